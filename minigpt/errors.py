@@ -1,0 +1,119 @@
+"""Every error minigpt raises on purpose, in one tree.
+
+```
+MinigptError
+├── InputError             what the user gave cannot be used            (exit code 2)
+│   ├── ConfigError        a setting: unknown, out of range, or at odds with another
+│   ├── CorpusError        a text: empty, binary, too short, in an unknown encoding
+│   ├── TokenizerError     a tokenizer: untrained, damaged, or given ids outside its vocabulary
+│   ├── ShapeError         a tensor of the wrong rank, size or dtype
+│   ├── ContextLengthError more tokens than the model's context holds
+│   ├── SamplingError      an impossible sampling setting
+│   ├── DeviceError        a device that this machine does not have
+│   ├── RunNotFoundError   no run of that name, id or path
+│   ├── RunExistsError     a run that would be overwritten or contradicted
+│   ├── ArchiveError       a file that is no exported run
+│   ├── OwnerError         a command that needs the owner's token
+│   └── LimitError         more than this server's profile allows
+└── RunFault               something that worked has broken             (exit code 1)
+    ├── CheckpointError    a checkpoint or run folder is damaged
+    ├── NonFiniteLossError the loss became infinite or not a number
+    ├── StorageError       the disk is full or cannot be written
+    └── DownloadError      a download failed or has the wrong checksum
+```
+
+A message says what was given, what is allowed, and how to mend it. The last part is an argument of its own, so that
+it cannot be forgotten and a page can show it apart.
+"""
+
+from __future__ import annotations
+
+
+class MinigptError(Exception):
+    """Base of every error that minigpt raises on purpose.
+
+    Args:
+        problem: What was given and what is allowed, as one or two full sentences.
+        mend: How to mend it, as one full sentence.
+
+    >>> error = InputError("batch_size is 0; it must be at least 1.", mend="Set training.batch_size to 1 or more.")
+    >>> str(error)
+    'batch_size is 0; it must be at least 1. Set training.batch_size to 1 or more.'
+    """
+
+    def __init__(self, problem: str, *, mend: str) -> None:
+        super().__init__(f"{problem} {mend}".strip())
+        self.problem = problem
+        self.mend = mend
+
+
+class InputError(MinigptError):
+    """What the user gave cannot be used."""
+
+
+class ConfigError(InputError):
+    """A setting is unknown, out of range, or at odds with another."""
+
+
+class CorpusError(InputError):
+    """A text cannot be read or is too short."""
+
+
+class TokenizerError(InputError):
+    """A tokenizer is untrained, damaged, or was given ids outside its vocabulary."""
+
+
+class ShapeError(InputError):
+    """A tensor has the wrong rank, size or dtype; the message names both shapes."""
+
+
+class ContextLengthError(InputError):
+    """More tokens than the model's context holds."""
+
+
+class SamplingError(InputError):
+    """A sampling setting is impossible."""
+
+
+class DeviceError(InputError):
+    """A device was asked for that this machine does not have."""
+
+
+class RunNotFoundError(InputError):
+    """There is no run of that name, id or path."""
+
+
+class RunExistsError(InputError):
+    """A run would be overwritten or contradicted."""
+
+
+class ArchiveError(InputError):
+    """A file is no exported run."""
+
+
+class OwnerError(InputError):
+    """A command needs the token of the run's owner."""
+
+
+class LimitError(InputError):
+    """More was asked for than this server's profile allows."""
+
+
+class RunFault(MinigptError):
+    """Something that worked has broken."""
+
+
+class CheckpointError(RunFault):
+    """A checkpoint or a run folder is damaged."""
+
+
+class NonFiniteLossError(RunFault):
+    """The loss became infinite or not a number."""
+
+
+class StorageError(RunFault):
+    """The disk is full or cannot be written."""
+
+
+class DownloadError(RunFault):
+    """A download failed or has the wrong checksum."""

@@ -1,0 +1,64 @@
+"""Where the files that ship with minigpt lie: presets, profiles, bundled runs, texts.
+
+In a checkout they lie beside the package (`configs/`, `assets/`); installed as a wheel they lie inside it, under
+`minigpt/_resources/`. Everything else asks this module and never builds such a path itself.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def root() -> Path:
+    """Return the folder that holds `configs/`, `assets/`, `pages/` and `streamlit_app.py`."""
+    inside = _PACKAGE / "_resources"
+    return inside if inside.is_dir() else _PACKAGE.parent
+
+
+def preset_path(name: str) -> Path:
+    """Return the path of a preset's YAML file; it need not exist."""
+    return root() / "configs" / "presets" / f"{name}.yaml"
+
+
+def preset_names() -> list[str]:
+    """Return the names of all presets, in alphabetical order."""
+    return sorted(path.stem for path in (root() / "configs" / "presets").glob("*.yaml"))
+
+
+def profile_path(name: str) -> Path:
+    """Return the path of a profile's YAML file; it need not exist."""
+    return root() / "configs" / "profiles" / f"{name}.yaml"
+
+
+def profile_names() -> list[str]:
+    """Return the names of all profiles, in alphabetical order."""
+    return sorted(path.stem for path in (root() / "configs" / "profiles").glob("*.yaml"))
+
+
+def bundled_runs_path() -> Path:
+    """Return the folder that holds the bundled runs, one folder a run."""
+    return root() / "assets" / "runs"
+
+
+def bundled_run_names() -> list[str]:
+    """Return the names of the bundled runs; `tales`, the default, comes first."""
+    names = sorted(path.parent.name for path in bundled_runs_path().glob("*/run.json"))
+    return sorted(names, key=lambda name: name != "tales")
+
+
+def asset_path(*parts: str) -> Path:
+    """Return the path of a file under `assets/`; it need not exist."""
+    return root().joinpath("assets", *parts)
+
+
+def home() -> Path:
+    """Return the folder that holds the user's runs: `MINIGPT_HOME`, else `./runs`; it need not exist."""
+    return Path(os.environ.get("MINIGPT_HOME") or "runs").expanduser().resolve()
+
+
+def cache() -> Path:
+    """Return the folder for downloads: `MINIGPT_CACHE`, else `~/.cache/minigpt`; it need not exist."""
+    return Path(os.environ.get("MINIGPT_CACHE") or "~/.cache/minigpt").expanduser().resolve()
