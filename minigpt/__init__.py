@@ -1,0 +1,1 @@
+"""See how a GPT works by training one yourself."""

@@ -1,0 +1,550 @@
+"""The settings of a run: checked when they are given, never changed afterwards, readable as YAML.
+
+One frozen section an owner (`model`, `tokenizer`, `data`, `training`, `generation`), joined in `RunConfig`. Each
+field's docstring is its only description: it becomes the comment in YAML, the line in `--help` and the help of the
+widget, and its bounds become the widget's bounds. Derived values are properties and are never stored.
+
+Precedence, strongest first: `--set section.key=value` > environment `MINIGPT__SECTION__KEY` > YAML file > preset >
+default. `load_config` is the one place that knows it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
+
+from minigpt import resources
+from minigpt.errors import ConfigError
+
+ENVIRONMENT_PREFIX = "MINIGPT__"
+
+ELSEWHERE = {
+    "n_layer": "num_layers", "n_layers": "num_layers", "n_head": "num_heads", "n_heads": "num_heads",
+    "n_kv_head": "num_kv_heads", "n_kv_heads": "num_kv_heads", "n_embd": "d_model", "dim": "d_model",
+    "hidden_size": "d_model", "d_mlp": "d_ff", "intermediate_size": "d_ff", "block_size": "sequence_length",
+    "n_ctx": "sequence_length", "context_length": "sequence_length", "max_iters": "max_steps", "lr": "learning_rate",
+    "eval_interval": "eval_steps", "gradient_accumulation_steps": "accumulation_steps", "warmup_iters": "warmup_steps",
+    "min_lr": "min_learning_rate_ratio", "max_length": "max_new_tokens", "epochs": "max_steps",
+}  # fmt: skip
+"""What other code bases call our fields, so that a wrong key is answered with the right one."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class TransformerConfig(_Section):
+    """The shape of the model. `vocab_size` is not here: it comes from the tokenizer."""
+
+    num_layers: Annotated[int, Field(ge=1, le=96)] = 4
+    """Blocks, one above the other."""
+    num_heads: Annotated[int, Field(ge=1, le=128)] = 4
+    """Attention heads in each block; d_model must be divisible by it."""
+    num_kv_heads: Annotated[int | None, Field(ge=1, le=128)] = None
+    """Key/value heads, each shared by num_heads / num_kv_heads query heads; empty: as many as num_heads."""
+    d_model: Annotated[int, Field(ge=4, le=16384)] = 128
+    """Width of the residual stream: how many numbers describe one position."""
+    d_ff: Annotated[int | None, Field(ge=1, le=65536)] = None
+    """Width of the feed-forward layer; empty: four times d_model."""
+    sequence_length: Annotated[int, Field(ge=2, le=1_048_576)] = 64
+    """Context: how many tokens the model sees at once."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of embeddings and of block outputs that training sets to zero."""
+    attention_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of attention weights that training sets to zero; leaves the fast attention path, so it costs time."""
+    norm: Literal["rmsnorm", "layernorm"] = "rmsnorm"
+    """Normalisation: by the root mean square alone, or by mean and variance."""
+    positions: Literal["learned", "rotary"] = "rotary"
+    """How the model knows where a token stands: a learned vector a position, or rotation of queries and keys."""
+    activation: Literal["gelu"] = "gelu"
+    """Non-linearity of the feed-forward layer."""
+    bias: bool = False
+    """Whether linear layers and LayerNorm carry a bias."""
+    tie_embeddings: bool = True
+    """Whether reading a token in and writing it out share one matrix."""
+
+    @property
+    def d_head(self) -> int:
+        """Width of one head."""
+        return self.d_model // self.num_heads
+
+    @property
+    def kv_heads(self) -> int:
+        """Key/value heads, resolved."""
+        return self.num_heads if self.num_kv_heads is None else self.num_kv_heads
+
+    @property
+    def ff_width(self) -> int:
+        """Width of the feed-forward layer, resolved."""
+        return 4 * self.d_model if self.d_ff is None else self.d_ff
+
+    @model_validator(mode="after")
+    def _check(self) -> TransformerConfig:
+        if self.d_model % self.num_heads:
+            fits = [n for n in range(1, min(self.d_model, 128) + 1) if self.d_model % n == 0]
+            near = sorted(fits, key=lambda n: abs(n - self.num_heads))[:3]
+            raise ValueError(
+                f"d_model {self.d_model} is not divisible by num_heads {self.num_heads}; "
+                f"with this width num_heads can be {', '.join(map(str, sorted(near)))}"
+            )
+        if self.num_heads % self.kv_heads:
+            raise ValueError(f"num_heads {self.num_heads} is not divisible by num_kv_heads {self.kv_heads}")
+        if self.positions == "rotary" and self.d_head % 2:
+            raise ValueError(
+                f"rotary positions turn pairs of numbers, but each head is {self.d_head} wide "
+                f"(d_model {self.d_model} / num_heads {self.num_heads}); it must be even"
+            )
+        return self
+
+
+class TokenizerConfig(_Section):
+    """How text is cut into tokens."""
+
+    kind: Literal["character"] = "character"
+    """One token a character."""
+
+
+class DataConfig(_Section):
+    """What is read and how it is cut into windows."""
+
+    paths: tuple[Path, ...] = ()
+    """Text files to learn from, one document each; empty where the corpus was given otherwise."""
+    corpus: str | None = None
+    """Name of a built-in corpus, for example tales; used when no paths are given."""
+    clean: bool = True
+    """Whether line ends, control characters and Unicode forms are made uniform first."""
+    validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the tokens, at the end of the corpus, that is never trained on."""
+    stride: Annotated[int | None, Field(ge=1)] = None
+    """Tokens between the starts of two training windows; empty: 1, every window."""
+    num_workers: Annotated[int, Field(ge=0, le=64)] = 0
+    """Processes that gather batches; 0 gathers them in the training thread."""
+
+    @field_validator("paths", mode="before")
+    @classmethod
+    def _resolve(cls, value: Any) -> Any:
+        if isinstance(value, str | Path):
+            value = (value,)
+        if isinstance(value, Iterable):
+            return tuple(Path(item).expanduser().resolve() if isinstance(item, str | Path) else item for item in value)
+        return value
+
+    @field_serializer("paths")
+    def _as_text(self, value: tuple[Path, ...]) -> list[str]:
+        return [str(path) for path in value]
+
+
+class TrainingConfig(_Section):
+    """How the weights are learned."""
+
+    max_steps: Annotated[int, Field(ge=1, le=100_000_000)] = 1000
+    """Weight updates in all."""
+    max_seconds: Annotated[float | None, Field(gt=0)] = None
+    """Training time; measured during the first steps and then written down as max_steps."""
+    batch_size: Annotated[int, Field(ge=1, le=1_048_576)] = 16
+    """Windows in one update, over all micro-batches and processes."""
+    accumulation_steps: Annotated[int, Field(ge=1, le=65_536)] = 1
+    """Micro-batches that one update is computed in; saves memory, changes nothing else."""
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-3
+    """Highest learning rate."""
+    min_learning_rate_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Where the schedule ends, as a share of the highest learning rate."""
+    optimizer: Literal["adamw"] = "adamw"
+    """How gradients become updates."""
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """AdamW: how slowly the mean of the gradients forgets."""
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """AdamW: how slowly the mean of their squares forgets."""
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.1
+    """Pull of weight matrices towards zero; biases and norms are left alone."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Shape of the learning rate after the warm-up."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    """Steps over which the learning rate rises from zero."""
+    max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
+    """Longest gradient let through, longer ones are shortened; 0 lets every one through."""
+    eval_steps: Annotated[int, Field(ge=0)] = 100
+    """Steps between two measurements on the validation part; 0 measures only at the end."""
+    eval_batches: Annotated[int, Field(ge=1)] = 20
+    """Batches in one such measurement; the last one is over the whole validation part."""
+    checkpoint_steps: Annotated[int, Field(ge=0)] = 200
+    """Steps between two checkpoints; 0 saves only at the end."""
+    keep_checkpoints: Annotated[int, Field(ge=1)] = 2
+    """Rolling checkpoints kept beside the best one."""
+    history_per_octave: Annotated[int, Field(ge=0, le=64)] = 4
+    """Half-precision weights kept for each doubling of the step, to look back at; 0 keeps none."""
+    history_megabytes: Annotated[float, Field(ge=0)] = 64.0
+    """Disk that this history may take."""
+    sample_steps: Annotated[int, Field(ge=0)] = 100
+    """Steps between two samples of text; 0 writes none."""
+    sample_prompt: str = ""
+    """What those samples begin with."""
+    sample_tokens: Annotated[int, Field(ge=1, le=4096)] = 160
+    """Length of those samples."""
+    loss_ema: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    """How slowly the smoothed loss forgets."""
+    num_threads: Annotated[int | None, Field(ge=1, le=1024)] = None
+    """Processor threads; part of the numbers, so it is settled once and stored; empty: settled by the program."""
+
+
+class GenerationConfig(_Section):
+    """How text is written; nothing given is greedy."""
+
+    max_new_tokens: Annotated[int, Field(ge=0, le=1_000_000)] = 200
+    """Tokens to write at most."""
+    temperature: Annotated[float | None, Field(ge=0, le=100)] = None
+    """Below 1 bolder, above 1 wilder; 0 always takes the likeliest token."""
+    top_k: Annotated[int | None, Field(ge=1)] = None
+    """Keep the k likeliest tokens."""
+    top_p: Annotated[float | None, Field(gt=0, le=1)] = None
+    """Keep the fewest tokens that together have this probability."""
+    min_p: Annotated[float | None, Field(ge=0, le=1)] = None
+    """Keep tokens at least this share as likely as the likeliest."""
+    stop: tuple[str, ...] = ()
+    """Texts that end the writing; they are not part of the result."""
+
+
+SECTIONS: dict[str, type[_Section]] = {
+    "model": TransformerConfig,
+    "tokenizer": TokenizerConfig,
+    "data": DataConfig,
+    "training": TrainingConfig,
+    "generation": GenerationConfig,
+}
+
+
+class RunConfig(_Section):
+    """Everything that decides a run, but for the corpus itself."""
+
+    preset: str | None = None
+    """Preset that these settings started from."""
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    """Where all chance comes from; the same seed gives the same run."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = "auto"
+    """Where to compute: auto, cpu, cuda or mps."""
+    model: TransformerConfig = TransformerConfig()
+    """The shape of the model."""
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    """How text is cut into tokens."""
+    data: DataConfig = DataConfig()
+    """What is read and how it is cut into windows."""
+    training: TrainingConfig = TrainingConfig()
+    """How the weights are learned."""
+    generation: GenerationConfig = GenerationConfig()
+    """How text is written."""
+
+    @model_validator(mode="after")
+    def _check(self) -> RunConfig:
+        training = self.training
+        if training.accumulation_steps > training.batch_size:
+            raise ValueError(
+                f"training.accumulation_steps {training.accumulation_steps} is more than training.batch_size "
+                f"{training.batch_size}, so some micro-batches would be empty"
+            )
+        if training.max_seconds is None and training.warmup_steps > training.max_steps:
+            raise ValueError(
+                f"training.warmup_steps {training.warmup_steps} is more than training.max_steps {training.max_steps}, "
+                "so the learning rate would never reach its height"
+            )
+        return self
+
+    def updated(self, changes: Mapping[str, Any], *, source: str = "the changes") -> RunConfig:
+        """Return a copy with some dotted fields changed, checked anew.
+
+        Args:
+            changes: Dotted field to value, for example `{"training.max_steps": 50, "seed": 3}`.
+            source: Where the changes come from, for messages.
+
+        Raises:
+            ConfigError: A field is unknown or a value is not allowed.
+        """
+        return _build(_merge(self.model_dump(), _nest(dict(changes), source)), source)
+
+
+def _field_names() -> dict[str, list[str]]:
+    """Map each plain field name to every dotted name it stands for."""
+    names: dict[str, list[str]] = {name: [name] for name in RunConfig.model_fields if name not in SECTIONS}
+    for section, cls in SECTIONS.items():
+        for field in cls.model_fields:
+            names.setdefault(field, []).append(f"{section}.{field}")
+    return names
+
+
+def dotted_fields() -> list[str]:
+    """Return the dotted name of every field, in the order of the sections.
+
+    >>> dotted_fields()[:4]
+    ['preset', 'seed', 'device', 'model.num_layers']
+    """
+    return [dotted for names in _field_names().values() for dotted in names]
+
+
+def field_info(dotted: str) -> Any:
+    """Return pydantic's description of a field: `.description`, `.default`, `.metadata` (bounds), `.annotation`.
+
+    Args:
+        dotted: For example `training.max_steps`.
+
+    Raises:
+        ConfigError: There is no such field.
+    """
+    section, _, field = dotted.rpartition(".")
+    fields = SECTIONS.get(section, RunConfig).model_fields
+    if field not in fields or (section and section not in SECTIONS):
+        raise _unknown(dotted, "the code")
+    return fields[field]
+
+
+def field_bounds(dotted: str) -> tuple[float | None, float | None]:
+    """Return the smallest and the largest allowed value of a numeric field, None where there is no bound.
+
+    Exclusive bounds come back as they are written; a widget has to step inside them.
+
+    >>> field_bounds("data.validation_fraction")
+    (0, 1)
+    """
+    low: float | None = None
+    high: float | None = None
+    for bound in field_info(dotted).metadata:
+        low = getattr(bound, "ge", getattr(bound, "gt", low))
+        high = getattr(bound, "le", getattr(bound, "lt", high))
+    return low, high
+
+
+def _unknown(key: str, source: str) -> ConfigError:
+    names = _field_names()
+    plain = key.rpartition(".")[2]
+    guess = ELSEWHERE.get(plain) or plain
+    if guess not in names:
+        close = difflib.get_close_matches(plain, list(names), n=1, cutoff=0.6)
+        guess = close[0] if close else ""
+    hint = f"did you mean {' or '.join(names[guess])}?" if guess in names else "`minigpt config` lists all settings."
+    return ConfigError(f"{source}: there is no setting {key}.", mend=hint[0].upper() + hint[1:])
+
+
+def _nest(values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Turn sectioned, flat or dotted keys into sections; a flat key must name one field only."""
+    names = _field_names()
+    nested: dict[str, Any] = {}
+    for key, value in values.items():
+        if key in SECTIONS:
+            if not isinstance(value, Mapping):
+                raise ConfigError(
+                    f"{source}: {key} is {value!r}; it must be a section of settings.",
+                    mend=f"Write {key}: on a line of its own and its settings below it, indented.",
+                )
+            for field, inner in value.items():
+                if field not in SECTIONS[key].model_fields:
+                    raise _unknown(f"{key}.{field}", source)
+                nested.setdefault(key, {})[field] = inner
+            continue
+        section, _, field = key.rpartition(".")
+        if section:
+            if section not in SECTIONS or field not in SECTIONS[section].model_fields:
+                raise _unknown(key, source)
+            nested.setdefault(section, {})[field] = value
+            continue
+        dotted = names.get(key)
+        if dotted is None:
+            raise _unknown(key, source)
+        if len(dotted) > 1:
+            raise ConfigError(f"{source}: {key} could be {' or '.join(dotted)}.", mend="Write the one you mean.")
+        section, _, field = dotted[0].rpartition(".")
+        if section:
+            nested.setdefault(section, {})[field] = value
+        else:
+            nested[field] = value
+    return nested
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay `above` over `below`, section by section."""
+    merged = {key: dict(value) if isinstance(value, Mapping) else value for key, value in below.items()}
+    for key, value in above.items():
+        if isinstance(value, Mapping):
+            merged[key] = {**merged.get(key, {}), **value}
+        else:
+            merged[key] = value
+    return merged
+
+
+def _build(values: Mapping[str, Any], source: str) -> RunConfig:
+    try:
+        return RunConfig.model_validate(dict(values))
+    except ValidationError as error:
+        raise _explained(error, source) from None
+
+
+def _explained(error: ValidationError, source: str) -> ConfigError:
+    """Say pydantic's first complaint in our words; the others follow once it is mended."""
+    detail = error.errors()[0]
+    dotted = ".".join(str(part) for part in detail["loc"] if not isinstance(part, int))
+    if detail["type"] == "value_error":
+        message = str(detail["ctx"]["error"])
+        mend = f"Change one of them{f' in section {dotted}' if dotted else ''}."
+        return ConfigError(f"{source}: {message}.", mend=mend)
+    given = repr(detail["input"])
+    given = given if len(given) <= 80 else given[:77] + "..."
+    reason = detail["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
+    more = f" ({len(error.errors()) - 1} more to mend after it.)" if len(error.errors()) > 1 else ""
+    return ConfigError(f"{source}: {dotted} is {given}; it must be {reason}.", mend=f"Set {dotted} accordingly.{more}")
+
+
+def _parse_scalar(text: str, source: str) -> Any:
+    """Read one value as YAML does, and numbers such as 3e-4 too, which YAML takes for text."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{source}: {text!r} cannot be read as a value.", mend="Put it in quotes.") from None
+    return _numbers(value)
+
+
+def _numbers(value: Any) -> Any:
+    """Turn texts like '3e-4' into numbers, at any depth; YAML 1.1 wants a dot in them and people do not write it."""
+    if isinstance(value, dict):
+        return {key: _numbers(inner) for key, inner in value.items()}
+    if isinstance(value, str) and value[:1].lstrip("+-")[:1].isdigit() and "e" in value.lower():
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def parse_assignments(assignments: Iterable[str], *, source: str = "--set") -> dict[str, Any]:
+    """Read `section.key=value` texts into a mapping from dotted field to value.
+
+    Raises:
+        ConfigError: A text has no `=`.
+
+    >>> parse_assignments(["training.learning_rate=3e-4"])
+    {'training.learning_rate': 0.0003}
+    """
+    values: dict[str, Any] = {}
+    for text in assignments:
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise ConfigError(f"{source}: {text!r} has no value.", mend="Write it as section.key=value.")
+        values[key.strip()] = _parse_scalar(value, f"{source} {key.strip()}")
+    return values
+
+
+def environment_values(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Read `MINIGPT__SECTION__KEY` variables into a mapping from dotted field to value.
+
+    >>> environment_values({"MINIGPT__TRAINING__MAX_STEPS": "50", "MINIGPT__SEED": "7"})
+    {'training.max_steps': 50, 'seed': 7}
+    """
+    environment = os.environ if environment is None else environment
+    return {
+        name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", "."): _parse_scalar(value, name)
+        for name, value in environment.items()
+        if name.startswith(ENVIRONMENT_PREFIX)
+    }
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a settings file, sectioned or flat, into sections; nothing is checked against bounds yet.
+
+    Raises:
+        ConfigError: The file cannot be read, is no YAML, or names an unknown setting.
+    """
+    try:
+        values = yaml.safe_load(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.", mend="Check the path.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not text in UTF-8.", mend="Save it as UTF-8.") from None
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where else ""
+        raise ConfigError(f"{path} is not valid YAML{line}.", mend="Write lines such as max_steps: 100.") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no settings.", mend="Write lines such as max_steps: 100.")
+    return _nest({str(key): value for key, value in _numbers(values).items()}, str(path))
+
+
+def load_config(
+    source: Path | str | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    resumed: bool = False,
+) -> RunConfig:
+    """Join every source of settings into one checked `RunConfig`.
+
+    Args:
+        source: A YAML file, the name of a preset, or None for the defaults.
+        overrides: Dotted field to value, strongest of all (`--set`, `--seed`, `--device`).
+        environment: Variables to read instead of the process's own.
+        resumed: `source` is a run's own `config.yaml`, which stands above environment and preset.
+
+    Raises:
+        ConfigError: Something is unknown, out of range, or at odds with something else.
+    """
+    values: dict[str, Any] = {}
+    origin = "the settings"
+    if source is not None:
+        path = Path(source).expanduser()
+        is_preset = str(source) in resources.preset_names() and not path.is_file()
+        if not is_preset and not path.exists():
+            raise ConfigError(
+                f"There is no settings file and no preset {str(source)!r}.",
+                mend=f"Presets are {', '.join(resources.preset_names())}.",
+            )
+        origin = f"preset {source}" if is_preset else str(path)
+        values = read_yaml(resources.preset_path(str(source)) if is_preset else path)
+        if is_preset:
+            values["preset"] = str(source)
+    if not resumed:
+        from_environment = _nest(environment_values(environment), "the environment")
+        preset = from_environment.get("preset") or values.get("preset")
+        if preset is not None and preset != source:
+            if preset not in resources.preset_names():
+                raise ConfigError(
+                    f"{origin}: there is no preset {preset!r}.",
+                    mend=f"Presets are {', '.join(resources.preset_names())}.",
+                )
+            values = _merge(read_yaml(resources.preset_path(preset)), {**values, "preset": preset})
+        if from_environment:
+            values = _merge(values, from_environment)
+            origin += " with the environment"
+    if overrides:
+        values = _merge(values, _nest(overrides, "--set"))
+        origin += " with --set"
+    return _build(values, origin)
+
+
+def dump_yaml(config: RunConfig, *, comments: bool = True) -> str:
+    """Write a configuration as YAML that `load_config` reads back to an equal one.
+
+    Args:
+        config: What to write.
+        comments: Whether each field's description stands above it.
+    """
+    lines: list[str] = []
+    values = config.model_dump(mode="json")
+
+    def put(cls: type[_Section], fields: Mapping[str, Any], indent: str) -> None:
+        for name, value in fields.items():
+            if comments:
+                lines.append(f"{indent}# {cls.model_fields[name].description}")
+            lines.append(f"{indent}{name}: {json.dumps(value, ensure_ascii=False)}")  # JSON is YAML, one line a value
+
+    put(RunConfig, {name: value for name, value in values.items() if name not in SECTIONS}, "")
+    for section, cls in SECTIONS.items():
+        lines.append("")
+        if comments:
+            lines.append(f"# {RunConfig.model_fields[section].description}")
+        lines.append(f"{section}:")
+        put(cls, values[section], "  ")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""Looking inside: what the model computed, recorded through its own probe."""

@@ -1,0 +1,1 @@
+"""Runs: the folder each one lives in, and the engine that trains them in the background."""
