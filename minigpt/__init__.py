@@ -1,1 +1,152 @@
-"""See how a GPT works by training one yourself."""
+"""See how a GPT works by training one yourself.
+
+The names below are all that most programs need. Each is imported when it is first used, so `import minigpt` is quick
+and does not load torch.
+
+>>> import minigpt
+>>> minigpt.TransformerConfig(num_layers=2).d_head
+32
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from minigpt.version import __version__
+
+if TYPE_CHECKING:
+    from minigpt.config import GenerationConfig as GenerationConfig
+    from minigpt.config import RunConfig as RunConfig
+    from minigpt.config import TrainingConfig as TrainingConfig
+    from minigpt.config import TransformerConfig as TransformerConfig
+    from minigpt.config import dump_yaml as dump_yaml
+    from minigpt.config import load_config as load_config
+    from minigpt.data.corpora import Corpus as Corpus
+    from minigpt.data.corpora import corpus_from_text as corpus_from_text
+    from minigpt.data.corpora import load_corpus as load_corpus
+    from minigpt.data.corpora import read_corpus as read_corpus
+    from minigpt.data.dataset import LanguageModelDataset as LanguageModelDataset
+    from minigpt.data.order import BatchOrder as BatchOrder
+    from minigpt.errors import InputError as InputError
+    from minigpt.errors import MinigptError as MinigptError
+    from minigpt.errors import RunFault as RunFault
+    from minigpt.evaluation.perplexity import Evaluation as Evaluation
+    from minigpt.evaluation.perplexity import ModelEvaluator as ModelEvaluator
+    from minigpt.generation.generator import Generation as Generation
+    from minigpt.generation.generator import TextGenerator as TextGenerator
+    from minigpt.generation.samplers import GreedySampler as GreedySampler
+    from minigpt.generation.samplers import MinPSampler as MinPSampler
+    from minigpt.generation.samplers import Sampler as Sampler
+    from minigpt.generation.samplers import SamplerChain as SamplerChain
+    from minigpt.generation.samplers import TemperatureSampler as TemperatureSampler
+    from minigpt.generation.samplers import TopKSampler as TopKSampler
+    from minigpt.generation.samplers import TopPSampler as TopPSampler
+    from minigpt.interpret.trace import Trace as Trace
+    from minigpt.interpret.trace import trace_forward as trace_forward
+    from minigpt.model.transformer import Transformer as Transformer
+    from minigpt.runs.job import TrainingJob as TrainingJob
+    from minigpt.runs.job import create_run as create_run
+    from minigpt.runs.store import Run as Run
+    from minigpt.runs.store import load_run as load_run
+    from minigpt.tokenizers.base import BaseTokenizer as BaseTokenizer
+    from minigpt.tokenizers.character import CharacterTokenizer as CharacterTokenizer
+    from minigpt.training.callbacks import Callback as Callback
+    from minigpt.training.trainer import Trainer as Trainer
+
+_LAZY = {
+    "BaseTokenizer": "minigpt.tokenizers.base",
+    "BatchOrder": "minigpt.data.order",
+    "Callback": "minigpt.training.callbacks",
+    "CharacterTokenizer": "minigpt.tokenizers.character",
+    "Corpus": "minigpt.data.corpora",
+    "Evaluation": "minigpt.evaluation.perplexity",
+    "Generation": "minigpt.generation.generator",
+    "GenerationConfig": "minigpt.config",
+    "GreedySampler": "minigpt.generation.samplers",
+    "InputError": "minigpt.errors",
+    "LanguageModelDataset": "minigpt.data.dataset",
+    "MinPSampler": "minigpt.generation.samplers",
+    "MinigptError": "minigpt.errors",
+    "ModelEvaluator": "minigpt.evaluation.perplexity",
+    "Run": "minigpt.runs.store",
+    "RunConfig": "minigpt.config",
+    "RunFault": "minigpt.errors",
+    "Sampler": "minigpt.generation.samplers",
+    "SamplerChain": "minigpt.generation.samplers",
+    "TemperatureSampler": "minigpt.generation.samplers",
+    "TextGenerator": "minigpt.generation.generator",
+    "TopKSampler": "minigpt.generation.samplers",
+    "TopPSampler": "minigpt.generation.samplers",
+    "Trace": "minigpt.interpret.trace",
+    "Trainer": "minigpt.training.trainer",
+    "TrainingConfig": "minigpt.config",
+    "TrainingJob": "minigpt.runs.job",
+    "Transformer": "minigpt.model.transformer",
+    "TransformerConfig": "minigpt.config",
+    "corpus_from_text": "minigpt.data.corpora",
+    "create_run": "minigpt.runs.job",
+    "dump_yaml": "minigpt.config",
+    "load_config": "minigpt.config",
+    "load_corpus": "minigpt.data.corpora",
+    "load_run": "minigpt.runs.store",
+    "read_corpus": "minigpt.data.corpora",
+    "trace_forward": "minigpt.interpret.trace",
+}
+"""Where each public name lives."""
+
+__all__ = [
+    "BaseTokenizer",
+    "BatchOrder",
+    "Callback",
+    "CharacterTokenizer",
+    "Corpus",
+    "Evaluation",
+    "Generation",
+    "GenerationConfig",
+    "GreedySampler",
+    "InputError",
+    "LanguageModelDataset",
+    "MinPSampler",
+    "MinigptError",
+    "ModelEvaluator",
+    "Run",
+    "RunConfig",
+    "RunFault",
+    "Sampler",
+    "SamplerChain",
+    "TemperatureSampler",
+    "TextGenerator",
+    "TopKSampler",
+    "TopPSampler",
+    "Trace",
+    "Trainer",
+    "TrainingConfig",
+    "TrainingJob",
+    "Transformer",
+    "TransformerConfig",
+    "__version__",
+    "corpus_from_text",
+    "create_run",
+    "dump_yaml",
+    "load_config",
+    "load_corpus",
+    "load_run",
+    "read_corpus",
+    "trace_forward",
+]
+
+if not TYPE_CHECKING:  # a type checker that sees this would let every misspelt name pass
+
+    def __getattr__(name: str) -> Any:
+        """Import the module of a public name when the name is first used."""
+        import importlib
+
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        """List the public names whether or not they have been imported yet."""
+        return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,403 @@
+"""The layers of the design, and what no file may do, read from the source itself.
+
+A module may import what stands above it in LAYERS, and within one row what stands to its left. Imports inside
+functions count; those under `if TYPE_CHECKING:` do not. The rules are functions of source text, so that the tests at
+the end can show each of them a file that breaks it.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import minigpt
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "minigpt"
+
+LAYERS: list[list[str]] = [
+    ["version", "errors", "glossary", "resources", "randomness"],
+    ["config"],
+    ["tokenizers", "data"],
+    ["model"],
+    ["generation", "evaluation", "interpret"],
+    ["training"],
+    ["runs", "interop"],
+    ["viz", "report", "cli"],
+    ["app"],
+    ["pages", "streamlit_app"],
+]
+LIBRARIES: list[set[str]] = [
+    set(),
+    {"pydantic", "yaml"},
+    {"numpy"},
+    {"torch", "safetensors"},
+    set(),
+    set(),
+    set(),
+    {"pandas", "plotly"},
+    {"streamlit", "starlette"},
+    set(),
+]
+"""What each row may import besides the standard library and what the rows above may."""
+EXTRA = {"randomness": {"torch"}, "data": {"torch"}, "tokenizers": {"tokenizers"}, "cli": {"click", "rich"}}
+"""What one part of a row may import besides."""
+ONLY = {
+    "viz": ({"version", "errors", "glossary", "resources", "randomness", "config"}, {"numpy", "pandas", "plotly"}),
+}
+"""Parts that may import less than their row."""
+NEVER = {"app": {"cli"}, "pages": {"cli", "pages", "streamlit_app"}, "streamlit_app": {"cli", "pages"}}
+"""Parts that may not import something although it stands above them."""
+TORCH_FREE = ["version", "errors", "glossary", "resources", "randomness", "config", "tokenizers", "viz", "cli"]
+"""Parts that do not load torch when they are imported; functions in them may."""
+
+
+# -- which file is where -------------------------------------------------------------------------------------------------
+
+
+def sources() -> dict[str, Path]:
+    """Map the dotted name of every module that ships to its file."""
+    files = [*PACKAGE.rglob("*.py"), *(ROOT / "pages").rglob("*.py"), ROOT / "streamlit_app.py"]
+    found = {}
+    for path in files:
+        inside = path.relative_to(ROOT)
+        if path.is_file() and inside.parts[:2] != ("minigpt", "_resources"):
+            name = ".".join(inside.with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = path
+    return found
+
+
+SOURCES = sources()
+
+
+def part_of(module: str) -> str | None:
+    """Return the part of LAYERS that a module belongs to, None for the package's own front."""
+    names = module.split(".")
+    if names[0] != "minigpt":
+        return names[0]
+    if len(names) == 1:
+        return None
+    return "cli" if names[1] == "__main__" else names[1]
+
+
+def place(part: str) -> tuple[int, int]:
+    """Return the row and the column of a part."""
+    for row, parts in enumerate(LAYERS):
+        if part in parts:
+            return row, parts.index(part)
+    raise AssertionError(f"minigpt/{part} is in no layer: add it to DESIGN's table and to LAYERS")
+
+
+# -- what a file imports -------------------------------------------------------------------------------------------------
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
+
+
+def visit(node: ast.AST, *, types_too: bool = False) -> Iterator[ast.AST]:
+    """Walk a tree without what only a type checker sees."""
+    for child in ast.iter_child_nodes(node):
+        if is_type_checking(child) and not types_too:
+            assert isinstance(child, ast.If)
+            for other in child.orelse:
+                yield other
+                yield from visit(other)
+            continue
+        yield child
+        yield from visit(child, types_too=types_too)
+
+
+def imported(module: str, source: str, *, is_package: bool = False) -> Iterator[tuple[int, str]]:
+    """Yield the line and the full name of everything that a file imports, public names traced to where they live."""
+    for node in visit(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                upwards = module.split(".")[: len(module.split(".")) - node.level + is_package]
+                base = ".".join([*upwards, *([base] if base else [])])
+            for alias in node.names:
+                if base == "minigpt":
+                    yield node.lineno, minigpt._LAZY.get(alias.name, f"minigpt.{alias.name}")
+                else:
+                    yield node.lineno, f"{base}.{alias.name}"
+
+
+def layer_faults(module: str, source: str, *, is_package: bool = False) -> list[str]:
+    """Return what a file imports although its place in LAYERS does not allow it."""
+    part = part_of(module)
+    if part is None:
+        return []  # minigpt/__init__.py only names where things live; test_public_names.py watches it
+    row, column = place(part)
+    libraries = set().union(*LIBRARIES[: row + 1]) | EXTRA.get(part, set())
+    faults = []
+    for line, name in imported(module, source, is_package=is_package):
+        top = name.split(".")[0]
+        where = f"{module}:{line} imports {name}"
+        if top in {"minigpt", "pages", "streamlit_app"}:
+            other = part_of(name)
+            if other is None:
+                faults.append(f"{where}: import the module itself, the public names are for users")
+                continue
+            if other == "__version__":
+                other = "version"
+            if part in ONLY and other != part and other not in ONLY[part][0]:
+                faults.append(f"{where}: {part} may use only {sorted(ONLY[part][0])}")
+            elif other in NEVER.get(part, set()):
+                faults.append(f"{where}: {part} never imports {other}")
+            elif place(other) > (row, column):
+                faults.append(f"{where}: {other} lies below {part}")
+        elif top not in sys.stdlib_module_names and top not in (ONLY[part][1] if part in ONLY else libraries):
+            faults.append(f"{where}: {part} may not use {top}")
+    return faults
+
+
+# -- what no file may do -------------------------------------------------------------------------------------------------
+
+TORCH_RANDOM = {
+    "rand", "randn", "randint", "randperm", "multinomial", "bernoulli", "normal", "poisson",
+    "rand_like", "randn_like", "randint_like",
+}  # fmt: skip
+METHODS = {
+    "normal_", "uniform_", "bernoulli_", "exponential_", "random_", "cauchy_", "geometric_", "log_normal_", "trunc_normal_",
+    "xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_", "orthogonal_", "multinomial", "bernoulli",
+}  # fmt: skip
+GLOBAL_SEED = {"manual_seed", "manual_seed_all", "seed", "set_rng_state", "get_rng_state", "fork_rng", "initial_seed"}
+NUMPY_ALLOWED = {"Generator", "PCG64", "Philox", "SeedSequence", "BitGenerator"}
+PYTHON_RANDOM_ALLOWED = {"Random", "SystemRandom"}
+PICKLES = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "cloudpickle"}
+
+
+def forbidden(source: str) -> list[str]:
+    """Return what a file does that no file of this project may."""
+    faults: list[str] = []
+
+    def fault(node: ast.AST, text: str) -> None:
+        faults.append(f"line {getattr(node, 'lineno', '?')}: {text}")
+
+    for node in visit(ast.parse(source), types_too=True):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            base = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+            for alias in node.names:
+                name = f"{base}.{alias.name}" if base else alias.name
+                if name.split(".")[0] in PICKLES:
+                    fault(node, f"{name}: nothing is pickled here")
+                if base in {"random", "numpy.random"} and alias.name not in PYTHON_RANDOM_ALLOWED | NUMPY_ALLOWED:
+                    fault(node, f"{name}: chance is keyed (minigpt.randomness)")
+                if base.startswith("torch") and (alias.name.startswith("Dropout") or alias.name == "dropout"):
+                    fault(node, f"{name}: it takes no generator")
+                if base == "torch" and alias.name in TORCH_RANDOM | GLOBAL_SEED | {"load", "save"}:
+                    fault(node, f"import torch and call torch.{alias.name}, so that this test sees it")
+        if isinstance(node, ast.Attribute):
+            dotted = ast.unparse(node)
+            root = dotted.split(".")[0]
+            if root == "torch" and node.attr in GLOBAL_SEED:
+                fault(node, f"{dotted}: torch's global generator is shared by all threads")
+            if dotted in {"torch.load", "torch.save"}:
+                fault(node, f"{dotted}: it pickles; use minigpt.model.weights")
+            if (root in {"nn", "torch"} and node.attr.startswith("Dropout")) or dotted in {
+                "F.dropout", "functional.dropout", "torch.dropout", "nn.functional.dropout", "torch.nn.functional.dropout",
+            }:  # fmt: skip
+                fault(node, f"{dotted}: it takes no generator; use the model's own dropout")
+            if ast.unparse(node.value) in {"np.random", "numpy.random"} and node.attr not in NUMPY_ALLOWED:
+                fault(node, f"{dotted}: chance is keyed (minigpt.randomness)")
+            if root == "random" and dotted.count(".") == 1 and node.attr not in PYTHON_RANDOM_ALLOWED:
+                fault(node, f"{dotted}: chance is keyed (minigpt.randomness)")
+            if dotted in {"yaml.load", "yaml.unsafe_load", "yaml.full_load"}:
+                fault(node, f"{dotted}: use yaml.safe_load")
+        if isinstance(node, ast.Call):
+            keywords = {keyword.arg for keyword in node.keywords}
+            if "dropout_p" in keywords:
+                fault(node, "dropout_p= draws from the global generator")
+            if "unsafe_allow_html" in keywords or "allow_pickle" in keywords:
+                fault(node, f"{sorted(keywords & {'unsafe_allow_html', 'allow_pickle'})[0]} is never needed")
+            if isinstance(node.func, ast.Attribute) and "generator" not in keywords:
+                of_torch = ast.unparse(node.func.value) == "torch" and node.func.attr in TORCH_RANDOM
+                if of_torch or node.func.attr in METHODS:
+                    fault(node, f"{ast.unparse(node.func)} without generator=")
+    return faults
+
+
+# -- the tests -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", sorted(SOURCES))
+def test_imports_follow_the_layers(module: str) -> None:
+    path = SOURCES[module]
+    assert layer_faults(module, path.read_text("utf-8"), is_package=path.name == "__init__.py") == []
+
+
+@pytest.mark.parametrize("module", sorted(SOURCES))
+def test_nothing_forbidden(module: str) -> None:
+    assert forbidden(SOURCES[module].read_text("utf-8")) == []
+
+
+def test_benchmarks_are_held_to_the_same_rules() -> None:
+    for path in sorted((ROOT / "benchmarks").rglob("*.py")):
+        # measuring others (nanoGPT, transformers) needs their seeds; pickles and streamlit are another matter
+        text = path.read_text("utf-8")
+        assert [fault for fault in forbidden(text) if "pickle" in fault] == [], path.name
+
+
+def test_no_file_directly_in_pages() -> None:
+    # Streamlit would run it without the frame when it is the first page asked for
+    assert [path.name for path in (ROOT / "pages").glob("*.py")] == []
+
+
+def test_no_path_of_one_machine_in_the_sources() -> None:
+    for module, path in SOURCES.items():
+        text = path.read_text("utf-8")
+        for prefix in ("/home/", "/root/", "/work/", "/Users/", "C:\\\\"):
+            assert prefix not in text, f"{module} holds {prefix}"
+
+
+def run_in_fresh_process(modules: list[str], watched: str) -> list[str]:
+    """Import modules one after the other in a process of their own; return each after which `watched` was loaded.
+
+    One process is enough: nothing is ever unloaded, so the first module that brings it is the first one named.
+    """
+    code = (
+        "import importlib, json, sys\n"
+        "guilty = []\n"
+        f"for name in {modules!r}:\n"
+        "    importlib.import_module(name)\n"
+        f"    if {watched!r} in sys.modules:\n"
+        "        guilty.append(name)\n"
+        "print(json.dumps(guilty))\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert result.returncode == 0, result.stderr
+    return list(json.loads(result.stdout.splitlines()[-1]))
+
+
+def modules_of(*parts: str) -> list[str]:
+    return [name for name in SOURCES if part_of(name) in parts and not name.endswith("__main__")]
+
+
+def test_no_module_outside_the_app_loads_streamlit() -> None:
+    parts = [part for row in LAYERS[:8] for part in row]
+    assert run_in_fresh_process(sorted(modules_of(*parts)), "streamlit") == []
+
+
+def test_light_modules_do_not_load_torch() -> None:
+    modules = sorted(modules_of(*TORCH_FREE))
+    modules += [name for name in ("minigpt", "minigpt.model.size") if name in SOURCES]
+    assert run_in_fresh_process(modules, "torch") == []
+
+
+def test_every_part_of_the_package_has_a_layer() -> None:
+    for module in SOURCES:
+        part = part_of(module)
+        if part is not None:
+            place(part)
+
+
+# -- the rules themselves ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("minigpt.model.norms", "from minigpt.training import trainer"),
+        ("minigpt.model.norms", "import minigpt.runs.store"),
+        ("minigpt.model.norms", "def f():\n    from minigpt.runs import store"),
+        ("minigpt.model.norms", "from minigpt import load_run"),
+        ("minigpt.model.norms", "import minigpt"),
+        ("minigpt.model.norms", "from ..training import trainer"),
+        ("minigpt.model.norms", "import streamlit as st"),
+        ("minigpt.model.norms", "from plotly import graph_objects"),
+        ("minigpt.tokenizers.base", "from minigpt.data import readers"),
+        ("minigpt.tokenizers.base", "import torch"),
+        ("minigpt.generation.generator", "from minigpt.evaluation.perplexity import ModelEvaluator"),
+        ("minigpt.viz.attention", "from minigpt.model.transformer import Transformer"),
+        ("minigpt.viz.attention", "import torch"),
+        ("minigpt.runs.engine", "import click"),
+        ("minigpt.app.frame", "from minigpt.cli import main"),
+        ("pages.use.sampling", "from pages.use import perplexity"),
+        ("minigpt.errors", "import yaml"),
+        ("minigpt.model.norms", "if TYPE_CHECKING:\n    pass\nelse:\n    import streamlit"),
+    ],
+)
+def test_a_wrong_import_is_seen(module: str, source: str) -> None:
+    assert len(layer_faults(module, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("minigpt.model.norms", "import torch\nfrom minigpt.config import TransformerConfig\nfrom . import protocols"),
+        ("minigpt.data.dataset", "from minigpt.tokenizers.base import BaseTokenizer\nimport torch, numpy, yaml"),
+        ("minigpt.tokenizers.base", "if TYPE_CHECKING:\n    from minigpt.data import corpora"),
+        (
+            "minigpt.cli.train",
+            "import click, rich\nfrom minigpt.runs import job\nfrom minigpt import resources, __version__",
+        ),
+        ("minigpt.app.frame", "import streamlit as st\nfrom minigpt.viz import palette"),
+        ("pages.use.sampling", "import streamlit as st\nfrom minigpt.app import frame"),
+    ],
+)
+def test_a_right_import_passes(module: str, source: str) -> None:
+    assert layer_faults(module, source) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "torch.manual_seed(0)",
+        "torch.cuda.manual_seed_all(0)",
+        "nn.Dropout(0.1)",
+        "from torch.nn import Dropout",
+        "F.dropout(x, 0.1)",
+        "F.scaled_dot_product_attention(q, k, v, dropout_p=0.1)",
+        "torch.randn(3)",
+        "torch.randperm(3)",
+        "nn.init.normal_(w)",
+        "probs.multinomial(1)",
+        "from torch import randn",
+        "np.random.rand(3)",
+        "np.random.seed(0)",
+        "np.random.default_rng()",
+        "random.random()",
+        "from random import shuffle",
+        "import pickle",
+        "torch.load(path)",
+        "np.load(path, allow_pickle=True)",
+        "yaml.load(text)",
+        "st.markdown(text, unsafe_allow_html=True)",
+    ],
+)
+def test_a_forbidden_thing_is_seen(source: str) -> None:
+    assert len(forbidden(source)) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "generator.manual_seed(3)",
+        "torch.randn(3, generator=generator)",
+        "w.normal_(0, 0.02, generator=generator)",
+        "np.random.Generator(np.random.PCG64(3)).normal(size=3)",
+        "random.Random(3).shuffle(items)",
+        "self.dropout(x)",
+        "yaml.safe_load(text)",
+    ],
+)
+def test_an_allowed_thing_passes(source: str) -> None:
+    assert forbidden(source) == []
+
+
+def test_the_package_under_test_is_this_checkout() -> None:
+    spec = importlib.util.find_spec("minigpt")
+    assert spec is not None
+    assert spec.origin is not None
+    assert Path(spec.origin).resolve() == PACKAGE / "__init__.py"
