@@ -1,0 +1,113 @@
+"""The frame around every page: navigation in sections, the current run with a picker, version and source."""
+
+from __future__ import annotations
+
+import functools
+import io
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import streamlit as st
+
+from minigpt import resources
+from minigpt.app import server, state
+from minigpt.app.texts import t
+from minigpt.version import __version__
+
+
+class PageEntry(NamedTuple):
+    """One line of the menu."""
+
+    section: str
+    name: str
+    file: str
+    icon: str
+
+    @property
+    def path(self) -> Path:
+        """The page's script."""
+        return resources.root() / "pages" / self.file
+
+
+PAGES = (
+    PageEntry("start", "home", "start/home.py", ":material/home:"),
+    PageEntry("build", "corpus", "build/corpus.py", ":material/menu_book:"),
+    PageEntry("build", "train", "build/train.py", ":material/model_training:"),
+    PageEntry("inside", "attention", "inside/attention.py", ":material/grid_on:"),
+    PageEntry("use", "sampling", "use/sampling.py", ":material/casino:"),
+    PageEntry("use", "perplexity", "use/perplexity.py", ":material/ink_highlighter:"),
+    PageEntry("class", "runs", "class/runs.py", ":material/folder_open:"),
+)
+
+
+def page_path(name: str) -> str:
+    """Return what `st.switch_page` and `st.page_link` take for a page.
+
+    Args:
+        name: The page's name in `PAGES`, for example `train`.
+    """
+    return str(next(entry.path for entry in PAGES if entry.name == name))
+
+
+def run() -> None:
+    """Draw the frame and, inside it, the page that was asked for."""
+    st.set_page_config(page_title=t("frame.product"), page_icon=":material/blur_on:", layout="wide")
+    st.html(_style())
+    lost = state.sync_run()
+    sections: dict[str, list[st.Page]] = {}
+    for entry in PAGES:
+        if entry.path.exists():
+            page = st.Page(
+                entry.path,
+                title=t(f"frame.page_{entry.name}"),
+                icon=entry.icon,
+                url_path="" if entry.name == "home" else entry.name,
+                default=entry.name == "home",
+            )
+            sections.setdefault(t(f"frame.section_{entry.section}"), []).append(page)
+    page = st.navigation(sections, expanded=True)
+    with st.sidebar:
+        _sidebar()
+    if lost:
+        st.warning(t("frame.run_not_found"), icon=":material/link_off:")
+    page.run()
+    server.page_drawn()
+
+
+@functools.cache
+def _style() -> str:
+    return f"<style>{resources.asset_path('css', 'app.css').read_text('utf-8')}</style>"
+
+
+def _sidebar() -> None:
+    st.caption(t("frame.about", version=__version__))
+    st.download_button(
+        t("frame.source"),
+        data=source_archive,
+        file_name=f"minigpt-{__version__}-source.zip",
+        mime="application/zip",
+        type="tertiary",
+        icon=":material/code:",
+        key="frame:source",
+        on_click="ignore",
+    )
+
+
+def source_archive() -> bytes:
+    """Return this very app's source as a zip, as its licence (AGPL-3.0) gives every visitor the right to have."""
+    root, buffer = resources.root(), io.BytesIO()
+    package = Path(__file__).resolve().parent.parent
+    tops = ("LICENSE", "README.md", "pyproject.toml", "requirements.txt", "streamlit_app.py")
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in tops:
+            if (root / name).is_file():
+                archive.write(root / name, f"minigpt/{name}")
+        for folder, base in ((package, package.parent), (root / "pages", root), (root / "assets", root),
+                             (root / "configs", root), (root / ".streamlit", root)):  # fmt: skip
+            for path in sorted(folder.rglob("*")):
+                inside = path.relative_to(base)
+                hidden = {"__pycache__", "_resources", "runs"} & set(inside.parts[:-1]) and base is not package.parent
+                if path.is_file() and not hidden and "__pycache__" not in inside.parts:
+                    archive.write(path, f"minigpt/{inside.as_posix()}")
+    return buffer.getvalue()

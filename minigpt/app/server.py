@@ -1,0 +1,114 @@
+"""What belongs to the server process, not to a visitor: start, warm up, stop, headers.
+
+Nothing here may import torch at the top: the server answers before torch is there. A background thread imports it once
+the first page has been drawn, so that Home does not wait and Train does not either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from starlette.middleware import Middleware
+
+# Set here as well as in streamlit_app.py, for servers that import this module first.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+SCRIPT = Path(__file__).with_name("main.py")
+
+_first_page_drawn = threading.Event()
+_warm = threading.Event()
+_start_lock = threading.Lock()
+_started = False
+
+PATIENCE_SECONDS = 4.0
+"""How long the warm-up waits for a first visitor before it begins without one."""
+
+
+def page_drawn() -> None:
+    """Tell the warm-up that a page has been drawn and the processor is free."""
+    _first_page_drawn.set()
+
+
+def is_warm() -> bool:
+    """Return whether torch and the training engine have been imported in the background."""
+    return _warm.is_set()
+
+
+def wait_until_warm(timeout: float | None = None) -> bool:
+    """Wait for the warm-up; tests and benchmarks use it."""
+    return _warm.wait(timeout)
+
+
+def start_once() -> None:
+    """Start the warm-up thread, once in a process."""
+    global _started
+    with _start_lock:
+        if _started:
+            return
+        _started = True
+    threading.Thread(target=_warm_up, name="minigpt-warm-up", daemon=True).start()
+
+
+def _warm_up() -> None:
+    _first_page_drawn.wait(PATIENCE_SECONDS)
+    import plotly.graph_objects  # noqa: F401
+    import torch
+
+    import minigpt.runs.manager
+    import minigpt.training.trainer
+
+    torch.nn.functional.softmax(torch.zeros(1, 2), dim=-1)  # the first operation starts torch's own threads
+    minigpt.runs.manager.start()
+    gc.collect()
+    gc.freeze()  # what start-up made stays for good, so no later collection has to look at it
+    _warm.set()
+
+
+@contextlib.asynccontextmanager
+async def lifespan(app: Any) -> AsyncIterator[None]:
+    """Start what the server needs and stop it again: trainings are saved before the process ends."""
+    start_once()
+    try:
+        yield
+    finally:
+        if _warm.is_set():
+            import minigpt.runs.manager
+
+            minigpt.runs.manager.shutdown()
+
+
+_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),  # a run's id in the address must not leak to other sites
+]
+
+
+class SecurityHeaders:
+    """ASGI middleware that adds headers Streamlit does not send."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+        self.app = app
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        """Pass everything through; HTTP answers get the headers."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                present = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(pair for pair in _HEADERS if pair[0] not in present)]
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+MIDDLEWARE = [Middleware(SecurityHeaders)]

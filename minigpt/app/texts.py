@@ -1,0 +1,106 @@
+"""Every word the app says, in one catalogue a page, so that a second language can come.
+
+`assets/texts/<language>/<page>.yaml` maps names to texts with `{placeholders}`; `t("train.start")` looks one up.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+import yaml
+
+from minigpt import resources
+
+LANGUAGE = "en"
+
+
+@functools.cache
+def catalogue(page: str) -> dict[str, str]:
+    """Return all texts of one page: name to text.
+
+    Raises:
+        FileNotFoundError: There is no such catalogue.
+    """
+    path = resources.asset_path("texts", LANGUAGE, f"{page}.yaml")
+    return {str(name): str(text).strip() for name, text in yaml.safe_load(path.read_text("utf-8")).items()}
+
+
+def t(key: str, /, **values: Any) -> str:
+    """Return the text of `<page>.<name>` with its placeholders filled.
+
+    Texts of a user must pass through `escape` first where the result is shown as Markdown.
+
+    Raises:
+        KeyError: There is no such text.
+    """
+    page, _, name = key.partition(".")
+    return catalogue(page)[name].format(**values)
+
+
+def has(key: str) -> bool:
+    """Return whether the catalogue has a text for `<page>.<name>`."""
+    page, _, name = key.partition(".")
+    return name in catalogue(page)
+
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
+
+
+def escape(text: str) -> str:
+    r"""Make a user's text safe inside Markdown: it shows as it is and stays on one line.
+
+    >>> escape("a*b")
+    'a\\*b'
+    """
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def number(value: float) -> str:
+    """Write a count with thousands separated.
+
+    >>> number(1234567)
+    '1,234,567'
+    """
+    return f"{value:,.0f}"
+
+
+def compact(value: float) -> str:
+    """Write a large count with three significant digits.
+
+    >>> compact(834), compact(12_345), compact(804_096), compact(12_300_000)
+    ('834', '12.3 k', '804 k', '12.3 M')
+    """
+    for limit, divisor, unit in ((999.5, 1, ""), (999_500, 1e3, " k"), (999.5e6, 1e6, " M"), (float("inf"), 1e9, " G")):
+        if value < limit:
+            scaled = value / divisor
+            return f"{scaled:.0f}{unit}" if divisor == 1 or scaled >= 99.95 else f"{scaled:.3g}{unit}"
+    raise AssertionError(value)
+
+
+def duration(seconds: float) -> str:
+    """Write a length of time as people say it.
+
+    >>> duration(8.4), duration(95), duration(4000)
+    ('8 s', '1 min 35 s', '1 h 7 min')
+    """
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def size(num_bytes: float) -> str:
+    """Write a number of bytes.
+
+    >>> size(900), size(14_300), size(2_500_000)
+    ('900 B', '14 kB', '2.5 MB')
+    """
+    if num_bytes < 1000:
+        return f"{num_bytes:.0f} B"
+    if num_bytes < 1e6:
+        return f"{num_bytes / 1e3:.0f} kB"
+    return f"{num_bytes / 1e6:.1f} MB" if num_bytes < 1e9 else f"{num_bytes / 1e9:.1f} GB"

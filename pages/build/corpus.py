@@ -1,0 +1,5 @@
+"""See the title."""
+
+from minigpt.app import anatomy
+
+anatomy.header("corpus")

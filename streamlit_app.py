@@ -1,0 +1,29 @@
+"""The app's front door: `streamlit run streamlit_app.py`.
+
+Streamlit finds `app` and serves it: the frame's script lies in a folder without `pages/`, so that a cold deep link
+such as `/train` meets the right page at once, and the lifespan hook starts and stops the training engine. A host that
+does not know `st.App` runs this file as a plain script instead; then the frame is drawn from here.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+if (ROOT / "minigpt").is_dir() and str(ROOT) not in sys.path:  # a checkout that nobody installed
+    sys.path.insert(0, str(ROOT))
+
+# Waiting OpenMP threads must sleep, not spin, on a machine that also serves pages; read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+import streamlit as st  # noqa: E402
+from streamlit.runtime.scriptrunner import get_script_run_ctx  # noqa: E402
+
+from minigpt.app import frame, server  # noqa: E402
+
+if get_script_run_ctx(suppress_warning=True) is None:
+    app = st.App(server.SCRIPT, lifespan=server.lifespan, middleware=server.MIDDLEWARE)
+else:
+    server.start_once()
+    frame.run()
