@@ -10,14 +10,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+from hypothesis import HealthCheck, settings
+
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 os.environ.setdefault("MPLBACKEND", "Agg")
 for name in [name for name in os.environ if name.startswith("MINIGPT_")]:
     del os.environ[name]  # a developer's own settings must not decide what passes
-
-import pytest
-from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "minigpt",

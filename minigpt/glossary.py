@@ -1,0 +1,295 @@
+"""What each word means: the term, its symbol in this code base, one line, what others call it, and where it is from.
+
+One table feeds the tooltips of the app, the documentation and the tests, so that a word means one thing everywhere.
+The order is that of a text's way through the model; `terms()` gives it alphabetically.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from minigpt.errors import InputError
+
+VASWANI = "Vaswani et al. 2017, Attention Is All You Need"
+RADFORD = "Radford et al. 2019, Language Models are Unsupervised Multitask Learners"
+SHANNON = "Shannon 1948, A Mathematical Theory of Communication"
+ELHAGE = "Elhage et al. 2021, A Mathematical Framework for Transformer Circuits"
+
+
+@dataclass(frozen=True)
+class Term:
+    """One word of the field.
+
+    Attributes:
+        name: The term as it stands on a page.
+        symbol: Its name in this code base: a setting, a point of the model, a key of a result; "" where it has none.
+        meaning: One sentence that a fifteen-year-old can read.
+        also: What papers and other code bases call it.
+        source: Where it comes from, or where to read more.
+    """
+
+    name: str
+    symbol: str
+    meaning: str
+    also: tuple[str, ...] = ()
+    source: str = ""
+
+
+TERMS: tuple[Term, ...] = (
+    # -- the text
+    Term("corpus", "data.corpus",
+         "The text that a model learns from.", ("training data", "data set")),
+    Term("token", "ids",
+         "The piece of text that a model reads or writes at once; here mostly a single character.",
+         ("symbol",), "Sennrich et al. 2016, Neural Machine Translation of Rare Words with Subword Units"),
+    Term("tokenizer", "tokenizer", "Cuts a text into tokens, gives each one its number, and puts them together again."),
+    Term("vocabulary", "vocab_size",
+         "All tokens that a model knows; the V in shapes.", ("d_vocab", "V")),
+    Term("special token", "SPECIAL_TOKENS",
+         "A token that stands for no text: a beginning, an end, a gap or a stranger."),
+    Term("BOS", "bos_id",
+         "The token that begins a document, so that even the first character has something before it.",
+         ("beginning of sequence", "start token")),
+    Term("EOS", "eos_id",
+         "The token that ends a text.", ("end of sequence", "end token")),
+    Term("PAD", "pad_id",
+         "The token that fills up short rows of a batch; it is never learned or scored.", ("padding",)),
+    Term("UNK", "unk_id",
+         "The token that stands for every character that was not in the corpus.",
+         ("unknown token", "out-of-vocabulary token")),
+    Term("training part", "train",
+         "The tokens that the model learns from.", ("training set", "training split")),
+    Term("validation part", "validation_fraction",
+         "The tokens at the end of the corpus that the model never learns from, kept to test it honestly.",
+         ("validation set", "held-out data", "development set")),
+    Term("window", "stride",
+         "A stretch of the corpus as long as the context; training draws windows, not sentences.",
+         ("sequence", "example", "chunk")),
+    Term("batch", "batch_size",
+         "The windows that one step learns from together; the B in shapes.", ("mini-batch", "B")),
+    # -- the shape of the model
+    Term("context", "sequence_length",
+         "How many tokens the model can see at once; what came earlier is forgotten.",
+         ("context window", "context_length", "block_size", "n_ctx", "T")),
+    Term("parameter", "num_parameters",
+         "One of the numbers that training adjusts; together they are all the model knows.", ("weight",)),
+    Term("block", "num_layers",
+         "One floor of the model: attention, then feed-forward, each adding to the residual stream.",
+         ("layer", "n_layer", "n_layers", "N", "L"), VASWANI),
+    Term("width", "d_model",
+         "How many numbers describe one position inside the model; the D in shapes.",
+         ("hidden size", "n_embd", "dim", "hidden_size", "D"), VASWANI),
+    Term("embedding", "embed",
+         "The list of numbers that a token becomes when it enters the model.",
+         ("token embedding", "wte"), "Bengio et al. 2003, A Neural Probabilistic Language Model"),
+    Term("position", "positions",
+         "Where a token stands; the model has to be told, since attention alone cannot tell.",
+         ("positional encoding", "positional embedding"), VASWANI),
+    Term("learned position", "pos_embed",
+         "A list of numbers for each place in the context, added to the embedding.",
+         ("wpe", "absolute position embedding"), RADFORD),
+    Term("rotary position", "rotary",
+         "Turns queries and keys by an angle that grows with the place, so that only distance counts.",
+         ("RoPE", "rotary embedding"), "Su et al. 2021, RoFormer: Enhanced Transformer with Rotary Position Embedding"),
+    Term("residual stream", "resid_post",
+         "The running sum at each position that every block reads from and adds to.",
+         ("resid_pre", "resid_mid", "x", "hidden state", "skip connection"), ELHAGE),
+    Term("normalisation", "norm",
+         "Scales the numbers of a position to a common size, which keeps training steady.",
+         ("layer norm", "RMSNorm", "LayerNorm", "ln"), "Zhang and Sennrich 2019, Root Mean Square Layer Normalization"),
+    Term("pre-norm", "norm_position",
+         "Normalising before attention and feed-forward, not after; deep models train more easily so.",
+         (), "Xiong et al. 2020, On Layer Normalization in the Transformer Architecture"),
+    # -- attention
+    Term("attention", "attn_out",
+         "How a position gathers what it needs from the positions before it.", ("self-attention", "att"), VASWANI),
+    Term("head", "num_heads",
+         "One of several attentions side by side in a block, each free to look for something else.",
+         ("attention head", "n_head", "n_heads", "h", "H"), VASWANI),
+    Term("query", "q",
+         "What a position is looking for: the vector that is compared with every key.", ("Q",), VASWANI),
+    Term("key", "k",
+         "What a position offers to be found by: the vector that queries are compared with.", ("K",), VASWANI),
+    Term("value", "v",
+         "What a position hands over once it has been found.", ("V vector",), VASWANI),
+    Term("key/value head", "num_kv_heads",
+         "Keys and values that several query heads share, to save memory.",
+         ("grouped-query attention", "GQA", "n_kv_head", "n_kv_heads"),
+         "Ainslie et al. 2023, GQA: Training Generalized Multi-Query Transformer Models"),
+    Term("head width", "d_head",
+         "How many numbers make up one query, key or value.", ("head_size", "head_dim", "d_k")),
+    Term("attention score", "attn_scores",
+         "How well a query fits a key: their product over the root of the head width.",
+         ("attn_scores_raw", "attention logit", "similarity"), VASWANI),
+    Term("causal mask", "attn_scores_masked",
+         "Blocks every look ahead, so that a token is predicted from what came before it only.",
+         ("mask", "look-ahead mask", "autoregressive mask"), VASWANI),
+    Term("attention pattern", "attn_pattern",
+         "Who looks at whom and how much: each row is shared out and sums to 1.",
+         ("attention weights", "attention map", "att", "pattern"), VASWANI),
+    Term("head output", "z",
+         "The values of the positions looked at, mixed by the attention pattern.", ("context vector",), ELHAGE),
+    Term("softmax", "softmax",
+         "Turns any scores into shares that are positive and sum to 1; a higher score gets a larger share.",
+         ("normalised exponential",), "Bridle 1990, Probabilistic Interpretation of Feedforward Network Outputs"),
+    # -- the rest of the way
+    Term("feed-forward", "ff_out",
+         "The part of a block in which each position works by itself on what it has gathered.",
+         ("MLP", "FFN", "mlp", "ff_pre", "ff_act"), VASWANI),
+    Term("feed-forward width", "d_ff",
+         "How many numbers the feed-forward part works with inside; mostly four times the width.",
+         ("intermediate_size", "d_mlp", "F")),
+    Term("activation function", "activation",
+         "The bend between two linear layers, without which they would be one.",
+         ("non-linearity", "GELU"), "Hendrycks and Gimpel 2016, Gaussian Error Linear Units"),
+    Term("final norm", "final_norm",
+         "The last normalisation before the logits.", ("ln_f",), RADFORD),
+    Term("logit", "logits",
+         "The score of each token to be the next one, before softmax makes probabilities of them.",
+         ("unnormalised log-probability",)),
+    Term("weight tying", "tie_embeddings",
+         "Reading a token in and writing it out with one and the same matrix.",
+         ("tied embeddings", "shared embeddings"),
+         "Press and Wolf 2017, Using the Output Embedding to Improve Language Models"),
+    Term("dropout", "dropout",
+         "Setting a random share of numbers to zero while training, so that nothing is learned by heart.",
+         (), "Srivastava et al. 2014, Dropout: A Simple Way to Prevent Neural Networks from Overfitting"),
+    # -- learning
+    Term("step", "max_steps",
+         "One change of all the weights, after looking at one batch.", ("iteration", "update", "iter")),
+    Term("epoch", "epoch",
+         "One pass over all training windows.", ("pass",)),
+    Term("gradient", "grad_norm",
+         "For each weight, which way and how steeply the loss would rise.", ("slope",)),
+    Term("optimizer", "optimizer",
+         "The rule that turns gradients into changes of the weights.",
+         ("AdamW",), "Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization"),
+    Term("learning rate", "learning_rate",
+         "How large a change each step makes.", ("lr", "step size")),
+    Term("warm-up", "warmup_steps",
+         "The first steps, in which the learning rate rises from zero.", ("warmup_iters",)),
+    Term("schedule", "schedule",
+         "How the learning rate changes from step to step.",
+         ("learning-rate decay",), "Loshchilov and Hutter 2017, SGDR: Stochastic Gradient Descent with Warm Restarts"),
+    Term("weight decay", "weight_decay",
+         "A steady pull of the weights towards zero.",
+         ("L2 penalty",), "Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization"),
+    Term("gradient clipping", "max_grad_norm",
+         "Shortening gradients that are too long, so that no single step goes astray.",
+         ("norm clipping",), "Pascanu et al. 2013, On the Difficulty of Training Recurrent Neural Networks"),
+    Term("gradient accumulation", "accumulation_steps",
+         "Working through a batch in parts that fit in memory.", ("micro-batching", "gradient_accumulation_steps")),
+    Term("checkpoint", "checkpoint_steps",
+         "All that is needed to go on training from one step, on disk.", ("snapshot",)),
+    Term("run", "run",
+         "One training with its settings, text, weights and measurements, kept in one folder.", ("experiment",)),
+    Term("seed", "seed",
+         "The number that all chance comes from; the same seed gives the same run.", ("random seed",)),
+    # -- how good it is
+    Term("loss", "loss",
+         "How surprised the model is by the right next token, on average, in nats; lower is better.",
+         ("cross-entropy", "negative log-likelihood", "NLL"), SHANNON),
+    Term("nat", "nats",
+         "A unit of surprise: 1 nat is the surprise at something with probability 1/e, about 37 %.",
+         ("natural unit",), SHANNON),
+    Term("bit", "bits",
+         "A unit of surprise: 1 bit is the surprise at a fair coin; 1 nat is 1.44 bits.", ("shannon",), SHANNON),
+    Term("surprise", "nats",
+         "Minus the logarithm of the probability that the model gave to what came.", ("surprisal",), SHANNON),
+    Term("perplexity", "perplexity",
+         "Among how many equally likely tokens the model seems to choose; e to the power of the loss.",
+         ("ppl", "PPL"), "Jelinek et al. 1977, Perplexity: A Measure of the Difficulty of Speech Recognition Tasks"),
+    Term("bits per character", "bits_per_char",
+         "Surprise in bits, shared out over characters; compares models with different tokens.",
+         ("bpc", "BPC"), SHANNON),
+    Term("bits per byte", "bits_per_byte",
+         "Surprise in bits, shared out over the text's bytes in UTF-8; compares any two models.",
+         ("bpb", "BPB"), "Gao et al. 2020, The Pile: An 800GB Dataset of Diverse Text for Language Modeling"),
+    Term("bigram", "bigram",
+         "A table of which token follows which: the simplest reader that a model should soon beat.",
+         ("2-gram", "Markov chain"), SHANNON),
+    Term("unigram", "unigram",
+         "A table of how common each token is, blind to what came before.", ("1-gram",), SHANNON),
+    # -- writing
+    Term("generation", "TextGenerator",
+         "Writing: choosing a token, appending it, and asking the model again.", ("decoding", "inference")),
+    Term("prompt", "prompt",
+         "The text that generation goes on from.", ("prefix", "context")),
+    Term("sampler", "sampler",
+         "The rule that chooses the next token from the model's probabilities.",
+         ("sampling strategy", "decoding strategy")),
+    Term("greedy", "GreedySampler",
+         "Always taking the likeliest token.", ("argmax decoding",)),
+    Term("temperature", "temperature",
+         "Divides the logits: below 1 the likely becomes likelier, above 1 the unlikely gets a chance.",
+         (), "Ackley, Hinton and Sejnowski 1985, A Learning Algorithm for Boltzmann Machines"),
+    Term("top-k", "top_k",
+         "Keeps the k likeliest tokens and forgets the others.",
+         (), "Fan et al. 2018, Hierarchical Neural Story Generation"),
+    Term("top-p", "top_p",
+         "Keeps the fewest tokens that together reach the probability p.",
+         ("nucleus sampling",), "Holtzman et al. 2020, The Curious Case of Neural Text Degeneration"),
+    Term("min-p", "min_p",
+         "Keeps the tokens that are at least a share p as likely as the likeliest.",
+         (), "Nguyen et al. 2024, Turning Up the Heat: Min-p Sampling for Creative and Coherent LLM Outputs"),
+    Term("dice", "u",
+         "The random number between 0 and 1 that decides which token is drawn; all samplers get the same one.",
+         ("uniform draw",)),
+    Term("stop text", "stop",
+         "A text that ends the writing when it appears.", ("stop sequence",)),
+    Term("KV cache", "cache",
+         "Keys and values of earlier tokens, kept so that each new token costs one step only.",
+         ("past_key_values",), "Pope et al. 2022, Efficiently Scaling Transformer Inference"),
+    Term("prefill", "prefill",
+         "Reading the whole prompt at once, before the first token is written.", ("prompt processing",)),
+    # -- looking inside
+    Term("probe", "probe",
+         "A function that sees, and may change, what the model computes at each point.", ("hook",), ELHAGE),
+    Term("trace", "trace_forward",
+         "Everything that the model computed on the way from tokens to logits, recorded.",
+         ("activation cache",), ELHAGE),
+)  # fmt: skip
+"""All terms, in the order of a text's way through the model."""
+
+_BY_NAME = {term.name.casefold(): term for term in TERMS}
+_BY_OTHER: dict[str, Term] = {}
+for _term in TERMS:
+    for _other in (_term.symbol, *_term.also):
+        _BY_OTHER.setdefault(_other.casefold(), _term)
+
+
+def terms() -> list[Term]:
+    """Return all terms in alphabetical order.
+
+    >>> terms()[0].name
+    'activation function'
+    """
+    return sorted(TERMS, key=lambda term: term.name.casefold())
+
+
+def lookup(name: str) -> Term:
+    """Return a term by its name, its symbol, or what others call it; case does not matter.
+
+    Raises:
+        InputError: There is no such term.
+
+    >>> lookup("nucleus sampling").name
+    'top-p'
+    >>> lookup("block_size").symbol
+    'sequence_length'
+    """
+    key = name.casefold()
+    term = _BY_NAME.get(key) or _BY_OTHER.get(key)
+    if term is None:
+        raise InputError(f"The glossary has no term {name!r}.", mend="minigpt.glossary.terms() lists all.")
+    return term
+
+
+def tooltip(name: str) -> str:
+    """Return a term's one line for a tooltip, with the name it has in the code.
+
+    >>> tooltip("top-k")
+    'Keeps the k likeliest tokens and forgets the others. In the code: top_k.'
+    """
+    term = lookup(name)
+    return f"{term.meaning} In the code: {term.symbol}." if term.symbol else term.meaning
