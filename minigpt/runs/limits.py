@@ -1,0 +1,189 @@
+"""What one server allows: sizes, counts and times, read from a profile.
+
+A profile is a YAML file in `configs/profiles/`: `local` for one person on their own machine, `classroom` for thirty on
+one, `hosted` for visitors of a small public server. `MINIGPT_PROFILE` names the one to use. Everything that a page or
+the engine refuses because of size is refused here, in words: what was given, what is allowed, how to go on.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from minigpt import resources
+from minigpt.errors import ConfigError, LimitError
+
+if TYPE_CHECKING:
+    from minigpt.config import RunConfig
+    from minigpt.data.corpora import Corpus
+
+PROFILE_VARIABLE = "MINIGPT_PROFILE"
+DEFAULT_PROFILE = "local"
+
+_Count = Annotated[int, Field(ge=1)]
+
+
+class Limits(BaseModel):
+    """The limits of one server. Each field's docstring is its only description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    profile: str
+    """Name of the profile these limits come from; it is the file's name and does not stand in the file."""
+    max_upload_bytes: _Count
+    """Largest file that a page takes."""
+    max_corpus_chars: _Count
+    """Longest corpus, in characters."""
+    max_parameters: _Count
+    """Largest model, in parameters."""
+    max_training_megabytes: _Count | None
+    """Most memory that one training may need, as estimated; empty: as much as the machine has."""
+    max_steps: _Count
+    """Most weight updates of one run."""
+    max_seconds: Annotated[float, Field(gt=0)] | None
+    """Longest training time of one run; then it is stopped and kept; empty: no end."""
+    max_running_per_owner: _Count
+    """Runs that one person may have waiting, training or paused at a time."""
+    max_concurrent: _Count
+    """Runs that take turns at a time; more wait in a queue."""
+    max_new_tokens: _Count
+    """Most tokens written in one request."""
+    max_score_chars: _Count
+    """Longest text scored in one request."""
+    max_prompt_chars: _Count
+    """Longest prompt."""
+    max_runs: _Count
+    """Runs kept on disk."""
+    run_ttl_hours: Annotated[float, Field(gt=0)] | None
+    """Hours after which a run is deleted; empty: never."""
+    allow_download: bool
+    """Whether corpora may be downloaded by the server."""
+    owner_tokens: bool
+    """Whether pausing, stopping and deleting a run takes the token of the person who started it."""
+    source_url: str | None
+    """Where visitors find the source of this server, as its licence asks; empty: the project's own page."""
+
+    def check_upload(self, name: str, num_bytes: int) -> None:
+        """Refuse a file that is too large.
+
+        Raises:
+            LimitError: It has more than `max_upload_bytes` bytes.
+        """
+        if num_bytes > self.max_upload_bytes:
+            raise LimitError(
+                f"{name} has {num_bytes:,} bytes; this server takes files of up to {self.max_upload_bytes:,}.",
+                mend="Upload a part of it, or give its path to `minigpt train --data` on your own machine.",
+            )
+
+    def check_prompt(self, text: str) -> None:
+        """Refuse a prompt that is too long.
+
+        Raises:
+            LimitError: It has more than `max_prompt_chars` characters.
+        """
+        self._at_most("The prompt", len(text), self.max_prompt_chars, "characters", "Shorten it.")
+
+    def check_new_tokens(self, num_tokens: int) -> None:
+        """Refuse to write too much at once.
+
+        Raises:
+            LimitError: More than `max_new_tokens` tokens are asked for.
+        """
+        self._at_most("The text to write", num_tokens, self.max_new_tokens, "tokens", "Ask for fewer.")
+
+    def check_score_text(self, text: str) -> None:
+        """Refuse a text that is too long to be scored in one request.
+
+        Raises:
+            LimitError: It has more than `max_score_chars` characters.
+        """
+        mend = "Score a part of it, or use `minigpt evaluate` on your own machine."
+        self._at_most("The text to score", len(text), self.max_score_chars, "characters", mend)
+
+    def check_corpus(self, corpus: Corpus) -> None:
+        """Refuse a corpus that is too long.
+
+        Raises:
+            LimitError: It has more than `max_corpus_chars` characters.
+        """
+        mend = "Take a part of it, or train with `minigpt train` on your own machine."
+        self._at_most(f"The corpus {corpus.name}", corpus.num_chars, self.max_corpus_chars, "characters", mend)
+
+    def check_run(self, config: RunConfig, corpus: Corpus, vocab_size: int) -> None:
+        """Refuse a run that is too long, too large, or on too much text.
+
+        Args:
+            config: Its settings.
+            corpus: Its text.
+            vocab_size: How many different tokens it has, or an estimate of that.
+
+        Raises:
+            LimitError: One of the limits is passed; the message names the setting.
+        """
+        from minigpt.model.size import count_parameters, training_megabytes
+
+        self.check_corpus(corpus)
+        mend = f"Set training.max_steps to {self.max_steps:,} or fewer."
+        self._at_most("The training", config.training.max_steps, self.max_steps, "steps", mend)
+        if self.max_seconds is not None and (config.training.max_seconds or 0) > self.max_seconds:
+            raise LimitError(
+                f"The training would take {config.training.max_seconds:g} seconds; "
+                f"this server allows {self.max_seconds:g}.",
+                mend="Set training.max_seconds to no more than that.",
+            )
+        parameters = count_parameters(config.model, vocab_size).total
+        mend = "Lower model.d_model or model.num_layers."
+        self._at_most("The model", parameters, self.max_parameters, "parameters", mend)
+        training = config.training
+        micro_batch = -(-training.batch_size // training.accumulation_steps)
+        needed = training_megabytes(config.model, vocab_size, micro_batch)
+        allowed = self.max_training_megabytes or _machine_megabytes()
+        if allowed is not None and needed > allowed:
+            raise LimitError(
+                f"The training would need about {needed:,.0f} MB of memory; {allowed:,} MB are allowed.",
+                mend="Lower training.batch_size or model.sequence_length, or raise training.accumulation_steps.",
+            )
+
+    def _at_most(self, subject: str, given: int, allowed: int, unit: str, mend: str) -> None:
+        if given > allowed:
+            raise LimitError(f"{subject} has {given:,} {unit}; this server allows {allowed:,}.", mend=mend)
+
+
+def load_limits(profile: str | None = None) -> Limits:
+    """Read the limits of a profile.
+
+    Args:
+        profile: Its name; None: what `MINIGPT_PROFILE` says, else `local`.
+
+    Raises:
+        ConfigError: There is no such profile, or its file is damaged.
+
+    >>> load_limits("local").owner_tokens
+    False
+    """
+    name = profile or os.environ.get(PROFILE_VARIABLE) or DEFAULT_PROFILE
+    if name not in resources.profile_names():
+        raise ConfigError(
+            f"There is no profile {name!r}.",
+            mend=f"Profiles are {', '.join(resources.profile_names())}; set {PROFILE_VARIABLE} to one of them.",
+        )
+    path = resources.profile_path(name)
+    try:
+        return Limits.model_validate({**yaml.safe_load(path.read_text("utf-8")), "profile": name})
+    except ValidationError as error:
+        detail = error.errors()[0]
+        field = ".".join(map(str, detail["loc"]))
+        raise ConfigError(f"{path}: {field}: {detail['msg']}.", mend=f"Mend {field} in that file.") from None
+    except (yaml.YAMLError, TypeError):
+        raise ConfigError(f"{path} holds no settings.", mend="Write lines such as max_steps: 1000.") from None
+
+
+def _machine_megabytes() -> int | None:
+    """Return the machine's memory in MB, None where it does not say (Windows)."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1_000_000
+    except (AttributeError, ValueError, OSError):
+        return None
