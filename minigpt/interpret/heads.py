@@ -1,0 +1,162 @@
+"""What attention heads do with a text: every head's weights, one head stage by stage, and its habits in numbers.
+
+Nothing is computed a second time here: the arrays are read from the model's own forward pass through its probe. Heads
+are counted from 0 in code, as the model counts them, and from 1 in words (`head_name`).
+
+Shapes: L layers, H heads, T query positions, S key positions (S = T without a cache).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from minigpt.model.transformer import Transformer
+
+STAGES = ("attn_scores_raw", "attn_scores", "attn_scores_masked", "attn_pattern")
+"""The points inside one attention head, in the order of computation: q·k, scaled, masked, after softmax."""
+
+_POINT = re.compile(r"blocks\.(\d+)\.(\w+)$")
+
+
+def head_name(layer: int, head: int) -> str:
+    """Return what people call a head: layer and head, both counted from 1.
+
+    >>> head_name(0, 2)
+    '1.3'
+    """
+    return f"{layer + 1}.{head + 1}"
+
+
+@dataclass(frozen=True)
+class HeadStages:
+    """One head on one text, in the four stages that turn vectors into weights.
+
+    Attributes:
+        raw: Dot products of queries and keys, (T, S).
+        scaled: The same divided by the square root of the head's width, (T, S).
+        masked: The same with minus infinity where the key comes after the query, (T, S).
+        pattern: Weights after softmax, (T, S); each row sums to 1.
+    """
+
+    raw: np.ndarray
+    scaled: np.ndarray
+    masked: np.ndarray
+    pattern: np.ndarray
+
+    def __getitem__(self, stage: str) -> np.ndarray:
+        """Return the array of a stage named as in `STAGES`."""
+        return (self.raw, self.scaled, self.masked, self.pattern)[STAGES.index(stage)]
+
+    def future_weight(self) -> float:
+        """Return the share of weight that would go to later positions if nothing were masked, averaged over queries.
+
+        The last position has nothing after it and is left out; a text of one token gives 0.
+        """
+        length = len(self.scaled)
+        if length < 2:
+            return 0.0
+        scores = self.scaled.astype(np.float64)
+        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+        weights /= weights.sum(axis=1, keepdims=True)
+        return float(np.triu(weights, 1).sum(axis=1)[:-1].mean())
+
+
+@dataclass(frozen=True)
+class HeadHabits:
+    """Where every head puts its weight, averaged over the queries of one text. All arrays are (L, H).
+
+    Attributes:
+        previous: Share of the weight on the token one place back.
+        first: Share on the very first token.
+        itself: Share on the query's own token.
+        reach: Over how many tokens the weight is spread: 2 to the power of its entropy in bits.
+    """
+
+    previous: np.ndarray
+    first: np.ndarray
+    itself: np.ndarray
+    reach: np.ndarray
+
+    def strongest(self, layer: int, head: int) -> tuple[str, float]:
+        """Return which of `previous`, `first`, `itself` gets most of one head's weight, and how much."""
+        shares = {name: float(getattr(self, name)[layer, head]) for name in ("previous", "first", "itself")}
+        name = max(shares, key=shares.__getitem__)
+        return name, shares[name]
+
+    def find(self, habit: str) -> tuple[int, int]:
+        """Return (layer, head) of the head that shows a habit most."""
+        values = getattr(self, habit)
+        layer, head = np.unravel_index(int(np.argmax(values)), values.shape)
+        return int(layer), int(head)
+
+
+def attention_patterns(model: Transformer, ids: torch.Tensor) -> np.ndarray:
+    """Run the model once and return the attention weights of all heads.
+
+    Args:
+        model: The model.
+        ids: Token ids, (1, T).
+
+    Returns:
+        Weights (L, H, T, S), float32; each row sums to 1.
+    """
+    patterns: dict[int, np.ndarray] = {}
+
+    def probe(name: str, tensor: torch.Tensor) -> torch.Tensor:
+        point = _POINT.match(name)
+        if point and point[2] == "attn_pattern":
+            patterns[int(point[1])] = tensor[0].float().cpu().numpy()
+        return tensor
+
+    with torch.inference_mode():
+        model(ids, probe=probe)
+    return np.stack([patterns[layer] for layer in sorted(patterns)])
+
+
+def head_stages(model: Transformer, ids: torch.Tensor, layer: int, head: int) -> HeadStages:
+    """Run the model once and return the stages of one head.
+
+    Args:
+        model: The model.
+        ids: Token ids, (1, T).
+        layer: Counted from 0.
+        head: Counted from 0.
+    """
+    stages: dict[str, np.ndarray] = {}
+
+    def probe(name: str, tensor: torch.Tensor) -> torch.Tensor:
+        point = _POINT.match(name)
+        if point and int(point[1]) == layer and point[2] in STAGES:
+            stages[point[2]] = tensor[0, head].float().cpu().numpy().copy()
+        return tensor
+
+    with torch.inference_mode():
+        model(ids, probe=probe)
+    return HeadStages(*(stages[stage] for stage in STAGES))
+
+
+def head_habits(patterns: np.ndarray) -> HeadHabits:
+    """Measure where heads look.
+
+    The first queries see so few tokens that every habit looks the same; averages start at the third token, or as late
+    as the text allows.
+
+    Args:
+        patterns: Weights (L, H, T, S), T = S.
+    """
+    length = patterns.shape[-1]
+    queries = np.arange(min(2, length - 1), length)
+    weights = patterns.astype(np.float64)
+    entropy = -(weights * np.log2(np.maximum(weights, 1e-30))).sum(axis=-1)  # (L, H, T)
+    return HeadHabits(
+        previous=weights[..., queries, np.maximum(queries - 1, 0)].mean(axis=-1),
+        first=weights[..., queries, 0].mean(axis=-1),
+        itself=weights[..., queries, queries].mean(axis=-1),
+        reach=(2.0**entropy)[..., queries].mean(axis=-1),
+    )

@@ -1,0 +1,111 @@
+"""A trace: everything that one forward pass computed, by name.
+
+Nothing is computed here. The model's own forward pass runs with a probe that writes down what it is shown.
+
+Shapes: B batch, T query positions, S key positions, D d_model, H heads, K d_head, F d_ff, V vocabulary, L layers.
+Source: the idea of returning what happened as data is `run_with_cache` of TransformerLens (Nanda and Bloom 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+
+from minigpt.model.points import BLOCK_POINTS
+from minigpt.model.transformer import Transformer
+
+
+class Trace(Mapping[str, torch.Tensor]):
+    """Every point of one forward pass; see `minigpt.model.points` for names and shapes.
+
+    `trace["blocks.0.q"]` is one point, `trace.q` the list of all blocks', `trace.logits` a point outside the blocks.
+
+    Args:
+        ids: What the model read, (B, T).
+        points: Name to tensor, in order of computation.
+    """
+
+    def __init__(self, ids: torch.Tensor, points: Mapping[str, torch.Tensor]) -> None:
+        self.ids = ids
+        self._points = dict(points)
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self._points[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._points)
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all points, in order of computation."""
+        return list(self._points)
+
+    @property
+    def num_layers(self) -> int:
+        """L."""
+        return len(self.block("resid_pre"))
+
+    @property
+    def embed(self) -> torch.Tensor:
+        """Token vectors (B, T, D)."""
+        return self["embed"]
+
+    @property
+    def final_norm(self) -> torch.Tensor:
+        """The normed stream that is read out, (B, T, D)."""
+        return self["final_norm"]
+
+    @property
+    def logits(self) -> torch.Tensor:
+        """A score for every next token, (B, T, V)."""
+        return self["logits"]
+
+    @property
+    def probabilities(self) -> torch.Tensor:
+        """The softmax of the logits, (B, T, V)."""
+        return self.logits.softmax(dim=-1)
+
+    @property
+    def attn_pattern(self) -> list[torch.Tensor]:
+        """For each layer how much each query takes of each position, (B, H, T, S); rows sum to 1."""
+        return self.block("attn_pattern")
+
+    def block(self, point: str) -> list[torch.Tensor]:
+        """Return one point of every block, from the lowest to the highest."""
+        named = (name for name in self._points if name.startswith("blocks.") and name.endswith(f".{point}"))
+        return [self._points[name] for name in named]
+
+    def __getattr__(self, name: str) -> list[torch.Tensor]:
+        if name in BLOCK_POINTS:
+            return self.block(name)
+        raise AttributeError(f"a trace has no {name!r}; it has {', '.join(BLOCK_POINTS)} for each block, and its names")
+
+
+@torch.no_grad()
+def trace_forward(model: Transformer, ids: torch.Tensor) -> Trace:
+    """Run a model once and keep everything that it computes; without dropout, as when it is used.
+
+    Args:
+        model: Any model; it is left as it was.
+        ids: Token ids (B, T), int64.
+
+    Raises:
+        MinigptError: The ids do not fit the model, see `Transformer.forward`.
+    """
+    points: dict[str, torch.Tensor] = {}
+
+    def record(name: str, tensor: torch.Tensor) -> torch.Tensor:
+        points[name] = tensor
+        return tensor
+
+    was_training = model.training
+    model.eval()
+    try:
+        model(ids, probe=record)
+    finally:
+        model.train(was_training)
+    return Trace(ids, points)

@@ -1,0 +1,189 @@
+"""Causal self-attention: every position mixes in what earlier positions hold, weighted by how well they match.
+
+Each head asks with a query, every position answers with a key, and the softmax of their products says how much of each
+position's value is taken. A position sees itself and what lies before it, never what comes after.
+
+One fused kernel computes this for training and writing. Where the steps between are to be seen or edited, or attention
+weights are to be dropped, `explicit_attention` takes the same steps one by one; tests hold the two equal.
+
+Shapes: B batch, T query positions, S key positions, D d_model, H heads, K d_head; Hkv key/value heads.
+Sources: Vaswani et al. 2017, "Attention Is All You Need", section 3.2; Ainslie et al. 2023, "GQA", section 2.2.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from minigpt.config import TransformerConfig
+from minigpt.errors import ShapeError
+from minigpt.model.dropout import Dropout
+from minigpt.model.kv_cache import KVCache
+from minigpt.model.points import tap
+from minigpt.model.positions import Rotation, rotate
+from minigpt.model.protocols import Probe
+
+
+def causal_mask(num_queries: int, num_keys: int, device: torch.device | None = None) -> torch.Tensor:
+    """Return which query may look at which key: (T, S), True where it may.
+
+    The queries are the last T of the S positions; S > T when earlier keys come from a cache.
+
+    >>> causal_mask(2, 3).int().tolist()
+    [[1, 1, 0], [1, 1, 1]]
+    """
+    everything = torch.ones(num_queries, num_keys, dtype=torch.bool, device=device)
+    return everything.tril(diagonal=num_keys - num_queries)
+
+
+def check_mask(mask: torch.Tensor, shape: tuple[int, int, int, int]) -> None:
+    """Refuse a mask that does not say yes or no for every score.
+
+    Args:
+        mask: Boolean, (T, S), or (B, H, T, S) where B and H may be 1.
+        shape: (B, H, T, S) of the scores.
+
+    Raises:
+        ShapeError: The mask is not boolean or has another shape.
+    """
+    given = tuple(mask.shape)
+    full = (1, 1, *given) if mask.ndim == 2 else given
+    fits = len(full) == 4 and full[2:] == shape[2:] and full[0] in (1, shape[0]) and full[1] in (1, shape[1])
+    if not fits:
+        raise ShapeError(
+            f"The attention mask has shape {given}; the scores have (B, H, T, S) = {shape}.",
+            mend="Give a mask of that shape, or of (T, S); B and H may be 1.",
+        )
+    if mask.dtype != torch.bool:
+        raise ShapeError(
+            f"The attention mask has dtype {mask.dtype}; it must be torch.bool.",
+            mend="Give True where a query may look at a key.",
+        )
+
+
+def explicit_attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    mask: torch.Tensor,
+    *,
+    dropout: Dropout | None = None,
+    probe: Probe | None = None,
+) -> torch.Tensor:
+    """Attend step by step: scores, scale, mask, softmax, mix; each step passes through the probe.
+
+    Args:
+        q: Queries (B, H, T, K).
+        k: Keys (B, Hkv, S, K).
+        v: Values (B, Hkv, S, K).
+        mask: True where a query may look at a key, (T, S) or (B, H, T, S).
+        dropout: Applied to the attention weights.
+        probe: Sees and may edit every step.
+
+    Returns:
+        Each head's mix of values, (B, H, T, K).
+
+    Raises:
+        ShapeError: The mask does not fit the scores.
+    """
+    group = q.shape[1] // k.shape[1]
+    if group > 1:  # each key/value head serves `group` neighbouring query heads
+        k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)  # (B, H, S, K)
+    check_mask(mask, (*q.shape[:3], k.shape[2]))
+    scores = tap(probe, "attn_scores_raw", q @ k.transpose(-2, -1))  # (B, H, T, S)
+    # Products of K independent numbers have variance K; without the scale, wide heads would start out one-hot.
+    scores = tap(probe, "attn_scores", scores / math.sqrt(q.shape[-1]))
+    scores = tap(probe, "attn_scores_masked", scores.masked_fill(~mask, -math.inf))
+    pattern = tap(probe, "attn_pattern", scores.softmax(dim=-1))
+    if dropout is not None:
+        pattern = dropout(pattern)
+    return pattern @ v  # (B, H, T, K)
+
+
+def fused_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Attend causally in one kernel, which never writes the (T, S) scores to memory.
+
+    Args:
+        q: Queries (B, H, T, K), the last T of S positions.
+        k: Keys (B, Hkv, S, K).
+        v: Values (B, Hkv, S, K).
+
+    Returns:
+        Each head's mix of values, (B, H, T, K).
+
+    Source: Dao et al. 2022, "FlashAttention".
+    """
+    num_queries, num_keys = q.shape[2], k.shape[2]
+    grouped = q.shape[1] != k.shape[1]
+    if num_queries == 1:  # the newest position sees everything
+        return F.scaled_dot_product_attention(q, k, v, enable_gqa=grouped)
+    if num_queries == num_keys:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
+    # is_causal would align the mask with the first key, but the queries are the last positions.
+    mask = causal_mask(num_queries, num_keys, q.device)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)
+
+
+class CausalSelfAttention(nn.Module):
+    """H heads side by side, and the layer that mixes their results back into the stream.
+
+    `qkv.weight` holds in its rows the H query heads, then the Hkv key heads, then the Hkv value heads, K rows each; one
+    product with it is quicker than three.
+
+    Args:
+        config: The model's shape.
+        layer: Which block it belongs to; tells its part of the cache.
+    """
+
+    def __init__(self, config: TransformerConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.num_heads = config.num_heads
+        self.kv_heads = config.kv_heads
+        self.d_head = config.d_head
+        self.qkv = nn.Linear(config.d_model, (config.num_heads + 2 * config.kv_heads) * config.d_head, config.bias)
+        self.out = nn.Linear(config.d_model, config.d_model, config.bias)
+        self.attention_dropout = Dropout(config.attention_dropout)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        rotation: Rotation | None = None,
+        *,
+        cache: KVCache | None = None,
+        probe: Probe | None = None,
+    ) -> torch.Tensor:
+        """Attend from every position of `x` to itself and everything before it.
+
+        Args:
+            x: The normed stream (B, T, D).
+            rotation: At these T positions, where positions are rotary.
+            cache: Holds the keys and values of positions before `x`.
+            probe: Sees and may edit every step.
+
+        Returns:
+            What to add to the stream, (B, T, D).
+        """
+        batch_size, length, d_model = x.shape
+        heads = self.qkv(x).view(batch_size, length, -1, self.d_head).transpose(1, 2)  # (B, H + 2 Hkv, T, K)
+        if rotation is not None:  # queries and keys turn alike, in one go; values do not turn
+            qk, v = torch.split(heads, (self.num_heads + self.kv_heads, self.kv_heads), dim=1)
+            q, k = torch.split(rotate(qk, rotation), (self.num_heads, self.kv_heads), dim=1)
+        else:
+            q, k, v = torch.split(heads, (self.num_heads, self.kv_heads, self.kv_heads), dim=1)
+        if cache is not None:
+            k, v = cache.append(self.layer, k, v)  # (B, Hkv, S, K)
+        q, k, v = tap(probe, "q", q), tap(probe, "k", k), tap(probe, "v", v)
+        drops = self.training and self.attention_dropout.probability > 0
+        if probe is None and not drops:
+            z = fused_attention(q, k, v)  # (B, H, T, K)
+        else:
+            mask = causal_mask(length, k.shape[2], x.device)
+            z = explicit_attention(q, k, v, mask, dropout=self.attention_dropout, probe=probe)
+        z = tap(probe, "z", z)
+        joined = z.transpose(1, 2).reshape(batch_size, length, d_model)  # (B, T, H K) = (B, T, D)
+        return tap(probe, "attn_out", self.dropout(self.out(joined)))

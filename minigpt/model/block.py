@@ -1,0 +1,66 @@
+"""One block: attention, then feed-forward; each reads a normed copy of the residual stream and adds to the stream.
+
+Pre-norm, unlike Vaswani et al. 2017 figure 1: the stream itself is never normed, so that gradients reach the bottom
+unchanged and deep models train without a long warm-up.
+
+Shapes: B batch, T query positions, D d_model.
+Source: Xiong et al. 2020, "On Layer Normalization in the Transformer Architecture", section 3.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from minigpt.config import TransformerConfig
+from minigpt.model.attention import CausalSelfAttention
+from minigpt.model.feedforward import FeedForward
+from minigpt.model.kv_cache import KVCache
+from minigpt.model.norms import make_norm
+from minigpt.model.points import tap, within
+from minigpt.model.positions import Rotation
+from minigpt.model.protocols import Probe
+
+
+class Block(nn.Module):
+    """One of L blocks.
+
+        resid_pre ──┬── norm ── attention ──┐
+                    └───────────────────────+── resid_mid ──┬── norm ── feed-forward ──┐
+                                                            └──────────────────────────+── resid_post
+
+    Args:
+        config: The model's shape.
+        layer: Which block it is, from 0.
+    """
+
+    def __init__(self, config: TransformerConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.attention_norm = make_norm(config)
+        self.attention = CausalSelfAttention(config, layer)
+        self.feedforward_norm = make_norm(config)
+        self.feedforward = FeedForward(config)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        rotation: Rotation | None = None,
+        *,
+        cache: KVCache | None = None,
+        probe: Probe | None = None,
+    ) -> torch.Tensor:
+        """Carry the residual stream through the block: (B, T, D) -> (B, T, D).
+
+        Args:
+            x: The stream (B, T, D).
+            rotation: At these T positions, where positions are rotary.
+            cache: Holds the keys and values of positions before `x`.
+            probe: Sees and may edit every step; names get `blocks.{layer}.` before them.
+        """
+        probe = within(probe, f"blocks.{self.layer}.")
+        x = tap(probe, "resid_pre", x)
+        x = x + self.attention(self.attention_norm(x), rotation, cache=cache, probe=probe)
+        x = tap(probe, "resid_mid", x)
+        x = x + self.feedforward(self.feedforward_norm(x), probe=probe)
+        return tap(probe, "resid_post", x)

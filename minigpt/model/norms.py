@@ -1,0 +1,81 @@
+"""Normalisation: bring every position's vector to a common size before a layer reads it.
+
+Both norms are written out in `written_out`, which is the definition; `forward` asks torch's fused kernel for the same
+numbers in one pass over memory, and tests hold the two equal.
+
+Shapes: B batch, T query positions, D d_model.
+Sources: Ba et al. 2016, "Layer Normalization", section 3; Zhang and Sennrich 2019, "Root Mean Square Layer
+Normalization", section 3. Unlike the second, 1e-5 is added under the root, as every implementation does.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from minigpt.config import TransformerConfig
+
+EPSILON = 1e-5
+"""Keeps the division finite for a vector of zeros."""
+
+
+class RMSNorm(nn.Module):
+    """Divide each vector by its root mean square, then scale each coordinate by a learned weight.
+
+        y = x / sqrt(mean(x^2) + epsilon) * weight
+
+    The mean is left where it is: length is made uniform, direction is kept.
+
+    Args:
+        d_model: D, the length of the vectors.
+    """
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(d_model))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise the last dimension: (..., D) -> (..., D)."""
+        return F.rms_norm(x, self.weight.shape, self.weight, EPSILON)
+
+    def written_out(self, x: torch.Tensor) -> torch.Tensor:
+        """The same, step by step."""
+        mean_square = x.square().mean(dim=-1, keepdim=True)  # (..., 1)
+        return x * torch.rsqrt(mean_square + EPSILON) * self.weight
+
+
+class LayerNorm(nn.Module):
+    """Subtract each vector's mean, divide by its standard deviation, then scale and shift by learned numbers.
+
+        y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias
+
+    The variance divides by D, not by D - 1.
+
+    Args:
+        d_model: D, the length of the vectors.
+        bias: Whether there is a shift.
+    """
+
+    def __init__(self, d_model: int, *, bias: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(d_model))
+        self.bias = nn.Parameter(torch.zeros(d_model)) if bias else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise the last dimension: (..., D) -> (..., D)."""
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, EPSILON)
+
+    def written_out(self, x: torch.Tensor) -> torch.Tensor:
+        """The same, step by step."""
+        centred = x - x.mean(dim=-1, keepdim=True)
+        variance = centred.square().mean(dim=-1, keepdim=True)  # (..., 1)
+        y = centred * torch.rsqrt(variance + EPSILON) * self.weight
+        return y if self.bias is None else y + self.bias
+
+
+def make_norm(config: TransformerConfig) -> RMSNorm | LayerNorm:
+    """Return a new norm of the kind that the configuration asks for."""
+    if config.norm == "rmsnorm":
+        return RMSNorm(config.d_model)
+    return LayerNorm(config.d_model, bias=config.bias)

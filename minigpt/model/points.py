@@ -1,0 +1,88 @@
+"""The named points inside the model where a probe can watch or edit.
+
+| point | shape | what it is |
+|---|---|---|
+| `embed` | (B, T, D) | token vectors |
+| `pos_embed` | (B, T, D) | position vectors, learned positions only |
+| `blocks.{l}.resid_pre` | (B, T, D) | residual stream as it enters block l |
+| `blocks.{l}.q` | (B, H, T, K) | queries, turned where positions are rotary |
+| `blocks.{l}.k`, `blocks.{l}.v` | (B, Hkv, S, K) | keys and values, cached ones included, before heads share them |
+| `blocks.{l}.attn_scores_raw` | (B, H, T, S) | query times key |
+| `blocks.{l}.attn_scores` | (B, H, T, S) | divided by sqrt(K) |
+| `blocks.{l}.attn_scores_masked` | (B, H, T, S) | -inf where a key lies in the future |
+| `blocks.{l}.attn_pattern` | (B, H, T, S) | softmax over S, rows sum to 1 |
+| `blocks.{l}.z` | (B, H, T, K) | each head's mix of values |
+| `blocks.{l}.attn_out` | (B, T, D) | what attention adds to the stream |
+| `blocks.{l}.resid_mid` | (B, T, D) | the stream between attention and feed-forward |
+| `blocks.{l}.ff_pre`, `blocks.{l}.ff_act` | (B, T, F) | before and after the non-linearity |
+| `blocks.{l}.ff_out` | (B, T, D) | what the feed-forward layer adds to the stream |
+| `blocks.{l}.resid_post` | (B, T, D) | the stream as it leaves block l |
+| `final_norm` | (B, T, D) | the normed stream that is read out |
+| `logits` | (B, T, V) | a score for every next token |
+
+Source: the names of TransformerLens (Nanda and Bloom 2022), where DESIGN has none of its own.
+Shapes: B batch, T query positions, S key positions, D d_model, H heads, K d_head, F d_ff, V vocabulary, L layers.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from minigpt.config import TransformerConfig
+from minigpt.errors import ShapeError
+from minigpt.model.protocols import Probe
+
+BLOCK_POINTS = (
+    "resid_pre",
+    "q",
+    "k",
+    "v",
+    "attn_scores_raw",
+    "attn_scores",
+    "attn_scores_masked",
+    "attn_pattern",
+    "z",
+    "attn_out",
+    "resid_mid",
+    "ff_pre",
+    "ff_act",
+    "ff_out",
+    "resid_post",
+)
+"""The points of one block, in order of computation."""
+
+
+def point_names(config: TransformerConfig) -> list[str]:
+    """Return the name of every point of a model, in order of computation.
+
+    >>> point_names(TransformerConfig(num_layers=1, positions="learned"))[:4]
+    ['embed', 'pos_embed', 'blocks.0.resid_pre', 'blocks.0.q']
+    """
+    names = ["embed", "pos_embed"] if config.positions == "learned" else ["embed"]
+    names += [f"blocks.{layer}.{point}" for layer in range(config.num_layers) for point in BLOCK_POINTS]
+    return [*names, "final_norm", "logits"]
+
+
+def tap(probe: Probe | None, name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Show a tensor to the probe, if there is one, and return what to go on with.
+
+    Raises:
+        ShapeError: The probe returned a tensor of another shape.
+    """
+    if probe is None:
+        return tensor
+    edited = probe(name, tensor)
+    if edited.shape != tensor.shape:
+        raise ShapeError(
+            f"The probe returned shape {tuple(edited.shape)} at {name}, where the model has {tuple(tensor.shape)}.",
+            mend="Return a tensor of the shape that was given.",
+        )
+    return edited
+
+
+def within(probe: Probe | None, prefix: str) -> Probe | None:
+    """Return a probe that puts `prefix` before every name; None stays None."""
+    if probe is None:
+        return None
+    outer = probe
+    return lambda name, tensor: outer(prefix + name, tensor)

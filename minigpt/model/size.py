@@ -1,0 +1,147 @@
+"""How large a model is before it exists: parameters, work and memory, from its configuration alone.
+
+Nothing here imports torch, so that a page can follow every move of a slider. Tests hold the counts equal to the real
+model's.
+
+Letters: B batch, T positions, D d_model, H heads, K d_head, F d_ff, V vocabulary, L layers; Hkv key/value heads.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from minigpt.config import TransformerConfig
+
+BYTES_PER_NUMBER = 4
+"""float32."""
+
+
+def tensor_shapes(config: TransformerConfig, vocab_size: int) -> dict[str, tuple[int, ...]]:
+    """Return the name and shape of every learned tensor, in the order of the model; docs/format.md lists them.
+
+    >>> tensor_shapes(TransformerConfig(d_model=8, num_heads=2), 10)["embedding.weight"]
+    (10, 8)
+    """
+    width, inner = config.d_model, config.ff_width
+    qkv = (config.num_heads + 2 * config.kv_heads) * config.d_head
+    norm_bias = config.bias and config.norm == "layernorm"
+    shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (vocab_size, width)}
+
+    def linear(name: str, rows: int, columns: int) -> None:
+        shapes[f"{name}.weight"] = (rows, columns)
+        if config.bias:
+            shapes[f"{name}.bias"] = (rows,)
+
+    def norm(name: str) -> None:
+        shapes[f"{name}.weight"] = (width,)
+        if norm_bias:
+            shapes[f"{name}.bias"] = (width,)
+
+    if config.positions == "learned":
+        shapes["positions.weight"] = (config.sequence_length, width)
+    for layer in range(config.num_layers):
+        block = f"blocks.{layer}"
+        norm(f"{block}.attention_norm")
+        linear(f"{block}.attention.qkv", qkv, width)
+        linear(f"{block}.attention.out", width, width)
+        norm(f"{block}.feedforward_norm")
+        linear(f"{block}.feedforward.up", inner, width)
+        linear(f"{block}.feedforward.down", width, inner)
+    norm("final_norm")
+    if not config.tie_embeddings:
+        shapes["head.weight"] = (vocab_size, width)
+    return shapes
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """How many numbers are learned in each part of a model."""
+
+    embeddings: int
+    """The token matrix, V x D; when tied it is the head too and counts once, here."""
+    positions: int
+    """Learned positions, 0 for others."""
+    attention: int
+    """All L blocks' projections."""
+    feedforward: int
+    """All L blocks' feed-forward layers."""
+    norms: int
+    """All norms."""
+    head: int
+    """The matrix that reads tokens out, 0 when tied."""
+
+    @property
+    def total(self) -> int:
+        """All of them together."""
+        return self.embeddings + self.positions + self.attention + self.feedforward + self.norms + self.head
+
+
+def count_parameters(config: TransformerConfig, vocab_size: int) -> ParameterCount:
+    """Count a model's parameters exactly, part by part.
+
+    Args:
+        config: The model's shape.
+        vocab_size: V.
+
+    >>> count_parameters(TransformerConfig(num_layers=1, num_heads=1, d_model=4, sequence_length=8), 10)
+    ParameterCount(embeddings=40, positions=0, attention=64, feedforward=128, norms=12, head=0)
+    """
+    parts = dict.fromkeys(("embedding", "positions", "attention", "feedforward", "norm", "head"), 0)
+    for name, shape in tensor_shapes(config, vocab_size).items():
+        module = name.split(".")[2] if name.startswith("blocks.") else name.split(".")[0]
+        part = "norm" if module.endswith("norm") else module
+        parts[part] += math.prod(shape)
+    return ParameterCount(
+        embeddings=parts["embedding"],
+        positions=parts["positions"],
+        attention=parts["attention"],
+        feedforward=parts["feedforward"],
+        norms=parts["norm"],
+        head=parts["head"],
+    )
+
+
+def flops_per_token(config: TransformerConfig, vocab_size: int) -> int:
+    """Return the floating-point operations that training spends on one token, forward and backward.
+
+    Every number in a matrix that multiplies costs 2 (multiply, add) forward and 4 backward, whoever's it is; looking a
+    vector up costs nothing. Attention adds scores and mixing, 2 products of T x K for each head.
+
+    Source: Chowdhery et al. 2022 (PaLM), appendix B: 6 N + 12 L H K T, with N counted as said above.
+
+    Args:
+        config: The model's shape; T is its sequence_length.
+        vocab_size: V.
+
+    >>> flops_per_token(TransformerConfig(num_layers=1, num_heads=1, d_model=4, sequence_length=8), 10)
+    1776
+    """
+    multiplied = sum(
+        math.prod(shape)
+        for name, shape in tensor_shapes(config, vocab_size).items()
+        if len(shape) == 2 and name not in ("embedding.weight", "positions.weight", "head.weight")
+    )
+    multiplied += vocab_size * config.d_model  # the head, tied or not
+    return 6 * multiplied + 12 * config.num_layers * config.d_model * config.sequence_length
+
+
+def training_megabytes(config: TransformerConfig, vocab_size: int, batch: int) -> float:
+    """Estimate the memory that training takes, in megabytes (10^6 bytes), beyond the program itself.
+
+    Weights, gradients and AdamW's two moments are exact; of the activations that the backward pass needs, those of
+    each layer's inputs are counted in float32, which is right to about a fifth on a processor without attention
+    dropout.
+
+    Args:
+        config: The model's shape.
+        vocab_size: V.
+        batch: Windows in one micro-batch.
+    """
+    states = 4 * count_parameters(config, vocab_size).total
+    width, inner, kv_width = config.d_model, config.ff_width, config.kv_heads * config.d_head
+    # Read again by the backward pass: two norms' inputs and outputs, q, k, v and z, and the feed-forward layer's
+    # numbers before and after the non-linearity.
+    block = 4 * width + 2 * width + 2 * kv_width + 2 * inner
+    position = config.num_layers * block + 2 * width + 2 * vocab_size  # logits and their log-probabilities
+    return BYTES_PER_NUMBER * (states + batch * config.sequence_length * position) / 1e6

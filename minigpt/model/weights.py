@@ -1,0 +1,210 @@
+"""Weights on disk: one safetensors file that says what it is, written whole or not at all.
+
+Safetensors is a JSON header (names, shapes, metadata) followed by the numbers; reading it runs nobody's code, unlike a
+pickle. A model's file carries its configuration in the metadata, so that it can be opened by itself; docs/format.md
+lists the names of the tensors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from minigpt.config import TransformerConfig
+from minigpt.errors import CheckpointError, StorageError
+from minigpt.model.devices import resolve_device
+from minigpt.model.size import tensor_shapes
+from minigpt.model.transformer import Transformer
+
+FORMAT_VERSION = 1
+"""Of a model's file; a reader refuses newer ones."""
+
+
+def save_weights(
+    path: Path, state: Mapping[str, torch.Tensor], *, metadata: Mapping[str, str], half: bool = False
+) -> None:
+    """Write named tensors to a safetensors file, atomically: `path` holds the old file or the whole new one.
+
+    Args:
+        path: Where to write; its folder must exist.
+        state: Name to tensor, on any device.
+        metadata: Texts that go into the header.
+        half: Store floating-point numbers in 16 bits: half the size, three to four digits.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    tensors = {name: _for_disk(tensor, half) for name, tensor in state.items()}
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        save_file(tensors, temporary, metadata=dict(metadata))
+        _flush_to_disk(temporary)
+        os.replace(temporary, path)
+        if os.name == "posix":  # elsewhere a folder cannot be opened to be flushed
+            _flush_to_disk(path.parent)
+    except (OSError, SafetensorError) as error:  # a full disk raises either, depending on who notices
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise StorageError(
+            f"{path} could not be written: {error}.",
+            mend="Check that the folder exists, may be written to and has room; what was there before still is.",
+        ) from error
+
+
+def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Read a safetensors file.
+
+    Returns:
+        Name to tensor, in memory of their own, as they were stored; and the texts of the header.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or no safetensors file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            # A copy, because what `safe_open` hands out may lie in the file itself, which may be replaced.
+            state = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            return state, dict(file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as weights: {error}.", mend="Take another checkpoint, or copy the file again."
+        ) from error
+
+
+def save_model(path: Path, model: Transformer, *, half: bool = False) -> None:
+    """Write a model's weights together with its configuration; see `save_weights`.
+
+    Args:
+        path: Where to write; its folder must exist.
+        model: What to write. A tied matrix is stored once.
+        half: Store the numbers in 16 bits.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    save_weights(path, model.state_dict(), metadata=model_metadata(model.config, model.vocab_size), half=half)
+
+
+def load_model(path: Path, *, device: str = "cpu") -> Transformer:
+    """Read a model that `save_model` wrote, ready to be used: in evaluation mode and in float32.
+
+    Args:
+        path: A model's file.
+        device: Where to put it; see `resolve_device`.
+
+    Raises:
+        CheckpointError: The file is missing or damaged, of a newer format, or its tensors do not fit its configuration.
+        DeviceError: This machine does not have the device.
+    """
+    target = resolve_device(device)
+    state, metadata = load_weights(path)
+    config, vocab_size = parse_metadata(metadata, path)
+    check_state(state, config, vocab_size, path)  # before the model is built, for a damaged header may ask for anything
+    model = Transformer(config, vocab_size)
+    model.load_state_dict(state)  # copies into float32
+    return model.to(target).eval()
+
+
+def model_metadata(config: TransformerConfig, vocab_size: int) -> dict[str, str]:
+    """Return the header of a model's file: `format_version`, `config` as JSON, `vocab_size`."""
+    return {
+        "format_version": str(FORMAT_VERSION),
+        "config": config.model_dump_json(),
+        "vocab_size": str(vocab_size),
+    }
+
+
+def parse_metadata(metadata: Mapping[str, str], path: Path) -> tuple[TransformerConfig, int]:
+    """Read the header of a model's file back.
+
+    Args:
+        metadata: As `load_weights` returns it.
+        path: Of the file, for messages.
+
+    Raises:
+        CheckpointError: Something is missing, damaged, or of a newer format.
+    """
+    missing = [key for key in ("format_version", "config", "vocab_size") if key not in metadata]
+    if missing:
+        raise CheckpointError(
+            f"{path} holds no minigpt model: its header lacks {', '.join(missing)}.",
+            mend="Give a model.safetensors that minigpt wrote.",
+        )
+    version, vocab_size = metadata["format_version"], metadata["vocab_size"]
+    if not version.isdecimal() or not vocab_size.isdecimal() or int(vocab_size) < 1:
+        raise CheckpointError(
+            f"The header of {path} is damaged: format_version {version!r}, vocab_size {vocab_size!r}.",
+            mend="Take another checkpoint.",
+        )
+    if int(version) > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has format {version}; this minigpt reads up to {FORMAT_VERSION}.", mend="Update minigpt."
+        )
+    try:
+        return TransformerConfig.model_validate_json(metadata["config"]), int(vocab_size)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "config"
+        raise CheckpointError(
+            f"The header of {path} describes no model: {field}: {first['msg']}.",
+            mend="Update minigpt if a newer one wrote it, or take another checkpoint.",
+        ) from error
+
+
+def check_state(
+    state: Mapping[str, torch.Tensor], config: TransformerConfig, vocab_size: int, path: Path | str
+) -> None:
+    """Hold the names and shapes of weights against what a configuration asks for.
+
+    Args:
+        state: Name to tensor.
+        config: The model's shape.
+        vocab_size: V.
+        path: Where the weights come from, for messages.
+
+    Raises:
+        CheckpointError: A tensor is missing, unknown, of another shape, or holds no floating-point numbers.
+    """
+    expected = tensor_shapes(config, vocab_size)
+    mend = "Take another checkpoint, or the configuration that these weights were saved with."
+    for problem, names in (("lacks", expected.keys() - state.keys()), ("has too much", state.keys() - expected.keys())):
+        if names:
+            few = ", ".join(sorted(names)[:3])
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise CheckpointError(f"{path} does not fit the model: it {problem}: {few}{more}.", mend=mend)
+    for name, shape in expected.items():
+        if tuple(state[name].shape) != shape:
+            raise CheckpointError(
+                f"{path} does not fit the model: {name} has shape {tuple(state[name].shape)}, the model has {shape}.",
+                mend=mend,
+            )
+        if not state[name].is_floating_point():
+            raise CheckpointError(
+                f"{path} does not fit the model: {name} has dtype {state[name].dtype}, the model has torch.float32.",
+                mend=mend,
+            )
+
+
+def _for_disk(tensor: torch.Tensor, half: bool) -> torch.Tensor:
+    """Return the tensor as safetensors takes it: contiguous, and in 16 bits if asked for."""
+    tensor = tensor.detach()
+    if half and tensor.is_floating_point():
+        tensor = tensor.to(torch.float16)
+    return tensor.contiguous()
+
+
+def _flush_to_disk(path: Path) -> None:
+    """Wait until a file's contents, or a folder's list of names, have reached the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
