@@ -1,0 +1,272 @@
+"""What every tokenizer can do, and the one place that reads a tokenizer back from its file.
+
+A tokenizer turns text into token ids and back. A subclass says how text is cut (`encode_array`) and what a token's
+text is (`token_text`); files, batches, special tokens and checks are the same for all and live here.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minigpt.errors import StorageError, TokenizerError
+
+if TYPE_CHECKING:
+    from minigpt.config import TokenizerConfig
+
+PAD_ID, UNK_ID, BOS_ID, EOS_ID = 0, 1, 2, 3
+SPECIAL_TOKENS = ("<pad>", "<unk>", "<bos>", "<eos>")
+REPLACEMENT = "\ufffd"
+"""What an unknown token is written as."""
+FORMAT_VERSION = 1
+
+IdArray = NDArray[np.unsignedinteger[Any]]
+"""Token ids in the smallest unsigned type that holds the vocabulary."""
+
+
+def smallest_id_type(vocab_size: int) -> np.dtype[np.unsignedinteger[Any]]:
+    """Return the smallest unsigned type that holds every id below `vocab_size`.
+
+    >>> smallest_id_type(256), smallest_id_type(257)
+    (dtype('uint8'), dtype('uint16'))
+    """
+    return np.min_scalar_type(max(vocab_size - 1, 0))
+
+
+class BaseTokenizer(ABC):
+    """Text to token ids and back.
+
+    The first four ids are PAD, UNK, BOS and EOS (`SPECIAL_TOKENS`); a kind that lacks one of them overrides its
+    property with None. Using a tokenizer before `train` is a `TokenizerError`.
+    """
+
+    kind: ClassVar[str]
+    """Name of the kind in configurations and files."""
+    kinds: ClassVar[dict[str, type[BaseTokenizer]]] = {}
+    """Every kind there is; subclasses enter themselves."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "kind" in vars(cls):
+            BaseTokenizer.kinds[cls.kind] = cls
+
+    # --- what a kind has to say -----------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def is_trained(self) -> bool:
+        """Whether there is a vocabulary."""
+
+    @property
+    @abstractmethod
+    def vocab_size(self) -> int:
+        """How many token ids there are, the special ones included."""
+
+    @abstractmethod
+    def train(self, documents: str | Iterable[str]) -> Self:
+        """Make the vocabulary from the whole corpus, replacing any earlier one.
+
+        Args:
+            documents: One text or several.
+
+        Raises:
+            TokenizerError: There is no text in it.
+        """
+
+    @abstractmethod
+    def encode_array(self, text: str) -> IdArray:
+        """Return the ids of `text`, shape `(num_tokens,)`, in the smallest sufficient unsigned type.
+
+        Adds no special tokens. An unknown character becomes UNK where the kind has one.
+        """
+
+    @abstractmethod
+    def token_text(self, token_id: int) -> str:
+        """Return the text that one token stands for; special tokens as `<bos>` and so on."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `from_dict` needs, as plain JSON data with `kind` and `format_version`."""
+
+    @classmethod
+    @abstractmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Make a tokenizer from what `to_dict` returned.
+
+        Raises:
+            TokenizerError: The data is damaged.
+        """
+
+    # --- the same for all kinds -----------------------------------------------------------------------------------
+
+    @property
+    def pad_id(self) -> int | None:
+        """Fills up short rows of a batch."""
+        return PAD_ID
+
+    @property
+    def unk_id(self) -> int | None:
+        """Stands for what the vocabulary lacks."""
+        return UNK_ID
+
+    @property
+    def bos_id(self) -> int | None:
+        """Stands before a document."""
+        return BOS_ID
+
+    @property
+    def eos_id(self) -> int | None:
+        """Stands after a document."""
+        return EOS_ID
+
+    def encode(self, text: str, *, add_bos: bool = False, add_eos: bool = False) -> list[int]:
+        """Return the ids of `text`.
+
+        Args:
+            text: Any text; unknown characters become UNK (see `unknown_characters`).
+            add_bos: Whether BOS is put in front.
+            add_eos: Whether EOS is put behind.
+
+        Raises:
+            TokenizerError: The tokenizer is untrained, or has no such special token.
+        """
+        ids: list[int] = self.encode_array(text).tolist()
+        for wanted, special, name in ((add_bos, self.bos_id, "BOS"), (add_eos, self.eos_id, "EOS")):
+            if wanted and special is None:
+                raise TokenizerError(
+                    f"A {self.kind} tokenizer has no {name} token.", mend=f"Encode without add_{name.lower()}."
+                )
+        front = [self.bos_id] if add_bos and self.bos_id is not None else []
+        back = [self.eos_id] if add_eos and self.eos_id is not None else []
+        return front + ids + back
+
+    def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
+        """Return the text of `ids`; UNK is written as U+FFFD.
+
+        Args:
+            ids: Token ids, each in [0, vocab_size).
+            skip_special: Whether PAD, BOS and EOS are left out; otherwise they are written as `<bos>` and so on.
+
+        Raises:
+            TokenizerError: The tokenizer is untrained, or an id lies outside the vocabulary.
+        """
+        plain = self.checked(ids)
+        texts = {token_id: self.token_text(token_id) for token_id in set(plain)}
+        if skip_special:
+            texts.update({special: "" for special in (self.pad_id, self.bos_id, self.eos_id) if special is not None})
+        if self.unk_id is not None:
+            texts[self.unk_id] = REPLACEMENT
+        return "".join([texts[token_id] for token_id in plain])
+
+    def batch_encode(self, texts: Iterable[str], *, add_bos: bool = False, add_eos: bool = False) -> list[list[int]]:
+        """Return `encode` of each text; the rows may differ in length."""
+        return [self.encode(text, add_bos=add_bos, add_eos=add_eos) for text in texts]
+
+    def batch_decode(self, batch: Iterable[Iterable[int]], *, skip_special: bool = True) -> list[str]:
+        """Return `decode` of each row."""
+        return [self.decode(ids, skip_special=skip_special) for ids in batch]
+
+    def unknown_characters(self, text: str) -> dict[str, int]:
+        """Return each character of `text` that becomes UNK with its count, most frequent first.
+
+        None by default, for kinds that can write every text.
+        """
+        self.require_trained()
+        return {}
+
+    def save(self, path: Path) -> None:
+        """Write the tokenizer as readable JSON, in one stroke: the file is never half there.
+
+        Raises:
+            TokenizerError: The tokenizer is untrained.
+            StorageError: The file cannot be written.
+        """
+        self.require_trained()
+        unfinished = path.with_name(path.name + ".tmp")
+        try:
+            unfinished.write_text(json.dumps(self.to_dict(), ensure_ascii=True, indent=1) + "\n", "ascii")
+            os.replace(unfinished, path)
+        except OSError as error:
+            raise StorageError(
+                f"The tokenizer cannot be written to {path}: {error.strerror}.", mend="Free some space or check rights."
+            ) from None
+
+    def require_trained(self) -> None:
+        """Raise a TokenizerError unless there is a vocabulary."""
+        if not self.is_trained:
+            raise TokenizerError(
+                f"This {self.kind} tokenizer has not been trained, so it has no vocabulary.",
+                mend="Call train(text) first, or load a trained one.",
+            )
+
+    def checked(self, ids: Iterable[int]) -> list[int]:
+        """Return `ids` as plain integers, each in [0, vocab_size), or raise a TokenizerError."""
+        size = self.vocab_size
+        if isinstance(ids, str | bytes):
+            raise TokenizerError(f"decode takes token ids, not {type(ids).__name__}.", mend="Give a list of integers.")
+        if isinstance(ids, np.ndarray):
+            ids = ids.tolist()
+        try:
+            plain = [operator.index(token_id) for token_id in ids]
+        except TypeError:
+            raise TokenizerError(
+                "decode takes one row of whole numbers.", mend="Give a list of integers; for rows use batch_decode."
+            ) from None
+        if plain and not (min(plain) >= 0 and max(plain) < size):
+            wrong = next(token_id for token_id in plain if not 0 <= token_id < size)
+            raise TokenizerError(
+                f"Token id {wrong} lies outside the vocabulary; ids go from 0 to {size - 1}.",
+                mend="Decode with the tokenizer that the ids were made with.",
+            )
+        return plain
+
+
+def checked_text(text: object) -> str:
+    """Return `text` if it is a str, else raise a TokenizerError."""
+    if not isinstance(text, str):
+        raise TokenizerError(f"A tokenizer takes text, not {type(text).__name__}.", mend="Give a str.")
+    return text
+
+
+def load_tokenizer(path: Path) -> BaseTokenizer:
+    """Read a tokenizer of any kind back from its file.
+
+    Raises:
+        TokenizerError: The file is missing, damaged, of an unknown kind or of a newer format.
+    """
+    mend = "Use the tokenizer.json that was written beside the model."
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise TokenizerError(f"The tokenizer {path} cannot be read: {error.strerror}.", mend=mend) from None
+    except (ValueError, RecursionError):  # ValueError: no JSON, or no UTF-8
+        raise TokenizerError(f"The tokenizer {path} is damaged: it is not JSON.", mend=mend) from None
+    if not isinstance(values, dict):
+        raise TokenizerError(f"The tokenizer {path} is damaged: it holds no fields.", mend=mend)
+    kind, version = values.get("kind"), values.get("format_version")
+    cls = BaseTokenizer.kinds.get(kind) if isinstance(kind, str) else None
+    if cls is None:
+        allowed = ", ".join(sorted(BaseTokenizer.kinds))
+        raise TokenizerError(f"The tokenizer {path} is of kind {kind!r}; this version knows {allowed}.", mend=mend)
+    if version != FORMAT_VERSION:
+        raise TokenizerError(
+            f"The tokenizer {path} has format version {version!r}; this version reads {FORMAT_VERSION}.",
+            mend="Open it with the minigpt that wrote it, or a newer one.",
+        )
+    try:
+        return cls.from_dict(values)
+    except TokenizerError as error:
+        raise TokenizerError(f"{path}: {error.problem}", mend=mend) from None
+
+
+def make_tokenizer(config: TokenizerConfig) -> BaseTokenizer:
+    """Return an untrained tokenizer of the kind that the settings name."""
+    return BaseTokenizer.kinds[config.kind]()

@@ -1,0 +1,131 @@
+"""One token a character: the tokenizer that can be understood at a glance.
+
+Reads after: base.py. The vocabulary is the sorted set of the corpus's characters behind the four special tokens, so
+the same corpus always gives the same ids.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minigpt.errors import TokenizerError
+from minigpt.tokenizers.base import (
+    FORMAT_VERSION,
+    SPECIAL_TOKENS,
+    UNK_ID,
+    BaseTokenizer,
+    IdArray,
+    checked_text,
+    smallest_id_type,
+)
+
+
+class CharacterTokenizer(BaseTokenizer):
+    """One token a character.
+
+    Args:
+        characters: The vocabulary behind the special tokens, in the order of their ids; empty: untrained.
+
+    >>> tokenizer = CharacterTokenizer().train("abracadabra")
+    >>> tokenizer.vocab_size
+    9
+    >>> tokenizer.encode("cab")
+    [6, 4, 5]
+    >>> tokenizer.decode([6, 4, 5])
+    'cab'
+    >>> tokenizer.encode("x")
+    [1]
+    """
+
+    kind = "character"
+
+    def __init__(self, characters: Sequence[str] = ()) -> None:
+        self._characters = tuple(characters)
+        self._ids = {character: n for n, character in enumerate(self._characters, start=len(SPECIAL_TOKENS))}
+        self._table = self._make_table()
+
+    def _make_table(self) -> IdArray:
+        """Return the look-up table from code point to id; its last entry, UNK, answers for all that lie beyond."""
+        codes = [ord(character) for character in self._characters]
+        table = np.full(max(codes, default=0) + 2, UNK_ID, dtype=smallest_id_type(len(SPECIAL_TOKENS) + len(codes)))
+        table[codes] = list(self._ids.values())
+        return table
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is a vocabulary."""
+        return bool(self._characters)
+
+    @property
+    def vocab_size(self) -> int:
+        """How many token ids there are, the four special ones included."""
+        self.require_trained()
+        return len(SPECIAL_TOKENS) + len(self._characters)
+
+    @property
+    def characters(self) -> tuple[str, ...]:
+        """The vocabulary without the special tokens, in the order of their ids."""
+        return self._characters
+
+    def train(self, documents: str | Iterable[str]) -> Self:
+        """Take every character of the corpus into the vocabulary, in the order of their code points."""
+        texts = [documents] if isinstance(documents, str) else documents
+        found: set[str] = set().union(*(set(checked_text(text)) for text in texts))
+        if not found:
+            raise TokenizerError("There is no text to make a vocabulary from.", mend="Give at least one character.")
+        CharacterTokenizer.__init__(self, sorted(found))
+        return self
+
+    def encode_array(self, text: str) -> IdArray:
+        """Return the ids of `text`, shape `(num_characters,)`, by one look-up for all characters at once."""
+        self.require_trained()
+        return self._table.take(_code_points(checked_text(text)), mode="clip")
+
+    def encode_naive(self, text: str) -> list[int]:
+        """Return the ids of `text` one character at a time: the obvious way, which tests hold `encode` against."""
+        self.require_trained()
+        return [self._ids.get(character, UNK_ID) for character in text]
+
+    def token_text(self, token_id: int) -> str:
+        """Return a token's character; special tokens as `<bos>` and so on."""
+        (token_id,) = self.checked([token_id])
+        special = len(SPECIAL_TOKENS)
+        return SPECIAL_TOKENS[token_id] if token_id < special else self._characters[token_id - special]
+
+    def unknown_characters(self, text: str) -> dict[str, int]:
+        """Return each character of `text` that is not in the vocabulary with its count, most frequent first."""
+        self.require_trained()
+        unknown = {character: n for character, n in Counter(checked_text(text)).items() if character not in self._ids}
+        return dict(sorted(unknown.items(), key=lambda item: (-item[1], item[0])))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the vocabulary as plain JSON data.
+
+        The characters are a list, not one text: two lone surrogates side by side would be read back as one character.
+        """
+        return {"kind": self.kind, "format_version": FORMAT_VERSION, "characters": list(self._characters)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Make a tokenizer from what `to_dict` returned, ids in the same order."""
+        characters = values.get("characters")
+        if not isinstance(characters, list) or not characters:
+            raise TokenizerError("The tokenizer has no list of characters.", mend="Take an undamaged one.")
+        if not all(isinstance(character, str) and len(character) == 1 for character in characters):
+            raise TokenizerError("The tokenizer lists something that is not one character.", mend="Take another one.")
+        if len(set(characters)) != len(characters):
+            raise TokenizerError("The tokenizer lists a character twice.", mend="Take an undamaged one.")
+        return cls(characters)
+
+
+def _code_points(text: str) -> NDArray[np.uint32]:
+    """Return the code point of each character, shape `(num_characters,)`.
+
+    UTF-32 is four bytes a character; lone surrogates, which a str may hold, are let through.
+    """
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
