@@ -1,0 +1,223 @@
+"""What happens beside the updates: counting speed, writing records, samples, weights to look back at, checkpoints.
+
+A trainer calls the hooks of its callbacks in the order in which they were given, in the thread that trains. A hook
+either does something short and returns nothing, or returns an iterator that yields after each bounded piece of work,
+so that a long hook (a sample of text) can be paused as well. What a hook raises ends the training; the checkpoints
+that were saved before stay as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from minigpt.generation.generator import TextGenerator
+from minigpt.tokenizers.base import BaseTokenizer
+
+if TYPE_CHECKING:
+    from minigpt.model.transformer import Transformer
+    from minigpt.training.trainer import Trainer
+
+Record = dict[str, Any]
+"""One line of `metrics.jsonl`: a `kind`, a `step` and plain numbers or texts (docs/format.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One bounded piece of work that has just been done, at `step` updates."""
+
+    kind: Literal["micro_batch", "update", "evaluation_batch", "evaluation", "sample", "save"]
+    step: int
+
+
+class Callback:
+    """Base of everything that watches a training; each hook does nothing unless it is overridden."""
+
+    def on_start(self, trainer: Trainer) -> Iterator[Work] | None:
+        """Run once before the first update, of a new training and of a resumed one."""
+
+    def on_budget(self, trainer: Trainer, record: Record) -> Iterator[Work] | None:
+        """Run after `max_seconds` has been turned into `max_steps`; `trainer.config` already holds them."""
+
+    def on_step(self, trainer: Trainer, record: Record) -> Iterator[Work] | None:
+        """Run right after an update; what is added to `record` is seen by the callbacks that follow."""
+
+    def on_evaluation(self, trainer: Trainer, record: Record) -> Iterator[Work] | None:
+        """Run after a measurement on the validation part."""
+
+    def on_step_end(self, trainer: Trainer) -> Iterator[Work] | None:
+        """Run last in a step, and once at step 0; all that belongs to the step is done, so it is the place to save."""
+
+    def on_end(self, trainer: Trainer) -> Iterator[Work] | None:
+        """Run once after the last update and the last measurement."""
+
+
+class Throughput(Callback):
+    """Add `tokens_per_second` to each step's record, over the last `window` updates; training time alone counts."""
+
+    def __init__(self, window: int = 20) -> None:
+        self._marks: deque[tuple[float, int]] = deque(maxlen=window + 1)
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Begin to count where the training is."""
+        self._marks.append((trainer.seconds, trainer.tokens_seen))
+
+    def on_step(self, trainer: Trainer, record: Record) -> None:
+        """Count one update."""
+        self._marks.append((trainer.seconds, trainer.tokens_seen))
+        (seconds, tokens), (seconds_now, tokens_now) = self._marks[0], self._marks[-1]
+        record["tokens_per_second"] = round((tokens_now - tokens) / max(seconds_now - seconds, 1e-9), 1)
+
+
+class Records(Callback):
+    """Hand every measurement to `write`; of long trainings not every step.
+
+    Args:
+        write: Takes one record.
+        every_step_until: Steps that are all written; after it every 2nd, after twice as many every 4th, and so on, so
+            that a training of any length writes a few thousand lines. The last step is always written.
+    """
+
+    def __init__(self, write: Callable[[Record], None], *, every_step_until: int = 1000) -> None:
+        self._write = write
+        self._until = every_step_until
+
+    def is_due(self, step: int) -> bool:
+        """Return whether a step is written.
+
+        >>> records = Records(print, every_step_until=4)
+        >>> [step for step in range(1, 33) if records.is_due(step)]
+        [1, 2, 3, 4, 6, 8, 12, 16, 24, 32]
+        """
+        if step <= self._until:
+            return True
+        spacing: int = 2 ** math.ceil(math.log2(step / self._until))
+        return step % spacing == 0
+
+    def on_budget(self, trainer: Trainer, record: Record) -> None:
+        """Write how many steps the time allows."""
+        self._write(record)
+
+    def on_step(self, trainer: Trainer, record: Record) -> None:
+        """Write one update."""
+        if self.is_due(trainer.step) or trainer.is_finished:
+            self._write(record)
+
+    def on_evaluation(self, trainer: Trainer, record: Record) -> None:
+        """Write one measurement."""
+        self._write(record)
+
+
+@dataclass(frozen=True)
+class _Live:
+    """The model in training with its tokenizer, as the generator wants them."""
+
+    model: Transformer
+    tokenizer: BaseTokenizer
+
+
+class Samples(Callback):
+    """Let the model write a text every `sample_steps` updates, always on the same dice, from noise at step 0 on.
+
+    Args:
+        tokenizer: Of the run.
+        write: Takes a record with `step`, `prompt` and `text`.
+    """
+
+    TEMPERATURE = 0.8
+    """Used where the run's own generation settings name no strategy; greedy samples of a young model only repeat."""
+
+    def __init__(self, tokenizer: BaseTokenizer, write: Callable[[Record], None]) -> None:
+        self._tokenizer = tokenizer
+        self._write = write
+
+    def on_step_end(self, trainer: Trainer) -> Iterator[Work] | None:
+        """Write a sample where one is due."""
+        every = trainer.config.training.sample_steps
+        due = every > 0 and (trainer.step % every == 0 or trainer.is_finished)
+        return self._sample(trainer) if due else None
+
+    def _sample(self, trainer: Trainer) -> Iterator[Work]:
+        settings, chosen = trainer.config.training, trainer.config.generation
+        strategy = {
+            name: value
+            for name in ("temperature", "top_k", "top_p", "min_p")
+            if (value := getattr(chosen, name)) is not None
+        }
+        pieces = []
+        for token in TextGenerator(_Live(trainer.model, self._tokenizer)).stream(
+            settings.sample_prompt,
+            max_new_tokens=settings.sample_tokens,
+            seed=trainer.config.seed,
+            **(strategy or {"temperature": self.TEMPERATURE}),
+        ):
+            pieces.append(token.text)
+            yield Work("sample", trainer.step)
+        text = settings.sample_prompt + "".join(pieces)
+        self._write({"kind": "sample", "step": trainer.step, "prompt": settings.sample_prompt, "text": text})
+
+
+def is_history_step(step: int, per_octave: int) -> bool:
+    """Return whether the weights of a step are kept to look back at: 0 and every round(2 ** (k / per_octave)).
+
+    >>> [step for step in range(65) if is_history_step(step, 1)]
+    [0, 1, 2, 4, 8, 16, 32, 64]
+    >>> [step for step in range(65) if is_history_step(step, 4)]
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 13, 16, 19, 23, 27, 32, 38, 45, 54, 64]
+    """
+    if per_octave == 0:
+        return False
+    if step <= 1:
+        return True
+    near = round(per_octave * math.log2(step))
+    return any(round(2 ** (k / per_octave)) == step for k in (near - 1, near, near + 1))
+
+
+class WeightHistory(Callback):
+    """Call `save` at log-spaced steps: most of what is worth looking back at happens early.
+
+    Args:
+        save: Keeps the weights as they are now.
+    """
+
+    def __init__(self, save: Callable[[Trainer], None]) -> None:
+        self._save = save
+
+    def on_step_end(self, trainer: Trainer) -> Iterator[Work] | None:
+        """Save where it is due."""
+        due = is_history_step(trainer.step, trainer.config.training.history_per_octave)
+        return self._keep(trainer) if due else None
+
+    def _keep(self, trainer: Trainer) -> Iterator[Work]:
+        self._save(trainer)
+        yield Work("save", trainer.step)
+
+
+class Checkpoints(Callback):
+    """Call `save` every `checkpoint_steps` updates, at the last one, and whenever the validation loss is the best yet.
+
+    Give it last: what comes before it in a step is then done and written when the checkpoint says that it is.
+
+    Args:
+        save: Keeps all that a resumed training needs.
+    """
+
+    def __init__(self, save: Callable[[Trainer], None]) -> None:
+        self._save = save
+        self.saved_step: int | None = None
+
+    def on_step_end(self, trainer: Trainer) -> Iterator[Work] | None:
+        """Save where it is due; an untrained model is not worth it."""
+        every = trainer.config.training.checkpoint_steps
+        due = (every > 0 and trainer.step % every == 0) or trainer.is_finished or trainer.best_step == trainer.step
+        return self.save(trainer) if due and trainer.step > 0 else None
+
+    def save(self, trainer: Trainer) -> Iterator[Work]:
+        """Save now, unless this step has just been saved."""
+        if self.saved_step != trainer.step:
+            self._save(trainer)
+            self.saved_step = trainer.step
+            yield Work("save", trainer.step)

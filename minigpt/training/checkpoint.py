@@ -1,0 +1,302 @@
+"""One moment of a training as a folder: weights, tokenizer, optimizer, counters, and a manifest that vouches for them.
+
+```
+step-0001200/
+  model.safetensors      weights, with the model's configuration in the header
+  tokenizer.json         so that the folder can be used by itself
+  trainer.safetensors    the optimizer's memory, `<parameter name>.<slot>`
+  trainer.json           counters, and the torch, threads and processor that the numbers were made with
+  manifest.json          size and SHA-256 of each file above
+```
+The folder is written under another name, the manifest last, and then renamed: what carries the name is whole. A folder
+without a valid manifest is no checkpoint, whatever else is in it. A bundled or exported one may lack the two trainer
+files; it can be used but not resumed.
+
+Importing this module does not import torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minigpt.errors import CheckpointError, StorageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from minigpt.tokenizers.base import BaseTokenizer
+    from minigpt.training.trainer import Trainer, TrainerState
+
+FORMAT_VERSION = 1
+"""Of `manifest.json` and `trainer.json`; a reader refuses newer ones."""
+MODEL, TOKENIZER, STATE, PROGRESS, MANIFEST = (
+    "model.safetensors",
+    "tokenizer.json",
+    "trainer.safetensors",
+    "trainer.json",
+    "manifest.json",
+)
+TEMPORARY_PREFIX = ".tmp-"
+"""What the name of an unfinished folder or file begins with; it may be deleted when nobody is training the run."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that has been read and found whole.
+
+    Attributes:
+        path: The folder.
+        state: Weights, optimizer and counters, as `Trainer.load_state_dict` takes them.
+        environment: `torch`, `num_threads`, `device` and `processor` that the numbers were made with.
+    """
+
+    path: Path
+    state: TrainerState
+    environment: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        """Updates done."""
+        return int(self.state.progress["step"])
+
+
+def step_name(step: int) -> str:
+    """Return the name of a step's folder or file, with zeros in front so that names sort by step.
+
+    >>> step_name(1200)
+    'step-0001200'
+    """
+    return f"step-{step:07d}"
+
+
+def parse_step(name: str) -> int | None:
+    """Return the step that a name stands for, or None if it is no such name.
+
+    >>> parse_step("step-0001200"), parse_step("step-0000064.safetensors"), parse_step(".tmp-step-0000001")
+    (1200, 64, None)
+    """
+    match = re.fullmatch(r"step-(\d{7,})(\.safetensors)?", name)
+    return int(match.group(1)) if match else None
+
+
+# -- writing
+
+
+def save_checkpoint(directory: Path, trainer: Trainer, tokenizer: BaseTokenizer) -> None:
+    """Write a checkpoint; `directory` is then a whole one, or still what it was before.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+        CheckpointError: An update is being applied at this moment.
+    """
+    from minigpt.model.weights import save_model, save_weights
+
+    state = trainer.state_dict()
+    with _unfinished(directory) as folder:
+        save_model(folder / MODEL, trainer.model)
+        tokenizer.save(folder / TOKENIZER)
+        save_weights(folder / STATE, state.optimizer, metadata={"format_version": str(FORMAT_VERSION)})
+        progress = {
+            "format_version": FORMAT_VERSION,
+            **state.progress,
+            "environment": describe_environment(trainer.model.device),
+        }
+        write_text(folder / PROGRESS, json.dumps(progress, indent=1) + "\n")
+        write_manifest(folder)
+
+
+def write_manifest(directory: Path) -> None:
+    """Write the manifest of all files in a folder; it comes last, and what it names is on the disk by then.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        for path in sorted(directory.iterdir())
+        if path.name != MANIFEST and not path.name.startswith(".")
+    }
+    for name in files:
+        flush(directory / name)
+    write_text(directory / MANIFEST, json.dumps({"format_version": FORMAT_VERSION, "files": files}, indent=1) + "\n")
+
+
+def describe_environment(device: torch.device) -> dict[str, Any]:
+    """Return what bit-identical repetition depends on besides the run itself."""
+    import torch
+
+    return {
+        "torch": torch.__version__,
+        "num_threads": torch.get_num_threads(),
+        "device": device.type,
+        "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+    }
+
+
+@contextlib.contextmanager
+def _unfinished(directory: Path) -> Iterator[Path]:
+    """Give a folder beside `directory` to fill; it takes that name if all goes well and vanishes otherwise."""
+    folder = directory.with_name(f"{TEMPORARY_PREFIX}{directory.name}-{secrets.token_hex(4)}")
+    try:
+        folder.mkdir(parents=True)
+        yield folder
+        flush(folder)
+        replaced = folder.with_name(folder.name + "-replaced")
+        if directory.exists():  # a damaged one, or one of a step that is trained again after a resume
+            directory.rename(replaced)
+        folder.rename(directory)
+        flush(directory.parent)
+        shutil.rmtree(replaced, ignore_errors=True)
+    except OSError as error:
+        raise storage_error(directory, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file in one stroke: it is the old one or the whole new one, also after the power fails.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{secrets.token_hex(4)}")
+    try:
+        temporary.write_text(text, "utf-8")
+        flush(temporary)
+        os.replace(temporary, path)
+        flush(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise storage_error(path, error) from error
+
+
+def flush(path: Path) -> None:
+    """Wait until a file's contents, or a folder's list of names, have reached the disk."""
+    if path.is_dir() and os.name != "posix":
+        return  # elsewhere a folder cannot be opened
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """Put what the operating system says about a file into words."""
+    return StorageError(
+        f"{path} could not be written: {error.strerror or error}.",
+        mend="Free some space or check that the folder may be written to, then resume; what was saved before is kept.",
+    )
+
+
+# -- reading
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_manifest(directory: Path) -> dict[str, tuple[int, str]]:
+    """Return size and SHA-256 of each file that the manifest names.
+
+    Raises:
+        CheckpointError: There is no manifest, or it is damaged or of a newer format.
+    """
+    path = directory / MANIFEST
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        version = int(values["format_version"])
+        files = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in values["files"].items()}
+    except FileNotFoundError:
+        raise _damaged(directory, f"{MANIFEST} is missing") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise _damaged(directory, f"{MANIFEST} cannot be read") from None
+    if version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"The checkpoint {directory} has format {version}; this minigpt reads up to {FORMAT_VERSION}.",
+            mend="Update minigpt.",
+        )
+    if not files.keys() >= {MODEL, TOKENIZER} or any(Path(name).name != name for name in files):
+        raise _damaged(directory, f"{MANIFEST} names {', '.join(files) or 'nothing'}")
+    return files
+
+
+def check_checkpoint(directory: Path, *, hashes: bool = True) -> None:
+    """Hold a checkpoint's files against its manifest.
+
+    Args:
+        directory: The checkpoint.
+        hashes: Whether contents are compared too, not only sizes.
+
+    Raises:
+        CheckpointError: Something is missing or differs; the message says what.
+    """
+    for name, (num_bytes, digest) in read_manifest(directory).items():
+        path = directory / name
+        try:
+            size = path.stat().st_size
+            if size != num_bytes:
+                raise _damaged(directory, f"{name} has {size} bytes instead of {num_bytes}")
+            if hashes and sha256_of(path) != digest:
+                raise _damaged(directory, f"{name} has other contents than when it was saved")
+        except OSError as error:
+            raise _damaged(directory, f"{name}: {error.strerror}") from None
+
+
+def verify_checkpoint(directory: Path, *, hashes: bool = True) -> bool:
+    """Return whether a checkpoint is whole; see `check_checkpoint`."""
+    try:
+        check_checkpoint(directory, hashes=hashes)
+    except CheckpointError:
+        return False
+    return True
+
+
+def is_resumable(directory: Path) -> bool:
+    """Return whether a checkpoint holds the state of the training, not the weights alone."""
+    return (directory / STATE).is_file() and (directory / PROGRESS).is_file()
+
+
+def load_checkpoint(directory: Path) -> Checkpoint:
+    """Read a checkpoint to resume from.
+
+    Raises:
+        CheckpointError: It is damaged, of a newer format, or holds weights alone.
+    """
+    from minigpt.model.weights import load_weights
+    from minigpt.training.trainer import TrainerState
+
+    check_checkpoint(directory)
+    if not is_resumable(directory):
+        raise CheckpointError(
+            f"The checkpoint {directory} holds weights alone, without the state of the training.",
+            mend="Use it to generate and to look inside; to train further, start a new run.",
+        )
+    try:
+        progress = json.loads((directory / PROGRESS).read_text("utf-8"))
+        environment = dict(progress.pop("environment"))
+        int(progress["step"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise _damaged(directory, f"{PROGRESS} cannot be read") from None
+    state = TrainerState(load_weights(directory / MODEL)[0], load_weights(directory / STATE)[0], progress)
+    return Checkpoint(directory, state, environment)
+
+
+def _damaged(directory: Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"The checkpoint {directory} is damaged: {what}.", mend="Use another checkpoint of this run, or copy it again."
+    )

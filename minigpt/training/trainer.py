@@ -1,0 +1,443 @@
+"""The training loop, cut into pieces that someone else drives.
+
+`Trainer.work()` is an iterator: each `next` does one bounded piece of work (a micro-batch, an update, a batch of the
+measurement, a sampled token, a save) and returns. Whoever drives it may pause, take turns with other trainings or stop
+between any two pieces; pausing is simply not asking for the next one. Checkpoints lie between updates only.
+
+The same numbers come out however it is driven: data order, dropout and samples are functions of the seed and the step.
+
+Reads after: losses, schedules, optimizers, callbacks.
+Shapes: B windows in a micro-batch, T positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from minigpt.config import RunConfig
+from minigpt.data.dataset import LanguageModelDataset, make_loader
+from minigpt.data.order import BatchOrder
+from minigpt.errors import CheckpointError, NonFiniteLossError
+from minigpt.generation.inference import reading
+from minigpt.randomness import Stream, make_generator
+from minigpt.training.callbacks import Callback, Record
+from minigpt.training.callbacks import Work as Work
+from minigpt.training.losses import count_targets, cross_entropy
+from minigpt.training.optimizers import build_optimizer, load_optimizer_state, optimizer_state
+from minigpt.training.schedules import learning_rate_at
+
+if TYPE_CHECKING:
+    from minigpt.model.transformer import Transformer
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+"""Inputs and targets, both (B, T) int64."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a finished training comes to.
+
+    Attributes:
+        steps: Updates done.
+        loss: Training loss of the last update, nats per token; None where nothing was left to do.
+        val_loss: Loss over the whole validation part, nats per token; None without one.
+        seconds: Training alone.
+        total_seconds: With measurements, samples and saves, of this call.
+        tokens_per_second: Over the training time.
+    """
+
+    steps: int
+    loss: float | None
+    val_loss: float | None
+    seconds: float
+    total_seconds: float
+    tokens_per_second: float
+
+
+@dataclass(frozen=True)
+class TrainerState:
+    """A copy of all that a trainer needs to go on: nothing in it changes when the training does.
+
+    Attributes:
+        model: Weights by name.
+        optimizer: The optimizer's memory by `<parameter>.<slot>`.
+        progress: Counters, plain numbers.
+    """
+
+    model: dict[str, torch.Tensor]
+    optimizer: dict[str, torch.Tensor]
+    progress: dict[str, Any]
+
+
+class Trainer:
+    """Learns the weights of one model from one text.
+
+    Args:
+        model: What to train; it stays where it lies.
+        train: Windows to learn from.
+        validation: Windows to measure on, or None. With a stride of one context they tile the validation part.
+        config: `config.training`, `config.seed` and `config.data.num_workers` are read.
+        callbacks: Called in this order.
+
+    Attributes:
+        model: What is trained.
+        config: Its settings; `max_seconds` has been turned into `max_steps` once the first update is done.
+        step: Updates done.
+        seconds: Spent in training alone, without measurements, samples and saves.
+        tokens_seen: Targets learned from.
+        best_val_loss: Lowest loss of the regular measurements, nats per token; None before the first.
+        best_step: When that was.
+        loss: Training loss of the last update, nats per token.
+        val_loss: Loss over the whole validation part, once it has been measured.
+        is_whole: False while an update is being applied; the weights are then worth nothing.
+    """
+
+    def __init__(
+        self,
+        model: Transformer,
+        train: LanguageModelDataset,
+        validation: LanguageModelDataset | None,
+        config: RunConfig,
+        *,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        self.model = model
+        self.config = config
+        self.callbacks = tuple(callbacks)
+        self.step = 0
+        self.seconds = 0.0
+        self.tokens_seen = 0
+        self.best_val_loss: float | None = None
+        self.best_step: int | None = None
+        self.loss: float | None = None
+        self.val_loss: float | None = None
+        self.is_whole = True
+        self._smoothed = 0.0
+        self._started = False
+        self._driven: Iterator[Work] | None = None
+        self._train = train
+        self._validation = validation
+        self._order = BatchOrder(config.seed, len(train), config.training.batch_size)
+        self._optimizer = build_optimizer(model, config.training)
+        self._has_dropout = config.model.dropout > 0 or config.model.attention_dropout > 0
+
+    # -- where it stands
+
+    @property
+    def max_steps(self) -> int:
+        """Updates in all."""
+        return self.config.training.max_steps
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every update is done."""
+        return self.step >= self.max_steps
+
+    @property
+    def epoch(self) -> float:
+        """How often the training part has been seen, as a fraction."""
+        return self._order.epoch(self.step)
+
+    @property
+    def loss_ema(self) -> float | None:
+        """Smoothed training loss, nats per token; None before the first update.
+
+        The running mean starts at 0 and is divided by the weight it has gathered, 1 - decay**steps, so that it is
+        right from the first step on (the bias correction of Kingma and Ba 2015, "Adam", section 3).
+        """
+        return self._smoothed / (1 - self.config.training.loss_ema**self.step) if self.step else None
+
+    # -- driving it
+
+    def fit(self) -> TrainingResult:
+        """Train to the end."""
+        started = time.perf_counter()
+        for _ in self.work():
+            pass
+        return self.result(time.perf_counter() - started)
+
+    def step_once(self) -> bool:
+        """Train to the next update; return whether there was one left to do.
+
+        What follows an update (a measurement, a sample, a save) is done at the beginning of the next call.
+        """
+        if self._driven is None:
+            self._driven = self.work()
+        return any(work.kind == "update" for work in self._driven)
+
+    def result(self, total_seconds: float) -> TrainingResult:
+        """Sum up what has been done so far."""
+        speed = self.tokens_seen / self.seconds if self.seconds else 0.0
+        return TrainingResult(self.step, self.loss, self.val_loss, self.seconds, total_seconds, speed)
+
+    def work(self) -> Iterator[Work]:
+        """Yield after each bounded piece of work, from where the training stands to its end.
+
+        A new call goes on after the last finished update; of an update that was broken off nothing remains.
+
+        Raises:
+            NonFiniteLossError: The loss or the gradient is infinite or not a number; the weights are those before.
+        """
+        self.model.train()
+        if not self._started:
+            self._started = True
+            yield from self._call("on_start")
+            if self.step == 0:
+                yield from self._before_first_update()
+        batches = self._batches()
+        while not self.is_finished:
+            record = yield from self._update(batches)
+            yield from self._call("on_step", record)
+            yield Work("update", self.step)
+            if self._is_evaluation_due():
+                yield from self._evaluate()
+            yield from self._call("on_step_end")
+        if self._validation is not None and self.val_loss is None:
+            yield from self._evaluate(whole=True)
+        yield from self._call("on_end")
+
+    def _call(self, hook: str, *arguments: Record) -> Iterator[Work]:
+        """Call one hook of every callback, and drive what it returns."""
+        for callback in self.callbacks:
+            work = getattr(callback, hook)(self, *arguments)
+            if work is not None:
+                yield from work
+
+    # -- the pieces
+
+    def _before_first_update(self) -> Iterator[Work]:
+        if self.config.training.max_seconds is not None:
+            yield from self._settle_budget(self.config.training.max_seconds)
+        if self._is_evaluation_due():
+            yield from self._evaluate()
+        yield from self._call("on_step_end")
+
+    def _batches(self) -> Iterator[Batch]:
+        """Yield the batch of every step from the present one on."""
+        workers = self.config.data.num_workers
+        if workers:
+            order = self._order.from_step(self.step)
+            device = self.model.device.type
+            yield from make_loader(self._train, batch_sampler=order, training=True, device=device, num_workers=workers)
+        step = self.step
+        while True:
+            yield self._train.gather(self._order.indices(step))
+            step += 1
+
+    def _update(self, batches: Iterator[Batch]) -> Generator[Work, None, Record]:
+        """Compute the gradient in micro-batches, apply it, and return the step's record.
+
+        The loss is nats summed over targets counted, over all micro-batches together, so cutting a batch into parts
+        (of unequal size, where they do not come out even) changes the memory it takes and nothing else.
+        """
+        started = time.perf_counter()
+        settings, device = self.config.training, self.model.device
+        inputs, targets = next(batches)
+        num_targets = max(count_targets(targets), 1)
+        nats = torch.zeros((), device=device)
+        self._optimizer.zero_grad(set_to_none=True)
+        parts = min(settings.accumulation_steps, len(inputs))
+        for micro, (x, y) in enumerate(zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True)):
+            if self._has_dropout:
+                self.model.seed_dropout(make_generator(self.config.seed, Stream.DROPOUT, self.step, 0, micro))
+            logits = self.model(x.to(device, non_blocking=True))  # (B, T, V)
+            part = cross_entropy(logits, y.to(device, non_blocking=True), "sum")
+            (part / num_targets).backward()  # type: ignore[no-untyped-call]
+            nats += part.detach()
+            self.seconds += time.perf_counter() - started
+            yield Work("micro_batch", self.step)
+            started = time.perf_counter()
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        loss, grad_norm = torch.stack((nats / num_targets, norm)).tolist()  # the one wait for the device in a step
+        learning_rate = learning_rate_at(self.step, settings)
+        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+            raise _non_finite(loss, grad_norm, self.step, learning_rate)
+        self.is_whole = False
+        if settings.max_grad_norm and grad_norm > settings.max_grad_norm:
+            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), settings.max_grad_norm, norm)
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._optimizer.step()
+        self.step += 1
+        self.tokens_seen += num_targets
+        self.loss = loss
+        self._smoothed = settings.loss_ema * self._smoothed + (1 - settings.loss_ema) * loss
+        self.is_whole = True
+        self.seconds += time.perf_counter() - started
+        return {
+            "kind": "step",
+            "step": self.step,
+            "epoch": round(self.epoch, 4),
+            "seconds": round(self.seconds, 4),
+            "loss": round(loss, 6),
+            "loss_ema": round(self.loss_ema or loss, 6),
+            "learning_rate": learning_rate,
+            "grad_norm": round(grad_norm, 6),
+            "tokens_seen": self.tokens_seen,
+        }
+
+    def _is_evaluation_due(self) -> bool:
+        every = self.config.training.eval_steps
+        return self._validation is not None and every > 0 and (self.step % every == 0 or self.is_finished)
+
+    def _evaluation_windows(self, whole: bool) -> tuple[NDArray[np.int64], bool]:
+        """Return the windows of one measurement, the same each time, and whether they are all that there are."""
+        assert self._validation is not None
+        num_windows = len(self._validation)
+        wanted = self.config.training.eval_batches * self.config.training.batch_size
+        if whole or wanted >= num_windows:
+            return np.arange(num_windows), True
+        return np.linspace(0, num_windows - 1, wanted).astype(np.int64), False
+
+    def _evaluate(self, *, whole: bool = False) -> Iterator[Work]:
+        """Measure the loss on the validation part, without touching chance, gradients or the training clock."""
+        assert self._validation is not None
+        windows, is_all = self._evaluation_windows(whole)
+        size = math.ceil(self.config.training.batch_size / self.config.training.accumulation_steps)
+        nats, num_targets = 0.0, 0
+        for inputs, targets in _measured_batches(self._validation, windows, size, whole=is_all):
+            nats += self._nats(inputs, targets)
+            num_targets += count_targets(targets)
+            yield Work("evaluation_batch", self.step)
+        val_loss = nats / max(num_targets, 1)
+        if not math.isfinite(val_loss):
+            raise _non_finite(val_loss, None, self.step, learning_rate_at(self.step, self.config.training))
+        if is_all:
+            self.val_loss = val_loss
+        # an untrained model is never "the best so far", and the last look at the whole part is another measurement
+        if not whole and self.step > 0 and (self.best_val_loss is None or val_loss < self.best_val_loss):
+            self.best_val_loss, self.best_step = val_loss, self.step
+        record = {
+            "kind": "evaluation",
+            "step": self.step,
+            "seconds": round(self.seconds, 4),
+            "val_loss": round(val_loss, 6),
+            "perplexity": round(math.exp(min(val_loss, 700)), 4),
+            "whole": is_all,
+        }
+        yield from self._call("on_evaluation", record)
+        yield Work("evaluation", self.step)
+
+    def _nats(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
+        device = self.model.device
+        with reading(self.model):
+            return cross_entropy(self.model(inputs.to(device)), targets.to(device), "sum").item()
+
+    def _settle_budget(self, max_seconds: float) -> Iterator[Work]:
+        """Turn `max_seconds` into `max_steps`: time some updates, then take them back.
+
+        From here on the schedule is a function of the step alone, and the run is the same as one that was given this
+        many steps from the start.
+        """
+        before, batches = self.state_dict(), self._batches()
+        durations: list[float] = []
+        while len(durations) < 3 or (len(durations) < 12 and self.seconds < min(1.0, max_seconds / 10)):
+            done = self.seconds
+            yield from self._update(batches)
+            durations.append(self.seconds - done)
+        self.load_state_dict(before)
+        seconds_per_step = statistics.median(durations[1:])  # the first one also warms up
+        max_steps = min(max(1, int(max_seconds / seconds_per_step)), 100_000_000)
+        warmup_steps = min(self.config.training.warmup_steps, max_steps // 5)
+        self.config = self.config.updated(
+            {
+                "training.max_steps": max_steps,
+                "training.warmup_steps": warmup_steps,
+                "training.max_seconds": None,
+            },
+            source="training.max_seconds",
+        )
+        record = {
+            "kind": "budget",
+            "step": 0,
+            "seconds": max_seconds,
+            "seconds_per_step": round(seconds_per_step, 6),
+            "max_steps": max_steps,
+            "warmup_steps": warmup_steps,
+        }
+        yield from self._call("on_budget", record)
+
+    # -- keeping it
+
+    def state_dict(self) -> TrainerState:
+        """Return a copy of all that is needed to go on from here.
+
+        Raises:
+            CheckpointError: An update is being applied at this moment.
+        """
+        if not self.is_whole:
+            raise CheckpointError(
+                f"Step {self.step} was broken off while its weights were being written.",
+                mend="Resume from the last checkpoint.",
+            )
+        return TrainerState(
+            model={name: value.to("cpu", copy=True) for name, value in self.model.state_dict().items()},
+            optimizer=optimizer_state(self.model, self._optimizer),
+            progress={
+                "step": self.step,
+                "seconds": self.seconds,
+                "tokens_seen": self.tokens_seen,
+                "loss": self.loss,
+                "smoothed_loss": self._smoothed,
+                "best_val_loss": self.best_val_loss,
+                "best_step": self.best_step,
+            },
+        )
+
+    def load_state_dict(self, state: TrainerState) -> None:
+        """Go on from a copy that `state_dict` returned; the copy is not kept.
+
+        Raises:
+            CheckpointError: The state is of another model, or not whole.
+        """
+        try:
+            self.model.load_state_dict(state.model)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"The weights do not fit the model: {str(error).splitlines()[-1].strip()}",
+                mend="Resume from the checkpoint of a run with the same model settings.",
+            ) from None
+        load_optimizer_state(self.model, self._optimizer, state.optimizer)
+        progress = state.progress
+        try:
+            self.step, self.seconds = int(progress["step"]), float(progress["seconds"])
+            self.tokens_seen, self._smoothed = int(progress["tokens_seen"]), float(progress["smoothed_loss"])
+            self.loss = progress["loss"]
+            self.best_val_loss, self.best_step = progress["best_val_loss"], progress["best_step"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"The progress of the training cannot be read: {error!r}.", mend="Resume from another checkpoint."
+            ) from None
+        self.val_loss = None
+        self._optimizer.zero_grad(set_to_none=True)
+        self.is_whole = True
+
+
+def _measured_batches(
+    dataset: LanguageModelDataset, windows: NDArray[np.int64], size: int, *, whole: bool
+) -> Iterator[Batch]:
+    """Yield windows in batches of `size`; for the whole part also the tokens after its last full window."""
+    for start in range(0, len(windows), size):
+        yield dataset.gather(windows[start : start + size])
+    first_left = (len(dataset) - 1) * dataset.stride + dataset.sequence_length
+    rest = torch.from_numpy(dataset.ids[first_left:].astype(np.int64))
+    if whole and len(rest) > 1:
+        yield rest[None, :-1], rest[None, 1:]  # (1, fewer than T)
+
+
+def _non_finite(loss: float, grad_norm: float | None, step: int, learning_rate: float) -> NonFiniteLossError:
+    what = f"The loss became {loss}" if not math.isfinite(loss) else f"The gradient's length became {grad_norm}"
+    return NonFiniteLossError(
+        f"{what} after {step} updates, at a learning rate of {learning_rate:.3g}.",
+        mend="Lower training.learning_rate, for example to a third, lengthen training.warmup_steps, or set "
+        "training.max_grad_norm to 1; what was saved before is kept.",
+    )
