@@ -171,10 +171,10 @@ class CausalSelfAttention(nn.Module):
         batch_size, length, d_model = x.shape
         heads = self.qkv(x).view(batch_size, length, -1, self.d_head).transpose(1, 2)  # (B, H + 2 Hkv, T, K)
         if rotation is not None:  # queries and keys turn alike, in one go; values do not turn
-            qk, v = torch.split(heads, (self.num_heads + self.kv_heads, self.kv_heads), dim=1)
-            q, k = torch.split(rotate(qk, rotation), (self.num_heads, self.kv_heads), dim=1)
+            qk, v = torch.split(heads, [self.num_heads + self.kv_heads, self.kv_heads], dim=1)
+            q, k = torch.split(rotate(qk, rotation), [self.num_heads, self.kv_heads], dim=1)
         else:
-            q, k, v = torch.split(heads, (self.num_heads, self.kv_heads, self.kv_heads), dim=1)
+            q, k, v = torch.split(heads, [self.num_heads, self.kv_heads, self.kv_heads], dim=1)
         if cache is not None:
             k, v = cache.append(self.layer, k, v)  # (B, Hkv, S, K)
         q, k, v = tap(probe, "q", q), tap(probe, "k", k), tap(probe, "v", v)

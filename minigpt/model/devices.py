@@ -72,7 +72,7 @@ def _cpu() -> tuple[str, str]:
 
 
 def _cuda() -> tuple[str, str]:
-    if not torch.backends.cuda.is_built():
+    if torch.version.cuda is None and torch.version.hip is None:  # AMD's ROCm answers to the name cuda too
         return "NVIDIA GPU", "This PyTorch was built without CUDA."
     if not torch.cuda.is_available():
         return "NVIDIA GPU", "PyTorch finds no NVIDIA GPU with a working driver."

@@ -45,7 +45,10 @@ def save_weights(
     tensors = {name: _for_disk(tensor, half) for name, tensor in state.items()}
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file(tensors, temporary, metadata=dict(metadata))
+        temporary.chmod(mode)  # safetensors leaves a file that its owner alone can read
         _flush_to_disk(temporary)
         os.replace(temporary, path)
         if os.name == "posix":  # elsewhere a folder cannot be opened to be flushed
