@@ -85,4 +85,4 @@ def within(probe: Probe | None, prefix: str) -> Probe | None:
     if probe is None:
         return None
     outer = probe
-    return lambda name, tensor: outer(prefix + name, tensor)
+    return lambda name, tensor: tap(outer, prefix + name, tensor)

@@ -1,0 +1,113 @@
+"""Attention by itself: the mask, the explicit path against a loop, the fused path against the explicit one."""
+
+import math
+
+import pytest
+import torch
+
+from minigpt.errors import ShapeError
+from minigpt.model.attention import CausalSelfAttention, causal_mask, check_mask, explicit_attention, fused_attention
+from minigpt.model.points import BLOCK_POINTS
+
+
+def attend_by_loop(q, k, v):
+    """The slow, obvious version: one query at a time, over the keys that it may see."""
+    z = torch.zeros_like(q, dtype=torch.float64)
+    group = q.shape[1] // k.shape[1]
+    offset = k.shape[2] - q.shape[2]
+    for b in range(q.shape[0]):
+        for h in range(q.shape[1]):
+            for t in range(q.shape[2]):
+                keys = k[b, h // group, : offset + t + 1].double()
+                scores = keys @ q[b, h, t].double() / math.sqrt(q.shape[3])
+                z[b, h, t] = scores.softmax(0) @ v[b, h // group, : offset + t + 1].double()
+    return z.float()
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+@pytest.mark.parametrize(("num_queries", "num_keys"), [(1, 1), (2, 2), (3, 3), (4, 4), (1, 5), (3, 5)])
+def test_explicit_and_fused_equal_the_loop(kv_heads, num_queries, num_keys, generator):
+    q = torch.randn(2, 4, num_queries, 8, generator=generator)
+    k, v = torch.randn(2, 2, kv_heads, num_keys, 8, generator=generator)
+    expected = attend_by_loop(q, k, v)
+    torch.testing.assert_close(explicit_attention(q, k, v, causal_mask(num_queries, num_keys)), expected)
+    torch.testing.assert_close(fused_attention(q, k, v), expected)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4])
+def test_the_mask_is_the_lower_triangle_with_its_diagonal(length):
+    mask = causal_mask(length, length)
+    assert [[bool(mask[t, s]) for s in range(length)] for t in range(length)] == [
+        [s <= t for s in range(length)] for t in range(length)
+    ]
+
+
+def test_queries_behind_a_cache_see_all_of_it():
+    assert causal_mask(2, 4).tolist() == [[True, True, True, False], [True, True, True, True]]
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (1, 1, 3, 4), (2, 1, 3, 4), (1, 5, 3, 4), (2, 5, 3, 4)])
+def test_masks_that_fit(shape):
+    check_mask(torch.ones(shape, dtype=torch.bool), (2, 5, 3, 4))
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (3,), (2, 3, 4), (3, 5, 3, 4), (2, 4, 3, 4), (2, 5, 4, 4), (2, 5, 3, 3)])
+def test_masks_that_do_not_fit_are_refused_with_both_shapes(shape):
+    with pytest.raises(ShapeError) as caught:
+        check_mask(torch.ones(shape, dtype=torch.bool), (2, 5, 3, 4))
+    assert str(shape) in str(caught.value)
+    assert "(2, 5, 3, 4)" in str(caught.value)
+
+
+def test_a_mask_of_numbers_is_refused():
+    with pytest.raises(ShapeError, match=r"torch\.float32; it must be torch\.bool"):
+        check_mask(torch.ones(3, 4), (1, 1, 3, 4))
+
+
+def test_explicit_attention_checks_its_mask(generator):
+    q, k, v = torch.randn(3, 1, 2, 3, 4, generator=generator)
+    with pytest.raises(ShapeError, match=r"\(2, 3\).*\(1, 2, 3, 3\)"):
+        explicit_attention(q, k, v, causal_mask(2, 3))
+
+
+def test_every_stage_is_what_it_is_called(small, generator):
+    attention = CausalSelfAttention(small(), 0)
+    seen = {}
+
+    def record(name, tensor):
+        seen[name] = tensor
+        return tensor
+
+    attention(torch.randn(2, 4, 32, generator=generator), probe=record)
+    assert list(seen) == list(BLOCK_POINTS[1:10])
+    raw, scores, masked = seen["attn_scores_raw"], seen["attn_scores"], seen["attn_scores_masked"]
+    assert raw.shape == (2, 4, 4, 4)
+    torch.testing.assert_close(raw, seen["q"] @ seen["k"].mT)
+    torch.testing.assert_close(scores, raw / math.sqrt(8))
+    allowed = causal_mask(4, 4)
+    assert (masked[..., ~allowed] == -math.inf).all()
+    assert torch.equal(masked[..., allowed], scores[..., allowed])
+    torch.testing.assert_close(seen["attn_pattern"].sum(-1), torch.ones(2, 4, 4))
+    assert (seen["attn_pattern"][..., ~allowed] == 0).all()
+
+
+def test_what_the_probe_returns_is_what_attention_goes_on_with(small, generator):
+    attention = CausalSelfAttention(small(), 0)
+    x = torch.randn(1, 3, 32, generator=generator)
+
+    def look_at_self_only(name, tensor):
+        return torch.eye(3).expand_as(tensor) if name == "attn_pattern" else tensor
+
+    values = []
+    attention(x, probe=lambda name, tensor: (values.append(tensor) if name == "v" else None, tensor)[1])
+    expected = attention.out(values[0].transpose(1, 2).reshape(1, 3, 32))
+    torch.testing.assert_close(attention(x, probe=look_at_self_only), expected)
+
+
+def test_attention_dropout_takes_the_explicit_path_and_drops_in_training_only(small, generator):
+    attention = CausalSelfAttention(small(attention_dropout=0.5), 0)
+    x = torch.randn(1, 4, 32, generator=generator)
+    whole = attention.eval()(x)
+    attention.train().attention_dropout.generator = generator
+    assert not torch.allclose(attention(x), whole)
+    torch.testing.assert_close(CausalSelfAttention.forward(attention.eval(), x), whole)

@@ -1,0 +1,110 @@
+"""The cache: any way of cutting a text into pieces gives the logits of reading it whole."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minigpt.config import TransformerConfig
+from minigpt.errors import ContextLengthError, ShapeError
+from minigpt.model.transformer import Transformer
+
+V = 11
+MODELS = {
+    (positions, kv_heads): Transformer(
+        TransformerConfig(
+            num_layers=2, num_heads=4, num_kv_heads=kv_heads, d_model=32, sequence_length=16, positions=positions
+        ),
+        V,
+    ).eval()
+    for positions in ("rotary", "learned")
+    for kv_heads in (1, 2, 4)
+}
+every_model = pytest.mark.parametrize("model", MODELS.values(), ids=[f"{p}-{h}" for p, h in MODELS])
+
+
+def read_in_pieces(model, ids, lengths, **kwargs):
+    cache = model.make_cache(len(ids))
+    pieces = [model(piece, cache=cache, **kwargs) for piece in ids.split(lengths, dim=1)]
+    assert cache.length == sum(lengths)
+    return torch.cat(pieces, dim=1)
+
+
+@every_model
+@pytest.mark.parametrize("lengths", [[16], [1] * 16, [7] + [1] * 9, [5, 4, 1, 6], [1, 15]])
+def test_cached_equals_uncached(model, lengths, generator):
+    ids = torch.randint(V, (2, 16), generator=generator)
+    whole = model(ids)
+    torch.testing.assert_close(read_in_pieces(model, ids, lengths), whole)
+    with torch.inference_mode():
+        torch.testing.assert_close(read_in_pieces(model, ids, lengths), whole)
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_any_pieces_of_any_text(data):
+    model = data.draw(st.sampled_from(list(MODELS.values())))
+    lengths = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=6).filter(lambda parts: sum(parts) <= 16))
+    ids = torch.tensor([data.draw(st.lists(st.integers(0, V - 1), min_size=sum(lengths), max_size=sum(lengths)))])
+    torch.testing.assert_close(read_in_pieces(model, ids, lengths), model(ids))
+
+
+@every_model
+def test_a_probe_sees_cached_keys_too(model, generator):
+    ids = torch.randint(V, (1, 8), generator=generator)
+    shapes = []
+
+    def record(name, tensor):
+        if name == "blocks.1.k":
+            shapes.append(tuple(tensor.shape))
+        return tensor
+
+    pieces = read_in_pieces(model, ids, [5, 1, 2], probe=record)
+    kv_heads = model.config.kv_heads
+    assert shapes == [(1, kv_heads, length, 8) for length in (5, 6, 8)]
+    torch.testing.assert_close(pieces, model(ids))
+
+
+@every_model
+def test_past_the_context_is_an_error_that_leaves_the_cache_usable(model):
+    cache = model.make_cache()
+    ids = torch.zeros(1, 16, dtype=torch.int64)
+    first = model(ids[:, :15], cache=cache)
+    with pytest.raises(ContextLengthError, match=r"\(1, 2\): 2 tokens after 15 in the cache.*at most \(1, 1\)"):
+        model(ids[:, :2], cache=cache)
+    last = model(ids[:, :1], cache=cache)
+    torch.testing.assert_close(torch.cat((first, last), dim=1), model(ids))
+    with pytest.raises(ContextLengthError):
+        model(ids[:, :1], cache=cache)
+
+
+def test_a_reset_cache_starts_over(generator):
+    model = MODELS["rotary", 2]
+    ids = torch.randint(V, (1, 12), generator=generator)
+    cache = model.make_cache()
+    model(ids, cache=cache)
+    cache.reset()
+    torch.testing.assert_close(model(ids[:, 4:], cache=cache), model(ids[:, 4:]))
+
+
+def test_the_cache_is_allocated_once_and_for_the_whole_context():
+    cache = MODELS["rotary", 2].make_cache(3)
+    k = torch.zeros(3, 2, 1, 8)
+    first, _ = cache.append(0, k, k)
+    cache.advance(1)
+    second, _ = cache.append(0, k, k)
+    assert first.data_ptr() == second.data_ptr()
+    assert first.untyped_storage().nbytes() == 3 * 2 * 16 * 8 * 4
+
+
+def test_other_rows_than_the_cache_was_made_for_are_refused_with_both_shapes():
+    model = MODELS["rotary", 4]
+    with pytest.raises(ShapeError, match=r"\(2, 1\).*3 rows: \(3, T\)"):
+        model(torch.zeros(2, 1, dtype=torch.int64), cache=model.make_cache(3))
+
+
+def test_a_cache_made_in_inference_mode_works_outside_it():
+    model = MODELS["learned", 4]
+    with torch.inference_mode():
+        cache = model.make_cache()
+    model(torch.zeros(1, 2, dtype=torch.int64), cache=cache)

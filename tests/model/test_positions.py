@@ -1,0 +1,60 @@
+"""Positions: rotary against a loop of 2 x 2 rotations, and the property that makes them work."""
+
+import math
+
+import pytest
+import torch
+
+from minigpt.model.positions import ROTARY_BASE, LearnedPositions, RotaryPositions, rotate
+
+
+def rotate_by_loop(x, start=0):
+    """The slow, obvious version: turn one pair at a time by its 2 x 2 matrix, in float64."""
+    result = x.double().clone()
+    d_head = x.shape[-1]
+    for t in range(x.shape[2]):
+        for i in range(d_head // 2):
+            angle = (start + t) * ROTARY_BASE ** (-2 * i / d_head)
+            matrix = torch.tensor(
+                [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], dtype=torch.float64
+            )
+            pair = torch.stack((x[..., t, i], x[..., t, i + d_head // 2]), dim=-1).double()
+            result[..., t, i], result[..., t, i + d_head // 2] = (pair @ matrix.T).unbind(-1)
+    return result.float()
+
+
+@pytest.mark.parametrize("start", [0, 5])
+def test_rotation_equals_the_loop(start, generator):
+    x = torch.randn(2, 3, 4, 8, generator=generator)
+    torch.testing.assert_close(rotate(x, RotaryPositions(16, 8)(start, 4)), rotate_by_loop(x, start))
+
+
+def test_a_quarter_turn_by_hand():
+    rotation = (torch.tensor([[0.0, 0.0]]), torch.tensor([[-1.0, 1.0]]))  # cos 90 = 0, sin 90 = 1
+    assert rotate(torch.tensor([[[[3.0, 4.0]]]]), rotation).flatten().tolist() == [-4.0, 3.0]
+
+
+def test_rotation_keeps_lengths_and_leaves_position_zero_alone(generator):
+    x = torch.randn(1, 2, 16, 8, generator=generator)
+    turned = rotate(x, RotaryPositions(16, 8)(0, 16))
+    torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))
+    assert torch.equal(turned[:, :, 0], x[:, :, 0])
+
+
+def test_products_depend_on_the_distance_alone(generator):
+    q, k = torch.randn(2, 1, 1, 1, 8, generator=generator)
+    table = RotaryPositions(64, 8)
+    products = [(rotate(q, table(p + 3, 1)) * rotate(k, table(p, 1))).sum() for p in (0, 10, 60)]
+    torch.testing.assert_close(torch.stack(products), products[0].expand(3))
+
+
+def test_half_precision_stays_half(generator):
+    x = torch.randn(1, 1, 4, 8, generator=generator, dtype=torch.float16)
+    assert rotate(x, RotaryPositions(8, 8)(0, 4)).dtype == torch.float16
+
+
+def test_learned_positions_are_a_slice_of_the_table(generator):
+    positions = LearnedPositions(6, 2)
+    with torch.no_grad():
+        positions.weight.normal_(generator=generator)
+    assert torch.equal(positions(2, 3), positions.weight[2:5])

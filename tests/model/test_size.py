@@ -1,0 +1,98 @@
+"""Size without torch: equal to the real model, and close to what its backward pass really keeps."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from minigpt.config import TransformerConfig
+from minigpt.model.size import (
+    BYTES_PER_NUMBER,
+    count_parameters,
+    flops_per_token,
+    tensor_shapes,
+    training_megabytes,
+)
+from minigpt.model.transformer import Transformer
+
+configs = st.builds(
+    lambda heads, group, **rest: TransformerConfig(num_heads=heads * group, num_kv_heads=heads, **rest),
+    heads=st.sampled_from([1, 2]),
+    group=st.sampled_from([1, 2]),
+    num_layers=st.integers(1, 3),
+    d_model=st.sampled_from([8, 16, 24]),
+    d_ff=st.sampled_from([None, 10]),
+    sequence_length=st.integers(2, 20),
+    norm=st.sampled_from(["rmsnorm", "layernorm"]),
+    positions=st.sampled_from(["learned", "rotary"]),
+    bias=st.booleans(),
+    tie_embeddings=st.booleans(),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(config=configs, vocab_size=st.integers(1, 30))
+def test_names_shapes_and_counts_are_the_models(config, vocab_size):
+    model = Transformer(config, vocab_size)
+    assert tensor_shapes(config, vocab_size) == {name: tuple(t.shape) for name, t in model.state_dict().items()}
+    assert list(tensor_shapes(config, vocab_size)) == list(model.state_dict())
+    count = count_parameters(config, vocab_size)
+    assert count.total == model.num_parameters()
+    assert count.embeddings == model.embedding.weight.numel()
+    blocks = [(n, p.numel()) for n, p in model.named_parameters() if n.startswith("blocks")]
+    assert count.attention == sum(size for name, size in blocks if ".attention." in name)
+    assert count.feedforward == sum(size for name, size in blocks if ".feedforward." in name)
+
+
+def test_gpt2_has_its_published_size():
+    config = TransformerConfig(
+        num_layers=12, num_heads=12, d_model=768, sequence_length=1024, norm="layernorm", positions="learned", bias=True
+    )
+    assert count_parameters(config, 50257).total == 124_439_808
+
+
+def test_flops_equal_those_counted_while_the_model_runs():
+    """With a probe attention takes the explicit path, whose products the counter can see."""
+    config = TransformerConfig(num_layers=2, num_heads=4, d_model=32, sequence_length=16)
+    model = Transformer(config, 11)
+    ids = torch.zeros(3, 16, dtype=torch.int64)
+    with FlopCounterMode(display=False) as counter:
+        model(ids, probe=lambda _, tensor: tensor).sum().backward()
+    # The first product's input is looked up and the graph stops there, so nothing is left out but for rounding.
+    assert counter.get_total_flops() / ids.numel() == pytest.approx(flops_per_token(config, 11), rel=0.01)
+
+
+@pytest.mark.parametrize("norm", ["rmsnorm", "layernorm"])
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+@pytest.mark.parametrize("vocab_size", [65, 2000])
+def test_memory_is_close_to_what_the_backward_pass_keeps(norm, positions, vocab_size):
+    config = TransformerConfig(num_layers=4, d_model=64, sequence_length=32, norm=norm, positions=positions)
+    model = Transformer(config, vocab_size)
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    ids = torch.zeros(8, 32, dtype=torch.int64)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        logits = model(ids)
+        loss = F.cross_entropy(logits.flatten(0, 1), ids.flatten())
+    kept[logits.untyped_storage().data_ptr()] = logits.untyped_storage().nbytes()
+    loss.backward()
+    states = 4 * model.num_parameters() * BYTES_PER_NUMBER
+    measured = (states + sum(kept.values())) / 1e6
+    assert training_megabytes(config, vocab_size, 8) == pytest.approx(measured, rel=0.2)
+
+
+def test_asking_for_a_size_does_not_import_torch():
+    code = "import sys, minigpt.model.size; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
