@@ -1,1 +1,6 @@
-"""How well a model expects a text."""
+"""How good a model is at a text; read perplexity, baselines."""
+
+from minigpt.evaluation.baselines import ngram_baselines
+from minigpt.evaluation.perplexity import Evaluation, ModelEvaluator, TokenScore
+
+__all__ = ["Evaluation", "ModelEvaluator", "TokenScore", "ngram_baselines"]

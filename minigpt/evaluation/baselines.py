@@ -1,0 +1,70 @@
+"""What knows nothing, letters, or pairs of letters: the lines that a model has to pass.
+
+Each is a loss in nats per token on the validation part, counted on the training part. They are drawn on the loss
+chart, where they say more than the number alone: below the bigram line the model uses more than one token of context.
+
+Source: add-one (Laplace) smoothing as in Jurafsky and Martin, "Speech and Language Processing", section 3.6.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+MAX_BIGRAM_VOCAB = 2048
+"""Above it the bigram is left out: its table has V x V counts, 32 MB at this size."""
+
+_CHUNK = 1 << 20  # pairs counted at once, so that a corpus on disk is never in memory as a whole
+
+
+def ngram_baselines(train_ids: np.ndarray, validation_ids: np.ndarray, vocab_size: int) -> dict[str, float]:
+    """Return the loss of guessing evenly, by frequency, and by frequency after the token before.
+
+    All three are measured on the same predictions: every validation token but the first, which has nothing before it.
+    Counts start at one, so that what was never seen in training is unlikely but possible.
+
+    Args:
+        train_ids: `(N,)`, any integer type, may be memory-mapped.
+        validation_ids: `(M,)`, likewise.
+        vocab_size: V; every id is below it.
+
+    Returns:
+        `uniform`, `unigram` and `bigram` in nats per token. Without two validation tokens only `uniform`, above
+        `MAX_BIGRAM_VOCAB` no `bigram`.
+
+    >>> {name: round(nats, 3) for name, nats in ngram_baselines(np.array([0, 1, 0, 1]), np.array([0, 1]), 2).items()}
+    {'uniform': 0.693, 'unigram': 0.693, 'bigram': 0.288}
+    """
+    baselines = {"uniform": math.log(vocab_size)}
+    num_targets = len(validation_ids) - 1
+    if num_targets < 1:
+        return baselines
+    counts = _count(train_ids, vocab_size) + 1
+    wanted = _count(validation_ids[1:], vocab_size)
+    baselines["unigram"] = float(wanted @ (math.log(counts.sum()) - np.log(counts)) / num_targets)
+    if vocab_size <= MAX_BIGRAM_VOCAB:
+        pairs = _count_pairs(train_ids, vocab_size)
+        rows = pairs.sum(1) + vocab_size
+        wanted_pairs = _count_pairs(validation_ids, vocab_size)
+        before, after = np.nonzero(wanted_pairs)
+        nats = np.log(rows[before]) - np.log(pairs[before, after] + 1)
+        baselines["bigram"] = float(wanted_pairs[before, after] @ nats / num_targets)
+    return baselines
+
+
+def _count(ids: np.ndarray, vocab_size: int) -> np.ndarray:
+    """Count each token, `(V,)` int64."""
+    total = np.zeros(vocab_size, dtype=np.int64)
+    for start in range(0, len(ids), _CHUNK):
+        total += np.bincount(ids[start : start + _CHUNK], minlength=vocab_size)
+    return total
+
+
+def _count_pairs(ids: np.ndarray, vocab_size: int) -> np.ndarray:
+    """Count each pair of neighbours, `(V, V)` int64: first the token before, then the token after."""
+    total = np.zeros(vocab_size * vocab_size, dtype=np.int64)
+    for start in range(0, len(ids) - 1, _CHUNK):
+        chunk = np.asarray(ids[start : start + _CHUNK + 1], dtype=np.int64)
+        total += np.bincount(chunk[:-1] * vocab_size + chunk[1:], minlength=vocab_size * vocab_size)
+    return total.reshape(vocab_size, vocab_size)

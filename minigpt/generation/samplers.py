@@ -1,0 +1,380 @@
+"""How the next token is chosen: rules that reshape the distribution, then one uniform dice.
+
+A `Sampler` has no randomness. It takes logits and returns logits, with `-inf` for every token it cut, so rules can be
+chained and each stage can be shown. Chance comes in at one place: `draw` looks up where the dice `u` falls on the
+cumulative distribution. Two strategies on the same dice therefore part only where their rules made them part.
+
+All of it is computed on the CPU in float64, so that every device draws alike.
+
+Shapes: B rows, V vocabulary. A single row `(V,)` is taken everywhere `(B, V)` is.
+Sources: top-k, Fan et al. 2018 (arXiv:1805.04833); top-p, Holtzman et al. 2020 (arXiv:1904.09751); min-p, Nguyen et
+al. 2024 (arXiv:2407.01082).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from minigpt.errors import SamplingError, ShapeError
+from minigpt.randomness import uniform
+
+TOLERANCE = 2.0**-22
+"""Probabilities that differ by less count as equal: float32 logits do not tell them apart. Without it, four equal
+tokens and `p = 0.5` would keep two or three of them by luck of rounding."""
+
+
+def draw(probs: torch.Tensor, u: torch.Tensor | Sequence[float]) -> torch.Tensor:
+    """Choose the token on which the dice falls: the inverse of the cumulative distribution, in token-id order.
+
+    Args:
+        probs: `(B, V)`, not negative; rows need not sum to one, they are measured against their own sum.
+        u: `(B,)`, the dice of each row, in [0, 1).
+
+    Returns:
+        `(B,)` int64. A token of probability zero is never returned, whatever `u` is.
+
+    Raises:
+        SamplingError: A row has no probability at all, or one that is not a number.
+
+    >>> draw(torch.tensor([[0.5, 0.0, 0.5]]), [0.49]).item(), draw(torch.tensor([[0.5, 0.0, 0.5]]), [0.5]).item()
+    (0, 2)
+    """
+    cumulative = probs.to("cpu", torch.float64).numpy().cumsum(-1)  # numpy: a third of torch's time at this size
+    ids = []
+    for row, dice in zip(cumulative, u, strict=True):
+        total = row[-1]
+        if not total > 0:  # also true for NaN
+            raise SamplingError(
+                "No token has a probability left, or one of them is not a number.",
+                mend="Loosen the rules, or check that the model's weights are finite.",
+            )
+        token = int(row.searchsorted(float(dice) * total, "right"))  # the first whose upper border is above the dice
+        if token == len(row):  # the dice was 1, or was rounded up to it
+            token = int(row.searchsorted(total))
+        ids.append(token)
+    return torch.tensor(ids)
+
+
+def _keep_largest(logits: torch.Tensor, threshold: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
+    """Cut all but the `count` largest of each row, whose smallest is `threshold`; among equals the lowest ids stay."""
+    keep = logits >= threshold
+    surplus = keep.sum(-1, keepdim=True) - count
+    if bool((surplus > 0).any()):  # ties at the threshold
+        tied = logits == threshold
+        room = tied.sum(-1, keepdim=True) - surplus
+        keep &= ~tied | (tied.cumsum(-1) <= room)
+    return logits.masked_fill(~keep, -math.inf)
+
+
+class Sampler(ABC):
+    """A rule that reshapes the distribution of the next token; subclasses write `process` and `describe`."""
+
+    @abstractmethod
+    def process(
+        self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
+    ) -> tuple[torch.Tensor, Any]:
+        """Return reshaped logits and what the rule wants to remember; the logits given are left as they are.
+
+        Args:
+            logits: `(B, V)` or `(V,)`; `-inf` marks a token that is already cut.
+            ids: `(B, T)`, the tokens so far, for rules that look back.
+            state: What the call before returned, None at first.
+        """
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return the rule in a few words, for labels and notes."""
+
+    def sample(self, logits: torch.Tensor, *, seed: int = 0, position: int = 0) -> torch.Tensor:
+        """Choose one token a row.
+
+        Args:
+            logits: `(V,)` or `(B, V)`.
+            seed: Where the dice come from.
+            position: Which throw of the dice; row r of a batch throws dice (seed, r, position).
+
+        Returns:
+            int64, `()` for one row and `(B,)` for a batch, on the device of the logits.
+
+        >>> GreedySampler().sample(torch.tensor([0.0, 3.0, 1.0])).item()
+        1
+        """
+        if logits.dim() not in (1, 2) or logits.shape[-1] == 0 or not logits.is_floating_point():
+            raise ShapeError(
+                f"Logits have shape {tuple(logits.shape)} and type {logits.dtype}; "
+                "they must be decimals of shape (V,) or (B, V).",
+                mend="Give the last position's logits, for example logits[:, -1].",
+            )
+        rows = self.process(logits if logits.dim() == 2 else logits.unsqueeze(0))[0]
+        dice = [uniform(seed, row, position) for row in range(rows.shape[0])]
+        ids = draw(torch.softmax(_float64(rows), -1), dice).to(logits.device)
+        return ids if logits.dim() == 2 else ids[0]
+
+
+def _float64(logits: torch.Tensor) -> torch.Tensor:
+    return logits.to("cpu", torch.float64)
+
+
+def _check(ok: bool, name: str, value: object, allowed: str) -> None:
+    if not ok:
+        raise SamplingError(f"{name} is {value}; it must be {allowed}.", mend=f"Set {name} accordingly.")
+
+
+class GreedySampler(Sampler):
+    """Always the likeliest token; among equals the one with the lowest id."""
+
+    def process(
+        self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
+    ) -> tuple[torch.Tensor, Any]:
+        """Cut all but the likeliest token; see `Sampler.process`."""
+        logits = _float64(logits)
+        highest, first = logits.max(-1, keepdim=True)  # the first of several equals
+        return torch.full_like(logits, -math.inf).scatter_(-1, first, highest), state
+
+    def describe(self) -> str:
+        """Return the rule in a few words."""
+        return "greedy"
+
+
+class TemperatureSampler(Sampler):
+    """Sharpens (below 1) or flattens (above 1) the distribution; 0 is greedy.
+
+    Args:
+        temperature: 0 or more. Nothing is divided by zero, and however small it is, nothing overflows.
+    """
+
+    def __init__(self, temperature: float) -> None:
+        _check(math.isfinite(temperature) and temperature >= 0, "temperature", temperature, "a number from 0 up")
+        self.temperature = float(temperature)
+
+    def process(
+        self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
+    ) -> tuple[torch.Tensor, Any]:
+        """Divide the logits by the temperature; see `Sampler.process`."""
+        if self.temperature == 0:
+            return GreedySampler().process(logits, ids, state)
+        logits = _float64(logits)
+        if self.temperature == 1:
+            return logits, state
+        # measured from the largest, so that a tiny temperature gives 0 and -inf, never inf - inf
+        return (logits - logits.amax(-1, keepdim=True)) / self.temperature, state
+
+    def describe(self) -> str:
+        """Return the rule in a few words."""
+        return f"temperature {self.temperature:g}" + (" (greedy)" if self.temperature == 0 else "")
+
+
+class TopKSampler(Sampler):
+    """Keeps the k likeliest tokens, exactly k under ties: among equals the lowest ids stay.
+
+    Args:
+        k: 1 or more; more than the vocabulary keeps everything.
+    """
+
+    def __init__(self, k: int) -> None:
+        _check(k >= 1 and k == int(k), "top_k", k, "a whole number from 1 up")
+        self.k = int(k)
+
+    def process(
+        self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
+    ) -> tuple[torch.Tensor, Any]:
+        """Cut all but the k likeliest tokens; see `Sampler.process`."""
+        logits = _float64(logits)
+        if self.k >= logits.shape[-1]:
+            return logits, state
+        threshold = logits.topk(self.k, sorted=False).values.amin(-1, keepdim=True)
+        return _keep_largest(logits, threshold, self.k), state
+
+    def describe(self) -> str:
+        """Return the rule in a few words."""
+        return f"top-k {self.k}"
+
+
+class TopPSampler(Sampler):
+    """Keeps the fewest tokens that together have probability p or more, always at least one.
+
+    What is left is renormalised by the softmax that follows. Probabilities are those of the logits given, hence
+    after any rule that comes before.
+
+    Args:
+        p: In (0, 1]; 1 keeps everything.
+    """
+
+    FIRST_LOOK = 64
+    """Tokens sorted at first; a large vocabulary is sorted further only where these do not reach p."""
+
+    def __init__(self, p: float) -> None:
+        _check(0 < p <= 1, "top_p", p, "above 0 and at most 1")
+        self.p = float(p)
+
+    def process(
+        self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
+    ) -> tuple[torch.Tensor, Any]:
+        """Cut the tail beyond probability p; see `Sampler.process`."""
+        logits = _float64(logits)
+        if self.p == 1:
+            return logits, state
+        vocab_size = logits.shape[-1]
+        highest = logits.amax(-1, keepdim=True)
+        wanted = (self.p - TOLERANCE) * (logits - highest).exp_().sum(-1, keepdim=True)
+        looked_at = min(self.FIRST_LOOK, vocab_size)
+        while True:
+            values = logits.topk(looked_at).values
+            mass = (values - highest).exp_().cumsum(-1)
+            if looked_at == vocab_size or bool((mass[..., -1:] >= wanted).all()):
+                break
+            looked_at = min(looked_at * 8, vocab_size)
+        count = ((mass < wanted).sum(-1, keepdim=True) + 1).clamp_(max=looked_at)
+        return _keep_largest(logits, values.gather(-1, count - 1), count), state
+
+    def describe(self) -> str:
+        """Return the rule in a few words."""
+        return f"top-p {self.p:g}"
+
+
+class MinPSampler(Sampler):
+    """Keeps tokens that are at least p times as likely as the likeliest.
+
+    Args:
+        p: In [0, 1]; 0 keeps everything, 1 only the likeliest and its equals.
+    """
+
+    def __init__(self, p: float) -> None:
+        _check(0 <= p <= 1, "min_p", p, "from 0 to 1")
+        self.p = float(p)
+
+    def process(
+        self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
+    ) -> tuple[torch.Tensor, Any]:
+        """Cut tokens less than p times as likely as the likeliest; see `Sampler.process`."""
+        logits = _float64(logits)
+        if self.p == 0:
+            return logits, state
+        border = logits.amax(-1, keepdim=True) + (math.log(self.p) - TOLERANCE)
+        return logits.masked_fill(logits < border, -math.inf), state
+
+    def describe(self) -> str:
+        """Return the rule in a few words."""
+        return f"min-p {self.p:g}"
+
+
+class SamplerChain(Sampler):
+    """Rules one after the other, each on what the one before left; no rule at all samples as the model says.
+
+    Args:
+        stages: The rules, in order.
+    """
+
+    def __init__(self, stages: Sequence[Sampler]) -> None:
+        self.stages = tuple(stages)
+
+    def process(
+        self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
+    ) -> tuple[torch.Tensor, Any]:
+        """Apply the stages in order; see `Sampler.process`. The state is a tuple with one entry a stage."""
+        states = list(state or (None,) * len(self.stages))
+        for i, stage in enumerate(self.stages):
+            logits, states[i] = stage.process(logits, ids, states[i])
+        return logits, tuple(states)
+
+    def describe(self) -> str:
+        """Return the rules in a few words, in order."""
+        return ", ".join(stage.describe() for stage in self.stages) or "as the model says"
+
+
+@dataclass(frozen=True)
+class ResolvedSampler:
+    """The sampler that a set of settings comes down to, and what of them had no effect, in words."""
+
+    sampler: Sampler
+    notes: tuple[str, ...] = ()
+
+
+def resolve_sampler(
+    sampler: Sampler | None = None,
+    *,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+) -> ResolvedSampler:
+    """Settle which settings count: an explicit sampler, else top-k / top-p / min-p, else temperature, else greedy.
+
+    The truncating settings work together, in this order, after the temperature where one is given.
+
+    Args:
+        sampler: Overrides every other setting.
+        temperature: 0 is greedy.
+        top_k: Keep the k likeliest.
+        top_p: Keep the fewest with this probability.
+        min_p: Keep those at least this share as likely as the likeliest.
+
+    Raises:
+        SamplingError: A setting is out of range.
+
+    >>> resolve_sampler(temperature=0, top_k=5).notes
+    ('top_k=5 has no effect: temperature 0 is greedy.',)
+    """
+    given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    given = {name: value for name, value in given.items() if value is not None}
+    if sampler is not None:
+        return ResolvedSampler(sampler, _without_effect(given, "a sampler was given"))
+    stages = [_STAGES[name](value) for name, value in given.items()]
+    if not stages:
+        return ResolvedSampler(GreedySampler())
+    if temperature == 0:
+        rest = {name: value for name, value in given.items() if name != "temperature"}
+        return ResolvedSampler(GreedySampler(), _without_effect(rest, "temperature 0 is greedy"))
+    if top_k == 1:
+        rest = {name: value for name, value in given.items() if name != "top_k"}
+        return ResolvedSampler(GreedySampler(), _without_effect(rest, "top_k=1 is greedy"))
+    whole = {name: value for name, value in given.items() if (name, value) in {("top_p", 1), ("min_p", 0)}}
+    notes = _without_effect(whole, "it keeps every token")
+    return ResolvedSampler(stages[0] if len(stages) == 1 else SamplerChain(stages), notes)
+
+
+_STAGES: dict[str, Any] = {
+    "temperature": TemperatureSampler,
+    "top_k": TopKSampler,
+    "top_p": TopPSampler,
+    "min_p": MinPSampler,
+}
+
+
+def _without_effect(settings: dict[str, Any], reason: str) -> tuple[str, ...]:
+    return tuple(f"{name}={value:g} has no effect: {reason}." for name, value in settings.items())
+
+
+def parse_sampler(spec: str) -> Sampler:
+    """Read a sampler from text; rules apply in the order in which they are written.
+
+    Args:
+        spec: `greedy`, or settings such as `temperature=0.8,top_k=40`.
+
+    Raises:
+        SamplingError: The text is no such list, or a value is out of range.
+
+    >>> parse_sampler("top_k=40,temperature=0.8").describe()
+    'top-k 40, temperature 0.8'
+    """
+    if spec.strip() == "greedy":
+        return GreedySampler()
+    stages: list[Sampler] = []
+    for part in spec.split(","):
+        name, _, text = (piece.strip() for piece in part.partition("="))
+        try:
+            value = int(text) if name == "top_k" else float(text)
+            stage = _STAGES[name]
+        except (ValueError, KeyError):
+            raise SamplingError(
+                f"{part.strip()!r} is no sampling rule.",
+                mend=f"Write greedy, or rules such as temperature=0.8,top_k=40; rules are {', '.join(_STAGES)}.",
+            ) from None
+        stages.append(stage(value))
+    return stages[0] if len(stages) == 1 else SamplerChain(stages)

@@ -1,0 +1,281 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from minigpt.config import TransformerConfig
+from minigpt.errors import InputError, SamplingError
+from minigpt.generation.generator import TextGenerator, generate_naive
+from minigpt.generation.samplers import Sampler, SamplerChain, TemperatureSampler, TopKSampler
+from minigpt.model.transformer import Transformer
+from minigpt.tokenizers.base import BOS_ID, EOS_ID, PAD_ID, UNK_ID
+from minigpt.tokenizers.character import CharacterTokenizer
+
+NEVER = (PAD_ID, UNK_ID, BOS_ID)
+
+
+class ScriptedModel(torch.nn.Module):
+    """Writes a given text, one token a call, whatever it reads; remembers the width of each input."""
+
+    def __init__(self, ids, vocab_size, context=64):
+        super().__init__()
+        self.config, self.vocab_size, self.device = (
+            SimpleNamespace(sequence_length=context),
+            vocab_size,
+            torch.device("cpu"),
+        )
+        self.script, self.widths = list(ids), []
+
+    def make_cache(self, batch_size=1):
+        return object()
+
+    def forward(self, ids, *, cache=None, probe=None):
+        assert not self.training
+        assert torch.is_inference_mode_enabled()
+        logits = torch.zeros(*ids.shape, self.vocab_size)
+        logits[0, -1, self.script[len(self.widths)]] = 50.0
+        self.widths.append(ids.shape[1])
+        return logits
+
+
+class Byteish(CharacterTokenizer):
+    """Tokens of two characters, to put stop texts across their borders."""
+
+    def token_text(self, token_id):
+        text = super().token_text(token_id)
+        return text + text.upper() if len(text) == 1 else text
+
+
+class WithoutEos(Sampler):
+    """Never ends, so that a long text is compared; also checks what a rule of somebody's own is given."""
+
+    def process(self, logits, ids=None, state=None):
+        assert state is None or ids.shape == (1, state + 1)  # all tokens so far, one more at each call
+        return logits.index_fill(-1, torch.tensor([EOS_ID]), -torch.inf), ids.shape[1]
+
+    def describe(self):
+        return "without end"
+
+
+def tokenizer_of(alphabet="abcdefgh \n", kind=CharacterTokenizer):
+    return kind().train(alphabet)
+
+
+def real_run(context=8, positions="rotary", **config):
+    tokenizer = tokenizer_of()
+    config = TransformerConfig(
+        num_layers=2, num_heads=2, d_model=16, sequence_length=context, positions=positions, **config
+    )
+    model = Transformer(config, tokenizer.vocab_size, seed=1)
+    with torch.no_grad():  # far from uniform, so that a wrong position or a wrong mask shows
+        for parameter in model.parameters():
+            parameter.mul_(4)
+    return SimpleNamespace(model=model, tokenizer=tokenizer)
+
+
+def scripted(text, kind=CharacterTokenizer, end=(), **options):
+    tokenizer = tokenizer_of(kind=kind)
+    model = ScriptedModel([*tokenizer.encode(text), *end], tokenizer.vocab_size, **options)
+    return TextGenerator(SimpleNamespace(model=model, tokenizer=tokenizer)), model
+
+
+# --- the same tokens as the naive loop, past the context too ---
+
+
+@pytest.mark.parametrize("positions", ["rotary", "learned"])
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("context", [2, 3, 8, 9])
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 30])
+def test_generation_equals_the_naive_loop(positions, use_cache, context, length):
+    run = real_run(context, positions)
+    sampler = SamplerChain([WithoutEos(), TemperatureSampler(1.5), TopKSampler(9)])
+    prompt = ("abc def" * 5)[:length]
+    result = TextGenerator(run).generate(prompt, max_new_tokens=40, sampler=sampler, seed=5, row=2, use_cache=use_cache)
+    expected = generate_naive(run.model, run.tokenizer.encode(prompt), 40, sampler, 5, 2, never=NEVER)
+    assert [token.token_id for token in result.tokens] == expected
+    assert len(set(expected)) > 3
+
+
+def test_the_oracle_drops_the_oldest_half_when_the_context_is_full():
+    seen = []
+    model = ScriptedModel([5] * 20, 14, context=4)
+    model.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].tolist()[0]))
+    generate_naive(model, [6, 7, 8], 4, TopKSampler(1))
+    assert seen == [[6, 7, 8], [6, 7, 8, 5], [8, 5, 5], [8, 5, 5, 5]]
+
+
+def test_decoding_reads_one_token_and_prefills_again_when_full():
+    generator, model = scripted("a" * 10, context=4)
+    generator.generate("bcd", max_new_tokens=7)
+    assert model.widths == [3, 1, 3, 1, 3, 1, 3]
+
+
+def test_rows_throw_dice_of_their_own_and_seeds_repeat():
+    generator = TextGenerator(real_run())
+    texts = [
+        generator.generate("a", temperature=2, seed=seed, row=row).text
+        for seed, row in [(1, 0), (1, 1), (2, 0), (1, 0)]
+    ]
+    assert texts[0] == texts[3]
+    assert len(set(texts)) == 3
+
+
+# --- what each token reports ---
+
+
+def test_tokens_report_probabilities_before_and_after_the_rules():
+    run = real_run(context=16)
+    token = next(TextGenerator(run).stream("abc", top_k=2, num_runners_up=3))
+    with torch.no_grad():
+        probs = torch.softmax(run.model(torch.tensor([run.tokenizer.encode("abc")]))[0, -1].double(), -1)
+    allowed = probs.clone()
+    allowed[list(NEVER)] = 0
+    best = allowed.topk(2)
+    assert token.token_id in best.indices.tolist()
+    assert token.model_probability == pytest.approx(probs[token.token_id].item())
+    assert token.probability == pytest.approx((allowed[token.token_id] / best.values.sum()).item())
+    assert len(token.runners_up) == 3
+    expected = [i for i in probs.argsort(descending=True).tolist() if i != token.token_id][:3]
+    assert [candidate.token_id for candidate in token.runners_up] == expected
+    assert 0 <= token.u < 1
+
+
+def test_no_runners_up_unless_asked():
+    assert next(TextGenerator(real_run()).stream("abc", num_runners_up=0)).runners_up == ()
+
+
+def test_pad_unk_and_bos_are_never_written():
+    tokenizer = tokenizer_of()
+    model = ScriptedModel([PAD_ID, UNK_ID, BOS_ID] * 4, tokenizer.vocab_size)
+    result = TextGenerator(SimpleNamespace(model=model, tokenizer=tokenizer)).generate(
+        "a", max_new_tokens=12, temperature=1
+    )
+    assert not {token.token_id for token in result.tokens} & set(NEVER)
+
+
+def test_eos_ends_the_text_and_is_not_part_of_it():
+    generator, _ = scripted("ab", end=[EOS_ID])
+    result = generator.generate("c")
+    assert (result.completion, result.stop_reason, result.num_new_tokens) == ("ab", "eos", 2)
+
+
+# --- prompts ---
+
+
+def test_an_empty_prompt_starts_from_bos():
+    run = real_run(context=16)
+    result = TextGenerator(run).generate("", max_new_tokens=5)
+    assert [t.token_id for t in result.tokens] == generate_naive(run.model, [BOS_ID], 5, TopKSampler(1), never=NEVER)
+    assert result.notes == ()
+
+
+def test_an_empty_prompt_without_bos_is_refused(monkeypatch):
+    run = real_run()
+    monkeypatch.setattr(CharacterTokenizer, "bos_id", None)
+    with pytest.raises(InputError, match="prompt is empty"):
+        TextGenerator(run).stream("")
+
+
+def test_unseen_characters_are_replaced_and_named():
+    result = TextGenerator(real_run()).generate("aé日é", max_new_tokens=2)
+    assert result.text.startswith("aé日é")
+    assert result.notes == (
+        "The prompt has characters that this model has never seen, read as <unk>: 'é' ×2, '日' ×1.",
+    )
+
+
+def test_a_long_prompt_keeps_its_newest_part_and_says_so():
+    run = real_run(context=8)
+    long, short = "abcdefgh" * 3 + "cab", "defghcab"
+    generator = TextGenerator(run)
+    result = generator.generate(long, max_new_tokens=6)
+    assert result.completion == generator.generate(short, max_new_tokens=6).completion
+    assert result.notes == ("The prompt has 27 tokens; the model sees the newest 8, as many as it can.",)
+
+
+# --- stop texts ---
+
+
+@pytest.mark.parametrize(
+    ("stop", "completion", "reason"),
+    [
+        ("d", "abc", "stop"),
+        ("cde", "ab", "stop"),
+        (["h", "bc"], "a", "stop"),
+        (["cdx", "e"], "abcd", "stop"),
+        ("a", "", "stop"),
+        ("xyz", "abcdefgh", "length"),
+        ("gha", "abcdefgh", "length"),
+        ((), "abcdefgh", "length"),
+    ],
+)
+def test_stop_texts_end_the_writing_and_are_left_out(stop, completion, reason):
+    generator, _ = scripted("abcdefgh")
+    result = generator.generate("h", max_new_tokens=8, stop=stop)
+    assert (result.completion, result.stop_reason) == (completion, reason)
+    assert result.num_new_tokens == len(completion)
+
+
+def test_a_stop_text_across_and_within_token_borders():
+    generator, _ = scripted("abcd", kind=Byteish)  # tokens aA bB cC dD
+    result = generator.generate("h", max_new_tokens=4, stop="BcC")
+    assert (result.completion, result.num_new_tokens) == ("aAb", 2)
+    generator, _ = scripted("abcd", kind=Byteish)
+    assert generator.generate("h", max_new_tokens=4, stop="D").completion == "aAbBcCd"
+
+
+def test_streaming_holds_back_what_may_become_a_stop():
+    generator, model = scripted("abcabd")
+    seen = [(token.text, len(model.widths)) for token in generator.stream("h", max_new_tokens=6, stop="abd")]
+    assert seen == [
+        ("a", 3),
+        ("b", 3),
+        ("c", 3),
+    ]  # "ab" waits until "c" shows that it is no stop; the second "ab" was one
+    generator, _ = scripted("aab")
+    assert generator.generate("h", max_new_tokens=3, stop="aac").completion == "aab"
+
+
+def test_an_empty_stop_text_is_refused():
+    with pytest.raises(SamplingError, match="stop text is empty"):
+        TextGenerator(real_run()).stream("a", stop="")
+
+
+# --- running ---
+
+
+def test_the_model_keeps_its_mode_and_gradients_stay_on():
+    run = real_run(dropout=0.5)
+    for mode in (True, False):
+        run.model.train(mode)
+        stream = TextGenerator(run).stream("a", max_new_tokens=3)
+        for _ in stream:
+            assert run.model.training is mode
+            assert not torch.is_inference_mode_enabled()
+    run.model.eval()
+    quiet = TextGenerator(run).generate("a", max_new_tokens=8).text
+    run.model.train()
+    assert TextGenerator(run).generate("a", max_new_tokens=8).text == quiet  # dropout is off while writing
+
+
+def test_cancelling_ends_the_writing():
+    generator, model = scripted("abcdefgh")
+    result = generator.generate("a", cancelled=lambda: len(model.widths) >= 3)
+    assert (result.completion, result.stop_reason) == ("abc", "cancelled")
+
+
+def test_settings_without_effect_are_said():
+    stream = TextGenerator(real_run()).stream("a", temperature=0, top_k=5)
+    assert stream.notes == ("top_k=5 has no effect: temperature 0 is greedy.",)
+    assert stream.stop_reason is None
+
+
+@pytest.mark.parametrize("settings", [{"max_new_tokens": -1}, {"top_k": 0}, {"temperature": -1}])
+def test_impossible_settings_are_refused_before_the_first_token(settings):
+    with pytest.raises(InputError):
+        TextGenerator(real_run()).stream("a", **settings)
+
+
+def test_no_tokens_wanted_gives_none():
+    result = TextGenerator(real_run()).generate("ab", max_new_tokens=0)
+    assert (result.text, result.num_new_tokens, result.stop_reason, result.tokens_per_second) == ("ab", 0, "length", 0)

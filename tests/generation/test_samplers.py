@@ -1,0 +1,261 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minigpt.errors import SamplingError, ShapeError
+from minigpt.generation.samplers import (
+    TOLERANCE,
+    GreedySampler,
+    MinPSampler,
+    Sampler,
+    SamplerChain,
+    TemperatureSampler,
+    TopKSampler,
+    TopPSampler,
+    draw,
+    parse_sampler,
+    resolve_sampler,
+)
+
+# few distinct values, so that ties are frequent
+LOGITS = st.lists(
+    st.sampled_from([-3.0, -1.0, 0.0, 0.5, 0.5000001, 2.0, 7.0, -math.inf]), min_size=1, max_size=12
+).filter(lambda values: max(values) > -math.inf)
+SAMPLERS = [GreedySampler(), TemperatureSampler(0), TemperatureSampler(0.7), TopKSampler(3), TopPSampler(0.6), MinPSampler(0.2),
+            SamplerChain([TemperatureSampler(1.4), TopKSampler(4), TopPSampler(0.8)])]  # fmt: skip
+
+
+def kept(sampler: Sampler, logits: list[float]) -> list[int]:
+    """Return which tokens a sampler left, by id."""
+    processed, _ = sampler.process(torch.tensor(logits, dtype=torch.float64))
+    return [i for i, value in enumerate(processed.tolist()) if value > -math.inf]
+
+
+def ranked(logits: list[float]) -> list[int]:
+    """Return the ids of tokens that are still possible, likeliest first, equals by id: the slow and obvious way."""
+    return sorted((i for i, value in enumerate(logits) if value > -math.inf), key=lambda i: (-logits[i], i))
+
+
+def probabilities(logits: list[float]) -> list[float]:
+    weights = [math.exp(value - max(logits)) for value in logits]
+    return [weight / math.fsum(weights) for weight in weights]
+
+
+# --- draw ---
+
+
+def test_draw_by_hand():
+    probs = torch.tensor([[0.2, 0.0, 0.5, 0.3]]).repeat(6, 1)
+    assert draw(probs, [0.0, 0.19, 0.21, 0.69, 0.71, 1 - 2**-53]).tolist() == [0, 0, 2, 2, 3, 3]
+
+
+@given(st.lists(st.sampled_from([0.0, 0.0, 1e-300, 1e-9, 0.1, 1.0, 3.0]), min_size=1, max_size=9), st.floats(0, 1))
+def test_draw_never_takes_the_impossible_and_agrees_with_a_loop(weights, u):
+    if sum(weights) == 0:
+        with pytest.raises(SamplingError):
+            draw(torch.tensor([weights], dtype=torch.float64), [u])
+        return
+    token = draw(torch.tensor([weights], dtype=torch.float64), [u]).item()
+    assert weights[token] > 0
+    border, expected = 0.0, None
+    for i, weight in enumerate(weights):
+        border += weight
+        if border > u * sum(weights) and expected is None:
+            expected = i
+    if expected is not None:  # None only where u is 1
+        assert token == expected
+
+
+@pytest.mark.parametrize("u", [1 - 2**-53, 1.0])
+def test_the_highest_dice_skip_a_tail_without_probability(u):
+    assert draw(torch.tensor([[0.5, 0.5, 0.0, 0.0]]), [u]).item() == 1
+
+
+def test_draw_refuses_what_is_not_a_number():
+    with pytest.raises(SamplingError, match="not a number"):
+        draw(torch.tensor([[0.5, math.nan]]), [0.1])
+
+
+def test_dice_land_as_often_as_probable():
+    probs = torch.tensor([[0.1, 0.6, 0.3]]).repeat(1000, 1)
+    counts = torch.bincount(draw(probs, [(i + 0.5) / 1000 for i in range(1000)]), minlength=3)
+    assert counts.tolist() == [100, 600, 300]
+
+
+# --- the rules, against slow oracles ---
+
+
+@given(LOGITS)
+def test_greedy_keeps_the_lowest_id_among_the_likeliest(logits):
+    assert kept(GreedySampler(), logits) == ranked(logits)[:1] == kept(TemperatureSampler(0), logits)
+
+
+@given(LOGITS, st.integers(1, 15))
+def test_top_k_keeps_exactly_k_and_the_lowest_ids_among_equals(logits, k):
+    assert kept(TopKSampler(k), logits) == sorted(ranked(logits)[:k])
+
+
+@given(LOGITS, st.one_of(st.sampled_from([0.25, 0.5, 1.0]), st.floats(1e-12, 1)))
+def test_top_p_keeps_the_smallest_set_that_reaches_p(logits, p):
+    left, probs = kept(TopPSampler(p), logits), probabilities(logits)
+    order = ranked(logits)
+    assert left
+    assert left == sorted(order[: len(left)])  # the likeliest, equals by id
+    assert math.fsum(probs[i] for i in left) >= p - 2 * TOLERANCE
+    if p < 1:
+        assert len(left) == 1 or math.fsum(probs[i] for i in order[: len(left) - 1]) < p
+
+
+@pytest.mark.parametrize(("p", "expected"), [(0.25, [0]), (0.5, [0, 1]), (0.500001, [0, 1, 2]), (0.75, [0, 1, 2])])
+def test_top_p_at_the_border_of_equal_tokens(p, expected):
+    assert kept(TopPSampler(p), [1.0, 1.0, 1.0, 1.0]) == expected
+
+
+def test_top_p_at_a_border_that_float32_rounds():
+    logits = torch.tensor([0.5, 0.3, 0.2]).log()
+    assert torch.isfinite(TopPSampler(0.8).process(logits)[0]).tolist() == [True, True, False]
+
+
+def test_top_p_is_renormalised():
+    probs = torch.softmax(TopPSampler(0.7).process(torch.tensor([0.5, 0.3, 0.2]).log())[0], -1)
+    assert probs.tolist() == pytest.approx([0.625, 0.375, 0])
+
+
+@given(LOGITS, st.floats(0, 1))
+def test_min_p_keeps_what_is_likely_enough(logits, p):
+    left, probs = kept(MinPSampler(p), logits), probabilities(logits)
+    assert all((probs[i] >= p * max(probs) * (1 - 1e-6)) for i in left)
+    assert all((probs[i] <= p * max(probs)) or logits[i] == -math.inf for i in set(range(len(logits))) - set(left))
+    assert left
+
+
+def test_temperature_by_hand():
+    probs = torch.softmax(TemperatureSampler(0.5).process(torch.tensor([0.6, 0.3, 0.1]).log())[0], -1)
+    assert probs.tolist() == pytest.approx([0.36 / 0.46, 0.09 / 0.46, 0.01 / 0.46], rel=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-300, 1e-30, 1e-6])
+def test_tiny_temperatures_neither_overflow_nor_lose_the_likeliest(temperature):
+    for dtype in (torch.float16, torch.float32):
+        logits = torch.tensor([100.0, -6e4, 99.5], dtype=dtype)
+        probs = torch.softmax(TemperatureSampler(temperature).process(logits)[0], -1)
+        assert probs.tolist() == pytest.approx([1, 0, 0])
+    assert GreedySampler().sample(logits).item() == TemperatureSampler(temperature).sample(logits).item()
+
+
+@given(LOGITS)
+def test_a_tiny_p_is_greedy(logits):
+    assert kept(TopPSampler(1e-12), logits) == kept(GreedySampler(), logits) == kept(TopKSampler(1), logits)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.describe())
+def test_a_row_and_a_batch_are_treated_alike_and_left_as_they_were(sampler):
+    batch = torch.randn(5, 30, generator=torch.Generator().manual_seed(1))
+    before = batch.clone()
+    processed, _ = sampler.process(batch)
+    for row in range(5):
+        assert torch.equal(sampler.process(batch[row])[0], processed[row])
+    assert torch.equal(batch, before)
+    single = sampler.sample(batch[0], seed=3, position=7)
+    assert single.shape == ()
+    assert single.dtype == torch.int64
+    assert single == sampler.sample(batch, seed=3, position=7)[0]
+    assert sampler.sample(batch[:2], seed=3).tolist() == sampler.sample(batch, seed=3)[:2].tolist()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32), st.floats(0.01, 0.999))
+def test_a_large_vocabulary_gives_what_full_sorting_gives(seed, p):
+    logits = torch.randn(50_000, generator=torch.Generator().manual_seed(seed)) * 3
+    probs = torch.softmax(logits.double(), -1)
+    ordered, order = probs.sort(descending=True, stable=True)
+    count = int((ordered.cumsum(-1) < p - TOLERANCE).sum()) + 1
+    left = torch.isfinite(TopPSampler(p).process(logits)[0]).nonzero().flatten()
+    assert left.tolist() == sorted(order[:count].tolist())
+
+
+def test_sampling_follows_the_seed_and_the_position():
+    logits = torch.zeros(1000)
+    sampler = TemperatureSampler(1)
+    assert sampler.sample(logits, seed=1) == sampler.sample(logits, seed=1)
+    assert len({int(sampler.sample(logits, seed=1, position=n)) for n in range(8)}) > 4
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: TemperatureSampler(-0.1), lambda: TemperatureSampler(math.nan), lambda: TemperatureSampler(math.inf),
+        lambda: TopKSampler(0), lambda: TopKSampler(1.5), lambda: TopPSampler(0), lambda: TopPSampler(1.01),
+        lambda: MinPSampler(-0.1), lambda: MinPSampler(1.1),
+    ],
+)  # fmt: skip
+def test_impossible_settings_are_refused(build):
+    with pytest.raises(SamplingError, match="it must be"):
+        build()
+
+
+@pytest.mark.parametrize("logits", [torch.zeros(1, 2, 3), torch.zeros(0), torch.tensor(1.0), torch.zeros(3).long()])
+def test_logits_of_the_wrong_shape_are_refused(logits):
+    with pytest.raises(ShapeError):
+        GreedySampler().sample(logits)
+
+
+# --- which settings count (BRIEF 5.3) ---
+
+
+def test_nothing_given_is_greedy():
+    resolved = resolve_sampler()
+    assert isinstance(resolved.sampler, GreedySampler)
+    assert resolved.notes == ()
+
+
+def test_an_explicit_sampler_overrides_everything_and_says_so():
+    mine = TopKSampler(2)
+    resolved = resolve_sampler(mine, temperature=0.8, top_p=0.5)
+    assert resolved.sampler is mine
+    assert resolved.notes == (
+        "temperature=0.8 has no effect: a sampler was given.",
+        "top_p=0.5 has no effect: a sampler was given.",
+    )
+
+
+def test_truncation_comes_after_temperature():
+    resolved = resolve_sampler(temperature=0.8, top_k=5, top_p=0.9, min_p=0.1)
+    assert resolved.sampler.describe() == "temperature 0.8, top-k 5, top-p 0.9, min-p 0.1"
+    assert resolve_sampler(top_k=5).sampler.describe() == "top-k 5"
+    assert resolve_sampler(temperature=2).sampler.describe() == "temperature 2"
+
+
+@pytest.mark.parametrize(
+    ("given_settings", "notes"),
+    [
+        ({"temperature": 0, "top_k": 5}, ["top_k=5 has no effect: temperature 0 is greedy."]),
+        ({"top_k": 1, "temperature": 2.0}, ["temperature=2 has no effect: top_k=1 is greedy."]),
+        ({"top_p": 1.0, "temperature": 2.0}, ["top_p=1 has no effect: it keeps every token."]),
+        ({"min_p": 0.0}, ["min_p=0 has no effect: it keeps every token."]),
+    ],
+)
+def test_settings_without_effect_are_named(given_settings, notes):
+    assert list(resolve_sampler(**given_settings).notes) == notes
+
+
+def test_settings_that_do_not_count_are_still_checked():
+    with pytest.raises(SamplingError):
+        resolve_sampler(temperature=0, top_k=0)
+
+
+def test_specs_are_read_in_the_order_they_are_written():
+    assert parse_sampler("top_k=40, temperature=0.8").describe() == "top-k 40, temperature 0.8"
+    assert isinstance(parse_sampler(" greedy "), GreedySampler)
+    assert isinstance(parse_sampler("min_p=0.1"), MinPSampler)
+
+
+@pytest.mark.parametrize(
+    "spec", ["", "warm", "top_k", "top_k=", "top_k=1.5", "temperature=hot", "greedy,top_k=2", "beam=4"]
+)
+def test_other_specs_are_refused(spec):
+    with pytest.raises(SamplingError, match="no sampling rule"):
+        parse_sampler(spec)
