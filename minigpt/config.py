@@ -118,6 +118,8 @@ class DataConfig(_Section):
     """Text files to learn from, one document each; empty where the corpus was given otherwise."""
     corpus: str | None = None
     """Name of a built-in corpus, for example tales; used when no paths are given."""
+    num_chars: Annotated[int | None, Field(ge=1)] = None
+    """Characters to use, from the start of the corpus; empty: all, of the endless tales 500,000."""
     clean: bool = True
     """Whether line ends, control characters and Unicode forms are made uniform first."""
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1

@@ -1,0 +1,287 @@
+"""Corpora: the user's own texts, and the ones that come built in.
+
+Reads after: readers.py, synthetic.py. Three built-in corpora need no download: tales from our own generator, Python's
+manual and Python's own source as this Python carries them. Tiny Shakespeare is downloaded once, checked, and kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import logging
+import os
+import platform
+import sysconfig
+import tempfile
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from minigpt import resources
+from minigpt.config import DataConfig
+from minigpt.data.readers import Document, clean_text, read_text
+from minigpt.data.synthetic import TALE_SEPARATOR, generate_tales
+from minigpt.errors import CorpusError, DownloadError
+
+logger = logging.getLogger(__name__)
+
+SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+SHAKESPEARE_BYTES = 1_115_394
+DOWNLOAD_SECONDS = 20.0
+"""How long a download may stand still."""
+DOCUMENT_SEPARATOR = "\n\n"
+"""What stands between documents where a corpus is read as one text."""
+_TALES_IN_A_BOOK = 8
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Texts to learn from."""
+
+    name: str
+    documents: tuple[str, ...]
+    """One text each; training puts BOS before each of them."""
+    origin: str
+    """Where it comes from, in words."""
+
+    @property
+    def text(self) -> str:
+        """The documents as one text to look at, a blank line between them."""
+        return DOCUMENT_SEPARATOR.join(self.documents)
+
+    @property
+    def num_chars(self) -> int:
+        """Characters of all documents, separators not counted."""
+        return sum(map(len, self.documents))
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the documents in UTF-8, a NUL between them; for a single document that of its file."""
+        joined = "\0".join(self.documents).encode("utf-8", "surrogatepass")
+        return hashlib.sha256(joined).hexdigest()
+
+    def head(self, num_chars: int) -> Corpus:
+        """Return a corpus of its first `num_chars` characters; the last document may be cut."""
+        kept: list[str] = []
+        for document in self.documents:
+            if num_chars <= 0:
+                break
+            kept.append(document[:num_chars])
+            num_chars -= len(document)
+        return Corpus(self.name, tuple(kept), self.origin)
+
+
+@dataclass(frozen=True)
+class CorpusInfo:
+    """What a picker shows of a built-in corpus."""
+
+    name: str
+    title: str
+    description: str
+    licence: str
+    needs_download: bool
+    """Whether it has to be fetched first; false once it lies in the cache."""
+
+
+def corpus_infos() -> list[CorpusInfo]:
+    """Return the built-in corpora, the default first."""
+    return [
+        CorpusInfo(
+            "tales",
+            "Simple tales",
+            "Little tales of animals and children from our own generator, the same for everybody and of any size.",
+            "AGPL-3.0-or-later, as minigpt",
+            needs_download=False,
+        ),
+        CorpusInfo(
+            "python-manual",
+            "Python's manual",
+            "The topics of Python's built-in help, one document each.",
+            "Python Software Foundation License 2",
+            needs_download=False,
+        ),
+        CorpusInfo(
+            "python-source",
+            "Python source",
+            "Modules of Python's standard library, one document each.",
+            "Python Software Foundation License 2",
+            needs_download=False,
+        ),
+        CorpusInfo(
+            "shakespeare",
+            "Tiny Shakespeare",
+            "Scenes from Shakespeare's plays, 1.1 million characters, as char-rnn and nanoGPT use them.",
+            "Public domain",
+            needs_download=not shakespeare_path().is_file(),
+        ),
+    ]
+
+
+def load_corpus(name: str, *, num_chars: int | None = None, seed: int = 0) -> Corpus:
+    """Return a built-in corpus.
+
+    Args:
+        name: One of `corpus_infos()`.
+        num_chars: How many characters from its start; None: its usual size, for tales 500,000.
+        seed: Which tales; the other corpora have none.
+
+    Raises:
+        CorpusError: There is no such corpus, or this Python does not carry it.
+        DownloadError: It has to be downloaded and that failed; the message says where it can be put by hand.
+    """
+    if num_chars is not None and num_chars < 1:
+        raise CorpusError(f"num_chars is {num_chars}; a corpus has at least 1 character.", mend="Ask for more.")
+    if name == "tales":
+        return _tales(500_000 if num_chars is None else num_chars, seed)
+    makers: dict[str, Callable[[], Corpus]] = {
+        "python-manual": _python_manual,
+        "python-source": _python_source,
+        "shakespeare": _shakespeare,
+    }
+    if name not in makers:
+        names = ", ".join(info.name for info in corpus_infos())
+        raise CorpusError(f"There is no built-in corpus {name!r}.", mend=f"Built in are {names}.")
+    corpus = makers[name]()
+    return corpus if num_chars is None else corpus.head(num_chars)
+
+
+def read_corpus(config: DataConfig) -> Corpus:
+    """Return the corpus that the settings name: `data.paths`, or else the built-in `data.corpus`.
+
+    Raises:
+        CorpusError: Neither is given, a file cannot be used, or there is no such corpus.
+        DownloadError: A download failed.
+    """
+    if config.paths:
+        corpus = corpus_from_documents([read_text(path) for path in config.paths], clean=config.clean)
+        return corpus if config.num_chars is None else corpus.head(config.num_chars)
+    if config.corpus is None:
+        names = ", ".join(info.name for info in corpus_infos())
+        raise CorpusError(
+            "There is nothing to learn from.",
+            mend=f"Give text files (--data, data.paths) or set data.corpus to one of {names}.",
+        )
+    corpus = load_corpus(config.corpus, num_chars=config.num_chars)
+    return _cleaned(corpus.name, corpus.documents, corpus.origin) if config.clean else corpus
+
+
+def corpus_from_text(text: str, *, name: str, clean: bool = True) -> Corpus:
+    """Return a corpus of one document, for example one that was pasted.
+
+    Raises:
+        CorpusError: There is no text in it.
+    """
+    return _cleaned(name, [text], "given as text", clean=clean)
+
+
+def corpus_from_documents(documents: Sequence[Document], clean: bool = True) -> Corpus:
+    """Return a corpus of documents that were read from files, one document each.
+
+    Raises:
+        CorpusError: There are none, or one of them holds no text.
+    """
+    if not documents:
+        raise CorpusError("No file was given.", mend="Give at least one text file.")
+    names = [document.name for document in documents]
+    name = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+    return _cleaned(name, [document.text for document in documents], f"files: {', '.join(names)}", clean=clean)
+
+
+def _cleaned(name: str, texts: Sequence[str], origin: str, *, clean: bool = True) -> Corpus:
+    documents = tuple(clean_text(text) if clean else text for text in texts)
+    if not all(document.strip() for document in documents):
+        raise CorpusError(
+            f"{name} holds nothing to learn from, only white space.", mend="Give a text with words in it."
+        )
+    return Corpus(name, documents, origin)
+
+
+# --- the built-in ones ------------------------------------------------------------------------------------------------
+
+
+def _tales(num_chars: int, seed: int) -> Corpus:
+    """Return tales in books of eight: a document that ends with every tale would leave no reason to begin the next."""
+    tales = generate_tales(num_chars, seed=seed).split(TALE_SEPARATOR)
+    books = [TALE_SEPARATOR.join(tales[n : n + _TALES_IN_A_BOOK]) for n in range(0, len(tales), _TALES_IN_A_BOOK)]
+    return Corpus("tales", tuple(book for book in books if book), f"minigpt's tale generator, seed {seed}")
+
+
+def _python_manual() -> Corpus:
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:
+        raise CorpusError(
+            "This Python was installed without its manual (pydoc_data).", mend="Use python-source or tales instead."
+        ) from None
+    documents = tuple(clean_text(topics[topic]) for topic in sorted(topics))
+    return Corpus("python-manual", documents, f"pydoc_data.topics of Python {platform.python_version()}")
+
+
+def _python_source(max_chars: int = 1_000_000) -> Corpus:
+    """Return the library's public top-level modules by name, as many whole ones as fit."""
+    documents: list[str] = []
+    size = 0
+    folder = Path(sysconfig.get_path("stdlib"))
+    for path in sorted(folder.glob("[a-z]*.py"), key=lambda path: path.name):
+        try:
+            text = clean_text(read_text(path).text)
+        except CorpusError:  # empty, or in an old encoding
+            continue
+        if size + len(text) <= max_chars:
+            documents.append(text)
+            size += len(text)
+    if not documents:
+        raise CorpusError(
+            f"This Python keeps no source of its library in {folder}.", mend="Use python-manual or tales instead."
+        )
+    return Corpus("python-source", tuple(documents), f"standard library of Python {platform.python_version()}")
+
+
+def shakespeare_path() -> Path:
+    """Return where Tiny Shakespeare is kept; it may be put there by hand."""
+    return resources.cache() / "corpora" / "tinyshakespeare.txt"
+
+
+def _shakespeare() -> Corpus:
+    path = shakespeare_path()
+    try:
+        content = path.read_bytes()
+    except OSError:
+        content = b""
+    if hashlib.sha256(content).hexdigest() != SHAKESPEARE_SHA256:
+        content = _download(SHAKESPEARE_URL, path)
+        _keep(content, path)
+    return Corpus("shakespeare", (content.decode("utf-8"),), SHAKESPEARE_URL)
+
+
+def _download(url: str, path: Path) -> bytes:
+    mend = f"Try again later, or get {url} in another way and put it at {path}."
+    try:
+        with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as answer:
+            content: bytes = answer.read(SHAKESPEARE_BYTES + 1)  # never more than we expect
+    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+        reason = getattr(error, "reason", None) or error
+        raise DownloadError(f"Tiny Shakespeare could not be downloaded: {reason}.", mend=mend) from None
+    if hashlib.sha256(content).hexdigest() != SHAKESPEARE_SHA256:
+        raise DownloadError(
+            f"What {url} sent is not Tiny Shakespeare: its SHA-256 is not {SHAKESPEARE_SHA256}.", mend=mend
+        )
+    return content
+
+
+def _keep(content: bytes, path: Path) -> None:
+    """Put a download into the cache in one stroke; a cache that cannot be written only costs the next download."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.replace(unfinished, path)
+        except OSError:
+            os.unlink(unfinished)
+            raise
+    except OSError as error:
+        logger.warning("The download could not be kept at %s: %s", path, error)

@@ -1,0 +1,135 @@
+"""In which order the windows are visited: a pure function of the step, with nothing to save and nothing to shuffle.
+
+Every epoch is a fresh keyed permutation of all windows. The permutation is never written down: a small cipher maps a
+position in the epoch to a window, so a step's batch costs the same for ten windows as for ten billion, and resuming at
+a step needs nothing but its number.
+
+Source: Black and Rogaway 2002, "Ciphers with Arbitrary Finite Domains": a Feistel network over [0, a) x [0, b) with
+cycle walking; the round function is the finaliser of SplitMix64 (Steele et al. 2014).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minigpt.errors import ConfigError
+from minigpt.randomness import Stream, derive_key
+
+_ROUNDS = 6
+_MASK = 2**64 - 1
+_FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+
+
+class BatchOrder:
+    """Which windows make up the batch of each step.
+
+    Steps walk through an endless row of epochs, batch after batch, so a batch may span the end of an epoch and every
+    window is visited once an epoch. Rank r of R takes its share of each batch; the shares together are the batch.
+
+    Args:
+        seed: The run's seed.
+        num_windows: How many windows there are.
+        batch_size: Windows in one batch, over all ranks.
+        rank: This process, in [0, num_ranks).
+        num_ranks: How many processes share each batch.
+
+    Raises:
+        ConfigError: A number is out of range.
+
+    >>> order = BatchOrder(seed=0, num_windows=6, batch_size=2)
+    >>> sorted(int(i) for step in range(3) for i in order.indices(step))
+    [0, 1, 2, 3, 4, 5]
+    """
+
+    def __init__(self, seed: int, num_windows: int, batch_size: int, rank: int = 0, num_ranks: int = 1) -> None:
+        if num_windows < 1:
+            raise ConfigError(f"There are {num_windows} windows to order; one is needed.", mend="Give a longer text.")
+        if num_ranks < 1 or not 0 <= rank < num_ranks:
+            raise ConfigError(f"Rank {rank} of {num_ranks} does not exist.", mend="Count ranks from 0.")
+        if batch_size < num_ranks:
+            raise ConfigError(
+                f"training.batch_size is {batch_size}; each of the {num_ranks} processes needs at least one window.",
+                mend=f"Set training.batch_size to {num_ranks} or more.",
+            )
+        self.seed, self.num_windows, self.batch_size = seed, num_windows, batch_size
+        self.rank, self.num_ranks = rank, num_ranks
+        self._height = math.isqrt(num_windows - 1) + 1  # the smallest square that holds all windows ...
+        self._width = -(-num_windows // self._height)  # ... less the rows that are not needed
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """How many steps visit every window once; seldom a whole number."""
+        return self.num_windows / self.batch_size
+
+    def epoch(self, step: int) -> float:
+        """Return how many epochs are done after `step` updates."""
+        return step * self.batch_size / self.num_windows
+
+    def indices(self, step: int) -> NDArray[np.int64]:
+        """Return this rank's windows of the batch of `step` (counted from 0), shape `(share,)`."""
+        start = step * self.batch_size + self.rank * self.batch_size // self.num_ranks
+        stop = step * self.batch_size + (self.rank + 1) * self.batch_size // self.num_ranks
+        parts = []
+        while start < stop:
+            epoch, offset = divmod(start, self.num_windows)
+            count = min(stop - start, self.num_windows - offset)
+            parts.append(self._permute(np.arange(offset, offset + count, dtype=np.uint64), epoch))
+            start += count
+        return np.concatenate(parts)
+
+    def from_step(self, step: int) -> Iterator[NDArray[np.int64]]:
+        """Yield the batch of `step`, of the one after it, and so on for ever; serves as a `batch_sampler`."""
+        while True:
+            yield self.indices(step)
+            step += 1
+
+    def _permute(self, positions: NDArray[np.uint64], epoch: int) -> NDArray[np.int64]:
+        """Return the windows at some positions of an epoch, all computed at once."""
+        keys = [derive_key(self.seed, Stream.ORDER, epoch, n) for n in range(_ROUNDS)]
+        windows = self._encipher(positions, keys)
+        while (outside := windows >= self.num_windows).any():  # cycle walking: at most one row lies outside
+            windows[outside] = self._encipher(windows[outside], keys)
+        return windows.astype(np.int64)
+
+    def _encipher(self, numbers: NDArray[np.uint64], keys: list[int]) -> NDArray[np.uint64]:
+        """Permute [0, height * width): each round shifts one coordinate by a keyed amount that the other decides."""
+        height, width = np.uint64(self._height), np.uint64(self._width)
+        row, column = numbers // width, numbers % width
+        for n, key in enumerate(keys):
+            if n % 2:
+                row = (row + _mix(column + np.uint64(key)) % height) % height
+            else:
+                column = (column + _mix(row + np.uint64(key)) % width) % width
+        return row * width + column
+
+    def permute_naive(self, position: int, epoch: int) -> int:
+        """Return the window at one position of an epoch in plain integers; tests hold `indices` against it."""
+        window = position
+        while True:
+            row, column = divmod(window, self._width)
+            for n in range(_ROUNDS):
+                key = derive_key(self.seed, Stream.ORDER, epoch, n)
+                if n % 2:
+                    row = (row + _mix_naive(column + key) % self._height) % self._height
+                else:
+                    column = (column + _mix_naive(row + key) % self._width) % self._width
+            window = row * self._width + column
+            if window < self.num_windows:
+                return window
+
+
+def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Scramble 64-bit numbers, each on its own (arithmetic is modulo 2**64)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(_FIRST)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(_SECOND)
+    return values ^ (values >> np.uint64(31))
+
+
+def _mix_naive(value: int) -> int:
+    value = (value ^ (value >> 30)) * _FIRST & _MASK
+    value = (value ^ (value >> 27)) * _SECOND & _MASK
+    return value ^ (value >> 31)

@@ -1,0 +1,57 @@
+"""How a stream of tokens is split, and how many training windows lie in it. Pure arithmetic on counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minigpt.errors import ConfigError
+
+
+def split_ids(
+    ids: NDArray[np.integer[Any]], validation_fraction: float
+) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
+    """Split a stream in two at one point: its end is for validation.
+
+    No token is in both parts and no window reaches across, so nothing of the validation part leaks into training.
+
+    Args:
+        ids: Token ids, shape `(num_tokens,)`.
+        validation_fraction: Share of the tokens in [0, 1) that go to validation, rounded down; so it can be empty.
+
+    Returns:
+        Views of the training part and of the validation part.
+
+    Raises:
+        ConfigError: The share is not in [0, 1).
+
+    >>> [part.tolist() for part in split_ids(np.arange(10), 0.25)]
+    [[0, 1, 2, 3, 4, 5, 6, 7], [8, 9]]
+    """
+    if not 0 <= validation_fraction < 1:
+        raise ConfigError(
+            f"data.validation_fraction is {validation_fraction}; it must be at least 0 and less than 1.",
+            mend="Set it to 0.1.",
+        )
+    cut = len(ids) - int(len(ids) * validation_fraction)
+    return ids[:cut], ids[cut:]
+
+
+def count_windows(num_tokens: int, sequence_length: int, stride: int = 1) -> int:
+    """Return how many windows lie in a stream; each needs one token more than the context, the last target.
+
+    >>> count_windows(10, 4), count_windows(10, 4, stride=4), count_windows(4, 4)
+    (6, 2, 0)
+    """
+    return max(0, (num_tokens - sequence_length - 1) // stride + 1)
+
+
+def largest_context(num_tokens: int) -> int | None:
+    """Return the largest context that has at least one window, None where not even a context of 2 has one.
+
+    >>> largest_context(10), largest_context(2)
+    (9, None)
+    """
+    return num_tokens - 1 if num_tokens > 2 else None
