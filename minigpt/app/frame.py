@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import functools
-import io
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import streamlit as st
 
 from minigpt import resources
-from minigpt.app import server, state
+from minigpt.app import server, sidebar, state
 from minigpt.app.texts import t
-from minigpt.version import __version__
 
 
 class PageEntry(NamedTuple):
@@ -68,7 +65,7 @@ def run() -> None:
             sections.setdefault(t(f"frame.section_{entry.section}"), []).append(page)
     page = st.navigation(sections, expanded=True)
     with st.sidebar:
-        _sidebar()
+        sidebar.draw()
     if lost:
         st.warning(t("frame.run_not_found"), icon=":material/link_off:")
     page.run()
@@ -78,36 +75,3 @@ def run() -> None:
 @functools.cache
 def _style() -> str:
     return f"<style>{resources.asset_path('css', 'app.css').read_text('utf-8')}</style>"
-
-
-def _sidebar() -> None:
-    st.caption(t("frame.about", version=__version__))
-    st.download_button(
-        t("frame.source"),
-        data=source_archive,
-        file_name=f"minigpt-{__version__}-source.zip",
-        mime="application/zip",
-        type="tertiary",
-        icon=":material/code:",
-        key="frame:source",
-        on_click="ignore",
-    )
-
-
-def source_archive() -> bytes:
-    """Return this very app's source as a zip, as its licence (AGPL-3.0) gives every visitor the right to have."""
-    root, buffer = resources.root(), io.BytesIO()
-    package = Path(__file__).resolve().parent.parent
-    tops = ("LICENSE", "README.md", "pyproject.toml", "requirements.txt", "streamlit_app.py")
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in tops:
-            if (root / name).is_file():
-                archive.write(root / name, f"minigpt/{name}")
-        for folder, base in ((package, package.parent), (root / "pages", root), (root / "assets", root),
-                             (root / "configs", root), (root / ".streamlit", root)):  # fmt: skip
-            for path in sorted(folder.rglob("*")):
-                inside = path.relative_to(base)
-                hidden = {"__pycache__", "_resources", "runs"} & set(inside.parts[:-1]) and base is not package.parent
-                if path.is_file() and not hidden and "__pycache__" not in inside.parts:
-                    archive.write(path, f"minigpt/{inside.as_posix()}")
-    return buffer.getvalue()

@@ -7,25 +7,27 @@ or a link finds it again. Nothing here imports torch.
 from __future__ import annotations
 
 import functools
-import json
 import secrets
-import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from minigpt import resources
+from minigpt.errors import MinigptError
 
 if TYPE_CHECKING:
+    from minigpt.config import RunConfig
     from minigpt.data.corpora import Corpus
     from minigpt.runs.engine import RunEngine
     from minigpt.runs.limits import Limits
+    from minigpt.runs.snapshots import RunSnapshot
 
 DEFAULT_RUN = "tales"
-ALIVE = ("queued", "running", "paused")
-"""States in which a run still belongs to the engine."""
+DEFAULT_CORPUS = "tales"
+DEFAULT_PRESET = "nano"
 
 
 @dataclass(frozen=True)
@@ -40,16 +42,17 @@ class RunRef:
 
 def find_run(run_id: str) -> RunRef | None:
     """Return the run of that id or bundled name, None where there is none."""
+    from minigpt.runs.store import RunFolder, is_valid_id
+
     if run_id in resources.bundled_run_names():
         return RunRef(run_id, run_id, True, resources.bundled_runs_path() / run_id)
-    if not (run_id.isascii() and run_id.isalnum() and len(run_id) <= 64):
-        return None  # never part of a path
+    if not is_valid_id(run_id):
+        return None  # what comes from an address never becomes part of a path unchecked
     path = resources.home() / run_id
     try:
-        info = json.loads((path / "run.json").read_text("utf-8"))
-    except (OSError, ValueError):
+        return RunRef(run_id, RunFolder(path).name, False, path)
+    except MinigptError:
         return None
-    return RunRef(run_id, str(info.get("name") or run_id), False, path)
 
 
 def sync_run() -> str | None:
@@ -104,18 +107,33 @@ def limits() -> Limits:
     return load_limits()
 
 
-def engine_if_awake() -> RunEngine | None:
-    """Return the training engine if torch is already there, else None: nothing can be training yet."""
-    if "minigpt.training.trainer" not in sys.modules:
-        return None
-    return engine()
-
-
 def engine() -> RunEngine:
-    """Return the process-wide training engine; the first call may import torch."""
+    """Return the process-wide training engine; it does not import torch before something is trained."""
     from minigpt.runs import manager
 
     return manager.get_engine()
+
+
+def look(ref: RunRef) -> RunSnapshot | None:
+    """Return what there is to see of a run, None where it is gone or cannot be read."""
+    try:
+        return engine().snapshot(ref.id)
+    except MinigptError:
+        return None
+
+
+def may_control(ref: RunRef) -> bool:
+    """Return whether this visitor may pause, stop and delete a run."""
+    if ref.bundled:
+        return False
+    if not limits().owner_tokens:
+        return True
+    from minigpt.runs.store import RunFolder
+
+    try:
+        return RunFolder(ref.path).is_owner(owner_token())
+    except MinigptError:
+        return False
 
 
 def theme() -> str:
@@ -140,4 +158,31 @@ def default_corpus() -> Corpus:
     """Return the built-in tales, made once a process: everybody's first corpus, and nobody's own."""
     from minigpt.data.corpora import load_corpus
 
-    return load_corpus("tales")
+    return load_corpus(DEFAULT_CORPUS)
+
+
+def draft_config() -> RunConfig:
+    """Return the settings of the next run, as chosen on Train so far.
+
+    Raises:
+        ConfigError: They contradict each other.
+    """
+    from minigpt.config import load_config
+
+    return load_config(draft_preset(), overrides=draft_changes())
+
+
+def draft_preset() -> str:
+    """Return the preset that the next run starts from."""
+    return str(st.session_state.get("app:preset", DEFAULT_PRESET))
+
+
+def draft_changes() -> dict[str, Any]:
+    """Return what was changed from the preset for the next run: dotted field to value."""
+    return dict(st.session_state.get("app:changes", {}))
+
+
+def set_draft(preset: str, changes: Mapping[str, Any]) -> None:
+    """Keep the settings of the next run across pages."""
+    st.session_state["app:preset"] = preset
+    st.session_state["app:changes"] = dict(changes)

@@ -1,5 +1,40 @@
-"""See the title."""
+"""Train: start a run, watch it learn, pause it, stop it."""
 
-from minigpt.app import anatomy
+import streamlit as st
+
+from minigpt.app import anatomy, state, train_form, train_panel
+from minigpt.app.texts import t
+from minigpt.training.losses import cross_entropy
+from minigpt.training.trainer import Trainer
+
+MEMORISED_CHARS = 3_000
 
 anatomy.header("train")
+ref = state.current_run()
+snapshot = state.look(ref)
+
+if snapshot is None:
+    train_form.what_it_costs(train_form.settings_row())
+    st.info(t("train.nothing_yet"), icon=":material/play_arrow:")
+elif snapshot.is_active:
+    train_panel.live_panel(ref)
+    with st.expander(t("train.another"), icon=":material/add:"):
+        train_form.what_it_costs(train_form.settings_row())
+else:
+    train_form.what_it_costs(train_form.settings_row())
+    train_panel.live_panel(ref)
+
+if snapshot is not None:
+    train_panel.what_you_see(snapshot)
+anatomy.try_this(
+    [
+        (
+            t("train.try_fast"),
+            lambda: train_form.start({"training.learning_rate": 0.05, "training.schedule": "constant"}),
+        ),
+        (t("train.try_one_head"), lambda: train_form.start({"model.num_layers": 1, "model.num_heads": 1})),
+        (t("train.try_memorise"), lambda: train_form.start_on_part(MEMORISED_CHARS)),
+    ],
+    key="train:try",
+)
+anatomy.show_code(Trainer.work, cross_entropy)

@@ -1,8 +1,6 @@
-"""Every page test gets runs and downloads of its own, a fresh engine, and no warm-up thread."""
+"""Page tests run the app inside the test's own process: no warm-up thread, and nothing kept from the test before."""
 
 from __future__ import annotations
-
-import sys
 
 import pytest
 
@@ -10,11 +8,6 @@ from minigpt.app import server, state
 
 
 @pytest.fixture(autouse=True)
-def _own_home(tmp_path, monkeypatch):
-    monkeypatch.setenv("MINIGPT_HOME", str(tmp_path / "runs"))
-    monkeypatch.setenv("MINIGPT_CACHE", str(tmp_path / "cache"))
+def fresh_process(monkeypatch):
     monkeypatch.setattr(server, "_started", True)
     state.limits.cache_clear()
-    yield
-    if "minigpt.runs.manager" in sys.modules:
-        sys.modules["minigpt.runs.manager"].reset()

@@ -1,0 +1,1 @@
+"""Components that Streamlit lacks; each module registers one when it is imported."""

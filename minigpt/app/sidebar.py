@@ -1,0 +1,139 @@
+"""The sidebar of every page: which run is looked at, how it does, another one to pick, version and source."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import streamlit as st
+
+from minigpt import resources
+from minigpt.app import state
+from minigpt.app.texts import duration, escape, number, t
+from minigpt.errors import MinigptError
+from minigpt.version import __version__
+
+POLL_SECONDS = 2.0
+STATUS_COLOURS = {
+    "queued": "gray",
+    "running": "violet",
+    "paused": "orange",
+    "stopped": "gray",
+    "finished": "green",
+    "failed": "red",
+}
+STATUS_ICONS = {
+    "queued": ":material/hourglass_empty:",
+    "running": ":material/play_circle:",
+    "paused": ":material/pause_circle:",
+    "stopped": ":material/stop_circle:",
+    "finished": ":material/check_circle:",
+    "failed": ":material/error:",
+}
+
+
+def draw() -> None:
+    """Draw the sidebar's part below the menu."""
+    if state.limits().owner_tokens:
+        from minigpt.app.components.owner import remember_owner
+
+        remember_owner()
+    ref = state.current_run()
+    snapshot = state.look(ref)
+    _picker(ref)
+    is_active = snapshot is not None and snapshot.is_active
+    st.fragment(_card, run_every=POLL_SECONDS if is_active else None)(ref, is_active)
+    _about()
+
+
+def _picker(ref: state.RunRef) -> None:
+    """Offer the bundled runs and the visitor's own, and follow what is chosen on every page."""
+    names = {name: t("frame.bundled", name=name) for name in resources.bundled_run_names()}
+    for snapshot in own_runs():
+        names[snapshot.id] = snapshot.name
+    names.setdefault(ref.id, ref.name)
+    if st.session_state.get("frame:run") != ref.id:
+        st.session_state["frame:run"] = ref.id  # the run was changed elsewhere: by the address, or by a page
+    st.selectbox(
+        t("frame.run"),
+        list(names),
+        format_func=lambda run_id: names.get(run_id, run_id),
+        key="frame:run",
+        on_change=lambda: state.set_current_run(st.session_state["frame:run"]),
+    )
+
+
+def own_runs() -> list:
+    """Return snapshots of this visitor's runs, newest first."""
+    try:
+        return state.engine().list(state.owner_token())
+    except MinigptError:
+        return []
+
+
+def status_badge(status: str) -> str:
+    """Return a run's state as Markdown: colour, icon and word."""
+    return f":{STATUS_COLOURS[status]}-badge[{STATUS_ICONS[status]} {t(f'frame.status_{status}')}]"
+
+
+def _card(ref: state.RunRef, was_active: bool) -> None:
+    """Draw the current run's state; while it trains this part alone is drawn again and again."""
+    snapshot = state.look(ref)
+    if snapshot is None:
+        st.caption(t("frame.run_gone"))
+        return
+    if was_active and not snapshot.is_active:
+        st.rerun()
+    loss = snapshot.val_loss if snapshot.val_loss is not None else snapshot.loss_ema
+    parts = [t("frame.step", step=number(snapshot.step), steps=number(snapshot.max_steps))]
+    if loss is not None:
+        parts.append(t("frame.loss", loss=f"{loss:.2f}"))
+    if snapshot.is_active:
+        if snapshot.status == "running" and snapshot.eta_seconds is not None:
+            parts.append(t("frame.eta", time=duration(snapshot.eta_seconds)))
+        st.progress(min(1.0, snapshot.step / max(snapshot.max_steps, 1)))
+    st.markdown(f"{status_badge(snapshot.status)}  \n{escape(' · '.join(parts))}")
+
+
+def _about() -> None:
+    source = state.limits().source_url
+    with st.container(key="frame_about", gap="small"):
+        st.caption(t("frame.about", version=__version__))
+        if source:
+            st.link_button(t("frame.source"), source, type="tertiary", icon=":material/code:")
+            return
+        st.download_button(
+            t("frame.source"),
+            data=source_archive,
+            file_name=f"minigpt-{__version__}-source.zip",
+            mime="application/zip",
+            type="tertiary",
+            icon=":material/code:",
+            key="frame:source",
+            on_click="ignore",
+            help=t("frame.source_help"),
+        )
+
+
+def source_archive() -> bytes:
+    """Return this very app's source as a zip, as its licence (AGPL-3.0) gives every visitor the right to have.
+
+    What runs is packed, not what was downloaded once: the package, pages, texts and settings as they lie here. Bundled
+    runs are data, and are left out.
+    """
+    root, package = resources.root(), Path(__file__).resolve().parent.parent
+    files = [root / name for name in ("LICENSE", "README.md", "pyproject.toml", "requirements.txt", "streamlit_app.py")]
+    for folder in ("pages", "configs", "assets", ".streamlit"):
+        files += sorted((root / folder).rglob("*"))
+    named = [(path, path.relative_to(root)) for path in files if resources.bundled_runs_path() not in path.parents]
+    inside = package / "_resources"
+    named += [
+        (path, path.relative_to(package.parent)) for path in sorted(package.rglob("*")) if inside not in path.parents
+    ]
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, name in named:
+            if path.is_file() and "__pycache__" not in name.parts and name.name != "secrets.toml":
+                archive.write(path, f"minigpt-{__version__}/{name.as_posix()}")
+    return buffer.getvalue()

@@ -1,0 +1,219 @@
+"""The settings of the next run: a preset, a few numbers in one row, the rest behind Expert."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from minigpt import config as settings
+from minigpt import resources
+from minigpt.app import anatomy, corpora, estimate, frame, state
+from minigpt.app.forms import config_widget
+from minigpt.app.texts import compact, duration, escape, has, number, t
+from minigpt.config import RunConfig
+from minigpt.data.corpora import Corpus
+from minigpt.errors import MinigptError
+from minigpt.model.size import count_parameters, training_megabytes
+from minigpt.tokenizers.base import SPECIAL_TOKENS
+
+EXPERT = {
+    "shape": (
+        "model.num_layers",
+        "model.num_heads",
+        "model.d_model",
+        "model.sequence_length",
+        "model.positions",
+        "model.norm",
+        "model.dropout",
+        "model.tie_embeddings",
+    ),
+    "learning": (
+        "training.learning_rate",
+        "training.schedule",
+        "training.warmup_steps",
+        "training.batch_size",
+        "training.accumulation_steps",
+        "training.weight_decay",
+        "training.max_grad_norm",
+        "seed",
+    ),
+    "watching": (
+        "training.eval_steps",
+        "training.sample_steps",
+        "training.sample_prompt",
+        "data.validation_fraction",
+    ),
+}
+"""Which settings stand behind Expert, group by group; the command line has them all."""
+
+
+def preset_title(name: str) -> str:
+    """Return what a preset is called."""
+    return t(f"train.preset_{name}") if has(f"train.preset_{name}") else name
+
+
+def settings_row() -> RunConfig | None:
+    """Draw the settings and the button that starts.
+
+    Returns:
+        The settings, None where they contradict each other (which is then said).
+    """
+    presets = resources.preset_names()
+    with st.container(horizontal=True, vertical_alignment="bottom", key="train_row"):
+        preset = st.segmented_control(
+            t("train.preset"),
+            presets,
+            format_func=preset_title,
+            default=state.draft_preset() if state.draft_preset() in presets else presets[0],
+            required=True,
+            key="train:preset",
+        )
+        base = settings.load_config(preset)
+        kept = state.draft_changes() if preset == state.draft_preset() else {}
+        changes: dict[str, Any] = {}
+        with st.container(width=130):
+            _setting("training.max_steps", preset, base, kept, changes)
+        _device_picker(preset, base, kept, changes)
+        start = st.container(width="content")
+    with st.expander(t("train.expert"), icon=":material/tune:"):
+        for group, fields in EXPERT.items():
+            st.markdown(f"**{t(f'train.group_{group}')}**")
+            columns = st.columns(4)
+            for index, dotted in enumerate(fields):
+                with columns[index % 4]:
+                    _setting(dotted, preset, base, kept, changes)
+    state.set_draft(preset, changes)
+    with start:
+        return _start_button(preset, changes)
+
+
+def _value(config: RunConfig, dotted: str) -> Any:
+    value: Any = config
+    for part in dotted.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _setting(dotted: str, preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Draw one setting; a value that differs from the preset's is a change."""
+    standard = _value(base, dotted)
+    value = config_widget(dotted, key=f"train:{preset}:{dotted}", value=kept.get(dotted, standard))
+    if value != standard:
+        changes[dotted] = value
+
+
+def _device_picker(preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Offer every kind of device; one that this machine lacks is greyed and says why."""
+    from minigpt.model.devices import describe_devices, resolve_device
+
+    chosen = kept.get("device", base.device)
+    devices = describe_devices()
+    titles = {info.name: info.title for info in devices}
+    actual = str(resolve_device("auto")) if chosen == "auto" else chosen
+
+    def choose(name: str) -> None:
+        state.set_draft(preset, {**state.draft_changes(), "device": name})
+
+    with st.popover(titles.get(actual, actual), icon=":material/memory:", help=t("train.device_choice")):
+        for info in devices:
+            st.button(
+                info.title,
+                key=f"train:device_{info.name}",
+                type="primary" if info.name == actual else "secondary",
+                disabled=not info.available,
+                on_click=choose,
+                args=(info.name,),
+                width="stretch",
+            )
+            if info.reason:
+                st.caption(escape(info.reason))
+    if chosen != base.device:
+        changes["device"] = chosen
+
+
+def _start_button(preset: str, changes: dict[str, Any]) -> RunConfig | None:
+    error: MinigptError | None = None
+    config: RunConfig | None = None
+    try:
+        config = settings.load_config(preset, overrides=changes)
+        check(config)
+    except MinigptError as found:
+        error = found
+    st.button(
+        t("train.start"),
+        type="primary",
+        icon=":material/play_arrow:",
+        key="train:start",
+        disabled=error is not None,
+        on_click=start,
+        args=(dict(changes),),
+    )
+    st.session_state["train:problem"] = error
+    return config
+
+
+def vocab_size() -> int:
+    """Return how many different tokens the current corpus will have."""
+    return corpora.current_statistics().num_distinct + len(SPECIAL_TOKENS)
+
+
+def check(config: RunConfig) -> None:
+    """Refuse what cannot be trained here, before anything is started.
+
+    Raises:
+        LimitError: It is more than the profile allows.
+        CorpusError: The text is shorter than one window.
+    """
+    state.limits().check_run(config, state.current_corpus(), vocab_size())
+
+
+def start(changes: dict[str, Any]) -> None:
+    """Start a run on the current corpus and look at it; what goes wrong is told on the page.
+
+    Args:
+        changes: What differs from the chosen preset: dotted field to value.
+    """
+    _submit(changes, state.current_corpus())
+
+
+def start_on_part(num_chars: int) -> None:
+    """Start a run on the first characters of the current corpus; the corpus itself stays.
+
+    Args:
+        num_chars: How many of them.
+    """
+    _submit(state.draft_changes(), state.current_corpus().head(num_chars))
+
+
+def _submit(changes: dict[str, Any], corpus: Corpus) -> None:
+    try:
+        config = settings.load_config(state.draft_preset(), overrides=changes)
+        run_id = state.engine().submit(config, corpus, state.owner_token(), name=corpus.name)
+    except MinigptError as error:
+        st.session_state["train:error"] = error
+        return
+    state.set_current_run(run_id)
+
+
+def what_it_costs(config: RunConfig | None) -> None:
+    """Say in one line what the settings come to: parameters, memory, time, and on which text."""
+    for error in (st.session_state.pop("train:error", None), st.session_state.pop("train:problem", None)):
+        if error is not None:
+            anatomy.explain_error(error)
+    if config is None:
+        return
+    corpus, size = state.current_corpus(), vocab_size()
+    micro_batch = -(-config.training.batch_size // config.training.accumulation_steps)
+    each = estimate.seconds_per_step(config, size) * estimate.correction(state.engine().list(state.owner_token()))
+    line = t(
+        "train.cost",
+        parameters=compact(count_parameters(config.model, size).total),
+        megabytes=number(training_megabytes(config.model, size, micro_batch)),
+        time=duration(each * config.training.max_steps),
+        corpus=escape(corpus.name),
+        characters=compact(corpus.num_chars),
+    )
+    with st.container(horizontal=True, vertical_alignment="center", key="train_cost"):
+        st.markdown(line, width="content")
+        st.page_link(frame.page_path("corpus"), label=t("train.other_corpus"), icon=":material/menu_book:")

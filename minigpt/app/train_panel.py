@@ -1,0 +1,229 @@
+"""A run as it learns: its state and buttons, one sentence, the curve, what it writes now."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import streamlit as st
+
+from minigpt.app import anatomy, state
+from minigpt.app.sidebar import status_badge
+from minigpt.app.texts import duration, escape, number, t
+from minigpt.errors import MinigptError
+from minigpt.runs.snapshots import RunSnapshot
+from minigpt.viz.training import REFERENCES, first_step_below, line_figure, loss_figure
+
+POLL_SECONDS = 1.0
+CHART_HEIGHT = 372
+CHART_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
+
+
+def live_panel(ref: state.RunRef) -> None:
+    """Draw the run; while the engine works on it, look again every second without running the page."""
+    snapshot = state.look(ref)
+    st.fragment(_panel, run_every=POLL_SECONDS if snapshot.is_active else None)(ref, snapshot.is_active)
+
+
+def _panel(ref: state.RunRef, was_active: bool) -> None:
+    snapshot = state.look(ref)
+    if was_active and not snapshot.is_active:
+        st.rerun()  # the whole page: the timer ends, the sidebar and the settings change
+    _status(ref, snapshot)
+    st.markdown(verdict(snapshot))
+    left, right = st.columns([5, 2], gap="medium")
+    with left:
+        _chart(snapshot)
+    with right:
+        _samples(snapshot)
+    _numbers(snapshot)
+
+
+def _status(ref: state.RunRef, snapshot: RunSnapshot) -> None:
+    label = f"{status_badge(snapshot.status)} **{escape(ref.name)}**"
+    if snapshot.queue_position:
+        label += " · " + t("train.queue", position=snapshot.queue_position)
+    share = min(1.0, snapshot.step / max(snapshot.max_steps, 1))
+    progress = t("train.progress", step=number(snapshot.step), steps=number(snapshot.max_steps))
+    if snapshot.eta_seconds is not None and snapshot.status == "running":
+        progress += " · " + t("train.eta", time=duration(snapshot.eta_seconds))
+    with st.container(horizontal=True, vertical_alignment="center", key="train_status"):
+        st.markdown(label, width="content")
+        st.progress(share, text=progress)
+        if snapshot.is_active and state.may_control(ref):
+            _buttons(ref, snapshot)
+    if snapshot.is_active and not state.may_control(ref):
+        st.caption(t("train.not_yours"))
+    if snapshot.message:
+        shown = st.error if snapshot.status == "failed" else st.info
+        shown(escape(snapshot.message), icon=":material/info:")
+    error = st.session_state.pop("train:command_error", None)
+    if error is not None:
+        anatomy.explain_error(error)
+
+
+def _buttons(ref: state.RunRef, snapshot: RunSnapshot) -> None:
+    if snapshot.status == "paused":
+        st.button(
+            t("train.resume"),
+            key="train:resume",
+            icon=":material/play_arrow:",
+            on_click=command,
+            args=(ref.id, "resume"),
+        )
+    else:
+        st.button(
+            t("train.pause"),
+            key="train:pause",
+            icon=":material/pause:",
+            on_click=command,
+            args=(ref.id, "pause"),
+            disabled=snapshot.status != "running",
+        )
+    st.button(t("train.stop"), key="train:stop", icon=":material/stop:", on_click=command, args=(ref.id, "stop"))
+
+
+def command(run_id: str, what: str) -> None:
+    """Pass a command to the engine; what it refuses is told on the page."""
+    try:
+        state.engine().command(run_id, state.owner_token(), what)
+    except MinigptError as error:
+        st.session_state["train:command_error"] = error
+
+
+def verdict(snapshot: RunSnapshot) -> str:
+    """Say in one or two sentences how well the run does, quoting the numbers on the chart."""
+    validation = snapshot.curves.get("val_loss", ())
+    curve = validation or snapshot.curves.get("loss_ema", ())
+    if not curve:
+        uniform = snapshot.baselines.get("uniform")
+        if uniform is None:
+            return t("train.verdict_waiting")
+        return t("train.verdict_start", nats=f"{uniform:.2f}", choices=f"{math.exp(uniform):.0f}")
+    loss = curve[-1][1]
+    if not math.isfinite(loss):
+        return t("train.verdict_diverged")
+    where = "validation" if validation else "training"
+    said = t(f"train.verdict_{where}", nats=f"{loss:.2f}", bits=f"{loss / math.log(2):.2f}", choices=_choices(loss))
+    return f"{said} {_passed(curve, snapshot)}"
+
+
+def _choices(loss: float) -> str:
+    choices = math.exp(loss)
+    return f"{choices:.0f}" if choices >= 20 else f"{choices:.1f}"
+
+
+def _passed(curve: Sequence[tuple[int, float]], snapshot: RunSnapshot) -> str:
+    """Say which yardstick was passed last, or that it gets worse again."""
+    best_step, best = min(curve, key=lambda point: point[1])
+    last_step, last = curve[-1]
+    if last > 1.02 * best and last_step > best_step:
+        return t("train.verdict_overfit", step=number(best_step), nats=f"{best:.2f}")
+    for name in reversed(REFERENCES):
+        level = snapshot.baselines.get(name)
+        if level is None or last >= level:
+            continue
+        step = first_step_below(curve, level)
+        if step is not None:
+            return t(f"train.passed_{name}", step=number(step), nats=f"{level:.2f}")
+    return t("train.passed_nothing")
+
+
+def _chart(snapshot: RunSnapshot) -> None:
+    curve = snapshot.curves.get("val_loss") or snapshot.curves.get("loss_ema") or ()
+    alt = t("train.chart_alt_empty")
+    if curve:
+        alt = t("train.chart_alt", first=f"{curve[0][1]:.2f}", last=f"{curve[-1][1]:.2f}", step=number(curve[-1][0]))
+    figure = loss_figure(
+        snapshot.curves,
+        snapshot.baselines,
+        max_steps=snapshot.max_steps,
+        revision=snapshot.id,
+        theme=state.theme(),
+        height=CHART_HEIGHT,
+    )
+    st.plotly_chart(figure, theme=None, key="train_loss", config=CHART_CONFIG, alt=alt)
+
+
+def _samples(snapshot: RunSnapshot) -> None:
+    """Show what the model writes now and, under it, what it wrote before, back to the first attempt."""
+    with st.container(height=CHART_HEIGHT, border=False, key="train_samples"):
+        if not snapshot.samples:
+            st.caption(t("train.no_sample_yet" if snapshot.is_active else "train.no_sample"))
+            return
+        *earlier, (step, text) = snapshot.samples
+        st.markdown(t("train.writes_now", step=number(step)))
+        st.code(text, language=None, wrap_lines=True)
+        for step, text in reversed(spaced(earlier, 3)):
+            st.caption(t("train.wrote_then", step=number(step)))
+            st.code(text, language=None, wrap_lines=True)
+
+
+def spaced(samples: Sequence[tuple[int, str]], count: int) -> list[tuple[int, str]]:
+    """Return at most `count` of the samples, always the first, each about twice as far into the training."""
+    kept: list[tuple[int, str]] = []
+    for step, text in samples:
+        if not kept or step >= 2 * max(kept[-1][0], 1):
+            kept.append((step, text))
+    return [*kept[:1], *kept[1:][-(count - 1) :]] if kept else []
+
+
+def _numbers(snapshot: RunSnapshot) -> None:
+    def shown(value: float | None, pattern: str) -> str:
+        return "–" if value is None else format(value, pattern)
+
+    with st.container(horizontal=True, key="train_numbers"):
+        for name, value in (
+            ("loss", shown(snapshot.loss_ema, ".3f")),
+            ("val_loss", shown(snapshot.val_loss, ".3f")),
+            ("learning_rate", scientific(snapshot.learning_rate)),
+            ("tokens_per_second", shown(snapshot.tokens_per_second, ",.0f")),
+            ("tokens_seen", number(snapshot.tokens_seen)),
+            ("epoch", f"{snapshot.epoch:.2f}"),
+            ("seconds", duration(snapshot.seconds)),
+            ("device", snapshot.device),
+        ):
+            st.metric(t(f"train.{name}"), value, width="content", help=t(f"train.{name}_help"))
+    left, right = st.columns(2)
+    for column, name, pattern in ((left, "learning_rate", ".3g"), (right, "tokens_per_second", ",.0f")):
+        points = snapshot.curves.get(name, ())
+        label = t(f"train.{name}")
+        figure = line_figure(
+            points,
+            label=label,
+            max_steps=snapshot.max_steps,
+            value_format=pattern,
+            revision=snapshot.id,
+            theme=state.theme(),
+        )
+        with column:
+            st.plotly_chart(figure, theme=None, key=f"train_{name}", config={"displayModeBar": False}, alt=label)
+
+
+def scientific(value: float | None) -> str:
+    """Write a learning rate as people do.
+
+    >>> scientific(3e-4), scientific(0.00123), scientific(None)
+    ('3e-4', '1.23e-3', '–')
+    """
+    if value is None:
+        return "–"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def what_you_see(snapshot: RunSnapshot) -> None:
+    """Explain the picture with the numbers on it."""
+    sentences = [t("train.see_lines")]
+    references = [
+        t(f"train.see_{name}", nats=f"{snapshot.baselines[name]:.2f}")
+        for name in REFERENCES
+        if name in snapshot.baselines
+    ]
+    if references:
+        sentences.append(t("train.see_references") + " " + " ".join(references))
+    train, validation = snapshot.loss_ema, snapshot.val_loss
+    if train is not None and validation is not None:
+        gap = f"{validation - train:+.2f}"
+        sentences.append(t("train.see_gap", gap=gap, train=f"{train:.2f}", validation=f"{validation:.2f}"))
+    anatomy.what_you_see(sentences)
