@@ -13,12 +13,22 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from minigpt import resources
 from minigpt.errors import ConfigError
@@ -38,6 +48,19 @@ ELSEWHERE = {
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_as_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false for numbers; Python would read them as 1 and 0."""
+        if isinstance(value, bool) and _kinds(cls.model_fields[str(info.field_name)].annotation) & {int, float}:
+            raise ValueError("a number")
+        return value
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """Return the plain types that a field may hold: {int, NoneType} for `int | None`."""
+    return set(get_args(annotation)) or {annotation}
 
 
 class TransformerConfig(_Section):
@@ -88,20 +111,39 @@ class TransformerConfig(_Section):
     @model_validator(mode="after")
     def _check(self) -> TransformerConfig:
         if self.d_model % self.num_heads:
-            fits = [n for n in range(1, min(self.d_model, 128) + 1) if self.d_model % n == 0]
-            near = sorted(fits, key=lambda n: abs(n - self.num_heads))[:3]
             raise ValueError(
-                f"d_model {self.d_model} is not divisible by num_heads {self.num_heads}; "
-                f"with this width num_heads can be {', '.join(map(str, sorted(near)))}"
+                f"d_model {self.d_model} is not divisible by num_heads {self.num_heads}; with this width num_heads can "
+                f"be {self._head_counts()}"
             )
         if self.num_heads % self.kv_heads:
-            raise ValueError(f"num_heads {self.num_heads} is not divisible by num_kv_heads {self.kv_heads}")
-        if self.positions == "rotary" and self.d_head % 2:
+            fits = [n for n in range(1, self.num_heads + 1) if self.num_heads % n == 0]
             raise ValueError(
-                f"rotary positions turn pairs of numbers, but each head is {self.d_head} wide "
-                f"(d_model {self.d_model} / num_heads {self.num_heads}); it must be even"
+                f"num_heads {self.num_heads} is not divisible by num_kv_heads {self.num_kv_heads}; num_kv_heads can be "
+                f"{_listed(fits)}"
+            )
+        if self.positions == "rotary" and self.d_head % 2:
+            fits = f"num_heads can be {self._head_counts()}" if self.d_model % 2 == 0 else "d_model can be even"
+            raise ValueError(
+                f"rotary positions turn pairs of numbers, but each head is {self.d_head} wide, which is odd (d_model "
+                f"{self.d_model} / num_heads {self.num_heads}); {fits}, or positions can be learned"
             )
         return self
+
+    def _head_counts(self) -> str:
+        """Name the numbers of heads that go with the width, those nearest to the one given."""
+        pair = 2 if self.positions == "rotary" and self.d_model % 2 == 0 else 1
+        fits = [n for n in range(1, min(self.d_model, 128) + 1) if self.d_model % (n * pair) == 0]
+        return _listed(sorted(sorted(fits, key=lambda n: abs(n - self.num_heads))[:3]))
+
+
+def _listed(values: Iterable[object]) -> str:
+    """Write alternatives in words.
+
+    >>> _listed([1, 2, 4])
+    '1, 2 or 4'
+    """
+    *most, last = map(str, values)
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 class TokenizerConfig(_Section):
@@ -132,11 +174,15 @@ class DataConfig(_Section):
     @field_validator("paths", mode="before")
     @classmethod
     def _resolve(cls, value: Any) -> Any:
+        """Make paths absolute; one path may stand for a list of one."""
         if isinstance(value, str | Path):
             value = (value,)
-        if isinstance(value, Iterable):
+        if not isinstance(value, list | tuple):
+            return value
+        try:
             return tuple(Path(item).expanduser().resolve() if isinstance(item, str | Path) else item for item in value)
-        return value
+        except (OSError, RuntimeError, ValueError):  # no such home folder, a NUL, a loop of links
+            raise ValueError("a path, or a list of paths, that this machine can have") from None
 
     @field_serializer("paths")
     def _as_text(self, value: tuple[Path, ...]) -> list[str]:
@@ -168,8 +214,8 @@ class TrainingConfig(_Section):
     """Pull of weight matrices towards zero; biases and norms are left alone."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """Shape of the learning rate after the warm-up."""
-    warmup_steps: Annotated[int, Field(ge=0)] = 100
-    """Steps over which the learning rate rises from zero."""
+    warmup_steps: Annotated[int | None, Field(ge=0)] = None
+    """Steps over which the learning rate rises from zero; empty: a tenth of max_steps, at most 100."""
     max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
     """Longest gradient let through, longer ones are shortened; 0 lets every one through."""
     eval_steps: Annotated[int, Field(ge=0)] = 100
@@ -195,6 +241,11 @@ class TrainingConfig(_Section):
     num_threads: Annotated[int | None, Field(ge=1, le=1024)] = None
     """Processor threads; part of the numbers, so it is settled once and stored; empty: settled by the program."""
 
+    @property
+    def warmup(self) -> int:
+        """Steps over which the learning rate rises, resolved."""
+        return min(100, self.max_steps // 10) if self.warmup_steps is None else self.warmup_steps
+
 
 class GenerationConfig(_Section):
     """How text is written; nothing given is greedy."""
@@ -209,8 +260,14 @@ class GenerationConfig(_Section):
     """Keep the fewest tokens that together have this probability."""
     min_p: Annotated[float | None, Field(ge=0, le=1)] = None
     """Keep tokens at least this share as likely as the likeliest."""
-    stop: tuple[str, ...] = ()
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Texts that end the writing; they are not part of the result."""
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        """Let one text stand for a list of one."""
+        return (value,) if isinstance(value, str) else value
 
 
 SECTIONS: dict[str, type[_Section]] = {
@@ -229,8 +286,8 @@ class RunConfig(_Section):
     """Preset that these settings started from."""
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     """Where all chance comes from; the same seed gives the same run."""
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = "auto"
-    """Where to compute: auto, cpu, cuda or mps."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, cuda:0 (or another number) or mps."""
     model: TransformerConfig = TransformerConfig()
     """The shape of the model."""
     tokenizer: TokenizerConfig = TokenizerConfig()
@@ -242,6 +299,13 @@ class RunConfig(_Section):
     generation: GenerationConfig = GenerationConfig()
     """How text is written."""
 
+    @field_validator("device")
+    @classmethod
+    def _is_device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?|mps", value):
+            raise ValueError("auto, cpu, cuda, cuda:0 (or another number) or mps")
+        return value
+
     @model_validator(mode="after")
     def _check(self) -> RunConfig:
         training = self.training
@@ -250,9 +314,9 @@ class RunConfig(_Section):
                 f"training.accumulation_steps {training.accumulation_steps} is more than training.batch_size "
                 f"{training.batch_size}, so some micro-batches would be empty"
             )
-        if training.max_seconds is None and training.warmup_steps > training.max_steps:
+        if training.max_seconds is None and training.warmup > training.max_steps:
             raise ValueError(
-                f"training.warmup_steps {training.warmup_steps} is more than training.max_steps {training.max_steps}, "
+                f"training.warmup_steps {training.warmup} is more than training.max_steps {training.max_steps}, "
                 "so the learning rate would never reach its height"
             )
         return self
@@ -321,7 +385,7 @@ def field_bounds(dotted: str) -> tuple[float | None, float | None]:
 
 
 def _unknown(key: str, source: str) -> ConfigError:
-    names = _field_names()
+    names = _field_names() | {section: [section] for section in SECTIONS}
     plain = key.rpartition(".")[2]
     guess = ELSEWHERE.get(plain) or plain
     if guess not in names:
@@ -337,6 +401,8 @@ def _nest(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for key, value in values.items():
         if key in SECTIONS:
+            if value is None:  # a section whose lines are all commented out
+                continue
             if not isinstance(value, Mapping):
                 raise ConfigError(
                     f"{source}: {key} is {value!r}; it must be a section of settings.",
@@ -388,36 +454,66 @@ def _explained(error: ValidationError, source: str) -> ConfigError:
     """Say pydantic's first complaint in our words; the others follow once it is mended."""
     detail = error.errors()[0]
     dotted = ".".join(str(part) for part in detail["loc"] if not isinstance(part, int))
-    if detail["type"] == "value_error":
-        message = str(detail["ctx"]["error"])
-        mend = f"Change one of them{f' in section {dotted}' if dotted else ''}."
-        return ConfigError(f"{source}: {message}.", mend=mend)
-    given = repr(detail["input"])
-    given = given if len(given) <= 80 else given[:77] + "..."
-    reason = detail["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
     more = f" ({len(error.errors()) - 1} more to mend after it.)" if len(error.errors()) > 1 else ""
-    return ConfigError(f"{source}: {dotted} is {given}; it must be {reason}.", mend=f"Set {dotted} accordingly.{more}")
+    if dotted not in dotted_fields():  # two settings at odds
+        mend = f"Change one of them{f' in section {dotted}' if dotted else ''}.{more}"
+        return ConfigError(f"{source}: {detail['ctx']['error']}.", mend=mend)
+    given = "empty" if detail["input"] is None else repr(detail["input"])
+    given = given if len(given) <= 80 else given[:77] + "..."
+    default = field_info(dotted).default
+    usual = "" if default in (None, (), "") else f"; the default is {default}"
+    problem = f"{source}: {dotted} is {given}; it must be {_allowed(dotted, dict(detail))}."
+    return ConfigError(problem, mend=f"Correct it or leave it out{usual}.{more}")
 
 
-def _parse_scalar(text: str, source: str) -> Any:
-    """Read one value as YAML does, and numbers such as 3e-4 too, which YAML takes for text."""
+def _allowed(dotted: str, detail: Mapping[str, Any]) -> str:
+    """Say what a field may hold: its type, and its bounds where it has any."""
+    if detail["type"] == "value_error":  # from a validator of ours, whose message says what is allowed
+        allowed = str(detail["ctx"]["error"])
+    elif detail["type"] == "literal_error":
+        allowed = str(detail["ctx"]["expected"])
+    else:
+        kinds = _kinds(field_info(dotted).annotation)
+        names = {int: "a whole number", float: "a number", bool: "true or false", str: "text, in quotes if need be"}
+        allowed = next((name for kind, name in names.items() if kind in kinds), "a list of texts, none of them empty")
+        allowed = "a list of paths" if dotted == "data.paths" else allowed
+    words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    bounds = [
+        f"{word} {getattr(bound, name)}"
+        for bound in field_info(dotted).metadata
+        for name, word in words.items()
+        if hasattr(bound, name)
+    ]
+    return f"{allowed}, {' and '.join(bounds)}" if bounds else allowed
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads 3e-4 as a number; YAML 1.1 wants a dot in it and people do not write one."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _load_yaml(text: str) -> Any:
+    """Read YAML; whatever is wrong with it is a YAMLError."""
     try:
-        value = yaml.safe_load(text)
+        return yaml.load(text, _Loader)
+    except (ValueError, RecursionError) as error:  # a date such as 2024-99-99, brackets without end
+        raise yaml.YAMLError(str(error)) from None
+
+
+def _parse_scalar(text: str, dotted: str, source: str) -> Any:
+    """Read one value as YAML does; but a setting that holds text takes it as it is, unless it is in quotes."""
+    names = _field_names().get(dotted.rpartition(".")[2], [])
+    kinds = _kinds(field_info(names[0]).annotation) if names else set()
+    if str in kinds and not text.startswith(('"', "'")):
+        return text or (None if type(None) in kinds else "")
+    try:
+        return _load_yaml(text)
     except yaml.YAMLError:
         raise ConfigError(f"{source}: {text!r} cannot be read as a value.", mend="Put it in quotes.") from None
-    return _numbers(value)
-
-
-def _numbers(value: Any) -> Any:
-    """Turn texts like '3e-4' into numbers, at any depth; YAML 1.1 wants a dot in them and people do not write it."""
-    if isinstance(value, dict):
-        return {key: _numbers(inner) for key, inner in value.items()}
-    if isinstance(value, str) and value[:1].lstrip("+-")[:1].isdigit() and "e" in value.lower():
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
 
 
 def parse_assignments(assignments: Iterable[str], *, source: str = "--set") -> dict[str, Any]:
@@ -434,7 +530,7 @@ def parse_assignments(assignments: Iterable[str], *, source: str = "--set") -> d
         key, separator, value = text.partition("=")
         if not separator:
             raise ConfigError(f"{source}: {text!r} has no value.", mend="Write it as section.key=value.")
-        values[key.strip()] = _parse_scalar(value, f"{source} {key.strip()}")
+        values[key.strip()] = _parse_scalar(value, key.strip(), f"{source} {key.strip()}")
     return values
 
 
@@ -444,12 +540,12 @@ def environment_values(environment: Mapping[str, str] | None = None) -> dict[str
     >>> environment_values({"MINIGPT__TRAINING__MAX_STEPS": "50", "MINIGPT__SEED": "7"})
     {'training.max_steps': 50, 'seed': 7}
     """
-    environment = os.environ if environment is None else environment
-    return {
-        name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", "."): _parse_scalar(value, name)
-        for name, value in environment.items()
-        if name.startswith(ENVIRONMENT_PREFIX)
-    }
+    values: dict[str, Any] = {}
+    for name, value in (os.environ if environment is None else environment).items():
+        if name.startswith(ENVIRONMENT_PREFIX):
+            dotted = name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
+            values[dotted] = _parse_scalar(value, dotted, name)
+    return values
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -459,7 +555,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: The file cannot be read, is no YAML, or names an unknown setting.
     """
     try:
-        values = yaml.safe_load(path.read_text("utf-8-sig"))
+        values = _load_yaml(path.read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.", mend="Check the path.") from None
     except UnicodeDecodeError:
@@ -472,7 +568,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no settings.", mend="Write lines such as max_steps: 100.")
-    return _nest({str(key): value for key, value in _numbers(values).items()}, str(path))
+    return _nest({str(key): value for key, value in values.items()}, str(path))
 
 
 def load_config(
@@ -540,7 +636,7 @@ def dump_yaml(config: RunConfig, *, comments: bool = True) -> str:
         for name, value in fields.items():
             if comments:
                 lines.append(f"{indent}# {cls.model_fields[name].description}")
-            lines.append(f"{indent}{name}: {json.dumps(value, ensure_ascii=False)}")  # JSON is YAML, one line a value
+            lines.append(f"{indent}{name}: {_as_yaml(value)}")
 
     put(RunConfig, {name: value for name, value in values.items() if name not in SECTIONS}, "")
     for section, cls in SECTIONS.items():
@@ -550,3 +646,12 @@ def dump_yaml(config: RunConfig, *, comments: bool = True) -> str:
         lines.append(f"{section}:")
         put(cls, values[section], "  ")
     return "\n".join(lines) + "\n"
+
+
+def _as_yaml(value: Any) -> str:
+    """Write one value on one line, texts in double quotes with everything odd escaped."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_as_yaml, value))}]"
+    if isinstance(value, str):
+        return str(yaml.safe_dump(value, default_style='"', allow_unicode=True, width=float("inf"))).rstrip("\n")
+    return json.dumps(value)

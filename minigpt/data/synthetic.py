@@ -188,8 +188,9 @@ _PLOTS = (
     """{friend} the {kind2} said, "I am {faster|quicker} than anybody." "{We shall see|Let us race|Maybe}," said {hero},
     and so they ran from the {gate|mill|well} to the {bridge|old oak|river}.
 
-    {friend} was far ahead, so {he2} lay down {in the shade|under a tree|by the road} to rest. {hero} was {slow|tired|not fast},
-    but {he} did not rest. "{rhyme}," {he} sang, step after step. {friend} was fast asleep and did not hear it.
+    {friend} was far ahead, so {he2} lay down {in the shade|under a tree|by the road} to rest. {hero} was
+    {slow|tired|not fast}, but {he} did not rest. "{rhyme}," {he} sang, step after step. {friend} was fast asleep and
+    did not hear it.
 
     When {friend} woke up, {hero} already sat at the end of the road and ate {food}. "{How can that be|How did you do
     it}?" asked {friend}. "You are fast," said {hero}, "but I did not stop." {friend} was {quiet|ashamed} for a while.

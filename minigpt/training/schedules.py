@@ -28,10 +28,10 @@ def learning_rate_at(step: int, config: TrainingConfig) -> float:
     >>> [round(learning_rate_at(step, config), 3) for step in range(8)]
     [0.25, 0.5, 0.75, 1.0, 0.854, 0.5, 0.146, 0.0]
     """
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / (config.warmup_steps + 1)
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / (config.warmup + 1)
     if config.schedule == "constant":
         return config.learning_rate
-    progress = min(1.0, (step - config.warmup_steps) / max(1, config.max_steps - config.warmup_steps))
+    progress = min(1.0, (step - config.warmup) / max(1, config.max_steps - config.warmup))
     lowest = config.min_learning_rate_ratio
     return config.learning_rate * (lowest + (1 - lowest) * 0.5 * (1 + math.cos(math.pi * progress)))

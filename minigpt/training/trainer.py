@@ -99,6 +99,7 @@ class Trainer:
         loss: Training loss of the last update, nats per token.
         val_loss: Loss over the whole validation part, once it has been measured.
         is_whole: False while an update is being applied; the weights are then worth nothing.
+        is_stopping: Whether `stop` was called; `work` then ends early.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class Trainer:
         self.loss: float | None = None
         self.val_loss: float | None = None
         self.is_whole = True
+        self.is_stopping = False
         self._smoothed = 0.0
         self._started = False
         self._driven: Iterator[Work] | None = None
@@ -194,16 +196,21 @@ class Trainer:
             if self.step == 0:
                 yield from self._before_first_update()
         batches = self._batches()
-        while not self.is_finished:
+        while not (self.is_finished or self.is_stopping):
             record = yield from self._update(batches)
             yield from self._call("on_step", record)
             yield Work("update", self.step)
             if self._is_evaluation_due():
                 yield from self._evaluate()
             yield from self._call("on_step_end")
-        if self._validation is not None and self.val_loss is None:
+        if self._validation is not None and self.val_loss is None and not self.is_stopping:
             yield from self._evaluate(whole=True)
-        yield from self._call("on_end")
+        if not self.is_stopping:
+            yield from self._call("on_end")
+
+    def stop(self) -> None:
+        """Let `work` end after the step that has begun, with all that belongs to it."""
+        self.is_stopping = True
 
     def _call(self, hook: str, *arguments: Record) -> Iterator[Work]:
         """Call one hook of every callback, and drive what it returns."""
@@ -347,7 +354,7 @@ class Trainer:
         self.load_state_dict(before)
         seconds_per_step = statistics.median(durations[1:])  # the first one also warms up
         max_steps = min(max(1, int(max_seconds / seconds_per_step)), 100_000_000)
-        warmup_steps = min(self.config.training.warmup_steps, max_steps // 5)
+        warmup_steps = min(self.config.training.warmup, max_steps // 5)
         self.config = self.config.updated(
             {
                 "training.max_steps": max_steps,
