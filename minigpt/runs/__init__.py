@@ -1,1 +1,4 @@
-"""Runs: the folder each one lives in, and the engine that trains them in the background."""
+"""Runs: the folder each one lives in, how it is trained, and the engine that does so in the background.
+
+Read `metrics` and `folder` first, then `store`, `archive` and `job`; `engine` is what the app talks to.
+"""

@@ -1,0 +1,284 @@
+"""A run as one file, and back: what leaves, what is let in.
+
+An exported run is a zip file with one folder in it, laid out as a run. It never holds the owner's token or a path of
+this machine, and its texts only when asked; with them it also holds what is needed to train on.
+
+What comes in was made by somebody else. So nothing is unpacked but files that a run has, at the places where it has
+them, up to sizes that are counted while they are written (what the zip file says about itself is not believed), and a
+run is let in only when all of it can be read.
+
+Reads after: folder.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from minigpt.errors import ArchiveError, MinigptError, RunExistsError, RunNotFoundError
+from minigpt.runs.folder import CHECKPOINTS, CONFIG, DATA, HISTORY, INFO, METRICS, TOKENIZER, RunFolder, RunInfo
+from minigpt.runs.metrics import append_record
+from minigpt.training.checkpoint import (
+    MANIFEST,
+    MODEL,
+    PROGRESS,
+    STATE,
+    check_checkpoint,
+    step_name,
+    storage_error,
+    write_manifest,
+    write_text,
+)
+
+MAX_BYTES = 4 * 10**9
+"""Unpacked size up to which a run is let in unless the caller says otherwise."""
+MAX_FILES = 5000
+MAX_TEXT_BYTES = 64 * 10**6
+"""Size up to which one of the small files is let in; they are read into memory."""
+
+_SMALL = {INFO, CONFIG, TOKENIZER, METRICS, f"{DATA}/meta.json", f"{CHECKPOINTS}/best", f"{CHECKPOINTS}/last"}
+_LARGE = {f"{DATA}/train.bin", f"{DATA}/validation.bin"}
+_STEP = r"step-\d{7,9}"
+_SMALL_PATTERN = re.compile(rf"{CHECKPOINTS}/{_STEP}/({'|'.join(map(re.escape, (TOKENIZER, PROGRESS, MANIFEST)))})")
+_LARGE_PATTERN = re.compile(
+    rf"{CHECKPOINTS}/{_STEP}/({'|'.join(map(re.escape, (MODEL, STATE)))})|{HISTORY}/{_STEP}\.safetensors"
+)
+
+
+# -- out
+
+
+def export_zip(folder: RunFolder, target: Path | BinaryIO, *, include_data: bool = False) -> None:
+    """Write a run as one zip file.
+
+    Args:
+        folder: The run; it may be in training.
+        target: Path of the file, or an open binary file.
+        include_data: Whether the encoded corpus and the state of the training go with it, so that it can be trained on;
+            otherwise it can be used and looked into.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+        RunNotFoundError: There are no weights to take along yet.
+    """
+    info = folder.info
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", info.name).strip("-.") or info.id
+    with tempfile.TemporaryDirectory(prefix="minigpt-export-") as temporary:
+        copy = Path(temporary) / "run"
+        _copy(folder, copy, steps=_kept_steps(folder), include_data=include_data)
+        unfinished = None if not isinstance(target, Path) else target.with_name(f".tmp-{target.name}")
+        try:
+            with zipfile.ZipFile(unfinished or target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+                for path in sorted(copy.rglob("*")):
+                    if path.is_file():
+                        archive.write(path, f"{name}/{path.relative_to(copy).as_posix()}")
+            if unfinished is not None and isinstance(target, Path):
+                unfinished.replace(target)
+        except OSError as error:
+            if unfinished is not None:
+                unfinished.unlink(missing_ok=True)
+            raise storage_error(target if isinstance(target, Path) else folder.path, error) from error
+
+
+def bundle_run(folder: RunFolder, target: Path) -> RunFolder:
+    """Copy a run to `target` as small as it goes: half precision, one checkpoint, no corpus, no state of the training.
+
+    This makes the runs that ship with minigpt. The copy's id is the name of its folder.
+
+    Args:
+        folder: A finished run.
+        target: The new folder; it must not exist.
+
+    Raises:
+        RunExistsError: There is something at `target`.
+        RunNotFoundError: The run has no weights.
+    """
+    if target.exists():
+        raise RunExistsError(f"There is something at {target} already.", mend="Remove it or choose another folder.")
+    steps = _kept_steps(folder)[:1]  # the best, where there is one
+    _copy(folder, target, steps=steps, include_data=False, half=True)
+    bundled = RunFolder(target)
+    bundled.update_info(id=target.name, status="finished", error=None, parent=None)
+    return bundled
+
+
+def _kept_steps(folder: RunFolder) -> list[int]:
+    """Return the steps whose checkpoints leave with a run: the best and the newest."""
+    newest = folder.newest_checkpoint()
+    if newest is None:
+        raise RunNotFoundError(
+            f"The run {folder.path.name} has no checkpoint yet.", mend="Train it until its first checkpoint."
+        )
+    last, best = int(newest.name.removeprefix("step-")), folder.best_step
+    return [last] if best is None or best == last else [best, last]
+
+
+def _copy(folder: RunFolder, target: Path, *, steps: list[int], include_data: bool, half: bool = False) -> None:
+    """Copy what may leave a run into a new folder."""
+    try:
+        for part in (DATA, CHECKPOINTS, HISTORY):
+            (target / part).mkdir(parents=True)
+        # validity of a token and place of a text are this machine's business alone
+        info = folder.info.model_copy(update={"owner_token_sha256": None, "expires": None})
+        write_text(target / INFO, info.model_dump_json(indent=1) + "\n")
+        copy = RunFolder(target)
+        copy.write_config(folder.config.updated({"data.paths": ()}))
+        shutil.copyfile(folder.path / TOKENIZER, target / TOKENIZER)
+        for record in folder.metrics():
+            append_record(target / METRICS, record)
+        copy.write_meta(folder.meta)
+        if include_data:
+            for name in ("train.bin", "validation.bin"):
+                shutil.copyfile(folder.data_path / name, target / DATA / name)
+        for step in folder.history_steps():
+            with contextlib.suppress(FileNotFoundError):  # thinned out by the training in the meantime
+                shutil.copyfile(folder.history_path(step), copy.history_path(step))
+        for step in steps:
+            _copy_checkpoint(folder.checkpoint_path(step), copy.checkpoint_path(step), whole=include_data, half=half)
+        for name, named in (("best", folder.best_step), ("last", max(steps))):
+            if named is not None and named in steps:
+                write_text(target / CHECKPOINTS / name, step_name(named) + "\n")
+    except OSError as error:
+        raise storage_error(target, error) from error
+
+
+def _copy_checkpoint(source: Path, target: Path, *, whole: bool, half: bool) -> None:
+    """Copy a checkpoint, whole or its weights alone, with a manifest of what is there."""
+    from minigpt.model.weights import load_model, save_model
+
+    target.mkdir()
+    names = [TOKENIZER] if half else [TOKENIZER, MODEL]
+    names += [name for name in (STATE, PROGRESS) if whole and (source / name).is_file()]
+    for name in names:
+        shutil.copyfile(source / name, target / name)
+    if half:
+        save_model(target / MODEL, load_model(source / MODEL), half=True)
+    write_manifest(target)
+
+
+# -- in
+
+
+def unpack(source: Path | BinaryIO, target: Path, *, run_id: str, max_bytes: int = MAX_BYTES) -> None:
+    """Unpack an exported run into an empty folder and check all of it.
+
+    Args:
+        source: The zip file.
+        target: Where to; whatever is raised, the caller throws it away.
+        run_id: The run's new id.
+        max_bytes: Size up to which it is unpacked.
+
+    Raises:
+        ArchiveError: It is no exported run, is damaged, too large, or holds what no run holds.
+    """
+    try:
+        with zipfile.ZipFile(source) as archive:
+            left = max_bytes
+            for entry, name in _members(archive):
+                left -= _extract(
+                    archive, entry, target / name, limit=left if _is_large(name) else min(left, MAX_TEXT_BYTES)
+                )
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
+        raise ArchiveError(
+            f"The file is no zip file that can be opened: {error}.", mend="Give a file that `minigpt export` wrote."
+        ) from None
+    _check(RunFolder(target), run_id)
+
+
+def _members(archive: zipfile.ZipFile) -> list[tuple[zipfile.ZipInfo, str]]:
+    """Return the files of an archive with their places in the run, or refuse it."""
+    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    if len(entries) > MAX_FILES:
+        raise _refused(f"it has {len(entries)} files; a run has at most {MAX_FILES}")
+    tops = [PurePosixPath(entry.filename) for entry in entries if PurePosixPath(entry.filename).name == INFO]
+    if len(tops) != 1 or len(tops[0].parts) > 2:
+        raise _refused(f"it has no {INFO} at its top")
+    prefix = "" if len(tops[0].parts) == 1 else f"{tops[0].parts[0]}/"
+    members: dict[str, zipfile.ZipInfo] = {}
+    for entry in entries:
+        name = entry.filename.removeprefix(prefix)
+        kind = stat.S_IFMT(entry.external_attr >> 16)
+        if not entry.filename.startswith(prefix) or not _is_known(name):
+            raise _refused(f"it holds {entry.filename[:100]!r}, which no run has")
+        if kind not in (0, stat.S_IFREG) or entry.flag_bits & 1:
+            raise _refused(f"{name} is a link, a device or encrypted")
+        if name in members:
+            raise _refused(f"{name} is in it twice")
+        members[name] = entry
+    return [(entry, name) for name, entry in members.items()]
+
+
+def _is_large(name: str) -> bool:
+    return name in _LARGE or _LARGE_PATTERN.fullmatch(name) is not None
+
+
+def _is_known(name: str) -> bool:
+    """Return whether a run has a file of this name at this place; so no name can lead out of the folder."""
+    return name in _SMALL or _is_large(name) or _SMALL_PATTERN.fullmatch(name) is not None
+
+
+def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, *, limit: int) -> int:
+    """Write one file and return its size, counted as it comes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = 0
+    with archive.open(entry) as packed, path.open("xb") as file:
+        while block := packed.read(1 << 20):
+            size += len(block)
+            if size > limit:
+                raise _refused("it is larger unpacked than is allowed here")
+            file.write(block)
+    return size
+
+
+def _check(folder: RunFolder, run_id: str) -> None:
+    """Read all of an unpacked run, and make it one of ours."""
+    from safetensors import SafetensorError, safe_open
+
+    from minigpt.model.weights import load_model
+
+    try:
+        info, config, tokenizer = folder.info, folder.config, folder.tokenizer
+        folder.metrics()
+        if (folder.data_path / "meta.json").exists():
+            folder.meta  # noqa: B018 - reading it is the check
+        checkpoints = sorted((folder.path / CHECKPOINTS).glob("step-*"))
+        for checkpoint in checkpoints:
+            check_checkpoint(checkpoint)
+        for step in folder.history_steps():
+            with safe_open(folder.history_path(step), framework="np") as file:
+                file.keys()
+        for path in [*(checkpoint / MODEL for checkpoint in checkpoints)] or [folder.weights_path()]:
+            model = load_model(path)
+            if model.config != config.model or model.vocab_size != tokenizer.vocab_size:
+                raise _refused(f"{path.parent.name} does not fit {CONFIG} and {TOKENIZER}")
+    except ArchiveError:
+        raise
+    except MinigptError as error:
+        raise _refused(error.problem.replace(str(folder.path), "it").rstrip(".")) from None
+    except (OSError, SafetensorError) as error:
+        raise _refused(str(error)) from None
+    folder.write_config(config.updated({"data.paths": ()}))
+    imported = RunInfo(
+        id=run_id,
+        name=info.name,
+        status="finished" if info.status == "finished" else "stopped",
+        created=info.created,
+        parent=info.id,
+        tags=info.tags,
+        notes=info.notes,
+    )
+    write_text(folder.path / INFO, imported.model_dump_json(indent=1) + "\n")
+
+
+def _refused(why: str) -> ArchiveError:
+    return ArchiveError(f"The file is no exported run: {why}.", mend="Give a file that `minigpt export` wrote.")
+
+
+__all__ = ["MAX_BYTES", "MAX_FILES", "bundle_run", "export_zip", "unpack"]

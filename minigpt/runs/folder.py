@@ -1,0 +1,425 @@
+"""One run as a folder: its name and state, settings, tokenizer, data, metrics, checkpoints and history.
+
+`RunFolder` knows what lies where and which of several checkpoints to trust. It reads the disk each time it is asked,
+for another thread or process may be training the run, and importing it does not import torch.
+
+Reads after: training/checkpoint.py, metrics.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import math
+import secrets
+import shutil
+import threading
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from minigpt.config import RunConfig, dump_yaml, load_config
+from minigpt.errors import CheckpointError, ConfigError, RunNotFoundError, TokenizerError
+from minigpt.runs.metrics import append_record, read_records
+from minigpt.tokenizers.base import BaseTokenizer, load_tokenizer
+from minigpt.training.checkpoint import (
+    MODEL,
+    TEMPORARY_PREFIX,
+    check_checkpoint,
+    flush,
+    is_resumable,
+    parse_step,
+    save_checkpoint,
+    step_name,
+    verify_checkpoint,
+    write_text,
+)
+
+if TYPE_CHECKING:
+    from minigpt.model.transformer import Transformer
+    from minigpt.training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
+
+FORMAT_VERSION = 1
+"""Of the run folder as a whole; a reader refuses newer ones."""
+INFO, CONFIG, TOKENIZER, METRICS = "run.json", "config.yaml", "tokenizer.json", "metrics.jsonl"
+DATA, CHECKPOINTS, HISTORY = "data", "checkpoints", "history"
+
+Status = Literal["queued", "running", "paused", "stopped", "finished", "failed"]
+
+
+class RunInfo(BaseModel):
+    """What a run is called and how it stands: the contents of `run.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format_version: Annotated[int, Field(ge=1)] = FORMAT_VERSION
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    status: Status = "queued"
+    created: datetime
+    expires: datetime | None = None
+    owner_token_sha256: str | None = None
+    parent: str | None = None
+    tags: tuple[str, ...] = ()
+    notes: str = ""
+    error: str | None = None
+
+
+_updating = threading.Lock()  # run.json is read, changed and written; a page and a training may both want to
+
+
+def token_sha256(token: str) -> str:
+    """Return what is stored of an owner's token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class RunFolder:
+    """A run on disk.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path).expanduser().resolve()
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+    # -- what it is
+
+    @property
+    def info(self) -> RunInfo:
+        """Name and state, as they are now.
+
+        Raises:
+            RunNotFoundError: The folder is no run.
+            CheckpointError: `run.json` is damaged or of a newer format.
+        """
+        path = self.path / INFO
+        try:
+            info = RunInfo.model_validate_json(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            raise RunNotFoundError(f"{self.path} is no run: it has no {INFO}.", mend="Check the path.") from None
+        except OSError as error:
+            raise self._damaged(f"{INFO} cannot be read ({error.strerror})") from None
+        except ValidationError as error:
+            detail = error.errors()[0]
+            where = ".".join(map(str, detail["loc"]))
+            raise self._damaged(f"{INFO}: {f'{where}: ' if where else ''}{detail['msg']}") from None
+        if info.format_version > FORMAT_VERSION:
+            raise CheckpointError(
+                f"The run {self.path} has format {info.format_version}; this minigpt reads up to {FORMAT_VERSION}.",
+                mend="Update minigpt.",
+            )
+        return info
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.info.id
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.info.name
+
+    def update_info(self, **changes: Any) -> RunInfo:
+        """Change fields of `run.json` in one stroke and return the new contents.
+
+        Raises:
+            StorageError: The disk is full or cannot be written.
+        """
+        with _updating:
+            info = RunInfo.model_validate({**self.info.model_dump(), **changes})
+            write_text(self.path / INFO, info.model_dump_json(indent=1) + "\n")
+        return info
+
+    def is_owner(self, token: str | None) -> bool:
+        """Return whether a token is the owner's; a run without an owner is everybody's."""
+        expected = self.info.owner_token_sha256
+        return expected is None or (token is not None and hmac.compare_digest(token_sha256(token), expected))
+
+    @property
+    def config(self) -> RunConfig:
+        """All settings.
+
+        Raises:
+            CheckpointError: `config.yaml` is missing or damaged.
+        """
+        try:
+            return load_config(self.path / CONFIG, resumed=True)
+        except ConfigError as error:
+            raise self._damaged(error.problem) from None
+
+    def write_config(self, config: RunConfig) -> None:
+        """Write the settings in one stroke.
+
+        Raises:
+            StorageError: The disk is full or cannot be written.
+        """
+        write_text(self.path / CONFIG, dump_yaml(config))
+
+    @property
+    def tokenizer(self) -> BaseTokenizer:
+        """The run's tokenizer.
+
+        Raises:
+            CheckpointError: `tokenizer.json` is missing or damaged.
+        """
+        try:
+            return load_tokenizer(self.path / TOKENIZER)
+        except TokenizerError as error:
+            raise self._damaged(error.problem) from None
+
+    @property
+    def data_path(self) -> Path:
+        """The folder of the encoded corpus."""
+        return self.path / DATA
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What is known about the corpus: the contents of `data/meta.json`, with `baselines` in nats per token.
+
+        Raises:
+            CheckpointError: It is missing or damaged.
+        """
+        try:
+            meta = json.loads((self.data_path / "meta.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            raise self._damaged("data/meta.json cannot be read") from None
+        if not isinstance(meta, dict):
+            raise self._damaged("data/meta.json holds no fields")
+        return meta
+
+    def write_meta(self, meta: dict[str, Any]) -> None:
+        """Write `data/meta.json` in one stroke."""
+        write_text(self.data_path / "meta.json", json.dumps(meta, indent=1) + "\n")
+
+    def disk_bytes(self) -> int:
+        """Return how many bytes the run takes."""
+        total = 0
+        for path in self.path.rglob("*"):
+            try:
+                total += path.stat().st_size if path.is_file() else 0
+            except OSError:
+                continue  # removed by the training in the meantime
+        return total
+
+    # -- metrics
+
+    def append_metrics(self, record: dict[str, Any]) -> None:
+        """Append one record; see `metrics.append_record`."""
+        append_record(self.path / METRICS, record)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the records that hold, in order; see `metrics.parse_records`."""
+        return read_records(self.path / METRICS)
+
+    # -- checkpoints
+
+    def checkpoint_path(self, step: int) -> Path:
+        """Return the folder of a step's checkpoint; it need not exist."""
+        return self.path / CHECKPOINTS / step_name(step)
+
+    def checkpoints(self) -> list[int]:
+        """Return the steps that have a checkpoint, in order, judged by the sizes of its files."""
+        found = [(parse_step(path.name), path) for path in (self.path / CHECKPOINTS).glob("step-*")]
+        return sorted(step for step, path in found if step is not None and verify_checkpoint(path, hashes=False))
+
+    def newest_checkpoint(self, *, resumable: bool = False) -> Path | None:
+        """Return the newest checkpoint that is whole to the last byte, None where there is none.
+
+        Damaged ones are passed over with a warning in the log.
+
+        Args:
+            resumable: Only one that a training can go on from.
+        """
+        found = [(parse_step(path.name), path) for path in (self.path / CHECKPOINTS).glob("step-*")]
+        for _, path in sorted(((step, path) for step, path in found if step is not None), reverse=True):
+            try:
+                check_checkpoint(path)
+            except CheckpointError as error:
+                logger.warning("%s It is passed over for the one before.", error.problem)
+                continue
+            if is_resumable(path) or not resumable:
+                return path
+        return None
+
+    @property
+    def best_step(self) -> int | None:
+        """The step with the lowest validation loss that has a checkpoint, None where there is none."""
+        try:
+            step = parse_step((self.path / CHECKPOINTS / "best").read_text("utf-8").strip())
+        except (OSError, ValueError):
+            return None
+        return step if step is not None and verify_checkpoint(self.checkpoint_path(step), hashes=False) else None
+
+    def save_checkpoint(self, trainer: Trainer, tokenizer: BaseTokenizer, *, keep: int) -> None:
+        """Save a checkpoint, name it the last (and the best, if it is), and drop what is no longer needed.
+
+        Args:
+            trainer: What to save.
+            tokenizer: Goes with it.
+            keep: Newest checkpoints that stay; the best one stays beside them.
+
+        Raises:
+            StorageError: The disk is full or cannot be written.
+        """
+        path = self.checkpoint_path(trainer.step)
+        save_checkpoint(path, trainer, tokenizer)
+        self._name_best(trainer.best_step)
+        write_text(path.with_name("last"), path.name + "\n")
+        steps = self.checkpoints()
+        for step in set(steps[:-keep]) - {trainer.step, trainer.best_step}:
+            self._remove(self.checkpoint_path(step))
+
+    def _name_best(self, step: int | None) -> None:
+        path = self.path / CHECKPOINTS / "best"
+        if step is not None and self.checkpoint_path(step).is_dir():
+            if self.best_step != step:
+                write_text(path, step_name(step) + "\n")
+        else:
+            path.unlink(missing_ok=True)
+
+    # -- history
+
+    def history_path(self, step: int) -> Path:
+        """Return the file of a step's half-precision weights; it need not exist."""
+        return self.path / HISTORY / f"{step_name(step)}.safetensors"
+
+    def history_steps(self) -> list[int]:
+        """Return the steps whose weights were kept to look back at, in order."""
+        steps = (parse_step(path.name) for path in (self.path / HISTORY).glob("step-*.safetensors"))
+        return sorted(step for step in steps if step is not None)
+
+    def save_history(self, model: Transformer, step: int, *, megabytes: float) -> None:
+        """Keep the weights of a step in half precision; beyond the budget, thin out evenly.
+
+        Args:
+            model: What to keep.
+            step: Updates done.
+            megabytes: Disk that the history may take, in units of a million bytes.
+
+        Raises:
+            StorageError: The disk is full or cannot be written.
+        """
+        from minigpt.model.weights import save_model
+
+        budget = megabytes * 1e6
+        if 2 * model.num_parameters() > budget:
+            return
+        path = self.history_path(step)
+        path.parent.mkdir(exist_ok=True)
+        save_model(path, model, half=True)
+        sizes = {step: self.history_path(step).stat().st_size for step in self.history_steps()}
+        while sum(sizes.values()) > budget:
+            crowded = most_crowded(list(sizes))
+            self.history_path(crowded).unlink(missing_ok=True)
+            del sizes[crowded]
+
+    # -- weights to use
+
+    def steps(self) -> list[int]:
+        """Return every step whose weights can be opened, from checkpoints and history, in order."""
+        return sorted({*self.checkpoints(), *self.history_steps()})
+
+    def weights_path(self, step: int | Literal["best", "last"] | None = None) -> Path:
+        """Return the weights of a step.
+
+        Args:
+            step: A step of `steps()`; `best`; `last`; or None for the best, and the last where there is no best.
+                A checkpoint goes before history, and `last` falls back on history where no checkpoint has been
+                saved yet.
+
+        Raises:
+            RunNotFoundError: The run has no such weights.
+        """
+        if step is None or step == "best":
+            best = self.best_step
+            if best is not None and verify_checkpoint(self.checkpoint_path(best)):
+                return self.checkpoint_path(best) / MODEL
+            if step == "best":
+                raise RunNotFoundError(
+                    f"The run {self.path.name} has no best checkpoint: nothing was measured on a validation part yet.",
+                    mend="Take the last one.",
+                )
+        if step is None or step == "last":
+            newest = self.newest_checkpoint()
+            if newest is not None:
+                return newest / MODEL
+            steps = self.history_steps()
+            if steps:
+                return self.history_path(steps[-1])
+            raise RunNotFoundError(f"The run {self.path.name} has no weights yet.", mend="Train it first.")
+        assert not isinstance(step, str)
+        if verify_checkpoint(self.checkpoint_path(step)):
+            return self.checkpoint_path(step) / MODEL
+        if self.history_path(step).is_file():
+            return self.history_path(step)
+        there = ", ".join(map(str, self.steps())) or "none"
+        raise RunNotFoundError(
+            f"The run {self.path.name} keeps no weights of step {step}.", mend=f"It keeps those of steps {there}."
+        )
+
+    # -- housekeeping of the one who trains
+
+    def sweep(self, step: int) -> None:
+        """Remove what a killed process left half written, and the history beyond the step that a training goes on from.
+
+        Only for whoever trains the run: to others, an unfinished file may be one that is being written.
+        """
+        for folder in (self.path, self.path / CHECKPOINTS, self.path / HISTORY, self.data_path):
+            for path in (*folder.glob(f"{TEMPORARY_PREFIX}*"), *folder.glob(".*.tmp"), *folder.glob("*.tmp")):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        for later in self.history_steps():
+            if later > step:
+                self.history_path(later).unlink(missing_ok=True)
+
+    def flush_metrics(self) -> None:
+        """Wait until the metrics have reached the disk, so that a checkpoint never outlives what led to it."""
+        path = self.path / METRICS
+        if path.exists():
+            flush(path)
+
+    def _remove(self, directory: Path) -> None:
+        """Remove a checkpoint: it loses its name first, so that it is never seen half there."""
+        going = directory.with_name(f"{TEMPORARY_PREFIX}{directory.name}-{secrets.token_hex(4)}")
+        directory.rename(going)
+        shutil.rmtree(going, ignore_errors=True)
+
+    def _damaged(self, what: str) -> CheckpointError:
+        return CheckpointError(
+            f"The run {self.path} is damaged: {what.rstrip('.')}.", mend="Copy the folder again, or delete the run."
+        )
+
+    # -- leaving
+
+    def export_zip(self, target: Path | BinaryIO, *, include_data: bool = False) -> None:
+        """Write the run as one zip file that `RunStore.import_zip` opens; see `archive.export_zip`."""
+        from minigpt.runs.archive import export_zip
+
+        export_zip(self, target, include_data=include_data)
+
+
+def most_crowded(steps: list[int]) -> int:
+    """Return which of some log-spaced steps is missed least: the one whose neighbours lie closest together.
+
+    The first and the last stay as long as others can go; of two, the first goes.
+
+    Args:
+        steps: At least one, in order.
+
+    >>> most_crowded([0, 1, 2, 3, 4, 8])
+    3
+    """
+    if len(steps) < 3:
+        return steps[0]
+    gaps = [math.log((after + 1) / (before + 1)) for before, after in zip(steps, steps[2:], strict=False)]
+    return steps[1 + gaps.index(min(gaps))]
