@@ -122,10 +122,10 @@ class TransformerConfig(_Section):
                 f"{_listed(fits)}"
             )
         if self.positions == "rotary" and self.d_head % 2:
-            fits = f"num_heads can be {self._head_counts()}" if self.d_model % 2 == 0 else "d_model can be even"
+            mend = f"num_heads can be {self._head_counts()}" if self.d_model % 2 == 0 else "d_model can be even"
             raise ValueError(
                 f"rotary positions turn pairs of numbers, but each head is {self.d_head} wide, which is odd (d_model "
-                f"{self.d_model} / num_heads {self.num_heads}); {fits}, or positions can be learned"
+                f"{self.d_model} / num_heads {self.num_heads}); {mend}, or positions can be learned"
             )
         return self
 
