@@ -1,0 +1,145 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minigpt.config import TokenizerConfig
+from minigpt.errors import StorageError, TokenizerError
+from minigpt.tokenizers import BaseTokenizer, CharacterTokenizer, load_tokenizer, make_tokenizer
+from minigpt.tokenizers.base import smallest_id_type
+
+
+class WordTokenizer(BaseTokenizer):
+    """A second kind, without BOS and EOS, to hold the base class to what it promises."""
+
+    kind = "test-words"
+    bos_id = None
+    eos_id = None
+
+    def __init__(self, words=()):
+        self.words = list(words)
+
+    @property
+    def is_trained(self):
+        return bool(self.words)
+
+    @property
+    def vocab_size(self):
+        self.require_trained()
+        return 4 + len(self.words)
+
+    def train(self, documents):
+        self.words = sorted(set(documents.split(" ")))
+        return self
+
+    def encode_array(self, text):
+        self.require_trained()
+        ids = [4 + self.words.index(word) if word in self.words else 1 for word in text.split(" ")]
+        return np.array(ids, dtype=smallest_id_type(self.vocab_size))
+
+    def token_text(self, token_id):
+        return f"<{token_id}>" if token_id < 4 else self.words[token_id - 4]
+
+    def to_dict(self):
+        return {"kind": self.kind, "format_version": 1, "words": self.words}
+
+    @classmethod
+    def from_dict(cls, values):
+        return cls(values["words"])
+
+
+@pytest.mark.parametrize(
+    ("vocab_size", "name"), [(1, "uint8"), (256, "uint8"), (257, "uint16"), (65536, "uint16"), (65537, "uint32")]
+)
+def test_the_smallest_type_holds_the_last_id(vocab_size, name):
+    assert smallest_id_type(vocab_size) == np.dtype(name)
+    assert np.array([vocab_size - 1]).astype(smallest_id_type(vocab_size))[0] == vocab_size - 1
+
+
+def test_another_kind_gets_batches_files_and_checks_from_the_base(tmp_path):
+    tokenizer = WordTokenizer().train("a rose is a rose")
+    assert tokenizer.batch_encode(["rose is", "a tulip"]) == [[6, 5], [4, 1]]
+    assert tokenizer.batch_decode([[6], [4, 1]]) == ["rose", "a\ufffd"]
+    assert tokenizer.unknown_characters("tulip") == {}
+    tokenizer.save(tmp_path / "tokenizer.json")
+    again = load_tokenizer(tmp_path / "tokenizer.json")
+    assert isinstance(again, WordTokenizer)
+    assert again.words == ["a", "is", "rose"]
+
+
+def test_a_kind_without_bos_says_so():
+    tokenizer = WordTokenizer().train("a b")
+    with pytest.raises(TokenizerError, match=r"no BOS token.*without add_bos"):
+        tokenizer.encode("a", add_bos=True)
+    with pytest.raises(TokenizerError, match="no EOS token"):
+        tokenizer.encode("a", add_eos=True)
+
+
+def test_a_subclass_does_not_take_over_its_parents_files():
+    class Louder(CharacterTokenizer):
+        pass
+
+    assert BaseTokenizer.kinds["character"] is CharacterTokenizer
+
+
+def test_settings_name_the_kind():
+    tokenizer = make_tokenizer(TokenizerConfig(kind="character"))
+    assert isinstance(tokenizer, CharacterTokenizer)
+    assert not tokenizer.is_trained
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "is not JSON"),
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("\udcff", "is not JSON"),
+        ("[]", "holds no fields"),
+        ("{}", "kind None"),
+        ('{"kind": ["character"]}', "kind"),
+        ('{"kind": "byte", "format_version": 1}', "this version knows character"),
+        ('{"kind": "character", "format_version": 2, "characters": ["a"]}', "format version 2"),
+        ('{"kind": "character", "format_version": 1}', "no list of characters"),
+        ('{"kind": "character", "format_version": 1, "characters": []}', "no list of characters"),
+        ('{"kind": "character", "format_version": 1, "characters": "ab"}', "no list of characters"),
+        ('{"kind": "character", "format_version": 1, "characters": ["ab"]}', "not one character"),
+        ('{"kind": "character", "format_version": 1, "characters": [7]}', "not one character"),
+        ('{"kind": "character", "format_version": 1, "characters": ["a", "b", "a"]}', "twice"),
+    ],
+)
+def test_a_damaged_file_is_a_tokenizer_error_that_names_it(tmp_path, content, problem):
+    path = tmp_path / "tokenizer.json"
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(TokenizerError, match=problem) as caught:
+        load_tokenizer(path)
+    assert "tokenizer.json" in caught.value.problem
+    assert caught.value.mend
+
+
+def test_a_missing_file_is_a_tokenizer_error(tmp_path):
+    with pytest.raises(TokenizerError, match="cannot be read"):
+        load_tokenizer(tmp_path / "none.json")
+
+
+def test_the_file_is_readable_ascii(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    CharacterTokenizer().train("né ☃").save(path)
+    content = path.read_bytes()
+    assert content.isascii()
+    assert json.loads(content) == {"kind": "character", "format_version": 1, "characters": [" ", "n", "é", "☃"]}
+    assert list(tmp_path.iterdir()) == [path], "nothing unfinished is left behind"
+
+
+def test_a_file_that_cannot_be_written_is_a_storage_error(tmp_path):
+    with pytest.raises(StorageError, match="cannot be written"):
+        CharacterTokenizer().train("a").save(tmp_path / "no" / "folder.json")
+
+
+def test_the_package_does_not_import_torch():
+    code = "import sys, minigpt.tokenizers; sys.exit('torch' in sys.modules)"
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
