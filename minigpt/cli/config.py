@@ -1,0 +1,40 @@
+"""`minigpt config`: the settings that a training would have, with what each one means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from minigpt import resources
+from minigpt.cli.console import print_json
+from minigpt.cli.options import json_option, set_option
+from minigpt.config import dump_yaml, load_config, parse_assignments
+
+
+@click.command()
+@click.argument("source", metavar="[FILE|PRESET]", required=False)
+@set_option
+@click.option("--presets", is_flag=True, help="List the presets instead.")
+@json_option
+def config(source: str | None, assignments: tuple[str, ...], presets: bool, as_json: bool) -> None:
+    """Print the settings of a file or a preset, or the defaults.
+
+    What is printed is what `minigpt train` would use, the environment included: save it, change it, and give it back
+    with --config.
+    """
+    if presets:
+        for name in resources.preset_names():
+            click.echo(f"{name:12} {_headline(resources.preset_path(name))}")
+        return
+    settings = load_config(source, overrides=parse_assignments(assignments))
+    if as_json:
+        print_json(settings.model_dump(mode="json"))
+    else:
+        click.echo(dump_yaml(settings), nl=False)
+
+
+def _headline(path: Path) -> str:
+    """Return the first comment of a preset, which says what it is."""
+    first = path.read_text("utf-8").partition("\n")[0]
+    return first.lstrip("# ") if first.startswith("#") else ""

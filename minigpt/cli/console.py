@@ -1,0 +1,101 @@
+"""What a command prints: results on standard output, everything else on standard error.
+
+Text that a model wrote or a person gave is printed as text: neither Rich markup nor a terminal's control sequences
+in it may do anything.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from minigpt.errors import MinigptError
+
+_PICTURES = {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A)}
+_PICTURES |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+
+
+def printable(text: str) -> str:
+    r"""Return text with control characters made visible, so that a terminal does not obey them.
+
+    Line ends and tabs stay.
+
+    >>> printable("a\x1b[2Jb")
+    'a␛[2Jb'
+    """
+    return text.translate(_PICTURES)
+
+
+def stderr() -> Console:
+    """Return a console for messages and progress; made anew because tests and shells redirect the stream."""
+    return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def stdout() -> Console:
+    """Return a console for tables of results."""
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def is_watched() -> bool:
+    """Whether somebody sees standard error move: a progress bar in a log file is noise."""
+    return stderr().is_terminal
+
+
+def print_json(result: Mapping[str, Any]) -> None:
+    """Print one JSON object on a line of its own, the only thing that `--json` lets onto standard output.
+
+    What is infinite or not a number becomes null, for JSON has no word for it.
+    """
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in result.items()
+    }
+    click.echo(json.dumps(finite, ensure_ascii=True, allow_nan=False))
+
+
+def print_text(text: str, *, bold: bool = False, end: str = "") -> None:
+    """Print what a person or a model wrote: as it is into a file, harmlessly onto a terminal."""
+    if sys.stdout.isatty():
+        text = click.style(printable(text), bold=True) if bold else printable(text)
+    click.echo(text + end, nl=False)
+
+
+def note(text: str) -> None:
+    """Print a remark beside the result."""
+    stderr().print(Text(printable(text), style="dim"))
+
+
+def show_error(error: MinigptError) -> None:
+    """Print an error that says what was given, what is allowed and how to mend it."""
+    stderr().print(Text(printable(f"Error: {error}"), style="red"))
+
+
+def show_fault(error: Exception) -> None:
+    """Print one line about an error that nobody foresaw, and how to report it."""
+    what = f"{type(error).__name__}: {error}".splitlines()[0]
+    stderr().print(Text(printable(f"Error: minigpt itself has failed ({what})."), style="red"))
+    note(
+        "Run the same command with MINIGPT_DEBUG=1 in the environment and report what it prints, with `minigpt doctor`."
+    )
+
+
+class Warnings(logging.Handler):
+    """Print what the library logs as a warning: it goes on, but a person should know."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        stderr().print(Text(printable(f"Warning: {record.getMessage()}"), style="yellow"))
+
+
+def show_warnings() -> None:
+    """Let the library's warnings be seen, once in a process."""
+    logger = logging.getLogger("minigpt")
+    if not any(isinstance(handler, Warnings) for handler in logger.handlers):
+        logger.addHandler(Warnings(logging.WARNING))

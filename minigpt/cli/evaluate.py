@@ -1,0 +1,61 @@
+"""`minigpt evaluate`: how well a run expects a text."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from minigpt.cli.console import note, print_json
+from minigpt.cli.options import device_option, json_option, run_argument
+from minigpt.cli.progress import progress_bar
+
+
+@click.command()
+@run_argument
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Text to score.",
+)
+@click.option(
+    "--stride", type=int, help="Tokens between two windows; smaller gives each more context and takes longer."
+)
+@device_option
+@json_option
+def evaluate(run: str, data: Path, stride: int | None, device: str | None, as_json: bool) -> None:
+    """Score a text: loss, perplexity, bits per character and per byte.
+
+    RUN is a run's folder, its id, an exported zip, or the name of a bundled run.
+    """
+    from minigpt.data.readers import clean_text, read_text
+    from minigpt.evaluation.perplexity import ModelEvaluator
+    from minigpt.runs.store import load_run
+
+    text = read_text(data).text
+    loaded = load_run(run, device=device or "cpu")
+    if loaded.config.data.clean:
+        text = clean_text(text)  # as the training text was, else its line ends would count as unknown
+    with progress_bar() as bar:
+        task = bar.add_task("scoring", total=None)
+        result = ModelEvaluator(loaded).evaluate(
+            text, stride=stride, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    if as_json:
+        values = asdict(result)
+        del values["predictions"]
+        print_json({"run": str(run), **values})
+        return
+    width = 20
+    click.echo(f"{'loss':{width}} {result.loss:.4f} nats per token")
+    click.echo(f"{'perplexity':{width}} {result.perplexity:.4g}")
+    click.echo(f"{'bits per character':{width}} {result.bits_per_char:.4f}")
+    click.echo(f"{'bits per byte':{width}} {result.bits_per_byte:.4f}")
+    click.echo(f"{'tokens scored':{width}} {result.num_tokens_scored:,} ({result.num_tokens:,} computed)")
+    if result.num_unknown:
+        note(
+            f"{result.num_unknown:,} characters are unknown to this model; "
+            f"each was charged {result.escape_nats:.2f} nats on top."
+        )

@@ -1,0 +1,145 @@
+"""`minigpt generate`: text from a run, shown as it is written."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from minigpt.cli.console import note, print_json, print_text
+from minigpt.cli.options import device_option, json_option, run_argument, seed_option
+from minigpt.cli.progress import progress_bar
+from minigpt.errors import InputError
+
+if TYPE_CHECKING:
+    from minigpt.generation.generator import TextGenerator
+
+
+@click.command()
+@run_argument
+@click.option("--prompt", help="What the text begins with; empty starts a new document.")
+@click.option(
+    "--prompt-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file with one prompt a line.",
+)
+@click.option("--max-new-tokens", type=int, metavar="N", help="Tokens to write at most.  [default: the run's setting]")
+@click.option("--temperature", type=float, metavar="T", help="Below 1 bolder, above 1 wilder; 0 the likeliest token.")
+@click.option("--top-k", type=int, metavar="K", help="Keep the K likeliest tokens.")
+@click.option("--top-p", type=float, metavar="P", help="Keep the fewest tokens that together have probability P.")
+@click.option("--min-p", type=float, metavar="P", help="Keep tokens at least the share P as likely as the likeliest.")
+@click.option("--sampler", metavar="SPEC", help='All of it at once: "greedy", or "temperature=0.8,top_k=40".')
+@click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; may be given again.")
+@click.option("--num-samples", type=click.IntRange(min=1), default=1, metavar="N", help="Texts for each prompt.")
+@seed_option(0)
+@device_option
+@json_option
+def generate(
+    run: str,
+    prompt: str | None,
+    prompt_file: Path | None,
+    max_new_tokens: int | None,
+    temperature: float | None,
+    top_k: int | None,
+    top_p: float | None,
+    min_p: float | None,
+    sampler: str | None,
+    stop: tuple[str, ...],
+    num_samples: int,
+    seed: int,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Write text with a run.
+
+    Without a sampling option the run's own settings count; where it has none, the likeliest token is taken every time.
+    RUN is a run's folder, its id, an exported zip, or the name of a bundled run.
+    """
+    prompts = _prompts(prompt, prompt_file)
+
+    from minigpt.generation.generator import TextGenerator
+    from minigpt.generation.samplers import parse_sampler
+    from minigpt.runs.store import load_run
+
+    chosen: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    explicit = parse_sampler(sampler) if sampler is not None else None
+    loaded = load_run(run, device=device or "cpu")
+    defaults = loaded.config.generation
+    if explicit is None and all(value is None for value in chosen.values()):
+        chosen = {name: getattr(defaults, name) for name in chosen}
+    settings = {
+        **chosen,
+        "sampler": explicit,
+        "max_new_tokens": defaults.max_new_tokens if max_new_tokens is None else max_new_tokens,
+        "stop": stop or defaults.stop,
+        "seed": seed,
+    }
+    generator = TextGenerator(loaded)
+    jobs = [(text, row) for text in prompts for row in range(num_samples)]
+    if as_json:
+        _print_objects(generator, jobs, settings)
+        return
+    for number, (text, row) in enumerate(jobs):
+        if number:
+            print_text("\n\n---\n\n")
+        _print_as_written(generator, text, row, settings)
+    print_text("\n")
+
+
+def _prompts(prompt: str | None, prompt_file: Path | None) -> list[str]:
+    if prompt is not None and prompt_file is not None:
+        raise click.UsageError("Give --prompt or --prompt-file, not both.")
+    if prompt_file is None:
+        return [prompt or ""]
+    from minigpt.data.readers import read_text
+
+    prompts = [line for line in read_text(prompt_file).text.splitlines() if line]
+    if not prompts:
+        raise InputError(f"{prompt_file} holds no prompt.", mend="Write one prompt a line.")
+    return prompts
+
+
+def _print_objects(generator: TextGenerator, jobs: list[tuple[str, int]], settings: dict[str, Any]) -> None:
+    """Print one JSON object for each text."""
+    with progress_bar() as bar:
+        task = bar.add_task("writing", total=len(jobs) * settings["max_new_tokens"])
+
+        def step() -> bool:
+            bar.advance(task)
+            return False
+
+        for number, (prompt, row) in enumerate(jobs):
+            result = generator.generate(prompt, **settings, row=row, cancelled=step, num_runners_up=0)
+            bar.update(task, completed=(number + 1) * settings["max_new_tokens"])
+            print_json(
+                {
+                    "prompt": result.prompt,
+                    "completion": result.completion,
+                    "text": result.text,
+                    "num_new_tokens": result.num_new_tokens,
+                    "seconds": result.seconds,
+                    "tokens_per_second": result.tokens_per_second,
+                    "stop_reason": result.stop_reason,
+                    "seed": settings["seed"],
+                    "row": row,
+                    "notes": list(result.notes),
+                }
+            )
+
+
+def _print_as_written(generator: TextGenerator, prompt: str, row: int, settings: dict[str, Any]) -> None:
+    """Print prompt and completion, each token as soon as it is certain."""
+    start = time.perf_counter()
+    stream = generator.stream(prompt, **settings, row=row, num_runners_up=0)
+    for text in stream.notes:
+        note(text)
+    print_text(prompt, bold=True)
+    count = 0
+    for token in stream:
+        print_text(token.text)
+        count += 1
+    seconds = time.perf_counter() - start
+    ending = {"stop": ", ended by a stop text", "eos": ", ended by the model"}.get(stream.stop_reason or "", "")
+    note(f"\n\n{count:,} tokens, {count / max(seconds, 1e-9):,.0f} tokens per second, seed {settings['seed']}{ending}")

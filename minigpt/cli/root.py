@@ -1,0 +1,97 @@
+"""The `minigpt` command and what every command under it shares: errors in words, and exit codes.
+
+| code | meaning |
+|---|---|
+| 0 | done |
+| 1 | something that worked has broken (`RunFault`), or minigpt itself has failed |
+| 2 | what was given cannot be used (`InputError`, or an option that does not exist) |
+| 130, 143 | ended by Ctrl+C or by SIGTERM; a training was saved before |
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from io import TextIOWrapper
+from typing import Any, NoReturn
+
+import click
+
+from minigpt.cli.app import app
+from minigpt.cli.config import config
+from minigpt.cli.console import note, show_error, show_fault, show_warnings
+from minigpt.cli.doctor import doctor
+from minigpt.cli.evaluate import evaluate
+from minigpt.cli.generate import generate
+from minigpt.cli.runs import runs
+from minigpt.cli.train import train
+from minigpt.errors import InputError, MinigptError
+from minigpt.version import __version__
+
+EXIT_FAULT = 1
+EXIT_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+def is_debugging() -> bool:
+    """Whether the environment asks for tracebacks."""
+    return os.environ.get("MINIGPT_DEBUG", "") not in ("", "0")
+
+
+class Root(click.Group):
+    """A group whose commands may raise any error and still end with a message and the right exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click prints usage errors itself and ends with 2
+        except KeyboardInterrupt:
+            note("\nInterrupted.")
+            ctx.exit(EXIT_INTERRUPTED)
+        except MinigptError as error:
+            if is_debugging():
+                raise
+            show_error(error)
+            ctx.exit(EXIT_INPUT if isinstance(error, InputError) else EXIT_FAULT)
+        except Exception as error:
+            if is_debugging():
+                raise
+            show_fault(error)
+            ctx.exit(EXIT_FAULT)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the commands in the order in which a person meets them."""
+        return list(self.commands)
+
+
+EXAMPLES = """\b
+minigpt app                                    everything on one web page
+minigpt train --config nano                    a first model, in seconds
+minigpt train --config small --data my.txt     a model of your own text
+minigpt generate tales --prompt "Once "        text from a run
+minigpt evaluate tales --data my.txt           how well it expects a text
+
+Where RUN stands, give a run's folder, its id, an exported zip, or the name of a bundled run.
+"""
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLES)
+@click.version_option(__version__, prog_name="minigpt")
+def cli() -> None:
+    """See how a GPT works by training one yourself."""
+
+
+for _command in (app, train, generate, evaluate, runs, config, doctor):
+    cli.add_command(_command)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and end the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a model may write what this terminal's encoding lacks
+    show_warnings()
+    cli.main(args=arguments, prog_name="minigpt")
+    sys.exit(0)  # never reached: click ends the process

@@ -1,0 +1,68 @@
+"""`minigpt runs`: what there is, and how good it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from minigpt import resources
+from minigpt.cli.console import note, print_json, printable, stdout
+from minigpt.cli.options import json_option
+
+
+@click.command()
+@json_option
+def runs(as_json: bool) -> None:
+    """List your runs and the bundled ones."""
+    rows = list(_rows())
+    if as_json:
+        for row in rows:
+            print_json(row)
+        return
+    if not rows:
+        click.echo(f"No runs in {resources.home()} yet. Make one: minigpt train --config nano")
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title, justify in (("run", "left"), ("name", "left"), ("status", "left"), ("step", "right"), ("loss", "right")):
+        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("made", no_wrap=True)
+    for row in rows:
+        loss = "" if row["val_loss"] is None else f"{row['val_loss']:.3f}"
+        steps = f"{row['step']:,} of {row['max_steps']:,}"
+        table.add_row(
+            row["run"], printable(row["name"]), row["status"], steps, loss, row["created"][:16].replace("T", " ")
+        )
+    stdout().print(table)
+    note(f"\nThe loss is that of the validation part, in nats per token. Runs lie in {resources.home()}.")
+
+
+def _rows() -> Any:
+    """Yield what is known about each run; a damaged one says so and hides no other."""
+    from minigpt.errors import MinigptError
+    from minigpt.runs.snapshots import snapshot_of
+    from minigpt.runs.store import RunFolder, RunStore
+
+    store = RunStore()
+    for path, error in store.list_damaged():
+        note(f"{path.name}: {error}")
+    bundled = [RunFolder(resources.bundled_runs_path() / name) for name in resources.bundled_run_names()]
+    for folder, is_bundled in [*((f, False) for f in store.list()), *((f, True) for f in bundled)]:
+        try:
+            seen = snapshot_of(folder)
+        except MinigptError as error:
+            note(f"{folder.path.name}: {error}")
+            continue
+        yield {
+            "run": folder.path.name,
+            "name": seen.name,
+            "status": "bundled" if is_bundled else seen.status,
+            "step": seen.step,
+            "max_steps": seen.max_steps,
+            "loss": seen.loss,
+            "val_loss": seen.val_loss,
+            "created": seen.created,
+            "path": str(folder.path),
+        }

@@ -1,0 +1,74 @@
+"""`minigpt train`: its options. What it does is in training.py, which needs torch and is loaded only then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from minigpt import resources
+from minigpt.cli.options import device_option, json_option, seed_option, set_option
+from minigpt.config import SECTIONS, RunConfig, parse_assignments
+
+
+class CommandWithSettings(click.Command):
+    """A command whose help ends with every setting that `--set` can change."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the settings with the descriptions that they have in code, YAML and app."""
+        with formatter.section("Presets (--config)"):
+            formatter.write_text(", ".join(resources.preset_names()) or "none")
+        for section in ("model", "tokenizer", "data", "training", "generation"):
+            fields = SECTIONS[section].model_fields
+            with formatter.section(
+                f"Settings (--set). {(RunConfig.model_fields[section].description or '').rstrip('.')}"
+            ):
+                formatter.write_dl([(f"{section}.{name}", field.description or "") for name, field in fields.items()])
+
+
+@click.command(cls=CommandWithSettings)
+@click.option("--config", "source", metavar="FILE|PRESET", help="Settings to start from.  [default: none]")
+@click.option(
+    "--data",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Text to learn from, one document a file; may be given again.",
+)
+@set_option
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the run.  [default: a new one in MINIGPT_HOME, or ./runs]",
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --out, or start it there.")
+@device_option
+@seed_option(None)
+@json_option
+def train(
+    source: str | None,
+    data: tuple[Path, ...],
+    assignments: tuple[str, ...],
+    out: Path | None,
+    resume: bool,
+    device: str | None,
+    seed: int | None,
+    as_json: bool,
+) -> None:
+    """Train a model on a text.
+
+    Ctrl+C finishes the step, saves, and says how to go on; a second Ctrl+C stops at once.
+    """
+    if resume and out is None:
+        raise click.UsageError("--resume needs --out, the folder of the run to go on with.")
+    overrides: dict[str, Any] = parse_assignments(assignments)
+    if data:
+        overrides["data.paths"] = [str(path) for path in data]
+    if device is not None:
+        overrides["device"] = device
+    if seed is not None:
+        overrides["seed"] = seed
+
+    from minigpt.cli.training import run_training
+
+    run_training(source, overrides, out=out, resume=resume, as_json=as_json)

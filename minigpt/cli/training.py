@@ -1,0 +1,210 @@
+"""What `minigpt train` does: settle the settings, make or find the run, train it, save it whatever happens.
+
+Reads after: train.py, which holds the options.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress, ProgressColumn, Task
+from rich.text import Text
+
+from minigpt import resources
+from minigpt.cli.console import note, print_json, print_text, stderr
+from minigpt.cli.progress import progress_bar
+from minigpt.cli.signals import Interruption
+from minigpt.config import load_config
+from minigpt.data.corpora import Corpus, read_corpus
+from minigpt.errors import MinigptError
+from minigpt.runs.job import TrainingJob, check_resume, create_run
+from minigpt.runs.store import RunFolder
+from minigpt.training.callbacks import Callback, Record
+from minigpt.training.trainer import Trainer
+
+
+def run_training(
+    source: str | None, overrides: Mapping[str, Any], *, out: Path | None, resume: bool, as_json: bool
+) -> None:
+    """Train a run from its beginning or from where it stands, and print what came of it.
+
+    Args:
+        source: A settings file or a preset, None for the defaults.
+        overrides: Dotted field to value, from the command line.
+        out: Folder of the run, None for a new one in `resources.home()`.
+        resume: Whether `out` may hold a run already.
+        as_json: Whether to print one JSON object instead of sentences.
+
+    Raises:
+        SystemExit: With 130 or 143 after a signal; the run has been saved.
+    """
+    started = time.perf_counter()
+    folder = _resumed(out, source, overrides) if resume and out is not None and (out / "run.json").is_file() else None
+    if folder is None:
+        config = load_config(source, overrides=_with_data(overrides, source))
+        folder = create_run(config, read_corpus(config.data), path=out, name=out.name if out is not None else None)
+
+    with Interruption() as interruption, progress_bar(LossColumn(), SpeedColumn()) as bar:
+        watch = Watch(bar, is_silent=as_json)
+        job = TrainingJob(folder, callbacks=[watch], num_threads=None if is_settled(folder) else num_cores())
+        watch.begin(job.trainer)
+        try:
+            for _ in job.work():
+                if interruption.signal is not None:
+                    job.request_stop()
+                    bar.update(watch.task, description="saving")
+        except MinigptError:
+            note(f"What was saved before is kept. Go on with: {_resume_command(folder)}")
+            raise
+        is_stopped = interruption.signal is not None and not job.is_done
+        if is_stopped:
+            job.finish("stopped")
+
+    result = job.trainer.result(time.perf_counter() - started)
+    if result.val_loss is None:  # nothing was left to do, so nothing was measured today
+        result = replace(result, val_loss=measured_loss(folder, result.steps))
+    if as_json:
+        print_json({"run": str(folder.path), **asdict(result), "status": folder.info.status})
+    else:
+        measured = {"loss": result.loss, "validation": result.val_loss}
+        losses = ", ".join(f"{name} {value:.4f}" for name, value in measured.items() if value is not None)
+        print_text(
+            f"{result.steps:,} steps in {result.seconds:,.1f} s, {result.tokens_per_second:,.0f} tokens per second"
+            f"{f'; {losses} nats per token' if losses else ''}\nSaved in {_shown(folder.path)}\n"
+        )
+    if is_stopped:
+        note(f"Stopped at step {result.steps:,} of {job.trainer.max_steps:,}. Go on with: {_resume_command(folder)}")
+        sys.exit(interruption.exit_code)
+    if not as_json:
+        note(f"Write with it: {command_line('generate', _shown(folder.path), '--temperature', '0.8')}")
+
+
+def _resumed(out: Path, source: str | None, overrides: Mapping[str, Any]) -> RunFolder:
+    """Open a run to go on with; settings and corpus have to be its own, but for a larger `max_steps`."""
+    folder = RunFolder(out)
+    if source is None:
+        config = load_config(folder.path / "config.yaml", overrides=overrides, resumed=True)
+    else:
+        config = load_config(source, overrides=_with_data(overrides, source), environment={})
+    corpus: Corpus | None = read_corpus(config.data) if "data.paths" in overrides else None
+    folder.write_config(check_resume(folder, config, corpus))
+    return folder
+
+
+def _with_data(overrides: Mapping[str, Any], source: str | None) -> dict[str, Any]:
+    """Let texts of one's own take the place of a preset's corpus altogether, its length included."""
+    if "data.paths" in overrides and source in resources.preset_names():
+        return {"data.corpus": None, "data.num_chars": None, **overrides}
+    return dict(overrides)
+
+
+def measured_loss(folder: RunFolder, step: int) -> float | None:
+    """Return the loss over the whole validation part that was measured at a step, None where there is none."""
+    found = [r["val_loss"] for r in folder.metrics() if r["kind"] == "evaluation" and r["whole"] and r["step"] == step]
+    return found[-1] if found else None
+
+
+def is_settled(folder: RunFolder) -> bool:
+    """Whether the run already says with how many threads it is trained."""
+    return folder.config.training.num_threads is not None
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use; torch alone does not look at the affinity mask."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(allowed, torch.get_num_threads())
+
+
+def command_line(*arguments: str) -> str:
+    """Return a `minigpt` command that can be pasted into this system's shell.
+
+    >>> command_line("generate", "runs/mine")
+    'minigpt generate runs/mine'
+    """
+    words = ["minigpt", *arguments]
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+
+def _resume_command(folder: RunFolder) -> str:
+    return command_line("train", "--resume", "--out", _shown(folder.path))
+
+
+def _shown(path: Path) -> str:
+    """Return a path as one would type it: relative where it lies below the present folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+class Watch(Callback):
+    """Shows how a training goes: a bar for who watches, a line for each measurement.
+
+    Args:
+        bar: Where to show it.
+        is_silent: Whether the lines are left out.
+    """
+
+    def __init__(self, bar: Progress, *, is_silent: bool) -> None:
+        self._bar = bar
+        self._is_silent = is_silent
+        self._speed = 0.0
+        self.task = bar.add_task("training", total=None, loss=None, val_loss=None, speed=None)
+
+    def begin(self, trainer: Trainer) -> None:
+        """Show where the training stands before its first update of today."""
+        self._bar.update(self.task, completed=trainer.step, total=trainer.max_steps, loss=trainer.loss_ema)
+        if trainer.step and not trainer.is_finished:
+            self._say(f"Going on from step {trainer.step:,} of {trainer.max_steps:,}.")
+
+    def on_budget(self, trainer: Trainer, record: Record) -> None:
+        """Say how many steps the time allows."""
+        self._bar.update(self.task, total=trainer.max_steps)
+        self._say(f"{record['seconds']:g} seconds allow about {trainer.max_steps:,} steps.")
+
+    def on_step(self, trainer: Trainer, record: Record) -> None:
+        """Move the bar."""
+        self._speed = record.get("tokens_per_second", self._speed)
+        self._bar.update(
+            self.task, completed=trainer.step, total=trainer.max_steps, loss=trainer.loss_ema, speed=self._speed
+        )
+
+    def on_evaluation(self, trainer: Trainer, record: Record) -> None:
+        """Say what was measured."""
+        self._bar.update(self.task, val_loss=record["val_loss"])
+        loss = "" if trainer.loss_ema is None else f"loss {trainer.loss_ema:.4f}, "
+        all_of_it = " (all of it)" if record["whole"] else ""
+        speed = f", {self._speed:,.0f} tokens per second" if self._speed else ""
+        self._say(
+            f"step {trainer.step:,} of {trainer.max_steps:,}: {loss}validation {record['val_loss']:.4f}{all_of_it}{speed}"
+        )
+
+    def _say(self, text: str) -> None:
+        if not self._is_silent:
+            console = stderr() if self._bar.disable else self._bar.console
+            console.print(Text(text))
+
+
+class LossColumn(ProgressColumn):
+    """The smoothed training loss and the latest validation loss."""
+
+    def render(self, task: Task) -> Text:
+        """Draw the column."""
+        parts = [("loss", task.fields["loss"]), ("val", task.fields["val_loss"])]
+        return Text(" ".join(f"{name} {value:.3f}" for name, value in parts if value is not None), style="magenta")
+
+
+class SpeedColumn(ProgressColumn):
+    """Tokens learned from in a second."""
+
+    def render(self, task: Task) -> Text:
+        """Draw the column."""
+        speed = task.fields["speed"]
+        return Text(f"{speed:,.0f} tokens/s" if speed else "", style="dim")

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from minigpt import resources
+from minigpt.cli.app import streamlit_command
+
+
+def test_alone_the_page_is_for_this_machine_only() -> None:
+    command, environment = streamlit_command(None, port=8600)
+    assert command[:4] == [sys.executable, "-m", "streamlit", "run"]
+    assert command[4] == str(resources.root() / "streamlit_app.py")
+    options = dict(zip(command[5::2], command[6::2], strict=True))
+    assert options["--server.address"] == "localhost"
+    assert options["--server.port"] == "8600"
+    assert environment["MINIGPT_PROFILE"] == "local"
+
+
+def test_a_class_is_let_in_and_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    command, environment = streamlit_command("classroom")
+    assert "--server.address" not in command
+    assert environment["MINIGPT_PROFILE"] == "classroom"
+    assert "everybody who reaches this machine" in capsys.readouterr().err
+
+
+def test_the_upload_limit_is_the_profiles() -> None:
+    limits = {}
+    for profile in ("local", "hosted"):
+        command, _ = streamlit_command(profile)
+        limits[profile] = int(command[command.index("--server.maxUploadSize") + 1])
+    assert limits["local"] == 200
+    assert limits["hosted"] <= 10
+
+
+def test_a_profile_that_does_not_exist_is_refused(call) -> None:
+    assert "is not one of" in call("app", "--profile", "palace", code=2).stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="ends the server with SIGTERM")
+def test_the_server_comes_up_with_the_shipped_settings_and_goes_down(tmp_path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "minigpt", "app", "--port", str(port), "--no-browser"]
+    environment = {**os.environ, "MINIGPT_HOME": str(tmp_path / "runs")}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=5) as answer:
+                    assert answer.status == 200
+                    break
+            except (urllib.error.URLError, ConnectionError):
+                assert process.poll() is None, process.communicate()[0]
+                assert time.monotonic() < deadline, "the server did not come up in a minute"
+                time.sleep(0.1)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode in (0, 143, -signal.SIGTERM), output
+    assert "Traceback" not in output

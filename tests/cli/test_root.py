@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from minigpt import errors
+from minigpt.cli.root import cli
+from minigpt.version import __version__
+
+
+@pytest.fixture
+def raising() -> Iterator[list[BaseException]]:
+    """Add a command that raises what is put into the list."""
+    to_raise: list[BaseException] = []
+
+    @click.command()
+    def boom() -> None:
+        raise to_raise[0]
+
+    cli.add_command(boom)
+    yield to_raise
+    del cli.commands["boom"]
+
+
+def test_the_version_is_said(call) -> None:
+    assert call("--version").stdout == f"minigpt, version {__version__}\n"
+
+
+def test_python_m_minigpt_is_the_same_command() -> None:
+    result = subprocess.run([sys.executable, "-m", "minigpt", "--version"], capture_output=True, text=True, check=True)
+    assert result.stdout == f"minigpt, version {__version__}\n"
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys\nfrom minigpt.cli import main\n"
+        "try:\n    main(['train', '--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "assert not {'torch', 'streamlit', 'pandas'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("name", ["app", "train", "generate", "evaluate", "runs", "config", "doctor"])
+def test_every_command_explains_itself(call, name: str) -> None:
+    shown = call(name, "-h").stdout
+    assert f"Usage: minigpt {name}" in shown
+    assert name in call("--help").stdout
+
+
+def kinds(base: type[Exception]) -> list[type[Exception]]:
+    return [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, base)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [*((k, 2) for k in kinds(errors.InputError)), *((k, 1) for k in kinds(errors.RunFault))]
+)
+def test_each_error_of_the_tree_is_one_message_with_its_code(call, raising, kind, code: int) -> None:
+    raising.append(kind("It is so.", mend="Do this."))
+    result = call("boom", code=code)
+    assert result.stderr == "Error: It is so. Do this.\n"
+    assert result.stdout == ""
+
+
+def test_what_nobody_foresaw_is_one_line_and_1(call, raising, monkeypatch: pytest.MonkeyPatch) -> None:
+    raising.append(ZeroDivisionError("division by zero"))
+    result = call("boom", code=1)
+    assert result.stderr.splitlines()[0] == "Error: minigpt itself has failed (ZeroDivisionError: division by zero)."
+    monkeypatch.setenv("MINIGPT_DEBUG", "1")
+    assert isinstance(call("boom", code=None).exception, ZeroDivisionError)
+
+
+def test_ctrl_c_ends_with_130(call, raising) -> None:
+    raising.append(KeyboardInterrupt())
+    assert "Interrupted" in call("boom", code=130).stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["train", "--nonsense"], ["train", "--device", "abacus"], ["generate"]]
+)
+def test_options_that_do_not_exist_end_with_2(call, arguments: list[str]) -> None:
+    assert "Error: " in call(*arguments, code=2).stderr
