@@ -174,7 +174,9 @@ def load_limits(profile: str | None = None) -> Limits:
     try:
         return Limits.model_validate({**yaml.safe_load(path.read_text("utf-8")), "profile": name})
     except ValidationError as error:
-        detail = error.errors()[0]
+        detail = min(
+            error.errors(), key=lambda detail: detail["type"] == "missing"
+        )  # a wrong line before a missing one
         field = ".".join(map(str, detail["loc"]))
         raise ConfigError(f"{path}: {field}: {detail['msg']}.", mend=f"Mend {field} in that file.") from None
     except (yaml.YAMLError, TypeError):

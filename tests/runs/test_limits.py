@@ -102,5 +102,7 @@ def test_a_run_that_is_too_much_is_refused(changes: dict[str, object], training:
 def test_without_a_number_the_machine_is_the_limit() -> None:
     with pytest.raises(LimitError, match="memory"):
         limits(max_training_megabytes=None).check_run(
-            small(batch_size=1_048_576).updated({"model.sequence_length": 65_536}), corpus_from_text(TEXT, name="cat"), 20
+            small(batch_size=1_048_576).updated({"model.sequence_length": 65_536}),
+            corpus_from_text(TEXT, name="cat"),
+            20,
         )

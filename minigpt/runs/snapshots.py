@@ -1,0 +1,265 @@
+"""What a page sees of a run: plain, immutable data, small enough to be looked at by everybody every second.
+
+`History` takes the records of `metrics.jsonl` one by one and keeps of each curve at most 500 points, however long the
+run is; `RunSnapshot` is one look at it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from minigpt.config import RunConfig
+from minigpt.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from minigpt.runs.folder import RunFolder
+
+MAX_POINTS = 500
+MAX_SAMPLES = 20
+CURVES = ("loss", "loss_ema", "val_loss", "learning_rate", "tokens_per_second")
+
+Point = tuple[int, float]
+"""(step, value)"""
+
+
+@dataclass(frozen=True)
+class RunSnapshot:
+    """One look at a run. Losses are nats per token; numbers that are not known yet are None."""
+
+    id: str
+    name: str
+    status: str
+    """queued, running, paused, stopped, finished or failed."""
+    step: int
+    """Weight updates done."""
+    max_steps: int
+    epoch: float
+    seconds: float
+    """Training time, without evaluation, samples, saving and other runs' turns."""
+    eta_seconds: float | None
+    """Time on the clock until the last step at the present pace, other runs' turns included; None unless running."""
+    loss: float | None
+    loss_ema: float | None
+    val_loss: float | None
+    best_step: int | None
+    learning_rate: float | None
+    tokens_per_second: float | None
+    tokens_seen: int
+    device: str
+    message: str
+    """Why the run is in this state, in full sentences; empty where there is nothing to say."""
+    queue_position: int | None
+    """1 for the run that starts next; None unless queued."""
+    version: int
+    """Grows whenever anything else here changes; an unchanged one need not be drawn again."""
+    curves: Mapping[str, tuple[Point, ...]]
+    """loss, loss_ema, val_loss, learning_rate, tokens_per_second; each at most 500 points, in order of steps."""
+    samples: tuple[tuple[int, str], ...]
+    """(step, text) of the latest samples, oldest first."""
+    baselines: Mapping[str, float]
+    """Loss of simple models on the same validation part: uniform, unigram, bigram."""
+    config: RunConfig
+    corpus: Mapping[str, Any]
+    """What the corpus is, as in `data/meta.json`."""
+    created: str
+    """When, in ISO 8601."""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the engine still has to do with it: queued, running or paused."""
+        return self.status in ("queued", "running", "paused")
+
+
+class Curve:
+    """A growing series that never takes more than `max_points` points.
+
+    First and last point are kept exactly; what lies between is cut into equal buckets of which the lowest and the
+    highest point stay, so that a spike is never thinned away. When there are too many buckets, neighbours merge.
+
+    >>> curve = Curve(max_points=6)
+    >>> for step in range(100):
+    ...     curve.add(step, 9.0 if step == 50 else 1.0)
+    >>> (50, 9.0) in curve.points()
+    True
+    """
+
+    def __init__(self, max_points: int = MAX_POINTS) -> None:
+        self._max_buckets = (max_points - 2) // 2
+        self._width = 1
+        self._first: Point | None = None
+        self._last: Point | None = None
+        self._buckets: list[tuple[int, Point, Point]] = []  # (points in it, lowest, highest), the last one still open
+        self._points: tuple[Point, ...] | None = None
+
+    def add(self, step: int, value: float) -> None:
+        """Append a point; one at a step that is already there replaces the last point."""
+        self._points = None
+        if self._first is None:
+            self._first = (step, value)
+        elif self._last is not None and step > self._last[0]:
+            self._put(self._last)
+        self._last = (step, value)
+
+    def points(self) -> tuple[Point, ...]:
+        """Return the points in order of steps; the same object until something is added."""
+        if self._points is None:
+            ends = {point[0]: point for point in (self._first, self._last) if point is not None}
+            kept = {point[0]: point for _, low, high in self._buckets for point in (low, high)}
+            self._points = tuple(sorted((kept | ends).values()))
+        return self._points
+
+    def _put(self, point: Point) -> None:
+        if self._buckets and self._buckets[-1][0] < self._width:
+            self._buckets[-1] = _merged(self._buckets[-1], (1, point, point))
+            return
+        if len(self._buckets) == self._max_buckets:
+            halves = [self._buckets[index : index + 2] for index in range(0, len(self._buckets), 2)]
+            self._buckets = [functools.reduce(_merged, half) for half in halves]
+            self._width *= 2
+            self._put(point)
+            return
+        self._buckets.append((1, point, point))
+
+
+def _merged(left: tuple[int, Point, Point], right: tuple[int, Point, Point]) -> tuple[int, Point, Point]:
+    low = min(left[1], right[1], key=lambda point: point[1])
+    high = max(left[2], right[2], key=lambda point: point[1])
+    return left[0] + right[0], low, high
+
+
+class History:
+    """The records of one run so far, condensed.
+
+    Args:
+        records: Those of `metrics.jsonl`, superseded ones already dropped.
+    """
+
+    def __init__(self, records: Iterable[Mapping[str, Any]] = ()) -> None:
+        self._curves = {name: Curve() for name in CURVES}
+        self._samples: deque[tuple[int, str]] = deque(maxlen=MAX_SAMPLES)
+        self.latest: dict[str, Any] = {}
+        for record in records:
+            self.add(record)
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Take in one record of kind step, evaluation, sample or budget; others are passed over."""
+        kind = record.get("kind")
+        if kind == "sample":
+            self._samples.append((int(record["step"]), str(record["text"])))
+            return
+        if kind == "budget":
+            self.latest["max_steps"] = record["max_steps"]
+        if kind not in ("step", "evaluation"):
+            return
+        for name, value in record.items():
+            if value is None or name in ("kind", "whole"):
+                continue
+            self.latest[name] = value
+            if name in self._curves:
+                self._curves[name].add(int(record["step"]), float(value))
+
+    @property
+    def curves(self) -> Mapping[str, tuple[Point, ...]]:
+        """The points of each curve."""
+        return MappingProxyType({name: curve.points() for name, curve in self._curves.items()})
+
+    @property
+    def samples(self) -> tuple[tuple[int, str], ...]:
+        """The latest samples, oldest first."""
+        return tuple(self._samples)
+
+
+def snapshot_of(folder: RunFolder) -> RunSnapshot:
+    """Look at a run on disk that nobody is training here, a bundled one too.
+
+    A run that was queued, running or paused when its server ended was interrupted; it counts as stopped. One whose
+    folder is damaged counts as failed, and its message says what is wrong with it.
+
+    Raises:
+        RunNotFoundError: The folder is no run.
+    """
+    try:
+        return _snapshot_of(folder)
+    except CheckpointError as error:
+        return damaged(folder.path.name, str(error))
+
+
+def _snapshot_of(folder: RunFolder) -> RunSnapshot:
+    info, config = folder.info, folder.config
+    history = History(folder.metrics())
+    latest = history.latest
+    try:
+        corpus = folder.meta
+    except CheckpointError:
+        corpus = {}  # left out of an export
+    newest = max(folder.checkpoints(), default=0)
+    step = max(int(latest.get("step", 0)), newest)
+    max_steps = int(latest.get("max_steps", config.training.max_steps))
+    status = "stopped" if info.status in ("queued", "running", "paused") else info.status
+    message = info.error or ""
+    if status == "stopped" and not message:
+        how = "Stopped" if info.status == "stopped" else "Interrupted, because the server ended,"
+        message = f"{how} at step {step:,} of {max_steps:,}. Resume goes on from step {newest:,}."
+    return RunSnapshot(
+        id=info.id,
+        name=info.name,
+        status=status,
+        step=step,
+        max_steps=max_steps,
+        epoch=float(latest.get("epoch", 0.0)),
+        seconds=float(latest.get("seconds", 0.0)),
+        eta_seconds=None,
+        loss=latest.get("loss"),
+        loss_ema=latest.get("loss_ema"),
+        val_loss=latest.get("val_loss"),
+        best_step=folder.best_step,
+        learning_rate=latest.get("learning_rate"),
+        tokens_per_second=latest.get("tokens_per_second"),
+        tokens_seen=int(latest.get("tokens_seen", 0)),
+        device=config.device,
+        message=message,
+        queue_position=None,
+        version=0,
+        curves=history.curves,
+        samples=history.samples,
+        baselines=MappingProxyType(dict(corpus.get("baselines", {}))),
+        config=config,
+        corpus=MappingProxyType(corpus),
+        created=info.created.isoformat(),
+    )
+
+
+def damaged(run_id: str, message: str) -> RunSnapshot:
+    """Return what can be seen of a run that cannot be read: its id, and what is wrong with it."""
+    return RunSnapshot(
+        id=run_id,
+        name=run_id,
+        status="failed",
+        step=0,
+        max_steps=0,
+        epoch=0.0,
+        seconds=0.0,
+        eta_seconds=None,
+        loss=None,
+        loss_ema=None,
+        val_loss=None,
+        best_step=None,
+        learning_rate=None,
+        tokens_per_second=None,
+        tokens_seen=0,
+        device="",
+        message=message,
+        queue_position=None,
+        version=0,
+        curves=History().curves,
+        samples=(),
+        baselines=MappingProxyType({}),
+        config=RunConfig(),
+        corpus=MappingProxyType({}),
+        created="",
+    )
