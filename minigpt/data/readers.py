@@ -44,9 +44,8 @@ _SIGNATURES = {
     b"SQLite format 3": "an SQLite database",
     b"PAR1": "a Parquet table",
 }
-_CONTROLS = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
-_CONTROL = re.compile(f"[{_CONTROLS}\ud800-\udfff]")
 _LINE_END = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")  # line ends are none of them
 _MOST_CONTROLS = 0.05
 """Share of control characters above which text is taken for binary data."""
 
@@ -130,19 +129,21 @@ def _decoded(content: bytes, label: str) -> tuple[str, str]:
     try:
         text = content.decode(codec)
     except UnicodeDecodeError as error:
-        raise CorpusError(f"{label} {_guess(content, encoding, error.start)}.", mend=_MEND) from None
+        problem = f"is not valid {encoding} (first at byte {error.start})"
+        if codec == "utf-8":
+            older = f"{problem}; it may be in an older encoding such as Latin-1 or Windows-1252"
+            problem = _binary(content[:4096]) or older
+        raise CorpusError(f"{label} {problem}.", mend=_MEND) from None
     if "\0" in text or len(_CONTROL.findall(text)) > _MOST_CONTROLS * len(text):
-        raise CorpusError(f"{label} {_guess(content, encoding, content.find(0))}.", mend=_MEND)
+        raise CorpusError(f"{label} {_binary(content[:4096]) or 'holds binary data, not text'}.", mend=_MEND)
     return text, encoding
 
 
-def _guess(content: bytes, encoding: str, at: int) -> str:
-    """Say what content that is not text in `encoding` probably is; `at` is the first offending byte."""
-    sample = content[:4096]
-    if encoding == "UTF-8" and len(sample) > 1 and max(sample[0::2].count(0), sample[1::2].count(0)) > len(sample) / 4:
-        return "seems to be UTF-16 without a byte-order mark, so it cannot be told apart from binary data"
-    if sum(byte < 32 and byte not in b"\t\n\f\r" for byte in sample) > _MOST_CONTROLS * len(sample) or 0 in sample:
+def _binary(sample: bytes) -> str:
+    """Say what kind of binary data this looks like, nothing if it may be text in one byte a character."""
+    few, many = sorted((sample[0::2].count(0), sample[1::2].count(0)))
+    if len(sample) % 2 == 0 and many > len(sample) / 4 and few < len(sample) / 32:  # every other byte, as in English
+        return "seems to be UTF-16 without a byte-order mark, so its byte order cannot be told"
+    if 0 in sample or sum(byte < 32 and byte not in b"\t\n\f\r" for byte in sample) > _MOST_CONTROLS * len(sample):
         return "holds binary data, not text"
-    return (
-        f"is not valid {encoding} (first at byte {at}); it may be in an older encoding such as Latin-1 or Windows-1252"
-    )
+    return ""
