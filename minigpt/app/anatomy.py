@@ -29,7 +29,7 @@ def header(page: str) -> None:
 def what_you_see(sentences: str | Iterable[str]) -> None:
     """Write the two or three sentences that quote the numbers on screen."""
     text = sentences if isinstance(sentences, str) else " ".join(sentences)
-    st.subheader(t("frame.what_you_see"), anchor=False)
+    st.header(t("frame.what_you_see"), anchor=False)
     st.markdown(text)
 
 
@@ -40,7 +40,7 @@ def try_this(experiments: Sequence[tuple[str, Callable[[], None]]], *, key: str)
         experiments: What the button says and the callback that does it.
         key: Namespace of the buttons, for example `train:try`.
     """
-    st.subheader(t("frame.try_this"), anchor=False)
+    st.header(t("frame.try_this"), anchor=False)
     with st.container(horizontal=True, key=key.replace(":", "_")):
         for index, (label, callback) in enumerate(experiments):
             st.button(label, key=f"{key}_{index}", on_click=callback, icon=":material/science:")

@@ -50,6 +50,7 @@ def page_path(name: str) -> str:
 def run() -> None:
     """Draw the frame and, inside it, the page that was asked for."""
     st.set_page_config(page_title=t("frame.product"), page_icon=":material/blur_on:", layout="wide")
+    st.logo(resources.asset_path("images", "logo.svg"), size="large")
     st.html(_style())
     lost = state.sync_run()
     sections: dict[str, list[st.Page]] = {}

@@ -93,7 +93,8 @@ def _card(ref: state.RunRef, was_active: bool) -> None:
         if snapshot.status == "running" and snapshot.eta_seconds is not None:
             parts.append(t("frame.eta", time=duration(snapshot.eta_seconds)))
         st.progress(min(1.0, snapshot.step / max(snapshot.max_steps, 1)))
-    st.markdown(f"{status_badge(snapshot.status)}  \n{escape(' · '.join(parts))}")
+    st.markdown(status_badge(snapshot.status))
+    st.caption(escape(" · ".join(parts)))
 
 
 def _about() -> None:

@@ -99,6 +99,13 @@ def owner_token() -> str:
     return str(st.session_state.setdefault("app:owner", secrets.token_urlsafe(24)))
 
 
+def owner_token_sha256() -> str:
+    """Return what a run's folder stores of the owner's token."""
+    from minigpt.runs.store import token_sha256
+
+    return token_sha256(owner_token())
+
+
 @functools.cache
 def limits() -> Limits:
     """Return what this server's profile allows."""

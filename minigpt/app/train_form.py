@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from minigpt import config as settings
 from minigpt import resources
-from minigpt.app import anatomy, corpora, estimate, frame, state
+from minigpt.app import anatomy, corpora, estimate, frame, sidebar, state
 from minigpt.app.forms import config_widget
 from minigpt.app.texts import compact, duration, escape, has, number, t
 from minigpt.config import RunConfig
@@ -53,14 +54,16 @@ def preset_title(name: str) -> str:
     return t(f"train.preset_{name}") if has(f"train.preset_{name}") else name
 
 
-def settings_row() -> RunConfig | None:
-    """Draw the settings and the button that starts.
+def draw(above: DeltaGenerator, below: DeltaGenerator) -> None:
+    """Draw the settings of the next run.
 
-    Returns:
-        The settings, None where they contradict each other (which is then said).
+    Args:
+        above: Takes the row with preset, steps, device and Start, and the line that says what it costs.
+        below: Takes the rest, behind Expert.
     """
     presets = resources.preset_names()
-    with st.container(horizontal=True, vertical_alignment="bottom", key="train_row"):
+    changes: dict[str, Any] = {}
+    with above, st.container(horizontal=True, vertical_alignment="bottom", key="train_row"):
         preset = st.segmented_control(
             t("train.preset"),
             presets,
@@ -71,12 +74,11 @@ def settings_row() -> RunConfig | None:
         )
         base = settings.load_config(preset)
         kept = state.draft_changes() if preset == state.draft_preset() else {}
-        changes: dict[str, Any] = {}
         with st.container(width=130):
             _setting("training.max_steps", preset, base, kept, changes)
         _device_picker(preset, base, kept, changes)
-        start = st.container(width="content")
-    with st.expander(t("train.expert"), icon=":material/tune:"):
+        place_of_start = st.container(width="content")
+    with below, st.expander(t("train.expert"), icon=":material/tune:"):
         for group, fields in EXPERT.items():
             st.markdown(f"**{t(f'train.group_{group}')}**")
             columns = st.columns(4)
@@ -84,8 +86,27 @@ def settings_row() -> RunConfig | None:
                 with columns[index % 4]:
                     _setting(dotted, preset, base, kept, changes)
     state.set_draft(preset, changes)
-    with start:
-        return _start_button(preset, changes)
+    error, config = None, None
+    try:
+        config = settings.load_config(preset, overrides=changes)
+        state.limits().check_run(config, state.current_corpus(), vocab_size())
+    except MinigptError as found:
+        error = found
+    place_of_start.button(
+        t("train.start"),
+        type="primary",
+        icon=":material/play_arrow:",
+        key="train:start",
+        disabled=error is not None,
+        on_click=start,
+        args=(changes,),
+    )
+    with above:
+        for told in (st.session_state.pop("train:error", None), error):
+            if told is not None:
+                anatomy.explain_error(told)
+        if config is not None:
+            _cost(config)
 
 
 def _value(config: RunConfig, dotted: str) -> Any:
@@ -103,6 +124,11 @@ def _setting(dotted: str, preset: str, base: RunConfig, kept: dict[str, Any], ch
         changes[dotted] = value
 
 
+def device_title(title: str, name: str) -> str:
+    """Return what a device is called on a button; what a driver calls itself must not be read as Markdown."""
+    return t("train.device_cpu") if name == "cpu" else escape(title)
+
+
 def _device_picker(preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, Any]) -> None:
     """Offer every kind of device; one that this machine lacks is greyed and says why."""
     from minigpt.model.devices import describe_devices, resolve_device
@@ -115,10 +141,12 @@ def _device_picker(preset: str, base: RunConfig, kept: dict[str, Any], changes: 
     def choose(name: str) -> None:
         state.set_draft(preset, {**state.draft_changes(), "device": name})
 
-    with st.popover(titles.get(actual, actual), icon=":material/memory:", help=t("train.device_choice")):
+    with st.popover(
+        device_title(titles.get(actual, actual), actual), icon=":material/memory:", help=t("train.device_choice")
+    ):
         for info in devices:
             st.button(
-                info.title,
+                device_title(info.title, info.name),
                 key=f"train:device_{info.name}",
                 type="primary" if info.name == actual else "secondary",
                 disabled=not info.available,
@@ -132,40 +160,9 @@ def _device_picker(preset: str, base: RunConfig, kept: dict[str, Any], changes: 
         changes["device"] = chosen
 
 
-def _start_button(preset: str, changes: dict[str, Any]) -> RunConfig | None:
-    error: MinigptError | None = None
-    config: RunConfig | None = None
-    try:
-        config = settings.load_config(preset, overrides=changes)
-        check(config)
-    except MinigptError as found:
-        error = found
-    st.button(
-        t("train.start"),
-        type="primary",
-        icon=":material/play_arrow:",
-        key="train:start",
-        disabled=error is not None,
-        on_click=start,
-        args=(dict(changes),),
-    )
-    st.session_state["train:problem"] = error
-    return config
-
-
 def vocab_size() -> int:
     """Return how many different tokens the current corpus will have."""
     return corpora.current_statistics().num_distinct + len(SPECIAL_TOKENS)
-
-
-def check(config: RunConfig) -> None:
-    """Refuse what cannot be trained here, before anything is started.
-
-    Raises:
-        LimitError: It is more than the profile allows.
-        CorpusError: The text is shorter than one window.
-    """
-    state.limits().check_run(config, state.current_corpus(), vocab_size())
 
 
 def start(changes: dict[str, Any]) -> None:
@@ -188,24 +185,30 @@ def start_on_part(num_chars: int) -> None:
 
 def _submit(changes: dict[str, Any], corpus: Corpus) -> None:
     try:
-        config = settings.load_config(state.draft_preset(), overrides=changes)
-        run_id = state.engine().submit(config, corpus, state.owner_token(), name=corpus.name)
+        # The corpus in hand is what is learned, whatever text the preset was made for.
+        given = {"data.corpus": None, "data.num_chars": None}
+        config = settings.load_config(state.draft_preset(), overrides={**changes, **given})
+        run_id = state.engine().submit(config, corpus, state.owner_token(), name=free_name(corpus.name))
     except MinigptError as error:
         st.session_state["train:error"] = error
         return
     state.set_current_run(run_id)
 
 
-def what_it_costs(config: RunConfig | None) -> None:
+def free_name(corpus: str) -> str:
+    """Return a name for a new run that none of the visitor's runs has: the corpus and the preset, numbered if need be."""
+    taken = {snapshot.name for snapshot in sidebar.own_runs()}
+    base = f"{corpus[:60]}, {preset_title(state.draft_preset()).lower()}"
+    return next(
+        name for number in range(1, 10_000) if (name := base if number == 1 else f"{base} {number}") not in taken
+    )
+
+
+def _cost(config: RunConfig) -> None:
     """Say in one line what the settings come to: parameters, memory, time, and on which text."""
-    for error in (st.session_state.pop("train:error", None), st.session_state.pop("train:problem", None)):
-        if error is not None:
-            anatomy.explain_error(error)
-    if config is None:
-        return
     corpus, size = state.current_corpus(), vocab_size()
     micro_batch = -(-config.training.batch_size // config.training.accumulation_steps)
-    each = estimate.seconds_per_step(config, size) * estimate.correction(state.engine().list(state.owner_token()))
+    each = estimate.seconds_per_step(config, size) * estimate.correction(reversed(sidebar.own_runs()))
     line = t(
         "train.cost",
         parameters=compact(count_parameters(config.model, size).total),

@@ -16,6 +16,7 @@ from minigpt.viz.training import REFERENCES, first_step_below, line_figure, loss
 
 POLL_SECONDS = 1.0
 CHART_HEIGHT = 372
+ICONS = {"pause": ":material/pause:", "resume": ":material/play_arrow:", "stop": ":material/stop:"}
 CHART_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 
 
@@ -47,40 +48,33 @@ def _status(ref: state.RunRef, snapshot: RunSnapshot) -> None:
     progress = t("train.progress", step=number(snapshot.step), steps=number(snapshot.max_steps))
     if snapshot.eta_seconds is not None and snapshot.status == "running":
         progress += " · " + t("train.eta", time=duration(snapshot.eta_seconds))
+    if snapshot.device != "auto":
+        progress += " · " + snapshot.device
     with st.container(horizontal=True, vertical_alignment="center", key="train_status"):
         st.markdown(label, width="content")
         st.progress(share, text=progress)
-        if snapshot.is_active and state.may_control(ref):
+        if state.may_control(ref) and snapshot.status != "finished":
             _buttons(ref, snapshot)
     if snapshot.is_active and not state.may_control(ref):
         st.caption(t("train.not_yours"))
-    if snapshot.message:
-        shown = st.error if snapshot.status == "failed" else st.info
-        shown(escape(snapshot.message), icon=":material/info:")
+    if snapshot.status == "failed":
+        st.error(escape(snapshot.message), icon=":material/error:")
+    elif snapshot.message:
+        st.caption(escape(snapshot.message))
     error = st.session_state.pop("train:command_error", None)
     if error is not None:
         anatomy.explain_error(error)
 
 
 def _buttons(ref: state.RunRef, snapshot: RunSnapshot) -> None:
-    if snapshot.status == "paused":
-        st.button(
-            t("train.resume"),
-            key="train:resume",
-            icon=":material/play_arrow:",
-            on_click=command,
-            args=(ref.id, "resume"),
-        )
-    else:
-        st.button(
-            t("train.pause"),
-            key="train:pause",
-            icon=":material/pause:",
-            on_click=command,
-            args=(ref.id, "pause"),
-            disabled=snapshot.status != "running",
-        )
-    st.button(t("train.stop"), key="train:stop", icon=":material/stop:", on_click=command, args=(ref.id, "stop"))
+    """Offer what makes sense now; a run that was stopped or interrupted goes on from its last checkpoint."""
+    offered = {
+        "queued": ("stop",),
+        "running": ("pause", "stop"),
+        "paused": ("resume", "stop"),
+    }.get(snapshot.status, ("resume",))
+    for what in offered:
+        st.button(t(f"train.{what}"), key=f"train:{what}", icon=ICONS[what], on_click=command, args=(ref.id, what))
 
 
 def command(run_id: str, what: str) -> None:
@@ -172,7 +166,7 @@ def _numbers(snapshot: RunSnapshot) -> None:
     def shown(value: float | None, pattern: str) -> str:
         return "–" if value is None else format(value, pattern)
 
-    with st.container(horizontal=True, key="train_numbers"):
+    with st.container(horizontal=True, key="train_numbers", gap="large"):
         for name, value in (
             ("loss", shown(snapshot.loss_ema, ".3f")),
             ("val_loss", shown(snapshot.val_loss, ".3f")),
@@ -181,11 +175,10 @@ def _numbers(snapshot: RunSnapshot) -> None:
             ("tokens_seen", number(snapshot.tokens_seen)),
             ("epoch", f"{snapshot.epoch:.2f}"),
             ("seconds", duration(snapshot.seconds)),
-            ("device", snapshot.device),
         ):
             st.metric(t(f"train.{name}"), value, width="content", help=t(f"train.{name}_help"))
     left, right = st.columns(2)
-    for column, name, pattern in ((left, "learning_rate", ".3g"), (right, "tokens_per_second", ",.0f")):
+    for column, name, pattern in ((left, "learning_rate", "~g"), (right, "tokens_per_second", ",.0f")):
         points = snapshot.curves.get(name, ())
         label = t(f"train.{name}")
         figure = line_figure(

@@ -26,7 +26,7 @@ def characters_figure(
         height: In pixels.
     """
     palette = colours(theme)
-    names = [html.escape(visible_token(character)) for character, _ in counts]
+    names = [html.escape(visible_token(character), quote=False) for character, _ in counts]
     figure = go.Figure(layout=base_layout(palette, height=height))
     figure.add_bar(
         x=list(range(len(counts))),

@@ -162,7 +162,7 @@ def line_figure(
     *,
     label: str,
     max_steps: int,
-    value_format: str = ".3g",
+    value_format: str = "~g",
     revision: str = "",
     theme: str = "light",
     height: int = 190,
@@ -173,7 +173,7 @@ def line_figure(
         points: What to draw.
         label: Title of the axis with the unit.
         max_steps: Where the step axis ends.
-        value_format: How hover writes a value.
+        value_format: How axis and hover write a value, as d3-format has it.
         revision: Zoom is kept as long as this stays the same.
         theme: `light` or `dark`.
         height: In pixels.
@@ -189,8 +189,9 @@ def line_figure(
     )
     figure.update_layout(
         uirevision=revision,
+        margin={"l": 68},
         xaxis={"title": {"text": "step"}, "range": [0, max(max_steps, 1)], "tickformat": ",d", "nticks": 6},
-        yaxis={"title": {"text": label}, "rangemode": "tozero", "nticks": 5, "exponentformat": "power"},
+        yaxis={"title": {"text": label}, "rangemode": "tozero", "nticks": 5, "tickformat": value_format},
     )
     return figure
 

@@ -11,6 +11,7 @@ from minigpt.data.readers import clean_text
 from minigpt.data.split import count_windows, largest_context
 from minigpt.data.statistics import text_statistics
 from minigpt.errors import MinigptError
+from minigpt.tokenizers.base import SPECIAL_TOKENS
 from minigpt.viz.corpus import characters_figure, split_figure
 from minigpt.viz.palette import visible_token
 
@@ -39,7 +40,7 @@ def main() -> None:
         ("tokens", number(num_tokens)),
         ("on_disk", size(facts.num_bytes)),
     ]
-    with st.container(horizontal=True, key="corpus_figures"):
+    with st.container(horizontal=True, key="corpus_figures", gap="large"):
         for name, value in figures:
             st.metric(t(f"corpus.{name}"), value, width="content")
     left, right = st.columns([3, 2], gap="large")
@@ -186,7 +187,7 @@ def judge(name, facts, num_training, num_validation, config) -> None:
 
 
 def show_characters(facts) -> None:
-    st.subheader(t("corpus.common_title"), anchor=False)
+    st.header(t("corpus.common_title"), anchor=False)
     common = facts.common[:SHOWN_CHARACTERS]
     first, count = common[0] if common else ("", 0)
     share = f"{100 * count / max(facts.num_chars, 1):.1f}"
@@ -203,7 +204,7 @@ def show_characters(facts) -> None:
 def peek(corpus) -> None:
     """Show a part of the text, and another one on request."""
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.subheader(t("corpus.peek_title"), anchor=False)
+        st.header(t("corpus.peek_title"), anchor=False)
         places = max(1, math.ceil(corpus.num_chars / PEEK_CHARS))
         place = st.session_state.get("corpus:place", 0)
         if st.button(t("corpus.peek_again"), key="corpus:again", icon=":material/shuffle:", type="tertiary"):
@@ -230,10 +231,16 @@ def explain(facts, num_tokens: int, num_validation: int) -> None:
         return
     character, count = facts.common[0]
     share = f"{100 * count / facts.num_chars:.1f}"
-    nats = math.log(facts.num_distinct) if facts.num_distinct > 1 else 0.0
+    nats = math.log(facts.num_distinct + len(SPECIAL_TOKENS))
     sentences = [
         t("corpus.see_common", character=escape(visible_token(character)), share=share),
-        t("corpus.see_uniform", distinct=facts.num_distinct, nats=f"{nats:.2f}", bits=f"{nats / math.log(2):.2f}"),
+        t(
+            "corpus.see_uniform",
+            distinct=facts.num_distinct,
+            special=len(SPECIAL_TOKENS),
+            nats=f"{nats:.2f}",
+            bits=f"{nats / math.log(2):.2f}",
+        ),
     ]
     if num_validation:
         sentences.append(t("corpus.see_split", percent=f"{100 * num_validation / num_tokens:.0f}"))

@@ -13,16 +13,15 @@ anatomy.header("train")
 ref = state.current_run()
 snapshot = state.look(ref)
 
-if snapshot is None:
-    train_form.what_it_costs(train_form.settings_row())
-    st.info(t("train.nothing_yet"), icon=":material/play_arrow:")
-elif snapshot.is_active:
-    train_panel.live_panel(ref)
-    with st.expander(t("train.another"), icon=":material/add:"):
-        train_form.what_it_costs(train_form.settings_row())
-else:
-    train_form.what_it_costs(train_form.settings_row())
-    train_panel.live_panel(ref)
+above, live, below = st.container(), st.container(), st.container()
+if snapshot is not None and snapshot.is_active:  # what trains comes first, a further run after it
+    above = below = st.expander(t("train.another"), icon=":material/add:")
+train_form.draw(above, below)
+with live:
+    if snapshot is None:
+        st.info(t("train.nothing_yet"), icon=":material/play_arrow:")
+    else:
+        train_panel.live_panel(ref)
 
 if snapshot is not None:
     train_panel.what_you_see(snapshot)
