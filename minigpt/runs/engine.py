@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 from minigpt import resources
 from minigpt.config import RunConfig
 from minigpt.errors import InputError, LimitError, MinigptError, OwnerError, RunFault, RunNotFoundError
-from minigpt.runs.folder import RunFolder, token_sha256
+from minigpt.runs.folder import CHECKPOINTS, CONFIG, INFO, METRICS, RunFolder, RunInfo, token_sha256
 from minigpt.runs.limits import Limits, load_limits
 from minigpt.runs.live import LiveRun, lower_priority
 from minigpt.runs.snapshots import RunSnapshot as RunSnapshot
@@ -157,6 +157,7 @@ class ThreadEngine:
         self._orders: deque[_Order] = deque()
         self._preparing: Counter[str | None] = Counter()
         self._on_disk: OrderedDict[str, tuple[Any, RunSnapshot]] = OrderedDict()
+        self._infos: dict[Path, tuple[Any, RunFolder, RunInfo]] = {}
         self._versions = itertools.count(1)
         self._worker: threading.Thread | None = None
         self._closing = False
@@ -172,7 +173,7 @@ class ThreadEngine:
         self.limits.check_run(config, corpus, _vocab_size(corpus))
         resolve_device(config.device)
         with self._place_for(_hashed(owner)):
-            kept = len(self._store.list())
+            kept = len(self._runs())
             if kept >= self.limits.max_runs:
                 raise LimitError(
                     f"This server holds {kept} runs and keeps no more.", mend="Delete a run that you no longer need."
@@ -235,10 +236,12 @@ class ThreadEngine:
         everyone = owner is None or not self.limits.owner_tokens
         wanted = _hashed(owner)
         found = []
-        for folder in self._store.list():
-            with contextlib.suppress(RunNotFoundError):  # deleted while we look
-                if everyone or (wanted is not None and folder.info.owner_token_sha256 == wanted):
-                    found.append(self.snapshot(folder.id))
+        for folder, info in self._runs():
+            if everyone or (wanted is not None and info.owner_token_sha256 == wanted):
+                with self._changed:
+                    live = self._live.get(info.id)
+                with contextlib.suppress(RunNotFoundError):  # deleted while we look
+                    found.append(self._look(folder) if live is None else live.snapshot)
         return sorted(found, key=lambda snapshot: snapshot.created, reverse=True)
 
     def start(self) -> None:
@@ -268,6 +271,26 @@ class ThreadEngine:
         if not is_valid_id(run_id):
             raise RunNotFoundError(f"There is no run {run_id[:64]!r}.", mend="Pick one of the runs in the list.")
         return self._store.get(run_id)
+
+    def _runs(self) -> builtins.list[tuple[RunFolder, RunInfo]]:
+        """Return every run of the store; every page asks on every rerun, so what has not changed is not read again."""
+        if not self._store.root.is_dir():
+            return []
+        runs = {}
+        for path in self._store.root.iterdir():
+            stamp = None if path.name.startswith(".") else _stamp(path / INFO)
+            if stamp is None:
+                continue
+            known = self._infos.get(path)
+            if known is None or known[0] != stamp:
+                folder = RunFolder(path)
+                try:
+                    known = (stamp, folder, folder.info)
+                except MinigptError:
+                    continue  # `RunStore.list_damaged` tells what is wrong with it
+            runs[path] = known
+        self._infos = runs
+        return [(folder, info) for _, folder, info in runs.values()]
 
     def _own_folder(self, run_id: str, token: str) -> RunFolder:
         if run_id in resources.bundled_run_names():
@@ -329,9 +352,7 @@ class ThreadEngine:
     def _look(self, folder: RunFolder) -> RunSnapshot:
         """Look at a run on disk; unchanged files are not read again."""
         key = str(folder.path)
-        stamp = tuple(
-            _stamp(folder.path / name) for name in ("run.json", "config.yaml", "metrics.jsonl", "checkpoints")
-        )
+        stamp = tuple(_stamp(folder.path / name) for name in (INFO, CONFIG, METRICS, CHECKPOINTS))
         with self._changed:
             known = self._on_disk.get(key)
             if known is not None and known[0] == stamp:
@@ -482,9 +503,8 @@ class ThreadEngine:
         if self.limits.run_ttl_hours is None:
             return
         now = datetime.now(UTC)
-        for folder in self._store.list():
-            with contextlib.suppress(MinigptError):  # damaged, or just deleted by its owner
-                info = folder.info
+        for _, info in self._runs():
+            with contextlib.suppress(MinigptError):  # just deleted by its owner
                 if info.expires is not None and info.expires < now and info.id not in self._live:
                     _log.info("run %s has expired", info.id)
                     self._store.delete(info.id)
