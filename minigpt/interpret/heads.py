@@ -1,36 +1,21 @@
 """What attention heads do with a text: every head's weights, one head stage by stage, and its habits in numbers.
 
-Nothing is computed a second time here: the arrays are read from the model's own forward pass through its probe. Heads
-are counted from 0 in code, as the model counts them, and from 1 in words (`head_name`).
+Nothing that the model computes is computed a second time here: everything is read from a trace of its own forward
+pass. Layers and heads are counted from 0 here, as the model counts them; only words on a screen count from 1.
 
 Shapes: L layers, H heads, T query positions, S key positions (S = T without a cache).
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-if TYPE_CHECKING:
-    from minigpt.model.transformer import Transformer
+from minigpt.interpret.trace import Trace
 
 STAGES = ("attn_scores_raw", "attn_scores", "attn_scores_masked", "attn_pattern")
 """The points inside one attention head, in the order of computation: q·k, scaled, masked, after softmax."""
-
-_POINT = re.compile(r"blocks\.(\d+)\.(\w+)$")
-
-
-def head_name(layer: int, head: int) -> str:
-    """Return what people call a head: layer and head, both counted from 1.
-
-    >>> head_name(0, 2)
-    '1.3'
-    """
-    return f"{layer + 1}.{head + 1}"
 
 
 @dataclass(frozen=True)
@@ -49,9 +34,9 @@ class HeadStages:
     masked: np.ndarray
     pattern: np.ndarray
 
-    def __getitem__(self, stage: str) -> np.ndarray:
-        """Return the array of a stage named as in `STAGES`."""
-        return (self.raw, self.scaled, self.masked, self.pattern)[STAGES.index(stage)]
+    def at(self, stage: int) -> np.ndarray:
+        """Return the array of a stage by its place in `STAGES`, counted from 0."""
+        return (self.raw, self.scaled, self.masked, self.pattern)[stage]
 
     def future_weight(self) -> float:
         """Return the share of weight that would go to later positions if nothing were masked, averaged over queries.
@@ -96,49 +81,28 @@ class HeadHabits:
         return int(layer), int(head)
 
 
-def attention_patterns(model: Transformer, ids: torch.Tensor) -> np.ndarray:
-    """Run the model once and return the attention weights of all heads.
+def attention_patterns(trace: Trace) -> np.ndarray:
+    """Return the attention weights of all heads on the first text of a trace.
 
     Args:
-        model: The model.
-        ids: Token ids, (1, T).
+        trace: Of one forward pass.
 
     Returns:
         Weights (L, H, T, S), float32; each row sums to 1.
     """
-    patterns: dict[int, np.ndarray] = {}
-
-    def probe(name: str, tensor: torch.Tensor) -> torch.Tensor:
-        point = _POINT.match(name)
-        if point and point[2] == "attn_pattern":
-            patterns[int(point[1])] = tensor[0].float().cpu().numpy()
-        return tensor
-
-    with torch.inference_mode():
-        model(ids, probe=probe)
-    return np.stack([patterns[layer] for layer in sorted(patterns)])
+    return np.stack([pattern[0].float().cpu().numpy() for pattern in trace.attn_pattern])
 
 
-def head_stages(model: Transformer, ids: torch.Tensor, layer: int, head: int) -> HeadStages:
-    """Run the model once and return the stages of one head.
+def head_stages(trace: Trace, layer: int, head: int) -> HeadStages:
+    """Return the stages of one head on the first text of a trace.
 
     Args:
-        model: The model.
-        ids: Token ids, (1, T).
+        trace: Of one forward pass.
         layer: Counted from 0.
         head: Counted from 0.
     """
-    stages: dict[str, np.ndarray] = {}
-
-    def probe(name: str, tensor: torch.Tensor) -> torch.Tensor:
-        point = _POINT.match(name)
-        if point and int(point[1]) == layer and point[2] in STAGES:
-            stages[point[2]] = tensor[0, head].float().cpu().numpy().copy()
-        return tensor
-
-    with torch.inference_mode():
-        model(ids, probe=probe)
-    return HeadStages(*(stages[stage] for stage in STAGES))
+    # A copy of each, so that keeping one head does not keep the whole trace alive.
+    return HeadStages(*(trace[f"blocks.{layer}.{stage}"][0, head].float().cpu().numpy().copy() for stage in STAGES))
 
 
 def head_habits(patterns: np.ndarray) -> HeadHabits:
@@ -148,14 +112,17 @@ def head_habits(patterns: np.ndarray) -> HeadHabits:
     as the text allows.
 
     Args:
-        patterns: Weights (L, H, T, S), T = S.
+        patterns: Weights (L, H, T, S), T = S. A single token has nobody before it: all of its weight is on itself.
     """
     length = patterns.shape[-1]
+    if length == 1:
+        nothing, everything = np.zeros(patterns.shape[:2]), np.ones(patterns.shape[:2])
+        return HeadHabits(previous=nothing, first=nothing, itself=everything, reach=everything)
     queries = np.arange(min(2, length - 1), length)
     weights = patterns.astype(np.float64)
     entropy = -(weights * np.log2(np.maximum(weights, 1e-30))).sum(axis=-1)  # (L, H, T)
     return HeadHabits(
-        previous=weights[..., queries, np.maximum(queries - 1, 0)].mean(axis=-1),
+        previous=weights[..., queries, queries - 1].mean(axis=-1),
         first=weights[..., queries, 0].mean(axis=-1),
         itself=weights[..., queries, queries].mean(axis=-1),
         reach=(2.0**entropy)[..., queries].mean(axis=-1),

@@ -1,7 +1,8 @@
 """The one visual language: a colour means one thing on every page, in light and in dark.
 
 A colour never stands alone; a label, a shape or a pattern says the same. Figures and components ask here and write no
-colour of their own. `visible_token` belongs to the same language: how a token that the eye cannot see is written.
+colour of their own. `visible_token` and `head_name` belong to the same language: how a token that the eye cannot see is
+written, and what a head is called.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Palette:
     sequential: tuple[str, ...]
     """Weights from 0 to 1: near the background for nothing, far from it for everything."""
     diverging: tuple[str, ...]
-    """From negative over a neutral middle at zero to positive."""
+    """From negative (sand) over a neutral middle at zero to positive (violet); neither is another meaning's colour."""
 
     @property
     def brand(self) -> str:
@@ -95,7 +96,7 @@ _LIGHT = Palette(
         "#42249C",
         "#301878",
     ),
-    diverging=("#8A3F0B", "#C9702F", "#E9A978", "#F6D9C3", "#F3F1F6", "#CDDDF1", "#92B9E4", "#4E8AD0", "#1F5797"),
+    diverging=("#54411F", "#8A7043", "#BDA67C", "#E4D9C4", "#F3F1F6", "#D8CEF8", "#AC95EE", "#7855DC", "#43249E"),
 )
 
 _DARK = Palette(
@@ -127,7 +128,7 @@ _DARK = Palette(
         "#B5A1F5",
         "#DCD2FF",
     ),
-    diverging=("#FFC089", "#E08A45", "#A05C28", "#573723", "#23212E", "#22394F", "#2E6293", "#5795D3", "#A5CEFF"),
+    diverging=("#F0DAB0", "#BC9F6C", "#806A43", "#473C2B", "#211F2C", "#3A2E62", "#5F47A8", "#8F75E2", "#C8B8FF"),
 )
 
 
@@ -175,3 +176,12 @@ def _visible_character(character: str, text: str, index: int) -> str:
     if category in ("Cc", "Cf", "Zs", "Zl", "Zp") and not inside_emoji:
         return f"U+{code:04X}"
     return character
+
+
+def head_name(layer: int, head: int) -> str:
+    """Return what a head is called on a screen: layer and head, both counted from 1; code counts them from 0.
+
+    >>> head_name(0, 2)
+    '1.3'
+    """
+    return f"{layer + 1}.{head + 1}"

@@ -1,0 +1,231 @@
+"""What the Attention page shows, as plain data and sentences; the page only draws it.
+
+torch is imported inside the functions that the compute gate calls, so that opening the page does not wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from minigpt.app.components.attention_grid import to_bytes
+from minigpt.app.texts import escape, t
+from minigpt.errors import TokenizerError
+from minigpt.viz.palette import head_name, visible_token
+
+if TYPE_CHECKING:
+    from minigpt.app.models import LoadedRun
+    from minigpt.interpret.heads import HeadHabits, HeadStages
+    from minigpt.tokenizers.base import BaseTokenizer
+
+MAX_TOKENS = 256
+"""More than this are not drawn: a cell would be narrower than a pixel."""
+
+FOCUSED = 0.35
+"""A head that gives a larger share than this to one place is named after it."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A prompt as the model reads it.
+
+    Attributes:
+        ids: What the model is given; the start token alone for an empty prompt.
+        tokens: The text of each.
+        num_given: Tokens of the whole prompt, of which `ids` are the last.
+        unknown: Characters that are not in the vocabulary, and how often each stands in the prompt.
+    """
+
+    ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    num_given: int
+    unknown: Mapping[str, int]
+
+
+def read_prompt(tokenizer: BaseTokenizer, text: str, context: int) -> Reading:
+    """Cut a prompt into tokens and keep the last that fit.
+
+    Args:
+        tokenizer: The run's.
+        text: Anything, also nothing.
+        context: How many tokens the model sees at once.
+
+    Raises:
+        TokenizerError: The prompt is empty and the tokenizer has no start token.
+    """
+    everything = tokenizer.encode(text)
+    if not everything:
+        if tokenizer.bos_id is None:
+            raise TokenizerError(
+                "There is nothing to read, and this tokenizer has no start token.", mend=t("attention.note_empty")
+            )
+        everything = [tokenizer.bos_id]
+    ids = everything[-min(context, MAX_TOKENS) :]
+    tokens = tuple(tokenizer.token_text(token) for token in ids)
+    return Reading(tuple(ids), tokens, len(everything), tokenizer.unknown_characters(text))
+
+
+@dataclass(frozen=True)
+class AttentionView:
+    """All heads on one prompt, and one of them at every stage, from one forward pass.
+
+    Attributes:
+        reading: The prompt.
+        weights: uint8, (L, H, T, T).
+        habits: Where each head looks, measured on the exact weights.
+        layer: Of the head that is open, counted from 0.
+        head: The head that is open, counted from 0.
+        stages: Its numbers.
+        context: How many tokens the model sees at once.
+        d_head: Width of one head.
+        step: Weight updates behind the model.
+    """
+
+    reading: Reading
+    weights: np.ndarray
+    habits: HeadHabits
+    layer: int
+    head: int
+    stages: HeadStages
+    context: int
+    d_head: int
+    step: int
+
+
+def view_of(run: LoadedRun, text: str, head: tuple[int, int] | None = None) -> AttentionView:
+    """Run the model on a prompt and return what the page shows.
+
+    Args:
+        run: The run at one step.
+        text: The prompt.
+        head: (layer, head) to open, clipped to what the model has; None: the one that most looks one back.
+
+    Raises:
+        TokenizerError: The prompt is empty and the tokenizer has no start token.
+    """
+    import torch
+
+    from minigpt.interpret.heads import attention_patterns, head_habits, head_stages
+    from minigpt.interpret.trace import trace_forward
+
+    config = run.model.config
+    reading = read_prompt(run.tokenizer, text, config.sequence_length)
+    trace = trace_forward(run.model, torch.tensor([reading.ids]))
+    patterns = attention_patterns(trace)
+    habits = head_habits(patterns)
+    layer, number = habits.find("previous") if head is None else head
+    layer, number = min(layer, config.num_layers - 1), min(number, config.num_heads - 1)
+    return AttentionView(
+        reading=reading,
+        weights=to_bytes(patterns),
+        habits=habits,
+        layer=layer,
+        head=number,
+        stages=head_stages(trace, layer, number),
+        context=config.sequence_length,
+        d_head=config.d_head,
+        step=run.step,
+    )
+
+
+def percent(share: float) -> str:
+    """Write a share as people read it; nothing that is there is called 0.
+
+    >>> percent(0.814), percent(0.0004), percent(0.0)
+    ('81 %', '< 1 %', '0 %')
+    """
+    return "< 1 %" if 0 < share < 0.005 else f"{share:.0%}".replace("%", " %")
+
+
+def quoted(token: str) -> str:
+    """Return a token for a sentence in Markdown: visible, quoted, harmless, its direction kept to itself."""
+    return f"\u2068“{escape(visible_token(token))}”\u2069"
+
+
+def captions(habits: HeadHabits) -> list[list[str]]:
+    """Return the two words under each head's map."""
+    layers, heads = habits.previous.shape
+    return [[_caption(habits, layer, head) for head in range(heads)] for layer in range(layers)]
+
+
+def _caption(habits: HeadHabits, layer: int, head: int) -> str:
+    habit, share = habits.strongest(layer, head)
+    if share < FOCUSED:
+        return t("attention.caption_spread", reach=f"{habits.reach[layer, head]:.0f}")
+    return t(f"attention.caption_{habit}", share=percent(share))
+
+
+def descriptions(habits: HeadHabits) -> list[list[str]]:
+    """Return a sentence for each head, for those who do not see the maps."""
+    layers, heads = habits.previous.shape
+    return [[habit_sentence(habits, layer, head, bold="") for head in range(heads)] for layer in range(layers)]
+
+
+def habit_sentence(habits: HeadHabits, layer: int, head: int, *, bold: str = "**") -> str:
+    """Return what a head does on this text, in one sentence with its number."""
+    habit, share = habits.strongest(layer, head)
+    name = f"{bold}{head_name(layer, head)}{bold}"
+    if share < FOCUSED:
+        reach = f"{bold}{habits.reach[layer, head]:.0f}{bold}"
+        return t("attention.see_spread", head=name, reach=reach)
+    return t(f"attention.see_{habit}", head=name, share=f"{bold}{percent(share)}{bold}")
+
+
+def sentences(view: AttentionView, query: int) -> list[str]:
+    """Return what is seen, in sentences that quote the numbers on screen."""
+    tokens = view.reading.tokens
+    if len(tokens) == 1:
+        return [t("attention.see_one", token=quoted(tokens[0]))]
+    row = view.stages.pattern[query]
+    key = int(row.argmax())
+    target = (
+        t("attention.see_target_itself")
+        if key == query
+        else t("attention.see_target", token=quoted(tokens[key]), position=key + 1, distance=query - key)
+    )
+    return [
+        habit_sentence(view.habits, view.layer, view.head),
+        t(
+            "attention.see_query",
+            position=query + 1,
+            token=quoted(tokens[query]),
+            target=target,
+            share=f"**{percent(float(row[key]))}**",
+        ),
+        t("attention.see_mask", share=f"**{percent(view.stages.future_weight())}**"),
+    ]
+
+
+def notes(view: AttentionView, prompt: str) -> list[str]:
+    """Return what has to be said about a prompt that is empty, too long, or written in unknown characters."""
+    reading, said = view.reading, []
+    if not prompt:
+        said.append(t("attention.note_empty"))
+    if reading.num_given > len(reading.ids):
+        said.append(
+            t(
+                "attention.note_long",
+                given=f"{reading.num_given:,}",
+                shown=len(reading.ids),
+                context=f"{view.context:,}",
+            )
+        )
+    if reading.unknown:
+        listed = ", ".join(f"{quoted(character)} × {count}" for character, count in list(reading.unknown.items())[:8])
+        more = len(reading.unknown) - 8
+        listed += t("attention.note_unknown_more", count=more) if more > 0 else ""
+        said.append(t("attention.note_unknown", listed=listed))
+    return said
+
+
+def repeated(text: str, length: int = 12) -> str:
+    """Return the beginning of a text three times over, so that a head that looks for repetition shows itself.
+
+    >>> repeated("the old fox ran to the mill")
+    'the old fox the old fox the old fox '
+    """
+    piece = text[:length].strip() or text[:length]
+    return f"{piece} " * 3

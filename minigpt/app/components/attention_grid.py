@@ -1,0 +1,124 @@
+"""All heads at a glance: layers by heads on one canvas, drawn in the browser from one message of bytes.
+
+Sixteen to a hundred and forty-four Plotly heat maps would weigh megabytes; here a weight is one byte. Hovering is
+answered in the browser; opening a head comes back as a trigger.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from minigpt import resources
+from minigpt.viz.palette import Palette, colours, visible_token
+
+HTML = """
+<div class="grid">
+  <canvas aria-hidden="true"></canvas>
+  <div class="heads"></div>
+  <div class="cursor"></div>
+  <div class="tip" role="status"></div>
+</div>
+<p class="hint"></p>
+"""
+
+_COLOURS = ("attention", "query", "text", "border", "secondary", "blocked", "sequential")
+
+_component = st.components.v2.component(
+    "minigpt_attention_grid",
+    html=HTML,
+    css=resources.asset_path("components", "attention_grid.css").read_text("utf-8"),
+    js=resources.asset_path("components", "attention_grid.js").read_text("utf-8"),
+)
+
+
+def to_bytes(weights: np.ndarray) -> np.ndarray:
+    """Return weights between 0 and 1 as uint8, 255 for 1; the rounding error is at most 1/510."""
+    return np.rint(np.clip(weights, 0, 1) * 255).astype(np.uint8)
+
+
+def pack(header: Mapping[str, Any], weights: np.ndarray) -> bytes:
+    """Put header and weights into one message: length of the header, header as JSON, weights.
+
+    Args:
+        header: What JSON can hold.
+        weights: uint8, (L, H, T, T).
+    """
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    return struct.pack("<I", len(text)) + text + weights.tobytes()
+
+
+def message(
+    weights: np.ndarray,
+    tokens: Sequence[str],
+    *,
+    captions: Sequence[Sequence[str]],
+    descriptions: Sequence[Sequence[str]],
+    selected: tuple[int, int],
+    words: Mapping[str, str],
+    compact: bool,
+) -> bytes:
+    """Return the whole message of the component; see `attention_grid` for the arguments."""
+    layers, heads, length, _ = weights.shape
+    header = {
+        "layers": layers,
+        "heads": heads,
+        "length": length,
+        "tokens": [visible_token(token) for token in tokens],
+        "captions": captions,
+        "descriptions": descriptions,
+        "selected": selected,
+        "words": dict(words),
+        "compact": compact,
+        "light": _colours(colours("light")),
+        "dark": _colours(colours("dark")),
+    }
+    return pack(header, weights)
+
+
+def _colours(palette: Palette) -> dict[str, Any]:
+    return {name: getattr(palette, name) for name in _COLOURS}
+
+
+def attention_grid(
+    weights: np.ndarray,
+    tokens: Sequence[str],
+    *,
+    captions: Sequence[Sequence[str]],
+    descriptions: Sequence[Sequence[str]],
+    selected: tuple[int, int],
+    words: Mapping[str, str],
+    compact: bool,
+    key: str,
+    on_open: Callable[[], None],
+    on_compact: Callable[[], None],
+) -> None:
+    """Draw the grid.
+
+    Args:
+        weights: uint8, (L, H, T, T).
+        tokens: The text of each of the T tokens.
+        captions: (L, H) texts of a word or two, shown under each map where there is room.
+        descriptions: (L, H) sentences for screen readers and for the keyboard's focus.
+        selected: The head that is open, (layer, head).
+        words: `layer`, `head`, `blocked`, `hint`.
+        compact: What `st.session_state[key].compact` last was.
+        key: Key of the element; `st.session_state[key].opened` holds layer, head and query (or None) in `on_open`.
+        on_open: Called when a head is clicked, tapped or entered.
+        on_compact: Called when the grid finds itself on a phone or no longer so: `st.session_state[key].compact`.
+    """
+    data = message(
+        weights,
+        tokens,
+        captions=captions,
+        descriptions=descriptions,
+        selected=selected,
+        words=words,
+        compact=compact,
+    )
+    _component(key=key, data=data, on_opened_change=on_open, on_compact_change=on_compact)

@@ -1,0 +1,69 @@
+"""The way from text to next character, drawn and moved in the browser from a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from minigpt import resources
+from minigpt.viz.palette import Palette, colours
+
+_LINE = "".join(f'<span class="{name}"></span>' for name in ("given", "written", "fresh", "caret"))  # no gaps between
+HTML = f"""
+<div class="flow" role="group">
+  <div class="frame">
+    <div class="top">
+      <div class="line">{_LINE}</div>
+      <div class="controls">
+        <button type="button" class="play"></button>
+        <button type="button" class="next-step"></button>
+      </div>
+    </div>
+    <div class="stage">
+      <svg aria-hidden="true"></svg>
+      <div class="left">
+        <div class="heading left-heading"><span class="column-text"></span><span class="column-numbers"></span></div>
+        <div class="tokens"></div>
+      </div>
+      <div class="layers"></div>
+      <div class="next"><div class="heading column-next"></div><div class="bars"></div></div>
+    </div>
+    <p class="said"></p>
+  </div>
+</div>
+"""
+
+_COLOURS = (
+    "attention", "training", "query", "reference", "background", "secondary", "blocked", "sequential", "diverging"
+)  # fmt: skip
+
+_component = st.components.v2.component(
+    "minigpt_flow",
+    html=HTML,
+    css=resources.asset_path("components", "flow.css").read_text("utf-8"),
+    js=resources.asset_path("components", "flow.js").read_text("utf-8"),
+)
+
+
+def _colours(palette: Palette) -> dict[str, Any]:
+    return {name: getattr(palette, name) for name in _COLOURS}
+
+
+def flow(recording: Mapping[str, Any], *, words: Mapping[str, str], key: str) -> None:
+    """Draw the flow.
+
+    Args:
+        recording: `minigpt.interpret.flow.Flow.to_dict()`, as JSON holds it.
+        words: `alt`, headings `text`, `numbers`, `layer`, `next`, buttons `play`, `pause`, `step`, and the sentences
+            `say_read`, `say_layer`, `say_odds`, `say_fallen` with `{layer}`, `{dice}`, `{token}`, `{share}` left open.
+        key: Key of the element.
+    """
+    data = {
+        "flow": dict(recording),
+        "words": dict(words),
+        "light": _colours(colours("light")),
+        "dark": _colours(colours("dark")),
+    }
+    _component(key=key, data=data)
