@@ -21,6 +21,13 @@ TINY = [
     "--set=training.sample_steps=0", "--set=training.num_threads=1", "--set=device=cpu",
 ]  # fmt: skip
 
+
+@pytest.fixture(scope="session")
+def tiny() -> list[str]:
+    """Options that make a training of 12 tiny steps."""
+    return list(TINY)
+
+
 Call = Callable[..., Result]
 
 

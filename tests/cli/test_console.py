@@ -15,7 +15,7 @@ from minigpt.errors import InputError
 def test_nothing_printable_moves_a_terminal(text: str) -> None:
     shown = printable(text)
     assert len(shown) == len(text)
-    assert not any(ord(c) < 32 and c not in "\n\t" or 127 <= ord(c) < 160 for c in shown)
+    assert not any((ord(c) < 32 and c not in "\n\t") or 127 <= ord(c) < 160 for c in shown)
     assert printable(shown) == shown
 
 

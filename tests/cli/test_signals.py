@@ -20,8 +20,10 @@ def test_the_first_signal_is_only_noted(number: signal.Signals, code: int) -> No
 
 def test_the_second_signal_stops_at_once_and_the_third_finds_the_old_handler() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with Interruption() as interruption, pytest.raises(KeyboardInterrupt):
+    with Interruption() as interruption:
         signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is before
     assert interruption.exit_code == 143
     assert signal.getsignal(signal.SIGINT) is before

@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from minigpt.cli.root import cli
+from minigpt.cli.training import Watch, command_line, num_cores
+from minigpt.config import RunConfig, dotted_fields, field_info
+from minigpt.model.weights import load_weights
+from minigpt.runs.store import RunFolder, RunStore, load_run
+from minigpt.training.callbacks import Record
+from minigpt.training.trainer import Trainer
+
+
+def weights(folder: Path, step: int) -> dict[str, bytes]:
+    """Every tensor, bit by bit; the file's header may order its metadata as it likes."""
+    tensors, _ = load_weights(RunFolder(folder).checkpoint_path(step) / "model.safetensors")
+    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
+
+
+def test_json_says_what_scripts_rely_on(trained: tuple[Path, dict[str, Any]]) -> None:
+    out, printed = trained
+    assert set(printed) >= {"run", "steps", "loss", "val_loss", "seconds", "total_seconds", "tokens_per_second"}
+    assert printed["run"] == str(out)
+    assert printed["steps"] == 12
+    assert printed["status"] == RunFolder(out).info.status == "finished"
+    whole = [r for r in RunFolder(out).metrics() if r["kind"] == "evaluation" and r["step"] == 12 and r["whole"]]
+    assert printed["val_loss"] == pytest.approx(whole[-1]["val_loss"], abs=1e-6)
+    assert 0 < printed["seconds"] <= printed["total_seconds"]
+    assert printed["tokens_per_second"] == pytest.approx(12 * 4 * 16 / printed["seconds"])
+
+
+def test_the_run_can_be_loaded_and_names_its_corpus(trained, corpus_file: Path) -> None:
+    run = load_run(trained[0])
+    assert run.name == trained[0].name
+    assert run.config.data.paths == (corpus_file,)
+    assert run.config.training.num_threads == 1
+
+
+def test_progress_and_json_do_not_mix(call, tiny, corpus_file: Path, tmp_path: Path) -> None:
+    result = call("train", *tiny, "--data", corpus_file, "--out", tmp_path / "run", "--json")
+    assert json.loads(result.stdout)
+    assert result.stderr == ""
+
+
+def test_people_get_a_line_for_each_measurement_and_the_next_command(
+    call, tiny, corpus_file: Path, tmp_path: Path
+) -> None:
+    result = call("train", *tiny, "--data", corpus_file, "--out", tmp_path / "my run")
+    assert [int(step) for step in re.findall(r"^step (\d+) of 12: .*validation", result.stderr, re.M)][:4] == [
+        0,
+        4,
+        8,
+        12,
+    ]
+    assert "12 steps in" in result.stdout
+    assert "\x1b" not in result.output, "no terminal, so no colours and no bar"
+    assert f"minigpt generate {command_line(str(tmp_path / 'my run')).removeprefix('minigpt ')}" in result.stderr
+
+
+def test_without_out_a_run_of_its_own_is_made_at_home(call, tiny, corpus_file: Path, own_home: Path) -> None:
+    printed = json.loads(call("train", *tiny, "--data", corpus_file, "--json").stdout)
+    assert Path(printed["run"]).parent == own_home
+    listed = [json.loads(line) for line in call("runs", "--json").stdout.splitlines()]
+    mine = next(row for row in listed if row["path"] == printed["run"])
+    assert mine["status"] == "finished"
+    assert mine["step"] == 12
+    assert Path(printed["run"]).name in call("runs").stdout
+
+
+def test_no_runs_yet_says_how_to_make_one(call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minigpt.resources.bundled_run_names", list)
+    assert "minigpt train --config nano" in call("runs").stdout
+
+
+def test_a_damaged_run_hides_no_other(call, tiny, own_home: Path, corpus_file: Path) -> None:
+    call("train", *tiny, "--data", corpus_file)
+    (own_home / "broken").mkdir()
+    (own_home / "broken" / "run.json").write_text("{")
+    result = call("runs", "--json")
+    assert "broken" in result.stderr
+    assert len([1 for line in result.stdout.splitlines() if json.loads(line)["status"] == "finished"]) >= 1
+
+
+# -- what is given wrongly
+
+
+def test_nothing_to_learn_from(call) -> None:
+    assert "--data" in call("train", code=2).stderr
+
+
+def test_resume_needs_a_folder(call) -> None:
+    assert "--resume needs --out" in call("train", "--resume", code=2).stderr
+
+
+def test_a_corpus_shorter_than_a_window_leaves_nothing_behind(call, tiny, tmp_path: Path) -> None:
+    short = tmp_path / "short.txt"
+    short.write_text("cat")
+    message = call("train", *tiny, "--data", short, "--out", tmp_path / "run", code=2).stderr
+    assert "16" in message
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x01\x02\xff" * 50, "größe".encode("latin-1")])
+def test_a_file_that_is_no_text_is_named(call, tiny, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "odd.bin"
+    path.write_bytes(content)
+    assert "odd.bin" in call("train", *tiny, "--data", path, code=2).stderr
+
+
+def test_a_missing_file_is_named(call) -> None:
+    assert "nothing.txt" in call("train", "--data", "nothing.txt", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("model.num_heads=3", "not divisible"),
+        ("n_layer=3", "Did you mean model.num_layers?"),
+        ("training.batch_size=0", "training.batch_size"),
+        ("max_steps", "no value"),
+    ],
+)
+def test_an_impossible_setting_is_explained(call, assignment: str, message: str) -> None:
+    assert message in call("train", "--config", "nano", "--set", assignment, code=2).stderr
+
+
+def test_a_run_is_not_written_over(call, tiny, trained, corpus_file: Path) -> None:
+    before = weights(trained[0], 12)
+    message = call("train", *tiny, "--data", corpus_file, "--out", trained[0], code=2).stderr
+    assert "--resume" in message
+    assert weights(trained[0], 12) == before
+
+
+# -- data given beside a preset
+
+
+def test_a_text_of_ones_own_takes_the_place_of_the_presets_corpus(
+    call, tiny, corpus_file: Path, tmp_path: Path
+) -> None:
+    call("train", "--config", "nano", *tiny, "--data", corpus_file, "--out", tmp_path / "run")
+    data = RunFolder(tmp_path / "run").config.data
+    assert (data.corpus, data.num_chars, data.paths) == (None, None, (corpus_file,))
+
+
+# -- resuming
+
+
+def test_resume_of_a_finished_run_is_done_at_once_and_says_the_same(call, trained) -> None:
+    out, printed = trained
+    again = json.loads(call("train", "--resume", "--out", out, "--json").stdout)
+    assert {key: again[key] for key in ("run", "steps", "loss")} == {
+        key: printed[key] for key in ("run", "steps", "loss")
+    }
+    assert again["val_loss"] == pytest.approx(printed["val_loss"], abs=1e-6)
+
+
+def test_resume_where_there_is_no_run_begins_one(call, tiny, corpus_file: Path, tmp_path: Path) -> None:
+    arguments = ["train", *tiny, "--data", corpus_file, "--out", tmp_path / "run", "--resume", "--json"]
+    assert json.loads(call(*arguments).stdout)["steps"] == 12
+    assert json.loads(call(*arguments).stdout)["steps"] == 12
+
+
+def test_resume_with_more_steps_goes_on(call, tiny, corpus_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    call("train", *tiny, "--data", corpus_file, "--out", out)
+    result = call("train", "--resume", "--out", out, "--set", "max_steps=14")
+    assert "Going on from step 12 of 14." in result.stderr
+    assert RunFolder(out).config.training.max_steps == 14
+
+
+@pytest.mark.parametrize("extra", [["--seed", "9"], ["--set", "learning_rate=0.5"], ["--config", "nano"]])
+def test_resume_with_other_settings_is_refused(call, trained, extra: list[str]) -> None:
+    assert "other settings" in call("train", "--resume", "--out", trained[0], *extra, code=2).stderr
+
+
+def test_resume_with_another_corpus_is_refused(call, trained, tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("a completely different text. " * 40)
+    assert "another corpus" in call("train", "--resume", "--out", trained[0], "--data", other, code=2).stderr
+
+
+def test_the_environment_does_not_change_a_run_that_is_resumed(call, trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIGPT__TRAINING__LEARNING_RATE", "0.5")
+    call("train", "--resume", "--out", trained[0])
+    assert RunFolder(trained[0]).config.training.learning_rate == RunConfig().training.learning_rate
+
+
+# -- signals
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_the_rest_ends_bit_identical(
+    call,
+    tiny,
+    trained,
+    corpus_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    code: int,
+) -> None:
+    out = tmp_path / "run"
+
+    def interrupt(watch: Watch, trainer: Trainer, record: Record) -> None:
+        if trainer.step == 6:
+            signal.raise_signal(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Watch, "on_step", interrupt)
+        result = call("train", *tiny, "--data", corpus_file, "--out", out, "--json", code=code)
+    printed = json.loads(result.stdout)
+    assert (printed["steps"], printed["status"]) == (6, "stopped")
+    assert RunFolder(out).info.status == "stopped"
+    command = re.search(r"Go on with: minigpt (.*)", result.stderr)
+    assert command is not None
+    call(*command[1].split())
+    assert weights(out, 12) == weights(trained[0], 12)
+
+
+def test_a_fault_keeps_the_run_and_says_how_to_go_on(
+    call, tiny, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import minigpt.training.trainer as module
+
+    real = module.cross_entropy
+    calls = {"n": 0}
+
+    def explode(*arguments: Any, **keywords: Any) -> Any:
+        calls["n"] += 1
+        return real(*arguments, **keywords) * (float("nan") if calls["n"] > 12 else 1)
+
+    monkeypatch.setattr(module, "cross_entropy", explode)
+    result = call("train", *tiny, "--data", corpus_file, "--out", tmp_path / "run", code=1)
+    assert "Go on with: minigpt train --resume" in result.stderr
+    assert "learning_rate" in result.stderr
+    assert RunFolder(tmp_path / "run").info.status == "failed"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_a_killed_training_goes_on_from_its_last_checkpoint(
+    call, tiny, trained, corpus_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    code = (
+        "import os, signal, sys\nfrom minigpt.cli import main\nimport minigpt.cli.training as t\n"
+        "def die(self, trainer, record):\n    if trainer.step == 7: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "t.Watch.on_step = die\nmain(sys.argv[1:])\n"
+    )
+    arguments = ["train", *tiny, "--data", str(corpus_file), "--out", str(out)]
+    killed = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert max(RunFolder(out).checkpoints()) == 4
+    call("train", "--resume", "--out", out)
+    assert weights(out, 12) == weights(trained[0], 12)
+
+
+# -- small things
+
+
+def test_help_lists_every_setting_with_its_description(call) -> None:
+    shown = " ".join(call("train", "--help").stdout.split())
+    for dotted in dotted_fields():
+        if "." in dotted:
+            assert dotted in shown
+            assert " ".join(field_info(dotted).description.split()) in shown
+
+
+def test_commands_can_be_pasted_into_a_shell() -> None:
+    assert command_line("generate", "my runs/it's") == """minigpt generate 'my runs/it'"'"'s'"""
+
+
+def test_cores_are_counted_by_what_is_allowed() -> None:
+    assert 1 <= num_cores() <= (os.cpu_count() or 1)
+
+
+def test_stored_runs_are_found_by_their_id(call, tiny, own_home: Path, corpus_file: Path) -> None:
+    call("train", *tiny, "--data", corpus_file)
+    (folder,) = RunStore().list()
+    result = CliRunner().invoke(cli, ["generate", folder.id, "--max-new-tokens", "3"])
+    assert result.exit_code == 0
