@@ -232,6 +232,8 @@ def open_data(directory: Path) -> PreparedData:
         meta = json.loads((directory / "meta.json").read_text("utf-8"))
         id_type = np.dtype(meta["dtype"]).newbyteorder("<")
         lengths = [int(meta[f"num_{name}_tokens"]) for name in PARTS]
+        if min(lengths) < 0:
+            raise ValueError("a length cannot be negative")
     except OSError as error:
         raise CheckpointError(f"{directory} holds no prepared corpus: {error.strerror}.", mend=mend) from None
     except (ValueError, TypeError, KeyError, RecursionError):
