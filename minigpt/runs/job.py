@@ -112,6 +112,8 @@ def check_resume(folder: RunFolder, config: RunConfig, corpus: Corpus | None = N
     ignored = {"preset"}
     if config.training.num_threads is None:
         ignored.add("training.num_threads")  # settled by the program when the run began
+    if config.training.warmup_steps is None:
+        ignored.add("training.warmup_steps")
     if corpus is not None:
         ignored |= {"data.paths", "data.corpus", "data.num_chars"}
         if corpus.sha256 != folder.meta.get("sha256"):
@@ -126,8 +128,11 @@ def check_resume(folder: RunFolder, config: RunConfig, corpus: Corpus | None = N
     was, asked = _dotted(stored), _dotted(config)
     changes = {key: asked[key] for key in was if key not in ignored and asked[key] != was[key]}
     allowed = {"device"}
-    if asked["training.max_steps"] > was["training.max_steps"]:
+    if changes.get("training.max_steps", 0) > was["training.max_steps"]:
         allowed.add("training.max_steps")
+        if stored.training.warmup_steps is config.training.warmup_steps is None:  # the warm-up stays as long as it was
+            changes["training.warmup_steps"] = stored.training.warmup
+            allowed.add("training.warmup_steps")
     refused = [f"{key} is {was[key]!r} in the run and {changes[key]!r} now" for key in changes.keys() - allowed]
     if refused:
         raise RunExistsError(

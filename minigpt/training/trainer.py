@@ -354,22 +354,17 @@ class Trainer:
         self.load_state_dict(before)
         seconds_per_step = statistics.median(durations[1:])  # the first one also warms up
         max_steps = min(max(1, int(max_seconds / seconds_per_step)), 100_000_000)
-        warmup_steps = min(self.config.training.warmup, max_steps // 5)
-        self.config = self.config.updated(
-            {
-                "training.max_steps": max_steps,
-                "training.warmup_steps": warmup_steps,
-                "training.max_seconds": None,
-            },
-            source="training.max_seconds",
-        )
+        changes: dict[str, Any] = {"training.max_steps": max_steps, "training.max_seconds": None}
+        if self.config.training.warmup_steps is not None:  # one that was asked for has to leave room for the rest
+            changes["training.warmup_steps"] = min(self.config.training.warmup_steps, max_steps // 5)
+        self.config = self.config.updated(changes, source="training.max_seconds")
         record = {
             "kind": "budget",
             "step": 0,
             "seconds": max_seconds,
             "seconds_per_step": round(seconds_per_step, 6),
             "max_steps": max_steps,
-            "warmup_steps": warmup_steps,
+            "warmup_steps": self.config.training.warmup,
         }
         yield from self._call("on_budget", record)
 
