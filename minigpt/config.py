@@ -499,7 +499,7 @@ _Loader.add_implicit_resolver(
 def _load_yaml(text: str) -> Any:
     """Read YAML; whatever is wrong with it is a YAMLError."""
     try:
-        return yaml.load(text, _Loader)
+        return _Loader(text).get_single_data()
     except (ValueError, RecursionError) as error:  # a date such as 2024-99-99, brackets without end
         raise yaml.YAMLError(str(error)) from None
 
