@@ -181,11 +181,14 @@ PICKLES = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "cloudpic
 def forbidden(source: str) -> list[str]:
     """Return what a file does that no file of this project may."""
     faults: list[str] = []
+    tree = ast.parse(source)
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    safe = {node.name for node in classes if "yaml.SafeLoader" in map(ast.unparse, node.bases)} | {"yaml.SafeLoader"}
 
     def fault(node: ast.AST, text: str) -> None:
         faults.append(f"line {getattr(node, 'lineno', '?')}: {text}")
 
-    for node in visit(ast.parse(source), types_too=True):
+    for node in visit(tree, types_too=True):
         if isinstance(node, ast.Import | ast.ImportFrom):
             base = node.module or "" if isinstance(node, ast.ImportFrom) else ""
             for alias in node.names:
@@ -213,10 +216,12 @@ def forbidden(source: str) -> list[str]:
                 fault(node, f"{dotted}: chance is keyed (minigpt.randomness)")
             if root == "random" and dotted.count(".") == 1 and node.attr not in PYTHON_RANDOM_ALLOWED:
                 fault(node, f"{dotted}: chance is keyed (minigpt.randomness)")
-            if dotted in {"yaml.load", "yaml.unsafe_load", "yaml.full_load"}:
+            if dotted in {"yaml.unsafe_load", "yaml.full_load"}:
                 fault(node, f"{dotted}: use yaml.safe_load")
         if isinstance(node, ast.Call):
             keywords = {keyword.arg for keyword in node.keywords}
+            if ast.unparse(node.func) == "yaml.load" and not {ast.unparse(loader) for loader in node.args[1:]} & safe:
+                fault(node, "yaml.load: use yaml.safe_load, or a loader derived from yaml.SafeLoader in this file")
             if "dropout_p" in keywords:
                 fault(node, "dropout_p= draws from the global generator")
             if "unsafe_allow_html" in keywords or "allow_pickle" in keywords:
@@ -373,6 +378,7 @@ def test_a_right_import_passes(module: str, source: str) -> None:
         "torch.load(path)",
         "np.load(path, allow_pickle=True)",
         "yaml.load(text)",
+        "class Loader: pass\nyaml.load(text, Loader)",
         "st.markdown(text, unsafe_allow_html=True)",
     ],
 )
@@ -390,6 +396,7 @@ def test_a_forbidden_thing_is_seen(source: str) -> None:
         "random.Random(3).shuffle(items)",
         "self.dropout(x)",
         "yaml.safe_load(text)",
+        "class Loader(yaml.SafeLoader): pass\nyaml.load(text, Loader)",
     ],
 )
 def test_an_allowed_thing_passes(source: str) -> None:

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import click
 
 from minigpt.cli.app import app
+from minigpt.cli.archive import export_run, import_run
 from minigpt.cli.config import config
 from minigpt.cli.console import note, show_error, show_fault, show_warnings
 from minigpt.cli.doctor import doctor
@@ -83,7 +84,7 @@ def cli() -> None:
     """See how a GPT works by training one yourself."""
 
 
-for _command in (app, train, generate, evaluate, runs, config, doctor):
+for _command in (app, train, generate, evaluate, runs, export_run, import_run, config, doctor):
     cli.add_command(_command)
 
 

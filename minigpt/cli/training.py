@@ -180,10 +180,10 @@ class Watch(Callback):
         """Say what was measured."""
         self._bar.update(self.task, val_loss=record["val_loss"])
         loss = "" if trainer.loss_ema is None else f"loss {trainer.loss_ema:.4f}, "
-        all_of_it = " (all of it)" if record["whole"] else ""
+        share = " (all of it)" if record["whole"] else ""
         speed = f", {self._speed:,.0f} tokens per second" if self._speed else ""
         self._say(
-            f"step {trainer.step:,} of {trainer.max_steps:,}: {loss}validation {record['val_loss']:.4f}{all_of_it}{speed}"
+            f"step {trainer.step:,} of {trainer.max_steps:,}: {loss}validation {record['val_loss']:.4f}{share}{speed}"
         )
 
     def _say(self, text: str) -> None:

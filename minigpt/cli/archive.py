@@ -1,0 +1,60 @@
+"""`minigpt export` and `minigpt import`: a run as one file, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from minigpt.cli.console import note, print_json
+from minigpt.cli.options import json_option, run_argument
+from minigpt.errors import InputError
+
+
+@click.command("export")
+@run_argument
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The file to write.")
+@click.option("--format", "kind", type=click.Choice(["zip"]), default="zip", help="What to write.  [default: zip]")
+@click.option("--include-data", is_flag=True, help="Put the encoded corpus in as well, so that it can be trained on.")
+@json_option
+def export_run(run: str, out: Path, kind: str, include_data: bool, as_json: bool) -> None:
+    """Write a run into one file that anyone can open.
+
+    RUN is a run's folder, its id, an exported zip, or the name of a bundled run.
+    """
+    from minigpt.runs.store import find_run
+
+    if out.exists():
+        raise InputError(f"There is a file {out} already.", mend="Choose another name, or remove it first.")
+    folder = find_run(run)
+    folder.export_zip(out, include_data=include_data)
+    if as_json:
+        print_json({"run": str(folder.path), "out": str(out), "format": kind, "bytes": out.stat().st_size})
+    else:
+        click.echo(f"Wrote {out} ({out.stat().st_size:,} bytes)")
+
+
+@click.command("import")
+@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: a new one in MINIGPT_HOME, or ./runs]"
+)
+@json_option
+def import_run(path: Path, out: Path | None, as_json: bool) -> None:
+    """Open a file that `minigpt export` wrote as a run of your own."""
+    from minigpt.runs.store import RunStore, check_free
+
+    if out is None:
+        target = RunStore().import_zip(path).path
+    else:
+        target = out.expanduser().resolve()
+        check_free(target)
+        imported = RunStore(target.parent).import_zip(path)
+        if target.is_dir():
+            target.rmdir()  # `check_free` found it empty
+        imported.path.rename(target)
+    if as_json:
+        print_json({"run": str(target)})
+    else:
+        click.echo(f"Opened as {target}")
+        note(f"Look at it with `minigpt app`, or write with it: minigpt generate {target}")

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from minigpt.generation.generator import TextGenerator
+from minigpt.generation.samplers import TopKSampler
+from minigpt.runs.store import load_run
+
+
+@pytest.fixture(scope="module")
+def run(trained) -> Path:
+    return trained[0]
+
+
+def test_json_says_what_scripts_rely_on_and_what_the_library_says(call, run: Path) -> None:
+    printed = json.loads(
+        call(
+            "generate", run, "--prompt", "the ", "--max-new-tokens", "9", "--temperature", "1", "--seed", "3", "--json"
+        ).stdout
+    )
+    expected = TextGenerator(load_run(run)).generate("the ", max_new_tokens=9, temperature=1.0, seed=3)
+    assert printed["prompt"] == "the "
+    assert printed["completion"] == expected.completion
+    assert printed["text"] == "the " + expected.completion
+    assert printed["num_new_tokens"] == expected.num_new_tokens
+    assert printed["seconds"] > 0
+    assert printed["tokens_per_second"] == pytest.approx(printed["num_new_tokens"] / printed["seconds"])
+
+
+def test_the_text_alone_is_on_standard_output(call, run: Path) -> None:
+    result = call("generate", run, "--prompt", "the ", "--max-new-tokens", "9")
+    assert result.stdout == TextGenerator(load_run(run)).generate("the ", max_new_tokens=9).text + "\n"
+    assert "tokens per second" in result.stderr
+
+
+def test_an_empty_prompt_starts_a_new_document(call, run: Path) -> None:
+    assert call("generate", run, "--max-new-tokens", "4").stdout.endswith("\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        (["--top-k", "3"], {"top_k": 3}),
+        (["--top-p", "0.5"], {"top_p": 0.5}),
+        (["--min-p", "0.2", "--temperature", "2"], {"min_p": 0.2, "temperature": 2.0}),
+        (["--sampler", "top_k=2"], {"sampler": TopKSampler(2)}),
+        (["--sampler", "greedy"], {}),
+    ],
+)
+def test_each_sampling_option_reaches_the_sampler(call, run: Path, options: list[str], settings) -> None:
+    printed = json.loads(call("generate", run, "--max-new-tokens", "12", *options, "--json").stdout)
+    assert printed["completion"] == TextGenerator(load_run(run)).generate("", max_new_tokens=12, **settings).completion
+
+
+def test_the_runs_own_settings_count_where_nothing_is_said(call, tiny, corpus_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "own"
+    settings = ["--set=generation.temperature=1.5", "--set=generation.max_new_tokens=7"]
+    call("train", *tiny, *settings, "--data", corpus_file, "--out", out)
+    generator = TextGenerator(load_run(out))
+    printed = json.loads(call("generate", out, "--json").stdout)
+    assert printed["completion"] == generator.generate("", max_new_tokens=7, temperature=1.5).completion
+    printed = json.loads(call("generate", out, "--temperature", "0", "--json").stdout)
+    assert printed["completion"] == generator.generate("", max_new_tokens=7, temperature=0).completion
+
+
+def test_several_samples_are_rows_of_the_same_seed(call, run: Path) -> None:
+    lines = call("generate", run, "--temperature", "1", "--num-samples", "3", "--max-new-tokens", "8", "--json").stdout
+    generator = TextGenerator(load_run(run))
+    expected = [generator.generate("", max_new_tokens=8, temperature=1.0, row=row).completion for row in range(3)]
+    assert [json.loads(line)["completion"] for line in lines.splitlines()] == expected
+    assert len(set(expected)) == 3
+
+
+def test_a_file_holds_one_prompt_a_line(call, run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_bytes("the cat\r\n\r\nthe dög\n".encode())
+    result = call("generate", run, "--prompt-file", path, "--max-new-tokens", "3", "--json")
+    objects = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [one["prompt"] for one in objects] == ["the cat", "the dög"]
+    assert "ö" in objects[1]["notes"][0]
+    assert call("generate", run, "--prompt-file", path, "--max-new-tokens", "3").stdout.count("---") == 1
+
+
+def test_stop_texts_end_it(call, run: Path) -> None:
+    full = json.loads(call("generate", run, "--prompt", "the ", "--max-new-tokens", "30", "--json").stdout)[
+        "completion"
+    ]
+    stop = full[3:5]
+    printed = json.loads(
+        call("generate", run, "--prompt", "the ", "--max-new-tokens", "30", "--stop", stop, "--json").stdout
+    )
+    assert printed["completion"] == full[: full.index(stop)]
+    assert printed["stop_reason"] == "stop"
+
+
+def test_a_prompt_longer_than_the_context_and_unseen_characters_are_said(call, run: Path) -> None:
+    result = call("generate", run, "--prompt", "猫" + "the cat " * 9, "--max-new-tokens", "2")
+    assert "猫" in result.stderr
+    assert "newest 16" in result.stderr
+
+
+def test_what_was_overridden_is_said(call, run: Path) -> None:
+    result = call("generate", run, "--sampler", "greedy", "--top-k", "5", "--max-new-tokens", "2")
+    assert "top_k=5 has no effect" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--temperature", "-1"], "temperature"),
+        (["--top-k", "0"], "top_k"),
+        (["--top-p", "1.5"], "top_p"),
+        (["--sampler", "magic=3"], "magic"),
+        (["--max-new-tokens", "-1"], "max_new_tokens"),
+        (["--num-samples", "0"], "num-samples"),
+        (["--seed", "-1"], "seed"),
+        (["--seed", str(2**63)], "seed"),
+        (["--stop", ""], "stop text"),
+        (["--prompt", "a", "--prompt-file", __file__], "not both"),
+        (["--prompt-file", "nowhere.txt"], "nowhere.txt"),
+    ],
+)
+def test_impossible_options_are_explained(call, run: Path, options: list[str], message: str) -> None:
+    result = call("generate", run, *options, code=2)
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+def test_an_empty_file_of_prompts_is_refused(call, run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "blank.txt"
+    path.write_text("\n\n")
+    assert "blank.txt" in call("generate", run, "--prompt-file", path, code=2).stderr
+
+
+def test_a_run_that_does_not_exist_is_named(call) -> None:
+    assert "There is no run 'nowhere'" in call("generate", "nowhere", code=2).stderr
+
+
+def test_a_file_that_is_no_run_is_named(call, tmp_path: Path) -> None:
+    path = tmp_path / "fake.zip"
+    path.write_bytes(b"not a zip")
+    assert "fake.zip" in call("generate", path, code=2).stderr
+
+
+def test_a_damaged_run_is_a_fault(call, run: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    (copy / "tokenizer.json").write_text("{")
+    assert "tokenizer.json" in call("generate", copy, code=1).stderr
