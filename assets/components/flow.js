@@ -170,7 +170,7 @@ class FlowView {
     const known = phase > flow.num_layers;
     this.bars.forEach((bar, index) => {
       const [text, probability] = choice.candidates[index];
-      bar.querySelector(".token").textContent = visible(text);
+      bar.querySelector(".token").textContent = known ? visible(text) : "";
       bar.querySelector(".fill").style.width = known ? `${Math.max(1, probability * 100)}%` : "0%";
       bar.querySelector(".share").textContent = known ? percent(probability) : "";
       bar.classList.toggle("chosen", fallen && index === choice.chosen);

@@ -69,7 +69,7 @@ def milestones(samples: list[WrittenSample], count: int = 5) -> list[WrittenSamp
         return samples
     chosen = [samples[0]]
     start = max(1, samples[1].step)
-    ratio = (samples[-1].step / start) ** (1 / (count - 2))
+    ratio = (samples[-1].step / start) ** (1 / max(1, count - 2))
     for index in range(count - 2):
         later = [sample for sample in samples[1:-1] if sample.step > chosen[-1].step]
         if later:

@@ -61,10 +61,8 @@ def thinned(length: int, room: int) -> list[int]:
 def _ticks(tokens: Sequence[str], room: int) -> tuple[list[int], list[str]]:
     """Return label positions and labels, in two staggered ranks where one does not hold them all."""
     length = len(tokens)
-    if length <= room or length > 2 * room:
-        shown = thinned(length, room)
-    else:
-        shown = list(range(length))
+    staggers = room < length <= 2 * room
+    shown = list(range(length)) if staggers else thinned(length, room)
     return shown, [_SHORT.get(tokens[index]) or visible_token(tokens[index]) for index in shown]
 
 

@@ -48,7 +48,7 @@ anatomy.header("home")
 with st.container(horizontal=True, vertical_alignment="center"):
     if st.button(t("home.start"), type="primary", icon=":material/arrow_forward:", key="home:start"):
         st.switch_page(frame.page_path("corpus"))
-    st.markdown(t("home.start_note", attention="attention"))
+    st.page_link(frame.page_path("attention"), label=t("home.look_first"), icon=":material/grid_on:")
 if (recording := load_flow()) is not None:
     draw_flow(recording)
 draw_history()

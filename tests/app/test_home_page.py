@@ -1,0 +1,117 @@
+"""Home: drawn from files alone, without torch; its recording is what the bundled model computes."""
+
+import base64
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from minigpt import resources
+from minigpt.app import home_flow
+from minigpt.app.home_flow import WrittenSample, milestones, written_samples
+
+WITHOUT_TORCH = """
+import sys
+from streamlit.testing.v1 import AppTest
+from minigpt.app import server
+server._started = True
+at = AppTest.from_file("streamlit_app.py", default_timeout=60).run()
+assert not at.exception, at.exception
+assert at.button(key="home:start")
+print(sorted({"torch", "plotly", "pandas"} & set(sys.modules)))
+"""
+
+
+def test_one_button_starts(pages):
+    at = pages.open()
+    assert [button.key for button in at.button if button.proto.type == "primary"] == ["home:start"]
+    at.button(key="home:start").click().run()
+    assert not at.exception
+    assert at.title[0].value != "Watch a GPT learn your text"
+
+
+def test_home_needs_no_torch():
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH], cwd=resources.root(), capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert "torch" not in run.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("kind", ["missing", "present"])
+def test_home_is_whole_with_and_without_a_recording(pages, monkeypatch, kind):
+    monkeypatch.setattr(home_flow, "load_flow", lambda: None if kind == "missing" else recording())
+    at = pages.open()
+    assert at.button(key="home:start")
+    flows = [item for item in at.get("bidi_component") if "choices" in item.proto.json]
+    assert len(flows) == (kind == "present")
+    if flows:
+        data = json.loads(flows[0].proto.json)
+        assert data["flow"]["tokens"] == ["a", "b"]
+        assert "7 tokens" in data["words"]["say_odds"]
+        assert "{dice}" in data["words"]["say_fallen"]
+
+
+def recording():
+    return {
+        "tokens": ["a", "b"], "ids": [4, 5], "num_prompt": 1, "num_layers": 1, "num_heads": 1, "d_model": 8,
+        "vocab_size": 7, "num_parameters": 1234, "embeddings": "", "attention": "",
+        "choices": [{"candidates": [["b", 0.5]], "chosen": 0, "u": 0.25}],
+    }  # fmt: skip
+
+
+def write(path, *records):
+    (path / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
+
+
+def test_samples_carry_the_loss_measured_before_them(tmp_path):
+    write(
+        tmp_path,
+        {"kind": "sample", "step": 0, "prompt": "", "text": "zq"},
+        {"kind": "evaluation", "step": 10, "val_loss": 2.5, "whole": False},
+        {"kind": "sample", "step": 10, "prompt": "", "text": "the"},
+        {"kind": "sample", "step": 20, "prompt": "", "text": ""},
+    )
+    assert written_samples(tmp_path) == [WrittenSample(0, "zq", None), WrittenSample(10, "the", 2.5)]
+    assert written_samples(tmp_path / "nothing") == []
+
+
+def test_what_a_resume_took_back_was_never_written(tmp_path):
+    write(
+        tmp_path,
+        {"kind": "sample", "step": 5, "prompt": "", "text": "kept"},
+        {"kind": "sample", "step": 9, "prompt": "", "text": "lost"},
+        {"kind": "resumed", "step": 6},
+    )
+    assert [sample.text for sample in written_samples(tmp_path)] == ["kept"]
+
+
+@pytest.mark.parametrize("count", range(2, 9))
+@pytest.mark.parametrize("steps", [[0], [0, 1], [0, 100, 200], list(range(0, 1001, 10)), [7, 8, 9, 5000]])
+def test_milestones_rise_from_first_to_last(count, steps):
+    chosen = [sample.step for sample in milestones([WrittenSample(step, "", None) for step in steps], count)]
+    assert chosen == sorted(set(chosen))
+    assert (chosen[0], chosen[-1]) == (steps[0], steps[-1])
+    assert len(chosen) <= max(count, 2)
+
+
+def test_the_recording_is_what_the_bundled_model_computes():
+    if not resources.asset_path("home_flow.json").exists():
+        pytest.skip("the bundled run is not there yet")
+    from minigpt.interpret.flow import record_flow
+    from minigpt.runs.store import load_run
+
+    shipped = home_flow.load_flow()
+    prompt = "".join(shipped["tokens"][: shipped["num_prompt"]])
+    again = json.loads(json.dumps(record_flow(load_run("tales"), prompt, num_tokens=len(shipped["choices"])).to_dict()))
+    for name in set(again) - {"attention", "embeddings", "choices"}:
+        assert again[name] == shipped[name], name
+    for name, kind in (("attention", np.uint8), ("embeddings", np.int8)):
+        old, new = (np.frombuffer(base64.b64decode(flow[name]), kind).astype(int) for flow in (shipped, again))
+        assert np.abs(old - new).max() <= 1, name  # another processor may round the last bit otherwise
+    for old, new in zip(shipped["choices"], again["choices"], strict=True):
+        assert (old["chosen"], old["u"]) == (new["chosen"], new["u"])
+        assert [text for text, _ in old["candidates"]] == [text for text, _ in new["candidates"]]
+        np.testing.assert_allclose([p for _, p in old["candidates"]], [p for _, p in new["candidates"]], atol=2e-4)

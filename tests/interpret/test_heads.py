@@ -1,0 +1,90 @@
+"""Heads in numbers: read from the trace, measured on patterns that can be worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from minigpt.config import TransformerConfig
+from minigpt.interpret.heads import HeadStages, attention_patterns, head_habits, head_stages
+from minigpt.interpret.trace import trace_forward
+from minigpt.model.transformer import Transformer
+
+LENGTH = 5
+
+
+@pytest.fixture
+def trace():
+    config = TransformerConfig(num_layers=2, num_heads=4, num_kv_heads=2, d_model=16, sequence_length=8)
+    model = Transformer(config, vocab_size=11, seed=3)
+    return trace_forward(model, torch.tensor([[4, 5, 6, 5, 9]]))
+
+
+def pattern(rows) -> np.ndarray:
+    """One layer, one head."""
+    return np.array(rows, dtype=np.float32)[None, None]
+
+
+def test_patterns_are_those_of_the_trace(trace) -> None:
+    patterns = attention_patterns(trace)
+    assert patterns.shape == (2, 4, LENGTH, LENGTH)
+    np.testing.assert_allclose(patterns.sum(axis=-1), 1, rtol=1e-5)
+    for layer in range(2):
+        np.testing.assert_array_equal(patterns[layer], trace.attn_pattern[layer][0].numpy())
+
+
+def test_stages_lead_from_one_to_the_next(trace) -> None:
+    stages = head_stages(trace, 1, 2)
+    np.testing.assert_allclose(stages.scaled, stages.raw / math.sqrt(4), rtol=1e-6)
+    allowed, future = np.tril_indices(LENGTH), np.triu_indices(LENGTH, 1)
+    np.testing.assert_array_equal(stages.masked[allowed], stages.scaled[allowed])
+    assert np.isneginf(stages.masked[future]).all()
+    exponents = np.exp(stages.masked.astype(np.float64))
+    np.testing.assert_allclose(stages.pattern, exponents / exponents.sum(axis=1, keepdims=True), rtol=1e-5)
+    for stage, array in enumerate((stages.raw, stages.scaled, stages.masked, stages.pattern)):
+        assert stages.at(stage) is array
+
+
+def test_a_kept_head_does_not_keep_the_trace_alive(trace) -> None:
+    assert head_stages(trace, 0, 0).raw.base is None
+
+
+def test_future_weight_by_hand() -> None:
+    # Row 0 of equal scores would give 2/3 to what comes later, row 1 a third; the last row has nothing later.
+    flat = np.zeros((3, 3), np.float32)
+    assert HeadStages(flat, flat, flat, flat).future_weight() == pytest.approx((2 / 3 + 1 / 3) / 2)
+    one = np.zeros((1, 1), np.float32)
+    assert HeadStages(one, one, one, one).future_weight() == 0
+
+
+def test_a_head_that_looks_one_back() -> None:
+    rows = np.eye(LENGTH, k=-1)
+    rows[0, 0] = 1
+    habits = head_habits(pattern(rows))
+    assert habits.strongest(0, 0) == ("previous", 1.0)
+    assert habits.reach[0, 0] == pytest.approx(1)
+
+
+def test_a_head_that_looks_at_itself_and_one_that_looks_at_the_first() -> None:
+    itself, first = np.eye(LENGTH), np.zeros((LENGTH, LENGTH))
+    first[:, 0] = 1
+    habits = head_habits(np.array([[itself, first]], dtype=np.float32))
+    assert habits.strongest(0, 0) == ("itself", 1.0)
+    assert habits.strongest(0, 1) == ("first", 1.0)
+    assert habits.find("first") == (0, 1)
+
+
+def test_reach_of_even_weights_is_their_number() -> None:
+    rows = np.tril(np.ones((4, 4)))
+    rows /= rows.sum(axis=1, keepdims=True)
+    habits = head_habits(pattern(rows))
+    assert habits.reach[0, 0] == pytest.approx((3 + 4) / 2)  # queries 3 and 4 see three and four tokens
+    assert habits.previous[0, 0] == pytest.approx((1 / 3 + 1 / 4) / 2)
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_the_shortest_texts(length: int) -> None:
+    habits = head_habits(pattern(np.eye(length)))
+    assert habits.strongest(0, 0) == ("itself", 1.0)
+    assert habits.previous[0, 0] == 0

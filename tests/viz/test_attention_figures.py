@@ -1,0 +1,114 @@
+"""The map and the row of one head: what is drawn is what was given, and the mask is seen."""
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minigpt.viz.attention import Words, attention_map, attention_row, staircase, thinned
+from minigpt.viz.palette import colours
+
+LIGHT = colours("light")
+
+
+def weights(length: int) -> np.ndarray:
+    """Causal weights whose rows sum to 1."""
+    scores = np.tril(np.arange(1.0, length * length + 1).reshape(length, length))
+    return scores / scores.sum(axis=1, keepdims=True)
+
+
+def hatching(figure: go.Figure) -> list[go.Scatter]:
+    return [trace for trace in figure.data if trace.type == "scatter" and trace.fillpattern.shape]
+
+
+def tokens(length: int) -> list[str]:
+    return [chr(97 + index % 26) for index in range(length)]
+
+
+@given(st.integers(2, 40))
+def test_the_outline_holds_exactly_the_forbidden_cells(length: int) -> None:
+    x, y = staircase(length)
+    area = abs(sum(x[i] * y[i + 1] - x[i + 1] * y[i] for i in range(len(x) - 1))) / 2  # shoelace formula
+    assert (x[0], y[0]) == (x[-1], y[-1])
+    assert area == pytest.approx(length * (length - 1) / 2)
+    assert all(round(a + b) == a + b for a, b in zip(x, y, strict=True))  # only corners of cells
+
+
+@given(st.integers(1, 2000), st.integers(1, 80))
+def test_labels_fit_and_begin_at_the_first(length: int, room: int) -> None:
+    shown = thinned(length, room)
+    assert shown[0] == 0
+    assert len(shown) <= room
+    assert len(set(np.diff(shown))) <= 1
+
+
+@pytest.mark.parametrize("length", [1, 2, 8, 60, 256])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_weights_are_drawn_as_they_are_on_a_scale_from_0_to_1(length: int, theme: str) -> None:
+    values = weights(length)
+    figure = attention_map(values, tokens(length), stage=3, palette=colours(theme), query=0)
+    drawn = figure.data[0]
+    allowed = np.tril_indices(length)
+    np.testing.assert_allclose(np.asarray(drawn.z)[allowed], values[allowed], rtol=1e-6)
+    assert (drawn.zmin, drawn.zmax) == (0, 1)
+    assert figure.layout.yaxis.scaleanchor == "x"
+    assert len(figure.layout.xaxis.tickvals) <= 88
+    assert len(figure.layout.xaxis.ticktext) == len(figure.layout.xaxis.tickvals)
+    assert not figure.layout.xaxis.showgrid
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_the_future_is_hatched_from_the_mask_on_and_open_before(stage: int) -> None:
+    scores = np.arange(16.0).reshape(4, 4)
+    figure = attention_map(scores, tokens(4), stage=stage, palette=LIGHT, words=Words(blocked="no entry"))
+    drawn = np.asarray(figure.data[0].z)
+    future = np.triu_indices(4, 1)
+    if stage < 2:
+        assert not hatching(figure)
+        np.testing.assert_array_equal(drawn, scores)
+    else:
+        (overlay,) = hatching(figure)
+        assert overlay.text == "no entry"
+        assert np.isnan(drawn[future]).all()
+        assert list(zip(overlay.x, overlay.y, strict=True)) == list(zip(*staircase(4), strict=True))
+
+
+def test_scores_are_symmetric_about_zero() -> None:
+    figure = attention_map(np.array([[-7.0, 1.0], [2.0, 3.0]]), tokens(2), stage=0, palette=LIGHT)
+    assert (figure.data[0].zmin, figure.data[0].zmax) == (-7, 7)
+
+
+def test_one_token_has_nothing_to_hatch() -> None:
+    figure = attention_map(np.ones((1, 1)), ["<bos>"], stage=3, palette=LIGHT, query=0)
+    assert not hatching(figure)
+    assert figure.layout.xaxis.ticktext == ("⊢",)
+
+
+def test_hover_names_both_tokens_visibly() -> None:
+    figure = attention_map(weights(2), [" ", "\n"], stage=3, palette=LIGHT)
+    assert figure.data[0].text[1][0] == "⏎ (2) → ␣ (1)"
+
+
+def test_all_scores_equal_to_zero_still_make_a_scale() -> None:
+    figure = attention_map(np.zeros((2, 2)), tokens(2), stage=0, palette=LIGHT)
+    assert figure.data[0].zmax > figure.data[0].zmin
+
+
+@pytest.mark.parametrize("stage", [0, 3])
+def test_a_row_shows_its_numbers_and_what_is_blocked(stage: int) -> None:
+    row = np.array([0.2, 0.8, 0.0, 0.0])
+    figure = attention_row(row, tokens(4), stage=stage, query=1, palette=LIGHT)
+    bars = np.asarray(figure.data[0].y)
+    np.testing.assert_allclose(bars[:2], [0.2, 0.8])
+    assert bool(hatching(figure)) == (stage == 3)
+    if stage == 3:
+        assert np.isnan(bars[2:]).all()
+        assert figure.layout.yaxis.range == (0, 1)
+        assert (min(hatching(figure)[0].x), max(hatching(figure)[0].x)) == (1.5, 3.5)
+
+
+def test_masked_scores_with_minus_infinity_can_be_drawn() -> None:
+    row = np.array([1.5, -np.inf])
+    figure = attention_row(row, tokens(2), stage=2, query=0, palette=LIGHT)
+    assert np.isfinite(figure.layout.yaxis.range).all()
