@@ -1,0 +1,128 @@
+"""A text drawn token by token, each on a ground that says how much it surprised the model.
+
+It wraps like text. Pointing, tapping and the arrow keys open a token's numbers; all of it is answered in the browser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from minigpt import resources
+from minigpt.viz.palette import Palette, colours, visible_token
+
+HTML = """
+<div class="strip">
+  <div class="text" tabindex="0" role="group"></div>
+  <div class="tip" role="status"></div>
+</div>
+<div class="legend"></div>
+"""
+
+MUCH = 8.0
+"""Bits at which the ground has its full colour: one chance in 256."""
+
+_component = st.components.v2.component(
+    "minigpt_token_strip",
+    html=HTML,
+    css=resources.asset_path("components", "token_strip.css").read_text("utf-8"),
+    js=resources.asset_path("components", "token_strip.js").read_text("utf-8"),
+)
+
+
+@dataclass(frozen=True)
+class StripToken:
+    """One token of a strip.
+
+    Attributes:
+        text: As it stands in the text.
+        bits: How much it surprised the model; decides the ground.
+        title: What its tip says beside the token itself.
+        values: What its tip says under each of the strip's labels.
+        top: Other candidates, (text, probability), the likeliest first.
+        is_unknown: Underlined: the model does not know this character.
+    """
+
+    text: str
+    bits: float
+    title: str
+    values: tuple[str, ...]
+    top: tuple[tuple[str, float], ...] = ()
+    is_unknown: bool = False
+
+
+def message(
+    tokens: Sequence[StripToken],
+    *,
+    labels: Sequence[str],
+    words: Mapping[str, str],
+    prompt: Sequence[str] = (),
+    mark: int | None = None,
+    tallest: int | None = None,
+    is_even: bool = False,
+) -> dict[str, Any]:
+    """Return what the browser is sent; see `token_strip` for the arguments. Each candidate's text is sent once."""
+    vocabulary: dict[str, int] = {}
+    tops = [
+        [(vocabulary.setdefault(text, len(vocabulary)), round(share, 4)) for text, share in token.top]
+        for token in tokens
+    ]
+    return {
+        "prompt": [(visible_token(text), _breaks(text)) for text in prompt],
+        "texts": [visible_token(token.text) for token in tokens],
+        "breaks": [index for index, token in enumerate(tokens) if _breaks(token.text)],
+        "blanks": [int(token.text.isspace()) for token in tokens],
+        "unknown": [index for index, token in enumerate(tokens) if token.is_unknown],
+        "bits": [round(token.bits, 2) for token in tokens],
+        "titles": [token.title for token in tokens],
+        "labels": list(labels),
+        "values": [[token.values[row] for token in tokens] for row in range(len(labels))],
+        "vocabulary": [visible_token(text) for text in vocabulary],
+        "tops": tops,
+        "mark": mark,
+        "much": MUCH,
+        "tallest": tallest,
+        "even": is_even,
+        "words": dict(words),
+        "light": _colours(colours("light")),
+        "dark": _colours(colours("dark")),
+    }
+
+
+def _breaks(text: str) -> bool:
+    return text.endswith("\n")
+
+
+def _colours(palette: Palette) -> dict[str, str]:
+    return {"brand": palette.brand, "surprise": palette.surprise}
+
+
+def token_strip(
+    tokens: Sequence[StripToken],
+    *,
+    key: str,
+    labels: Sequence[str],
+    words: Mapping[str, str],
+    prompt: Sequence[str] = (),
+    mark: int | None = None,
+    tallest: int | None = None,
+    is_even: bool = False,
+) -> None:
+    """Draw the strip.
+
+    Args:
+        tokens: What is coloured, in order.
+        key: Key of the element.
+        labels: Names of the tokens' `values`.
+        words: `label` (for screen readers) and `also` (above the candidates); `none` and `much` (both ends of the
+            scale) and `hint` where a legend is wanted.
+        prompt: Tokens that stand before, without colour.
+        mark: Index of a token that is framed.
+        tallest: Pixels from which on the text scrolls.
+        is_even: On wide screens it takes those pixels in any case, so that strips side by side end alike.
+    """
+    data = message(tokens, labels=labels, words=words, prompt=prompt, mark=mark, tallest=tallest, is_even=is_even)
+    _component(key=key, data=data)

@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from minigpt.viz.palette import colours
+from minigpt.viz.surprise import CEILING, MOST_BARS, _apart, smoothed, surprise_figure
+
+
+def test_smoothing_is_a_mean_over_a_window():
+    values = np.arange(10.0)
+    assert smoothed(values, 3)[1:-1] == pytest.approx(values[1:-1])
+    assert smoothed([4.0], 5).tolist() == [4.0]
+
+
+def test_short_texts_are_bars_with_lines_to_compare():
+    figure = surprise_figure([1.0, 3.0], ["a", "\n"], {"uniform": 6.0, "bigram": 3.2}, palette=colours())
+    assert figure.data[0].type == "bar"
+    assert list(figure.data[0].y) == [1.0, 3.0]
+    assert [list(row) for row in figure.data[0].customdata] == [["a", "1.00"], ["⏎", "3.00"]]
+    assert {note.text for note in figure.layout.annotations} == {"uniform 6.00", "bigram 3.20", "<b>this text 2.00</b>"}
+    assert sorted(shape.y0 for shape in figure.layout.shapes) == [2.0, 3.2, 6.0]
+    assert figure.layout.yaxis.range[1] > 6
+
+
+def test_long_texts_are_a_smoothed_line():
+    bits = [1.0, 3.0] * MOST_BARS
+    figure = surprise_figure(bits, ["a"] * len(bits), {}, palette=colours("dark"))
+    assert figure.data[0].type == "scatter"
+    assert figure.data[0].y[50:-50] == pytest.approx([2.0] * (len(bits) - 100), abs=0.2)
+
+
+def test_an_unknown_character_does_not_flatten_the_rest():
+    figure = surprise_figure([1.0, 27.0], ["a", "日"], {}, palette=colours())
+    assert figure.layout.yaxis.range[1] == CEILING
+    assert figure.data[0].customdata[1][1] == "27.00"
+
+
+def test_labels_keep_their_distance():
+    placed = _apart({"a": 3.0, "b": 3.1, "c": 1.0}, 0.5)
+    assert placed == {"c": 1.0, "a": 3.0, "b": 3.5}
