@@ -9,6 +9,7 @@ const LARGEST = 190;
 const SMALLEST = 18;
 const TALLEST = 620;
 const COMPACT = 430;
+const MARGIN = 4; // right and below, for the outline of the open head
 
 const views = new WeakMap();
 
@@ -65,14 +66,14 @@ class GridView {
     const { layers, heads } = this.model;
     this.width = this.root.clientWidth;
     const left = 22, top = 20;
-    const byWidth = (this.width - left - GAP * (heads - 1)) / heads;
+    const byWidth = (this.width - left - MARGIN - GAP * (heads - 1)) / heads;
     const captions = byWidth >= 78;
     const below = captions ? 17 : 0;
     const byHeight = (TALLEST - top) / layers - GAP - below;
     const cell = Math.floor(Math.max(SMALLEST, Math.min(LARGEST, byWidth, Math.max(44, byHeight))));
     const gap = byWidth < SMALLEST + 4 ? 2 : GAP;
     this.layout = { left, top, cell, gap, below: cell >= 70 && captions ? below : 0 };
-    this.layout.height = top + layers * (cell + this.layout.below + gap) - gap;
+    this.layout.height = top + layers * (cell + this.layout.below + gap) - gap + MARGIN;
   }
 
   corner(layer, head) {

@@ -168,7 +168,7 @@ def attention_map(
         constraintoward="top",
         title={"text": words.query_axis, "font": {"color": palette.query, "size": 13}, "standoff": 6},
     )
-    _dress(figure, palette, height=335 if compact else 525)
+    _dress(figure, palette, height=335 if compact else 500)
     figure.update_layout(uirevision=length)  # zoom survives another head or stage, but not another text
     return figure
 

@@ -32,14 +32,14 @@ def draw_history() -> None:
     if len(samples) < 2:
         return
     st.subheader(t("home.history_title"), anchor=False)
-    st.markdown(t("home.history_lead"))
+    st.markdown(t("home.history_lead", count=len(samples)))
     for column, sample in zip(st.columns(len(samples)), samples, strict=True):
         with column, st.container(border=True, height="stretch"):
             st.markdown(f"**{t('home.history_step', step=f'{sample.step:,}')}**")
             st.code(sample.text[:160], language=None, wrap_lines=True)
-            if sample.val_loss is None:
+            if sample.step == 0:
                 st.caption(t("home.history_start"))
-            else:
+            elif sample.val_loss is not None:
                 choices = f"{math.exp(sample.val_loss):.3g}"
                 st.caption(t("home.history_loss", loss=f"{sample.val_loss:.2f}", choices=choices))
 

@@ -1,0 +1,143 @@
+"""A person looks inside: hovers and opens a head, steps through the mask, and watches Home's text grow."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from playwright.sync_api import expect
+
+from minigpt import resources
+from minigpt.app.texts import t
+from minigpt.config import RunConfig
+from minigpt.data.corpora import corpus_from_text
+from minigpt.interpret.trace import trace_forward
+from minigpt.runs.job import TrainingJob, create_run
+from minigpt.runs.store import RunStore, load_run
+
+pytestmark = pytest.mark.browser
+
+TEXT = "the cat sat on the mat and the dog sat on the log\n" * 40
+PROMPT = "the cat sat"
+SMALL = {
+    "model.num_layers": 2, "model.num_heads": 2, "model.d_model": 16, "model.sequence_length": 16,
+    "training.max_steps": 3, "training.batch_size": 2, "training.warmup_steps": 1, "training.eval_batches": 1,
+    "training.sample_steps": 0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def trained(serve):
+    """A server with one tiny run of two layers of two heads."""
+    server = serve()
+    folder = create_run(RunConfig().updated(SMALL), corpus_from_text(TEXT, name="cats"), store=RunStore(server.home))
+    job = TrainingJob(folder)
+    for _ in job.work():
+        pass
+    job.finish("finished")
+    run = load_run(folder.path)
+    trace = trace_forward(run.model, torch.tensor([run.tokenizer.encode(PROMPT)]))
+    weights = np.stack([pattern[0].numpy() for pattern in trace.attn_pattern])
+    return f"{server.url}/attention?run={folder.id}", weights
+
+
+def head(page, name):
+    return page.locator(f"button[data-head='{name}']")
+
+
+def point_at(page, name, query, key, length):
+    """Move to the middle of one cell of one head's map."""
+    box = head(page, name).bounding_box()
+    page.mouse.move(box["x"] + (key + 0.5) * box["width"] / length, box["y"] + (query + 0.5) * box["height"] / length)
+
+
+def read(page, text):
+    """Let the model read a text and wait until it is drawn."""
+    page.get_by_label(t("attention.prompt")).fill(text)
+    expect(page.get_by_test_id("stSliderThumbValue").get_by_text(f"{len(text)} · {text[-1]}")).to_be_visible()
+
+
+def test_hover_open_and_step_through_the_mask(trained, open_page):
+    url, weights = trained
+    page = open_page(url)
+    read(page, PROMPT)
+
+    point_at(page, "2.1", 10, 4, len(PROMPT))
+    share = round(float(weights[1, 0, 10, 4]) * 100)
+    expect(page.locator(".tip")).to_contain_text(re.compile(rf"Head 2\.1 t 11 → c 5 {share} %"))
+    point_at(page, "2.1", 4, 10, len(PROMPT))
+    expect(page.locator(".tip")).to_contain_text(t("attention.blocked"))
+
+    point_at(page, "2.2", 6, 3, len(PROMPT))
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.get_by_role("heading", name="Head 2.2")).to_be_visible()
+    expect(page.get_by_test_id("stSliderThumbValue").get_by_text("7 · t")).to_be_visible()  # the row that was pressed
+    expect(head(page, "2.2")).to_have_attribute("aria-pressed", "true")
+
+    figure = page.locator(".js-plotly-plot").first
+    hatched = figure.locator("path.js-fill")
+    expect(hatched).to_have_count(1)
+    page.get_by_role("radio", name=t("attention.stage_1")).or_(
+        page.get_by_role("button", name=t("attention.stage_1"))
+    ).first.click()
+    expect(hatched).to_have_count(0)
+    expect(page.get_by_text("√8")).to_be_visible()
+    page.get_by_role("button", name=t("attention.try_mask")).click()
+    expect(hatched).to_have_count(1)
+
+
+def test_the_grid_is_reached_by_keyboard(trained, open_page):
+    url, _ = trained
+    page = open_page(url)
+    read(page, PROMPT)
+    open_head = page.locator("button[data-head][aria-pressed=true]")
+    start = open_head.get_attribute("data-head")
+    layer, number = start.split(".")
+    key, target = ("ArrowRight", f"{layer}.2") if number == "1" else ("ArrowLeft", f"{layer}.1")
+    open_head.focus()
+    page.keyboard.press(key)
+    expect(page.locator(".tip")).to_contain_text(f"Head {target}")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name=f"Head {target}")).to_be_visible()
+
+
+def test_what_hover_shows_a_press_shows_on_a_phone(trained, open_page):
+    url, _ = trained
+    page = open_page(url, width=390, height=844)
+    read(page, PROMPT)
+    head(page, "1.2").click(position={"x": 5, "y": 60})
+    expect(page.locator(".tip")).to_contain_text("Head 1.2")
+    expect(page.get_by_role("heading", name="Head 1.2")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+def test_strangers_in_the_prompt_are_named(trained, open_page):
+    url, _ = trained
+    page = open_page(url)
+    page.get_by_label(t("attention.prompt")).fill("the 😀 שלום")
+    expect(page.locator("[data-testid=stAlert]")).to_contain_text("😀")
+    page.get_by_label(t("attention.prompt")).fill("")
+    expect(page.locator("[data-testid=stAlert]")).to_contain_text(t("attention.note_empty"))
+
+
+@pytest.mark.skipif(not resources.asset_path("home_flow.json").exists(), reason="no bundled run yet")
+def test_homes_text_grows_and_keeps_still_where_motion_is_unwelcome(serve, open_page, chromium):
+    server = serve()
+    page = open_page(server.url)
+    line = page.locator(".flow .line")
+    first = line.inner_text()
+    expect(line).not_to_have_text(first)
+    page.get_by_role("button", name=t("home.flow_pause")).click()
+    page.get_by_role("button", name=t("home.flow_step")).click()
+    expect(page.locator(".flow .bar.chosen")).to_have_count(1)
+
+    still = chromium.new_context(reduced_motion="reduce").new_page()
+    still.goto(server.url)
+    expect(still.get_by_role("button", name=t("home.flow_play"))).to_be_visible()
+    expect(still.locator(".flow.moving")).to_have_count(0)
+    still.context.close()
+    page.get_by_role("button", name=t("home.start")).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(t("corpus.title"))
