@@ -23,7 +23,7 @@ from minigpt.errors import ShapeError
 from minigpt.model.dropout import Dropout
 from minigpt.model.kv_cache import KVCache
 from minigpt.model.points import tap
-from minigpt.model.positions import Rotation, rotate
+from minigpt.model.positions import rotate
 from minigpt.model.protocols import Probe
 
 
@@ -152,7 +152,7 @@ class CausalSelfAttention(nn.Module):
     def forward(
         self,
         x: torch.Tensor,
-        rotation: Rotation | None = None,
+        rotation: torch.Tensor | None = None,
         *,
         cache: KVCache | None = None,
         probe: Probe | None = None,
@@ -161,7 +161,7 @@ class CausalSelfAttention(nn.Module):
 
         Args:
             x: The normed stream (B, T, D).
-            rotation: At these T positions, where positions are rotary.
+            rotation: At these T positions (T, K/2), where positions are rotary.
             cache: Holds the keys and values of positions before `x`.
             probe: Sees and may edit every step.
 

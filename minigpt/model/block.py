@@ -18,7 +18,6 @@ from minigpt.model.feedforward import FeedForward
 from minigpt.model.kv_cache import KVCache
 from minigpt.model.norms import make_norm
 from minigpt.model.points import tap, within
-from minigpt.model.positions import Rotation
 from minigpt.model.protocols import Probe
 
 
@@ -45,7 +44,7 @@ class Block(nn.Module):
     def forward(
         self,
         x: torch.Tensor,
-        rotation: Rotation | None = None,
+        rotation: torch.Tensor | None = None,
         *,
         cache: KVCache | None = None,
         probe: Probe | None = None,
@@ -54,7 +53,7 @@ class Block(nn.Module):
 
         Args:
             x: The stream (B, T, D).
-            rotation: At these T positions, where positions are rotary.
+            rotation: At these T positions (T, K/2), where positions are rotary.
             cache: Holds the keys and values of positions before `x`.
             probe: Sees and may edit every step; names get `blocks.{layer}.` before them.
         """

@@ -6,16 +6,14 @@ by p and by s meet at an angle of p - s, so their product depends on the distanc
 
 Shapes: B batch, T query positions, S key positions, D d_model, H heads, K d_head.
 Sources: Radford et al. 2019 (GPT-2) for learned positions; Su et al. 2021, "RoFormer", section 3.2, for rotary ones.
-Like GPT-NeoX and Llama, and unlike RoFormer's equation 34, coordinate i is paired with i + K/2, not with i + 1.
+As in RoFormer's equation 34 neighbours 2i and 2i + 1 are a pair; GPT-NeoX and Llama's port in transformers pair i with
+i + K/2 instead, which is the same up to the order of the rows of the query and key projections.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import nn
-
-Rotation = tuple[torch.Tensor, torch.Tensor]
-"""Cosines and signed sines of the angles at T positions, each (T, K)."""
 
 ROTARY_BASE = 10_000.0
 """The slowest pair of coordinates turns once in about 2 pi times this many tokens."""
@@ -39,7 +37,7 @@ class LearnedPositions(nn.Module):
 
 
 class RotaryPositions(nn.Module):
-    """The angle at each position and pair of coordinates, as tables of cosines and sines.
+    """The angle at each position for each pair of coordinates, as a table of cosines and sines.
 
     Pair i of K/2 turns by position * base^(-2i/K) radians: the first pair by one radian a token, the last ones so
     slowly that they tell far from near. Nothing here is learned and nothing is stored with the weights.
@@ -51,43 +49,40 @@ class RotaryPositions(nn.Module):
 
     def __init__(self, sequence_length: int, d_head: int) -> None:
         super().__init__()
-        self.sequence_length = sequence_length
-        self.d_head = d_head
-        self.cos: torch.Tensor
-        self.sin: torch.Tensor
-        self.register_buffer("cos", torch.empty(sequence_length, d_head), persistent=False)
-        self.register_buffer("sin", torch.empty(sequence_length, d_head), persistent=False)
+        self.table: torch.Tensor
+        self.register_buffer("table", torch.empty(sequence_length, d_head // 2, 2), persistent=False)
         self.fill()
 
     def fill(self) -> None:
-        """Compute the tables on the device where they lie, in float64 so that far positions stay exact."""
-        device = self.cos.device
-        pair = torch.arange(self.d_head // 2, dtype=torch.float64, device=device)
-        position = torch.arange(self.sequence_length, dtype=torch.float64, device=device)
-        angle = torch.outer(position, ROTARY_BASE ** (-2 * pair / self.d_head))  # (S, K/2)
-        self.cos.copy_(torch.cat((angle.cos(), angle.cos()), dim=-1))  # (S, K)
-        self.sin.copy_(torch.cat((-angle.sin(), angle.sin()), dim=-1))  # (S, K)
+        """Compute the table on the device where it lies."""
+        length, num_pairs, _ = self.table.shape
+        # In float64, so that far positions stay exact, and on the processor, because not every device has float64.
+        pair = torch.arange(num_pairs, dtype=torch.float64, device="cpu")
+        position = torch.arange(length, dtype=torch.float64, device="cpu")
+        angle = torch.outer(position, ROTARY_BASE ** (-pair / num_pairs))  # (S, K/2)
+        if not self.table.is_meta:
+            self.table.copy_(torch.stack((angle.cos(), angle.sin()), dim=-1))  # (S, K/2, 2)
 
-    def forward(self, start: int, length: int) -> Rotation:
-        """Return the rotation at positions start, ..., start + length - 1."""
-        return self.cos.narrow(0, start, length), self.sin.narrow(0, start, length)
+    def forward(self, start: int, length: int) -> torch.Tensor:
+        """Return the rotation at positions start, ..., start + length - 1: (T, K/2), complex, each of length 1."""
+        return torch.view_as_complex(self.table.narrow(0, start, length).float())
 
 
-def rotate(x: torch.Tensor, rotation: Rotation) -> torch.Tensor:
-    """Turn the pairs (x_i, x_{i + K/2}) of every head's vector by the angle of its position.
+def rotate(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
+    """Turn each pair of numbers in every head's vector by the angle of its position.
 
-        y_i         = x_i cos - x_{i + K/2} sin
-        y_{i + K/2} = x_{i + K/2} cos + x_i sin
+    A pair (a, b) is read as the complex number a + bi; to multiply by cos(t) + i sin(t) is to turn by t:
 
-    Rolling by K/2 puts every coordinate's partner in its place; the sign is in the table.
+        a' = a cos(t) - b sin(t)
+        b' = a sin(t) + b cos(t)
 
     Args:
         x: (B, H, T, K).
-        rotation: Of T positions.
+        rotation: At T positions, (T, K/2), complex.
 
     Returns:
         (B, H, T, K), of the same lengths as before.
     """
-    cos, sin = rotation
-    turned = torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)
-    return turned.to(x.dtype)  # autocast may hand us half precision beside tables in float32
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))  # half precision has no complex numbers
+    pairs = torch.view_as_complex(wide.view(*x.shape[:-1], -1, 2))  # (B, H, T, K/2)
+    return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)

@@ -28,7 +28,7 @@ def test_rmsnorm_keeps_a_common_offset_and_layernorm_takes_it_away():
 
 
 @pytest.mark.parametrize("kind", ["rmsnorm", "layernorm", "layernorm with bias"])
-def test_fused_written_out_and_torch_agree_forward_and_backward(kind, generator):
+def test_ours_and_torchs_agree_forward_and_backward(kind, generator):
     if kind == "rmsnorm":
         ours, oracle = RMSNorm(64), nn.RMSNorm(64, eps=EPSILON)
     else:
@@ -40,7 +40,7 @@ def test_fused_written_out_and_torch_agree_forward_and_backward(kind, generator)
             twin.copy_(parameter)
     x = torch.randn(2, 4, 64, generator=generator) * 3 + 1
     results = []
-    for function in (ours, ours.written_out, oracle):
+    for function in (oracle, ours, *([ours.written_out] if isinstance(ours, LayerNorm) else [])):
         leaf = x.clone().requires_grad_()
         y = function(leaf)
         (y * torch.arange(64)).sum().backward()
