@@ -251,6 +251,23 @@ def describe_failure(error: Exception) -> str:
     )
 
 
+def warm_up() -> None:
+    """Do one update of a tiny model: the first one in a process pays more than a second for torch's own imports."""
+    import torch
+
+    import minigpt.runs.job  # noqa: F401 - what a run will need
+    from minigpt.config import TrainingConfig, TransformerConfig
+    from minigpt.model.transformer import Transformer
+    from minigpt.training.losses import cross_entropy
+    from minigpt.training.optimizers import build_optimizer
+
+    model = Transformer(TransformerConfig(num_layers=1, num_heads=1, d_model=4, sequence_length=4), 8)
+    optimizer = build_optimizer(model, TrainingConfig())
+    ids = torch.arange(4).unsqueeze(0)
+    cross_entropy(model(ids), ids, "sum").backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
 def lower_priority(nice: int) -> None:
     """Let the calling thread give way to others, where the system can do that for one thread (Linux)."""
     if nice <= 0 or sys.platform != "linux":

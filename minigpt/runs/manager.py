@@ -14,6 +14,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from minigpt.runs.engine import ThreadEngine
+from minigpt.runs.live import warm_up
 
 if TYPE_CHECKING:
     from minigpt.runs.engine import RunEngine
@@ -35,8 +36,9 @@ def get_engine() -> RunEngine:
 
 
 def start() -> None:
-    """Make the engine now; the server does so while it warms up."""
+    """Make the engine and warm torch up, so that the first run begins at once; the server does so in the background."""
     get_engine()
+    warm_up()
 
 
 def shutdown() -> None:
