@@ -153,8 +153,11 @@ class RunFolder:
         Raises:
             CheckpointError: `config.yaml` is missing or damaged.
         """
+        path = self.path / CONFIG
+        if path.is_file() and path.stat().st_size == 0:
+            raise self._damaged(f"{CONFIG} is empty")  # as settings, an empty file would mean the defaults
         try:
-            return load_config(self.path / CONFIG, resumed=True)
+            return load_config(path, resumed=True)
         except ConfigError as error:
             raise self._damaged(error.problem) from None
 

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+import resource
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minigpt.errors import StorageError
+from minigpt.runs.metrics import append_record, parse_records, read_records
+
+
+def step(number: int, **more: Any) -> dict[str, Any]:
+    return {"kind": "step", "step": number, **more}
+
+
+def encoded(*records: dict[str, Any]) -> bytes:
+    return b"".join(json.dumps(record).encode() + b"\n" for record in records)
+
+
+def test_append_and_read(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    assert read_records(path) == []
+    records = [step(1, loss=2.5), {"kind": "sample", "step": 1, "text": "Schön\n\u2028"}]
+    for record in records:
+        append_record(path, record)
+    assert read_records(path) == records
+    assert path.read_bytes().count(b"\n") == 2
+
+
+def test_resumed_takes_back_what_lies_beyond() -> None:
+    resumed = {"kind": "resumed", "step": 2}
+    found = parse_records(encoded(step(1), step(2), step(3, loss=9), step(4), resumed, step(3, loss=1)))
+    assert found == [step(1), step(2), resumed, step(3, loss=1)]
+
+
+def test_several_resumes() -> None:
+    again = [{"kind": "resumed", "step": 3}, {"kind": "resumed", "step": 1}]
+    found = parse_records(encoded(step(1), step(2), step(3), again[0], step(4), again[1], step(2, loss=5)))
+    assert found == [step(1), again[1], step(2, loss=5)]
+
+
+def test_started_over_from_the_beginning() -> None:
+    first = {"kind": "evaluation", "step": 0, "whole": False, "val_loss": 3.0}
+    second = {**first, "val_loss": 2.0}
+    resumed = {"kind": "resumed", "step": 0}
+    assert parse_records(encoded(first, step(1), resumed, second, step(1, loss=1))) == [
+        second,
+        resumed,
+        step(1, loss=1),
+    ]
+
+
+def test_the_last_two_measurements_are_two() -> None:
+    part, whole = ({"kind": "evaluation", "step": 9, "whole": whole, "val_loss": 1.0} for whole in (False, True))
+    assert parse_records(encoded(part, whole, whole)) == [part, whole]
+
+
+@pytest.mark.parametrize("junk", [b"", b"{", b"null", b"[1]", b'{"kind": "step"}', b"\xff\xfe", b"[" * 100_000])
+def test_a_line_that_is_no_record_is_passed_over(junk: bytes) -> None:
+    assert parse_records(encoded(step(1)) + junk + b"\n" + encoded(step(2))) == [step(1), step(2)]
+
+
+@given(st.integers(0, 200))
+def test_torn_anywhere(length: int) -> None:
+    data = encoded(*(step(number, loss=1.5) for number in range(5)))
+    whole = data[:length].count(b"\n")
+    found = parse_records(data[:length])
+    # a last line that lacks only its line end is whole
+    assert len(found) in (whole, whole + 1)
+    assert found == [step(number, loss=1.5) for number in range(len(found))]
+
+
+def test_a_torn_line_is_ended_before_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(encoded(step(1)) + b'{"kind": "step", "st')
+    append_record(path, {"kind": "resumed", "step": 1})
+    append_record(path, step(2))
+    assert read_records(path) == [step(1), {"kind": "resumed", "step": 1}, step(2)]
+
+
+def test_not_a_number_is_never_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        append_record(tmp_path / "metrics.jsonl", step(1, loss=float("nan")))
+
+
+def test_a_full_disk_is_said_in_words_and_the_lines_before_stay(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    append_record(path, step(1))
+    size = path.stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 5, before[1]))
+    try:
+        with pytest.raises(StorageError, match="Free some space"):
+            append_record(path, step(2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    append_record(path, step(2))
+    assert read_records(path) == [step(1), step(2)]
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(StorageError):
+        append_record(tmp_path / "none" / "metrics.jsonl", step(1))

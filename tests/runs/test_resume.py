@@ -1,0 +1,311 @@
+"""Broken off at any point and resumed, a run ends bit for bit like one that was left alone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from minigpt.config import RunConfig, dump_yaml
+from minigpt.data.corpora import corpus_from_text
+from minigpt.model.weights import load_weights
+from minigpt.runs.folder import RunFolder
+from minigpt.runs.job import TrainingJob, create_run
+
+TEXT = "the cat sat on the mat and the dog ate the cake. " * 12
+CONFIG = RunConfig().updated(
+    {
+        "seed": 4,
+        "model.num_layers": 2,
+        "model.num_heads": 2,
+        "model.d_model": 8,
+        "model.sequence_length": 8,
+        "model.dropout": 0.1,
+        "training.batch_size": 5,
+        "training.accumulation_steps": 2,
+        "training.max_steps": 24,
+        "training.learning_rate": 0.01,
+        "training.eval_steps": 4,
+        "training.eval_batches": 1,
+        "training.checkpoint_steps": 3,
+        "training.sample_steps": 6,
+        "training.sample_tokens": 4,
+        "training.num_threads": 1,
+    }
+)
+SCRIPT = """
+import os, signal, sys, time
+from pathlib import Path
+from minigpt.config import load_config
+from minigpt.data.corpora import corpus_from_text
+from minigpt.runs.folder import RunFolder
+from minigpt.runs.job import TrainingJob, create_run
+from minigpt.training import checkpoint
+
+path, config, text, kill_at, pause = sys.argv[1:]
+flushes, flush = 0, checkpoint.flush
+
+def die_at(place):
+    if place == kill_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def counted(path):
+    global flushes
+    flushes += 1
+    flush(path)
+    die_at(f"flush {flushes}")
+
+checkpoint.flush = counted  # called several times in each save
+path = Path(path)
+if (path / "run.json").exists():
+    folder = RunFolder(path)
+else:
+    corpus = corpus_from_text(Path(text).read_text(), name="cats")
+    folder = create_run(load_config(config, environment={}), corpus, path=path)
+flushes = 0
+print("begun", flush=True)
+for work in TrainingJob(folder).work():
+    die_at(f"{work.kind} {work.step}")
+    time.sleep(float(pause))
+print("saves", flushes, flush=True)
+"""
+
+
+def make_run(path: Path, **changes: Any) -> RunFolder:
+    config = CONFIG.updated({key.replace("__", "."): value for key, value in changes.items()})
+    return create_run(config, corpus_from_text(TEXT, name="cats"), path=path)
+
+
+def finished(folder: RunFolder) -> RunFolder:
+    for _ in TrainingJob(folder).work():
+        pass
+    return folder
+
+
+def outcome(folder: RunFolder) -> tuple[dict[str, bytes], list[Any]]:
+    """Return everything that a run ends with, but for times: all tensors as bytes, and all records."""
+    tensors = {}
+    paths = [folder.checkpoint_path(step) / "model.safetensors" for step in folder.checkpoints()]
+    paths += [folder.checkpoint_path(step) / "trainer.safetensors" for step in folder.checkpoints()]
+    paths += [folder.history_path(step) for step in folder.history_steps()]
+    for path in paths:
+        for name, value in load_weights(path)[0].items():
+            tensors[f"{path.relative_to(folder.path)}:{name}"] = value.reshape(-1).view(torch.uint8).numpy().tobytes()
+    clock = ("seconds", "tokens_per_second", "seconds_per_step")
+    records = [
+        {key: value for key, value in record.items() if key not in clock}
+        for record in folder.metrics()
+        if record["kind"] != "resumed"
+    ]
+    return tensors, [folder.best_step, *sorted(records, key=lambda r: (r["step"], r["kind"], r.get("whole", False)))]
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], list[Any]]:
+    return outcome(finished(make_run(tmp_path_factory.mktemp("undisturbed") / "run")))
+
+
+def same(folder: RunFolder, expected: tuple[dict[str, bytes], list[Any]]) -> None:
+    tensors, records = outcome(folder)
+    assert tensors.keys() == expected[0].keys()
+    assert [name for name in tensors if tensors[name] != expected[0][name]] == []
+    assert records == expected[1]
+    assert folder.info.status == "finished"
+
+
+# -- in this process: broken off between two pieces of work, wherever that is
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 7, 20, 41, 42, 43, 60, 90, 125])
+def test_broken_off_after_some_pieces(
+    tmp_path: Path, expected: tuple[dict[str, bytes], list[Any]], pieces: int
+) -> None:
+    folder = make_run(tmp_path / "run")
+    work = TrainingJob(folder).work()
+    for _ in range(pieces):
+        next(work)
+    work.close()  # type: ignore[attr-defined]
+    same(finished(folder), expected)
+
+
+def test_broken_off_again_and_again(tmp_path: Path, expected: tuple[dict[str, bytes], list[Any]]) -> None:
+    folder = make_run(tmp_path / "run")
+    breaks = 0
+    for pieces in (5, 37, 31, 29, 60, 35, 70, 50):
+        work = TrainingJob(folder).work()
+        for _ in range(pieces):
+            if next(work, None) is None:
+                break
+        else:
+            breaks += 1
+        work.close()  # type: ignore[attr-defined]
+    assert breaks >= 4
+    same(finished(folder), expected)
+
+
+def test_stopped_with_a_word(tmp_path: Path, expected: tuple[dict[str, bytes], list[Any]]) -> None:
+    folder = make_run(tmp_path / "run")
+    job = TrainingJob(folder)
+    for work in job.work():
+        if work.step == 10:
+            job.request_stop()
+    job.finish("stopped")
+    assert folder.checkpoints()[-1] in (10, 11)
+    folder = finished(folder)
+    assert folder.checkpoints()[-1] == 24
+    tensors, records = outcome(folder)
+    assert all(tensors[name] == value for name, value in expected[0].items())
+    assert records == expected[1]
+
+
+def test_the_newest_checkpoint_is_damaged(
+    tmp_path: Path, expected: tuple[dict[str, bytes], list[Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = make_run(tmp_path / "run")
+    work = TrainingJob(folder).work()
+    while next(work).step < 14:
+        pass
+    work.close()  # type: ignore[attr-defined]
+    newest = folder.newest_checkpoint()
+    assert newest is not None
+    (newest / "trainer.safetensors").write_bytes(b"")
+    with caplog.at_level(logging.WARNING):
+        job = TrainingJob(folder)
+    assert newest.name in caplog.text
+    assert 0 < job.trainer.step < int(newest.name[5:])
+    for _ in job.work():
+        pass
+    same(folder, expected)
+
+
+def test_all_checkpoints_are_damaged(tmp_path: Path, expected: tuple[dict[str, bytes], list[Any]]) -> None:
+    folder = make_run(tmp_path / "run")
+    work = TrainingJob(folder).work()
+    while next(work).step < 14:
+        pass
+    work.close()  # type: ignore[attr-defined]
+    for step in folder.checkpoints():
+        (folder.checkpoint_path(step) / "manifest.json").unlink()
+    job = TrainingJob(folder)
+    assert job.trainer.step == 0  # so it begins again
+    for _ in job.work():
+        pass
+    same(folder, expected)
+
+
+def test_other_conditions_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = make_run(tmp_path / "run")
+    work = TrainingJob(folder).work()
+    while next(work).step < 5:
+        pass
+    work.close()  # type: ignore[attr-defined]
+    newest = folder.newest_checkpoint()
+    assert newest is not None
+    values = json.loads((newest / "trainer.json").read_text())
+    values["environment"]["torch"] = "1.0"
+    (newest / "trainer.json").write_text(json.dumps(values))
+    from minigpt.training.checkpoint import write_manifest
+
+    write_manifest(newest)
+    with caplog.at_level(logging.WARNING):
+        TrainingJob(folder)
+    assert "torch 1.0 then" in caplog.text
+
+
+def test_resumed_is_written_down_and_leftovers_are_swept(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    work = TrainingJob(folder).work()
+    while next(work).step < 8:
+        pass
+    work.close()  # type: ignore[attr-defined]
+    left = folder.path / "checkpoints" / ".tmp-step-0000009-abcd"
+    left.mkdir()
+    (left / "model.safetensors").write_bytes(b"half")
+    (folder.path / ".tmp-run.json-1234").write_text("{")
+    (folder.path / "history" / ".step-0000009.safetensors.1234.tmp").write_text("x")
+    finished(folder)
+    assert [path for path in folder.path.rglob("*") if path.name.startswith(".") or path.name.endswith(".tmp")] == []
+    resumed = [record for record in folder.metrics() if record["kind"] == "resumed"]
+    assert len(resumed) == 1
+    assert resumed[0]["step"] in (6, 7)
+
+
+# -- in another process, killed without warning
+
+
+class Process:
+    """Trains one run in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "run"
+        (folder / "config.yaml").write_text(dump_yaml(CONFIG))
+        (folder / "text.txt").write_text(TEXT)
+        self._files = [str(folder / "config.yaml"), str(folder / "text.txt")]
+
+    def start(self, *, kill_at: str = "never", pause: float = 0.0) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", SCRIPT, str(self.path), *self._files, kill_at, str(pause)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def run(self, kill_at: str = "never") -> None:
+        _, errors = (process := self.start(kill_at=kill_at)).communicate()
+        assert process.returncode == (0 if kill_at == "never" else -signal.SIGKILL), errors
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_killed(tmp_path: Path, expected: tuple[dict[str, bytes], list[Any]]) -> None:
+    process = Process(tmp_path)
+    # between micro-batches; in the middle of the second save after that; in the middle of a sample
+    for place in ("micro_batch 5", "flush 17", "sample 18"):
+        process.run(place)
+        assert RunFolder(process.path).info.status == "running"
+    process.run()
+    same(RunFolder(process.path), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_killed_in_every_moment_of_a_save(tmp_path: Path, expected: tuple[dict[str, bytes], list[Any]]) -> None:
+    for flush in range(1, 25):
+        folder = tmp_path / str(flush)
+        folder.mkdir()
+        process = Process(folder)
+        process.run(f"flush {flush}")
+        process.run()
+        same(RunFolder(process.path), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_killed_at_random(tmp_path: Path, expected: tuple[dict[str, bytes], list[Any]]) -> None:
+    """As often as the variable KILLS says (100); a run that has got to its end is followed by a new one."""
+    kills, rounds = int(os.environ.get("KILLS", "100")), 0
+    chance = random.Random(11)
+    process = Process(tmp_path)
+    while kills > 0:
+        running = process.start(pause=0.003)
+        assert running.stdout is not None
+        if chance.random() < 0.9:
+            running.stdout.readline()  # past the imports
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.wait(chance.random() * 0.5)
+        is_over = running.poll() is not None
+        running.kill()
+        _, errors = running.communicate()
+        assert errors == ""
+        kills -= not is_over
+        if is_over:
+            same(RunFolder(process.path), expected)
+            process.path.rename(tmp_path / f"run-{rounds}")
+            rounds += 1
+    process.run()
+    same(RunFolder(process.path), expected)
