@@ -113,7 +113,7 @@ def attention_map(
     figure = go.Figure(
         go.Heatmap(
             z=shown,
-            text=_pairs(tokens),
+            text=_pairs(tokens, causal=stage >= MASK_STAGE),
             hoverongaps=False,
             hovertemplate=f"%{{text}}<br>{name} <b>%{{z:.3g}}</b><extra></extra>",
             xgap=1 if length <= 40 else 0,
@@ -201,7 +201,7 @@ def attention_row(
         heights[query + 1 :] = np.nan
     name = words.weight if is_weight else words.score
     colour = palette.attention if is_weight else palette.reference
-    texts = [f"{visible_token(token)} ({index + 1})" for index, token in enumerate(tokens)]
+    texts = [f"{visible_token(token)} {index + 1}" for index, token in enumerate(tokens)]
     figure = go.Figure(
         go.Bar(
             x=np.arange(length),
@@ -253,10 +253,16 @@ def attention_row(
     return figure
 
 
-def _pairs(tokens: Sequence[str]) -> list[list[str]]:
-    """Return for each cell, as hover text, which token looks at which; positions are counted from 1."""
-    seen = [f"{visible_token(token)} ({index + 1})" for index, token in enumerate(tokens)]
-    return [[f"{query} → {key}" for key in seen] for query in seen]
+def _pairs(tokens: Sequence[str], *, causal: bool) -> list[list[str]]:
+    """Return for each cell, as hover text, which token looks at which; positions are counted from 1.
+
+    Where the mask is drawn, the cells under it say nothing: the hatching speaks for them, and half the bytes are saved.
+    """
+    seen = [f"{visible_token(token)} {index + 1}" for index, token in enumerate(tokens)]
+    if not causal:
+        return [[f"{query} → {key}" for key in seen] for query in seen]
+    blank = [""] * len(seen)
+    return [[f"{query} → {key}" for key in seen[: row + 1]] + blank[row + 1 :] for row, query in enumerate(seen)]
 
 
 def _stagger(labels: Sequence[str], odd: str) -> list[str]:

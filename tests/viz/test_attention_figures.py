@@ -86,8 +86,11 @@ def test_one_token_has_nothing_to_hatch() -> None:
 
 
 def test_hover_names_both_tokens_visibly() -> None:
-    figure = attention_map(weights(2), [" ", "\n"], stage=3, palette=LIGHT)
-    assert figure.data[0].text[1][0] == "⏎ (2) → ␣ (1)"
+    masked, open_ = (
+        attention_map(weights(2), [" ", "\n"], stage=stage, palette=LIGHT).data[0].text for stage in (3, 0)
+    )
+    assert masked[1][0] == open_[1][0] == "⏎ 2 → ␣ 1"
+    assert (masked[0][1], open_[0][1]) == ("", "␣ 1 → ⏎ 2")
 
 
 def test_all_scores_equal_to_zero_still_make_a_scale() -> None:
