@@ -56,7 +56,15 @@ class Score:
         return self.evaluation.predictions or ()
 
 
-def score(run: LoadedRun, path: Path, text: str, stride: int | None, cancelled: Callable[[], bool]) -> Score:
+def score(
+    run: LoadedRun,
+    path: Path,
+    text: str,
+    stride: int | None,
+    cancelled: Callable[[], bool],
+    *,
+    with_tokens: bool = True,
+) -> Score:
     """Score a text with a run's model.
 
     Args:
@@ -65,11 +73,18 @@ def score(run: LoadedRun, path: Path, text: str, stride: int | None, cancelled: 
         text: It is made uniform first where the run's own corpus was.
         stride: Tokens that each window scores; None: the whole context.
         cancelled: Asked between batches.
+        with_tokens: Whether each token's own score is wanted, which takes memory.
     """
     from minigpt.evaluation.perplexity import ModelEvaluator
 
     text = clean_text(text) if run.config.data.clean else text
-    evaluation = ModelEvaluator(run).evaluate(text, stride=stride, return_predictions=True, cancelled=cancelled)
+    evaluation = ModelEvaluator(run).evaluate(
+        text,
+        stride=stride,
+        return_predictions=with_tokens,
+        num_candidates=5 if len(text) <= MOST_DRAWN else 2,  # of a long text a few hundred bytes a token add up
+        cancelled=cancelled,
+    )
     return Score(text, evaluation, references(path), run.tokenizer.unknown_characters(text))
 
 

@@ -64,17 +64,17 @@ def given_text(run: state.RunRef) -> tuple[str, str] | None:
     return file.name, document.text
 
 
-def scored(run: state.RunRef, text: str, stride: int | None, slot: str) -> Score:
+def scored(run: state.RunRef, text: str, stride: int, *, with_tokens: bool = True) -> Score:
     """Score a text, through the gate."""
 
     def work(cancelled):
         from minigpt.app.models import loaded_run
 
-        return perplexity_view.score(loaded_run(run), run.path, text, stride, cancelled)
+        return perplexity_view.score(loaded_run(run), run.path, text, stride, cancelled, with_tokens=with_tokens)
 
     snapshot = state.look(run)
-    key = ("perplexity", run.id, snapshot.step if snapshot else None, text, stride)
-    return gate().run(key, work, session=state.session_id(), slot=slot)
+    key = ("perplexity", run.id, snapshot.step if snapshot else None, text, stride, with_tokens)
+    return gate().run(key, work, session=state.session_id(), slot=f"perplexity-{with_tokens}")
 
 
 def context_of(run: state.RunRef) -> int:
@@ -178,29 +178,18 @@ def draw(shown: Score, whole: Score | None) -> None:
 @st.fragment
 def look(run: state.RunRef) -> None:
     """Draw text, figures and picture; changing the text redraws only this."""
-    kept: tuple[str, Score, Score | None] | None = st.session_state.get("perplexity:last")
-    kept = kept if kept and kept[0] == run.id else None
     error: MinigptError | None = None
-    given = None
+    given: tuple[str, str] | None = None
     left, right = st.columns([7, 3], gap="large")
     context = context_of(run)
     try:
         with left:
             given = given_text(run)
-        offered = perplexity_view.strides(context, len(given[1]) if given else 0)
         with right:
-            st.session_state["perplexity:stride"] = near(st.session_state.get("perplexity:stride", context), offered)
-            stride = context
-            if len(offered) > 1:
-                stride = st.select_slider(
-                    t("perplexity.stride"), offered, key="perplexity:stride", help=t("perplexity.stride_help")
-                )
+            stride = stride_slider(context, len(given[1]) if given else 0)
         if given and given[1]:
-            with st.spinner(t("perplexity.computing", count=number(len(given[1])))):
-                shown = scored(run, given[1], stride, "perplexity")
-                whole = scored(run, given[1], context, "perplexity-whole") if stride < context else None
-            kept = (run.id, shown, whole)
-            st.session_state["perplexity:last"] = kept
+            show(run, given[1], stride, context)
+            st.session_state["perplexity:last"] = (run.id, given[1], stride)
     except Superseded:
         st.stop()
     except MinigptError as raised:
@@ -211,11 +200,40 @@ def look(run: state.RunRef) -> None:
         st.info(t("perplexity.waiting"), icon=":material/upload_file:")
     elif not given[1]:
         st.info(t("perplexity.empty"), icon=":material/edit:")
-    if kept is not None:
-        if error is not None or (given is not None and not given[1]):
-            st.caption(t("perplexity.kept"))
-        draw(kept[1], kept[2])
+    if error is not None or not (given and given[1]):
+        show_last(run, context)
     experiments(run, context)
+
+
+def stride_slider(context: int, num_chars: int) -> int:
+    """Draw the choice of the stride and return it."""
+    offered = perplexity_view.strides(context, num_chars)
+    st.session_state["perplexity:stride"] = near(st.session_state.get("perplexity:stride", context), offered)
+    if len(offered) < 2:
+        return context
+    return st.select_slider(t("perplexity.stride"), offered, key="perplexity:stride", help=t("perplexity.stride_help"))
+
+
+def show(run: state.RunRef, text: str, stride: int, context: int) -> None:
+    """Score a text and draw all that is known of it."""
+    with st.spinner(t("perplexity.computing", count=number(len(text)))):
+        shown = scored(run, text, stride)
+        whole = scored(run, text, context, with_tokens=False) if stride < context else None
+    draw(shown, whole)
+
+
+def show_last(run: state.RunRef, context: int) -> None:
+    """Draw the text that was scored before, if it was this run; only the question is kept, the gate knows the answer."""
+    last: tuple[str, str, int] | None = st.session_state.get("perplexity:last")
+    if last is None or last[0] != run.id:
+        return
+    st.caption(t("perplexity.kept"))
+    try:
+        show(run, last[1], last[2], context)
+    except Superseded:
+        st.stop()
+    except MinigptError:
+        return  # the run itself cannot be read any more, which has been said above
 
 
 def near(stride: int, offered: list[int]) -> int:
