@@ -102,16 +102,12 @@ def save_checkpoint(directory: Path, trainer: Trainer, tokenizer: BaseTokenizer)
     """
     from minigpt.model.weights import save_model, save_weights
 
-    state = trainer.state_dict()
+    environment = describe_environment(trainer.model.device)
+    progress = {"format_version": FORMAT_VERSION, **trainer.progress(), "environment": environment}
     with _unfinished(directory) as folder:
         save_model(folder / MODEL, trainer.model)
         tokenizer.save(folder / TOKENIZER)
-        save_weights(folder / STATE, state.optimizer, metadata={"format_version": str(FORMAT_VERSION)})
-        progress = {
-            "format_version": FORMAT_VERSION,
-            **state.progress,
-            "environment": describe_environment(trainer.model.device),
-        }
+        save_weights(folder / STATE, trainer.optimizer_state(), metadata={"format_version": str(FORMAT_VERSION)})
         write_text(folder / PROGRESS, json.dumps(progress, indent=1) + "\n")
         write_manifest(folder)
 

@@ -130,6 +130,7 @@ class Trainer:
         self._validation = validation
         self._order = BatchOrder(config.seed, len(train), config.training.batch_size)
         self._optimizer = build_optimizer(model, config.training)
+        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._has_dropout = config.model.dropout > 0 or config.model.attention_dropout > 0
 
     # -- where it stands
@@ -263,14 +264,14 @@ class Trainer:
             self.seconds += time.perf_counter() - started
             yield Work("micro_batch", self.step)
             started = time.perf_counter()
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
         loss, grad_norm = torch.stack((nats / num_targets, norm)).tolist()  # the one wait for the device in a step
         learning_rate = learning_rate_at(self.step, settings)
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             raise _non_finite(loss, grad_norm, self.step, learning_rate)
         self.is_whole = False
         if settings.max_grad_norm and grad_norm > settings.max_grad_norm:
-            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), settings.max_grad_norm, norm)
+            torch.nn.utils.clip_grads_with_norm_(self._parameters, settings.max_grad_norm, norm)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self._optimizer.step()
@@ -376,24 +377,33 @@ class Trainer:
         Raises:
             CheckpointError: An update is being applied at this moment.
         """
+        model = {name: value.to("cpu", copy=True) for name, value in self.model.state_dict().items()}
+        return TrainerState(model, self.optimizer_state(), self.progress())
+
+    def optimizer_state(self) -> dict[str, torch.Tensor]:
+        """Return a copy of the optimizer's memory by `<parameter name>.<slot>`."""
+        return optimizer_state(self.model, self._optimizer)
+
+    def progress(self) -> dict[str, Any]:
+        """Return the counters, as plain numbers.
+
+        Raises:
+            CheckpointError: An update is being applied at this moment.
+        """
         if not self.is_whole:
             raise CheckpointError(
                 f"Step {self.step} was broken off while its weights were being written.",
                 mend="Resume from the last checkpoint.",
             )
-        return TrainerState(
-            model={name: value.to("cpu", copy=True) for name, value in self.model.state_dict().items()},
-            optimizer=optimizer_state(self.model, self._optimizer),
-            progress={
-                "step": self.step,
-                "seconds": self.seconds,
-                "tokens_seen": self.tokens_seen,
-                "loss": self.loss,
-                "smoothed_loss": self._smoothed,
-                "best_val_loss": self.best_val_loss,
-                "best_step": self.best_step,
-            },
-        )
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "tokens_seen": self.tokens_seen,
+            "loss": self.loss,
+            "smoothed_loss": self._smoothed,
+            "best_val_loss": self.best_val_loss,
+            "best_step": self.best_step,
+        }
 
     def load_state_dict(self, state: TrainerState) -> None:
         """Go on from a copy that `state_dict` returned; the copy is not kept.

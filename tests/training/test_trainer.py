@@ -52,8 +52,8 @@ class Log(Callback):
 
 # fmt: off
 GOLDEN = [
-    2.424905, 2.340911, 2.228876, 2.150887, 2.142570, 2.073202, 1.930999, 1.852022, 1.881401, 1.789858,
-    1.765454, 1.547445, 1.679143, 1.557118, 1.528681, 1.512415, 1.605917, 1.446528, 1.651012, 1.357832,
+    2.424905, 2.397674, 2.355337, 2.332300, 2.308009, 2.245819, 2.209288, 2.165884, 2.198565, 2.172332,
+    2.171637, 2.087921, 2.130344, 2.102766, 2.096052, 2.093449, 2.120475, 2.066272, 2.137551, 2.054104,
 ]
 # fmt: on
 """The first 20 losses of the tiny training; a change of the code that moves them changes everybody's numbers."""
@@ -61,7 +61,8 @@ GOLDEN = [
 
 def test_golden_losses(make_trainer: MakeTrainer) -> None:
     log = Log()
-    make_trainer(training__max_steps=20, training__eval_steps=0, callbacks=[log]).fit()
+    # a low rate: at a high one the last bit of a rounding grows to the fourth digit within 20 steps
+    make_trainer(training__max_steps=20, training__learning_rate=2e-3, training__eval_steps=0, callbacks=[log]).fit()
     assert [record["loss"] for record in log.kind("step")] == pytest.approx(GOLDEN, abs=1e-4)
 
 
