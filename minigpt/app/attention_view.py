@@ -132,12 +132,13 @@ def view_of(run: LoadedRun, text: str, head: tuple[int, int] | None = None) -> A
 
 
 def percent(share: float) -> str:
-    """Write a share as people read it; nothing that is there is called 0.
+    r"""Write a share as people read it, unbroken at a line's end; nothing that is there is called 0.
 
-    >>> percent(0.814), percent(0.0004), percent(0.0)
-    ('81 %', '< 1 %', '0 %')
+    >>> [percent(share).replace("\xa0", " ") for share in (0.814, 0.0004, 0.0)]
+    ['81 %', '< 1 %', '0 %']
     """
-    return "< 1 %" if 0 < share < 0.005 else f"{share:.0%}".replace("%", " %")
+    text = "< 1 %" if 0 < share < 0.005 else f"{share * 100:.0f} %"
+    return text.replace(" ", "\xa0")
 
 
 def quoted(token: str) -> str:
@@ -178,7 +179,7 @@ def sentences(view: AttentionView, query: int) -> list[str]:
     """Return what is seen, in sentences that quote the numbers on screen."""
     tokens = view.reading.tokens
     if len(tokens) == 1:
-        return [t("attention.see_one", token=quoted(tokens[0]))]
+        return [t("attention.see_one", token=quoted(tokens[0]), share=percent(1.0))]
     row = view.stages.pattern[query]
     key = int(row.argmax())
     target = (

@@ -109,7 +109,7 @@ def test_unusual_prompts_are_shown_or_explained(trained, pages, prompt, note):
     assert header["length"] == len(header["tokens"]) == max(1, min(16, len(prompt)))
     assert abs(weights.sum(axis=-1) / 255.0 - 1).max() < 0.05
     if header["length"] == 1:
-        assert "100 %" in pages.words(at)
+        assert attention_view.percent(1.0) in pages.words(at)
 
 
 def test_the_experiments_do_what_they_say(trained):
