@@ -88,11 +88,24 @@ for _command in (app, train, generate, evaluate, runs, export_run, import_run, c
     cli.add_command(_command)
 
 
+def settle_waiting() -> None:
+    """Let torch's waiting threads go to sleep after some 50 microseconds, where the environment says nothing else.
+
+    By default they spin for milliseconds, which is quickest on an idle machine and ruinous on a busy one: training a
+    model of 4 layers and width 128 with two threads beside ten busy processes on two cores, 160 to 1,200 tokens per
+    second by default, 1,800 with this count, 2,500 with none. It has to be said before torch is imported. Only GNU's
+    OpenMP, which PyTorch for Linux carries, listens.
+    """
+    if "GOMP_SPINCOUNT" not in os.environ and "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["GOMP_SPINCOUNT"] = "1000"
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and end the process with its exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a model may write what this terminal's encoding lacks
     show_warnings()
+    settle_waiting()
     cli.main(args=arguments, prog_name="minigpt")
     sys.exit(0)  # never reached: click ends the process

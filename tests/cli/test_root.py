@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ import click
 import pytest
 
 from minigpt import errors
-from minigpt.cli.root import cli
+from minigpt.cli.root import cli, settle_waiting
 from minigpt.version import __version__
 
 
@@ -83,3 +84,14 @@ def test_ctrl_c_ends_with_130(call, raising) -> None:
 )
 def test_options_that_do_not_exist_end_with_2(call, arguments: list[str]) -> None:
     assert "Error: " in call(*arguments, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)]
+)
+def test_waiting_threads_sleep_unless_the_environment_says_otherwise(
+    given: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.environ", dict(given))
+    settle_waiting()
+    assert os.environ.get("GOMP_SPINCOUNT") == expected
