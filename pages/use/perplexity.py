@@ -223,7 +223,7 @@ def show(run: state.RunRef, text: str, stride: int, context: int) -> None:
 
 
 def show_last(run: state.RunRef, context: int) -> None:
-    """Draw the text that was scored before, if it was this run; only the question is kept, the gate knows the answer."""
+    """Draw the text scored before, if this run scored it; only the question is kept, the gate knows the answer."""
     last: tuple[str, str, int] | None = st.session_state.get("perplexity:last")
     if last is None or last[0] != run.id:
         return
