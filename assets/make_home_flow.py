@@ -12,7 +12,7 @@ from pathlib import Path
 import minigpt
 from minigpt.interpret.flow import record_flow
 
-PROMPT, NUM_TOKENS, SEED = "Once upon ", 12, 0
+PROMPT, NUM_TOKENS, SEED = "Once a ", 16, 25
 
 
 def main(run: str = "tales", out: str = "") -> None:

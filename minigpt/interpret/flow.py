@@ -47,6 +47,7 @@ class Flow:
         tokens: Text of each of the T tokens.
         ids: Number of each.
         num_prompt: How many of them were given; the rest was written.
+        seed: Where the dice came from.
         num_layers: L.
         num_heads: H.
         d_model: D.
@@ -60,6 +61,7 @@ class Flow:
     tokens: tuple[str, ...]
     ids: tuple[int, ...]
     num_prompt: int
+    seed: int
     num_layers: int
     num_heads: int
     d_model: int
@@ -102,6 +104,7 @@ def record_flow(run: LanguageModel, prompt: str, *, num_tokens: int, seed: int =
         tokens=tuple(tokenizer.token_text(item) for item in ids),
         ids=tuple(ids),
         num_prompt=len(prompt_ids),
+        seed=seed,
         num_layers=model.config.num_layers,
         num_heads=model.config.num_heads,
         d_model=model.config.d_model,
