@@ -105,6 +105,6 @@ def current_statistics() -> TextStatistics:
     corpus = state.current_corpus()
     known = st.session_state.get("app:statistics")
     if known is None or known[0] is not corpus:
-        known = (corpus, text_statistics(corpus.text))
+        known = (corpus, text_statistics("".join(corpus.documents)))
         st.session_state["app:statistics"] = known
     return known[1]

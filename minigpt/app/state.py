@@ -56,19 +56,26 @@ def find_run(run_id: str) -> RunRef | None:
 
 
 def sync_run() -> str | None:
-    """Take the current run from the address, or keep the session's, and write it back into the address.
+    """Take the current run from the address if that has changed, and write the current run back into it.
 
-    The frame calls it on every rerun, because Streamlit empties the address when the page changes.
+    The frame calls it on every rerun: Streamlit empties the address when the page changes, and what a callback writes
+    there is lost again, so this is the only place that writes it.
 
     Returns:
         An id from the address that leads nowhere, to be told to the visitor; else None.
     """
     asked, lost = st.query_params.get("run"), None
-    if asked and find_run(asked) is None:
-        lost = asked
-    elif asked:
-        st.session_state["app:run"] = asked
-    set_current_run(current_run().id)
+    if asked and asked != st.session_state.get("app:address"):
+        if find_run(asked) is None:
+            lost = asked
+        else:
+            st.session_state["app:run"] = asked
+    run_id = current_run().id
+    if run_id == DEFAULT_RUN:
+        st.query_params.pop("run", None)
+    elif asked != run_id:
+        st.query_params["run"] = run_id
+    st.session_state["app:address"] = run_id
     return lost
 
 
@@ -79,12 +86,8 @@ def current_run() -> RunRef:
 
 
 def set_current_run(run_id: str) -> None:
-    """Look at another run from now on; every page follows."""
+    """Look at another run from the next rerun on; every page follows. For callbacks, or before `st.rerun`."""
     st.session_state["app:run"] = run_id
-    if run_id == DEFAULT_RUN:
-        st.query_params.pop("run", None)
-    elif st.query_params.get("run") != run_id:
-        st.query_params["run"] = run_id
 
 
 def session_id() -> str:

@@ -196,7 +196,7 @@ def _submit(changes: dict[str, Any], corpus: Corpus) -> None:
 
 
 def free_name(corpus: str) -> str:
-    """Return a name for a new run that none of the visitor's runs has: the corpus and the preset, numbered if need be."""
+    """Return a name for a new run that no run of the visitor has: corpus and preset, numbered if need be."""
     taken = {snapshot.name for snapshot in sidebar.own_runs()}
     base = f"{corpus[:60]}, {preset_title(state.draft_preset()).lower()}"
     return next(

@@ -74,7 +74,7 @@ def _buttons(ref: state.RunRef, snapshot: RunSnapshot) -> None:
         "paused": ("resume", "stop"),
     }.get(snapshot.status, ("resume",))
     for what in offered:
-        st.button(t(f"train.{what}"), key=f"train:{what}", icon=ICONS[what], on_click=command, args=(ref.id, what))
+        st.button(t(f"train.do_{what}"), key=f"train:{what}", icon=ICONS[what], on_click=command, args=(ref.id, what))
 
 
 def command(run_id: str, what: str) -> None:
@@ -176,11 +176,11 @@ def _numbers(snapshot: RunSnapshot) -> None:
             ("epoch", f"{snapshot.epoch:.2f}"),
             ("seconds", duration(snapshot.seconds)),
         ):
-            st.metric(t(f"train.{name}"), value, width="content", help=t(f"train.{name}_help"))
+            st.metric(t(f"train.number_{name}"), value, width="content", help=t(f"train.about_{name}"))
     left, right = st.columns(2)
     for column, name, pattern in ((left, "learning_rate", "~g"), (right, "tokens_per_second", ",.0f")):
         points = snapshot.curves.get(name, ())
-        label = t(f"train.{name}")
+        label = t(f"train.number_{name}")
         figure = line_figure(
             points,
             label=label,

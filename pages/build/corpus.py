@@ -23,6 +23,8 @@ REPEATED_SHARE = 0.2
 
 
 def main() -> None:
+    if st.session_state.pop("corpus:go", False):  # a callback itself may not change the page
+        st.switch_page(frame.page_path("train"))
     anatomy.header("corpus")
     bring()
     corpus, facts = state.current_corpus(), corpora.current_statistics()
@@ -42,7 +44,7 @@ def main() -> None:
     ]
     with st.container(horizontal=True, key="corpus_figures", gap="large"):
         for name, value in figures:
-            st.metric(t(f"corpus.{name}"), value, width="content")
+            st.metric(t(f"corpus.number_{name}"), value, width="content")
     left, right = st.columns([3, 2], gap="large")
     with left:
         show_characters(facts)
@@ -58,8 +60,6 @@ def main() -> None:
         ],
         key="corpus:try",
     )
-    if st.session_state.pop("corpus:go", False):
-        st.switch_page(frame.page_path("train"))
     what_was_read()
     anatomy.show_code(text_statistics, clean_text)
 
@@ -114,7 +114,7 @@ def bring_built_in() -> None:
         text = "needs_download" if info.needs_download else "offline"
         if info.needs_download and not state.limits().allow_download:
             text = "no_download"
-        st.caption(t(f"corpus.{text}", description=info.description, licence=info.licence))
+        st.caption(t(f"corpus.about_{text}", description=info.description, licence=info.licence))
 
 
 def bring_upload() -> None:

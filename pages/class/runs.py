@@ -133,8 +133,7 @@ def packed(ref, with_data: bool) -> bytes:
 def confirm_deletion(ref) -> None:
     st.markdown(t("runs.delete_ask", name=escape(ref.name), size=size(RunFolder(ref.path).disk_bytes())))
     with st.container(horizontal=True):
-        if st.button(t("runs.delete_yes"), type="primary", key="runs:delete_yes"):
-            delete(ref)
+        if st.button(t("runs.delete_yes"), type="primary", key="runs:delete_yes", on_click=delete, args=(ref,)):
             st.rerun()
         if st.button(t("runs.delete_no"), key="runs:delete_no"):
             st.rerun()

@@ -1,0 +1,142 @@
+"""Corpus: every way to bring a text, every text that is none, and what is said about it."""
+
+from __future__ import annotations
+
+import pytest
+
+from minigpt.app import state
+
+PAGE = "build/corpus"
+GOOD = ("It was a dark and stormy night, number %d of many.\n" * 900) % tuple(range(900))
+
+
+def upload(at, *files):
+    at.segmented_control(key="corpus:source").set_value("upload").run()
+    at.file_uploader(key="corpus:files").set_value([(name, content, "text/plain") for name, content in files]).run()
+    return at
+
+
+def tales():
+    """Characters of the corpus that is there from the start."""
+    return f"{state.default_corpus().num_chars:,}"
+
+
+def number(at, label):
+    return next(metric.value for metric in at.metric if metric.label == label)
+
+
+def test_it_opens_with_the_bundled_tales_and_judges_them(pages):
+    at = pages.open(PAGE)
+    assert number(at, "Characters") == tales()
+    assert "is good for a context of" in at.success[0].value
+    assert len(at.get("plotly_chart")) == 2
+    assert "␣" in pages.words(at)
+
+
+def test_another_built_in_text_is_one_click(pages):
+    at = pages.open(PAGE)
+    before = number(at, "Characters")
+    at.button_group(key="corpus:built_in").set_value("python-manual").run()
+    assert not at.exception
+    assert number(at, "Characters") != before
+    assert "python-manual" in at.success[0].value.replace("\\", "")
+
+
+def test_an_upload_becomes_the_corpus_and_says_what_was_read(pages):
+    at = upload(pages.open(PAGE), ("night.txt", ("\ufeff" + GOOD).replace("\n", "\r\n").encode("utf-8")))
+    assert number(at, "Characters") == f"{len(GOOD):,}"
+    table = at.dataframe[0].value
+    assert table["Document"].tolist() == ["night.txt"]
+    assert table["Encoding"].tolist() == ["UTF-8 with byte-order mark"]
+    assert table["Changed by cleaning"].tolist() == [f"{len(GOOD) + 900:,} characters became {len(GOOD):,}"]
+
+
+def test_several_files_are_several_documents(pages):
+    at = upload(pages.open(PAGE), ("a.txt", GOOD.encode()), ("b.txt", GOOD.encode("utf-16")))
+    assert number(at, "Characters") == f"{2 * len(GOOD):,}"
+    assert number(at, "Tokens") == f"{2 * len(GOOD) + 2:,}"
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"", "is empty"),
+        (b"  \n\n ", "white space"),
+        (b"%PDF-1.7 whatever", "a PDF document"),
+        (bytes(range(256)) * 20, "UTF-8"),
+        (b"\x00\x01\x02\x03" * 100, "binary"),
+        ("Füße".encode("latin-1") * 30, "Latin-1"),
+        (GOOD.encode("utf-16")[2:], "UTF-16 without"),
+    ],
+    ids=["empty", "blank", "pdf", "bytes", "binary", "latin-1", "utf-16 without mark"],
+)
+def test_a_file_that_is_no_text_gets_one_message_and_costs_nothing(pages, content, word):
+    at = upload(pages.open(PAGE), ("bad.txt", content))
+    assert not at.exception
+    assert len(at.error) == 1
+    assert word in at.error[0].value.replace("\\", "")
+    assert r"bad\.txt" in at.error[0].value
+    assert "still here" in pages.words(at)
+    assert number(at, "Characters") == tales()
+
+
+def test_a_file_that_is_too_large_gets_one_message(pages, monkeypatch):
+    limits = state.limits().model_copy(update={"max_upload_bytes": 1000})
+    monkeypatch.setattr(state, "limits", lambda: limits)
+    at = upload(pages.open(PAGE), ("huge.txt", GOOD.encode()))
+    assert len(at.error) == 1
+    assert "1,000" in at.error[0].value.replace("\\", "")
+    assert number(at, "Characters") == tales()
+
+
+@pytest.mark.parametrize("content", [b"a", b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"])
+def test_a_text_of_one_character_is_said_to_teach_nothing(pages, content):
+    at = upload(pages.open(PAGE), ("one.txt", content))
+    assert not at.exception
+    assert len(at.error) == 1
+
+
+def test_a_text_shorter_than_a_window_names_the_context_that_fits(pages):
+    at = upload(pages.open(PAGE), ("short.txt", b"just a few words"))
+    assert "too short" in at.error[0].value
+    assert "context of 15 or less" in at.error[0].value
+
+
+def test_a_pasted_text_becomes_the_corpus_and_an_empty_one_does_not(pages):
+    at = pages.open(PAGE)
+    at.segmented_control(key="corpus:source").set_value("paste").run()
+    at.text_area(key="corpus:pasted").set_value("").run()
+    at.button[[b.label for b in at.button].index("Use this text")].click().run()
+    assert len(at.error) == 1
+    assert number(at, "Characters") == tales()
+    at.text_area(key="corpus:pasted").set_value(GOOD).run()
+    at.button[[b.label for b in at.button].index("Use this text")].click().run()
+    assert not at.error, at.error[0].value
+    assert number(at, "Characters") == f"{len(GOOD):,}"
+
+
+def test_repetition_and_smallness_are_said(pages):
+    at = upload(pages.open(PAGE), ("again.txt", b"the same line of a text again and again\n" * 100))
+    warnings = " ".join(item.value for item in at.warning)
+    assert "is small" in warnings
+    assert "99 % of its longer lines" in warnings
+
+
+def test_a_file_name_cannot_become_markup(pages):
+    at = upload(pages.open(PAGE), ("<b>*x*.txt", GOOD.encode()))
+    assert r"\<b\>\*x\*\.txt" in at.success[0].value
+
+
+def test_the_peek_moves_to_another_place(pages):
+    at = pages.open(PAGE)
+    first = at.code[0].value
+    at.button(key="corpus:again").click().run()
+    assert at.code[0].value != first
+    assert first.startswith("Once")
+
+
+def test_taking_the_first_part_is_one_click(pages):
+    at = pages.open(PAGE)
+    at.button(key="corpus:try_1").click().run()
+    assert not at.exception
+    assert number(at, "Characters").replace(",", "").startswith("5")

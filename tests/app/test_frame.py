@@ -1,0 +1,122 @@
+"""The frame: navigation, the current run across pages, the sidebar, the source."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from minigpt.app import frame, server, sidebar, state
+
+
+def test_every_page_of_the_menu_opens_inside_the_frame(pages):
+    for entry in frame.PAGES:
+        if entry.path.exists():
+            at = pages.open(entry.file.removesuffix(".py"))
+            assert at.title, entry.name
+            assert [box.key for box in at.sidebar.selectbox] == ["frame:run"]
+            assert any("AGPL" in caption.value for caption in at.sidebar.caption)
+
+
+def test_a_run_in_the_address_is_the_current_run_and_stays_when_the_page_changes(pages):
+    run_id = pages.trained("my cats")
+    at = pages.open("build/train", run=run_id)
+    assert at.sidebar.selectbox(key="frame:run").value == run_id
+    assert pages.run_of(at) == run_id
+    at.switch_page("pages/class/runs.py").run()
+    assert pages.run_of(at) == run_id
+    assert at.sidebar.selectbox(key="frame:run").value == run_id
+
+
+def test_picking_a_run_in_the_sidebar_changes_the_address(pages):
+    first, second = pages.trained("first"), pages.trained("second")
+    at = pages.open("class/runs", run=first)
+    at.sidebar.selectbox(key="frame:run").set_value(second).run()
+    assert pages.run_of(at) == second
+    assert not at.exception
+
+
+@pytest.mark.parametrize("lost", ["../../etc/passwd", "no-such-run", "m4hq2k3x7t5b6n2v4c7z3a5d2e", "<script>", ""])
+def test_an_address_that_leads_nowhere_is_said_once_and_dropped(pages, lost):
+    at = pages.open("", run=lost)
+    assert not at.exception
+    assert state.DEFAULT_RUN in at.sidebar.selectbox(key="frame:run").value
+    assert "run" not in at.query_params
+    assert len(at.warning) == (1 if lost else 0)
+
+
+def test_the_sidebar_quotes_the_runs_progress_and_loss(pages):
+    run_id = pages.trained("cats")
+    at = pages.open("class/runs", run=run_id)
+    words = " ".join([item.value for item in at.sidebar.markdown] + [item.value for item in at.sidebar.caption])
+    assert "finished" in words
+    assert "12 of 12" in words
+    assert "loss" in words
+
+
+def test_a_damaged_run_costs_no_page(pages, own_home):
+    run_id = pages.trained("cats")
+    (own_home / run_id / "config.yaml").write_text("model: [")
+    for page in ("build/train", "class/runs"):
+        at = pages.open(page, run=run_id)
+        assert not at.exception
+
+
+def test_a_name_is_shown_as_it_is_and_never_as_markdown(pages):
+    run_id = pages.trained("**bold** :red[x] <b>")
+    at = pages.open("build/train", run=run_id)
+    assert r"\*\*bold\*\*" in pages.words(at)
+    assert "**bold**" not in pages.words(at)
+
+
+def test_the_source_is_the_app_itself():
+    with zipfile.ZipFile(io.BytesIO(sidebar.source_archive())) as archive:
+        names = {name.partition("/")[2] for name in archive.namelist()}
+    assert {"LICENSE", "streamlit_app.py", "minigpt/app/frame.py", "pages/build/train.py"} <= names
+    assert "assets/texts/en/frame.yaml" in names
+    assert ".streamlit/config.toml" in names
+    assert not any("__pycache__" in name or name.startswith("runs/") for name in names)
+
+
+def test_a_profile_may_link_its_source_instead(pages, monkeypatch):
+    limits = state.limits().model_copy(update={"source_url": "https://example.org/source"})
+    monkeypatch.setattr(state, "limits", lambda: limits)
+    at = pages.open("class/runs")
+    assert not at.exception
+    links = at.sidebar.get("link_button")
+    assert [link.proto.url for link in links] == ["https://example.org/source"]
+
+
+def test_where_tokens_are_asked_for_only_the_owner_may_control(pages, monkeypatch):
+    monkeypatch.setenv("MINIGPT_PROFILE", "classroom")
+    state.limits.cache_clear()
+    run_id = pages.submit("hers", owner="the-token-of-somebody", training__max_steps=2000)
+    at = pages.open("build/train", run=run_id)
+    assert not [button for button in at.button if button.key == "train:stop"]
+    assert "You are watching" in pages.words(at)
+
+
+def test_torch_is_not_imported_by_the_frame():
+    code = "import sys, minigpt.app.frame, minigpt.app.server; print('torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "False"
+
+
+def test_the_headers_are_added_once():
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"referrer-policy", b"no-referrer")]})
+
+    sent = []
+
+    async def keep(message):
+        sent.append(message)
+
+    import asyncio
+
+    asyncio.run(server.SecurityHeaders(app)({"type": "http"}, None, keep))
+    headers = sent[0]["headers"]
+    assert (b"x-content-type-options", b"nosniff") in headers
+    assert [value for name, value in headers if name == b"referrer-policy"] == [b"no-referrer"]

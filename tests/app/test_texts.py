@@ -1,0 +1,87 @@
+"""The catalogue of texts: what pages ask for is there, and what is there is asked for."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from minigpt import resources
+from minigpt.app import texts
+
+ROOT = resources.root()
+PAGES = sorted(path.stem for path in resources.asset_path("texts", texts.LANGUAGE).glob("*.yaml"))
+SOURCES = sorted([*ROOT.glob("pages/*/*.py"), *ROOT.glob("minigpt/app/**/*.py")])
+ALWAYS = {"title", "lead"}
+"""`anatomy.header` asks for these by the page's name."""
+
+
+def asked(path: Path) -> tuple[set[str], set[str]]:
+    """Return the keys that a file asks for, and the beginnings of those it puts together (`f"train.preset_{name}"`)."""
+    keys, beginnings = set(), set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if re.fullmatch(rf"({'|'.join(PAGES)})\.[a-z0-9_]+", node.value):
+                keys.add(node.value)
+        elif isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
+            beginnings |= set(re.findall(rf"^(?:{'|'.join(PAGES)})\..*", str(node.values[0].value)))
+    return keys, beginnings
+
+
+def called(path: Path) -> set[str]:
+    """Return the keys that a file passes to `t` as they are."""
+    return {
+        node.args[0].value
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and (getattr(node.func, "id", None) == "t" or getattr(node.func, "attr", None) == "t")
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    }
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_text_that_is_asked_for_exists(path):
+    missing = {key for key in called(path) if not texts.has(key)}
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_text_is_asked_for(page):
+    keys: set[str] = set()
+    beginnings: set[str] = set()
+    for path in SOURCES:
+        more_keys, more_beginnings = asked(path)
+        keys |= more_keys
+        beginnings |= more_beginnings
+    unused = {
+        name
+        for name in texts.catalogue(page)
+        if name not in ALWAYS
+        and f"{page}.{name}" not in keys
+        and not any(f"{page}.{name}".startswith(beginning) for beginning in beginnings)
+    }
+    assert not unused
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_text_shouts_and_every_placeholder_has_a_name(page):
+    for name, text in texts.catalogue(page).items():
+        assert text, name
+        assert "!" not in text, name
+        assert not re.search(r"\{\s*\}", text), name
+
+
+def test_an_unknown_text_is_an_error():
+    with pytest.raises(KeyError):
+        texts.t("frame.there_is_no_such_text")
+
+
+@pytest.mark.parametrize("text", ["# no heading", "*a*", "$x$", ":red[a]", "![i](http://x)", "<b>", "a\n\n- b", "`c`"])
+def test_a_users_text_cannot_become_markdown(text):
+    escaped = texts.escape(text)
+    assert "\n" not in escaped
+    assert not re.search(r"(?<!\\)[*`#<>$\[\]_!:]", escaped)
+    assert re.sub(r"\\(.)", r"\1", escaped) == " ".join(text.split())

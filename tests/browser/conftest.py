@@ -1,0 +1,108 @@
+"""A real server and a real browser. Without a browser the tests are skipped, except in CI, where that is a failure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
+START_SECONDS = 60
+
+
+def _missing(reason: str) -> None:
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason} CI must run the browser tests.", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[object]:
+    """A Chromium that Playwright drives: `MINIGPT_CHROMIUM`, or one on the PATH, or Playwright's own."""
+    try:
+        from playwright.sync_api import Error, expect, sync_playwright
+    except ImportError:
+        _missing("Playwright is not installed.")
+    expect.set_options(timeout=60_000)  # patience for a busy machine; nothing here waits longer than it must
+    path = os.environ.get("MINIGPT_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        except Error as error:
+            _missing(f"No Chromium could be started: {str(error).splitlines()[0]}")
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., SimpleNamespace]]:
+    """Start fresh servers, each with runs of its own, and end them."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(**environment: str) -> SimpleNamespace:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        log_path = tmp_path / f"server-{port}.log"
+        command = [
+            *(sys.executable, "-m", "streamlit", "run", str(ROOT / "streamlit_app.py")),
+            *("--server.port", str(port), "--server.address", "127.0.0.1", "--server.headless", "true"),
+        ]
+        home = tmp_path / "home"
+        variables = {**os.environ, "MINIGPT_HOME": str(home), "OMP_NUM_THREADS": "1", **environment}
+        with log_path.open("wb") as log:
+            process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=subprocess.STDOUT)
+        started.append(process)
+        server = SimpleNamespace(url=f"http://127.0.0.1:{port}", home=home, process=process, log=log_path)
+        _await(server)
+        return server
+
+    yield start
+    for process in started:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _await(server: SimpleNamespace) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        assert server.process.poll() is None, server.log.read_text()
+        try:
+            with urllib.request.urlopen(f"{server.url}/_stcore/health", timeout=1):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"the server did not start: {server.log.read_text()}")
+
+
+@pytest.fixture
+def open_page(chromium) -> Iterator[Callable[..., object]]:
+    """Open a browser tab; errors of the page's own scripts fail the test at its end."""
+    contexts, errors = [], []
+
+    def start(url: str, *, storage: object = None, width: int = 1440, height: int = 900) -> object:
+        context = chromium.new_context(viewport={"width": width, "height": height}, storage_state=storage)
+        context.set_default_timeout(60_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(url)
+        return page
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert not errors

@@ -1,0 +1,36 @@
+"""The first request to a fresh server may be any page: no dialog, the right page, the frame around it."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from minigpt.app import frame
+from minigpt.app.texts import t
+
+pytestmark = pytest.mark.browser
+
+THERE = [entry for entry in frame.PAGES if entry.path.exists()]
+
+
+@pytest.mark.parametrize("entry", THERE, ids=lambda entry: entry.name)
+def test_a_cold_deep_link_meets_its_page(entry, serve, open_page):
+    server = serve()
+    page = open_page(server.url + ("/" if entry.name == "home" else f"/{entry.name}"))
+    expect(page.locator("h1").first).to_be_visible()
+    expect(page.locator("[data-testid=stSidebarNavLink][aria-current=page]")).to_contain_text(
+        t(f"frame.page_{entry.name}")
+    )
+    expect(page.locator("[data-testid=stSidebar]").get_by_text("AGPL-3.0")).to_be_visible()
+    expect(page.locator("[role=dialog]")).to_have_count(0)
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
+
+
+def test_the_server_ends_in_order_while_torch_is_at_work(serve, open_page):
+    server = serve()
+    page = open_page(f"{server.url}/train")
+    page.get_by_role("button", name=t("train.start")).click()
+    expect(page.get_by_role("button", name=t("train.do_stop"))).to_be_visible()
+    server.process.terminate()
+    assert server.process.wait(30) in (0, -15, 143)
+    assert "terminate called" not in server.log.read_text()

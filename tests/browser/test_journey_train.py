@@ -1,0 +1,107 @@
+"""A person trains: upload, start, watch the loss fall, reload, stop; and a classmate who only has the link."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from minigpt.app.texts import t
+from minigpt.data.synthetic import generate_tales
+
+pytestmark = pytest.mark.browser
+
+TEXT = generate_tales(60_000, seed=5)
+
+
+def start_own_text(page, steps):
+    """Upload a text, go to Train, and start."""
+    page.get_by_role("radio", name=t("corpus.source_upload")).or_(
+        page.get_by_role("button", name=t("corpus.source_upload"))
+    ).first.click()
+    page.locator("[data-testid=stFileUploader] input").set_input_files(
+        {"name": "cats.txt", "mimeType": "text/plain", "buffer": TEXT.encode()}
+    )
+    expect(page.locator("[data-testid=stAlert]").first).to_contain_text("cats.txt is good")
+    page.get_by_role("button", name=t("corpus.try_train")).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(t("train.title"))
+    box = page.get_by_role("spinbutton", name=t("frame.field_training_max_steps"))
+    box.fill(str(steps))
+    box.press("Enter")
+    expect(page.locator("[data-testid=stApp]")).to_have_attribute("data-test-script-state", "notRunning")
+    page.get_by_role("button", name=t("train.start")).click()
+    expect(page).to_have_url(re.compile(r"run=[a-z2-7]{26}"))
+
+
+def steps_done(page):
+    words = page.locator("[data-testid=stMain] [data-testid=stProgress]").first.inner_text()
+    return int(re.search(r"step ([\d,]+)", words).group(1).replace(",", ""))
+
+
+def test_upload_train_reload_and_stop(serve, open_page):
+    server = serve()
+    page = open_page(f"{server.url}/corpus")
+    start_own_text(page, 100_000)
+    expect(page.get_by_text(re.compile(r"passed the bigram .* at step"))).to_be_visible(timeout=120_000)
+    expect(page.locator(".st-key-train_samples [data-testid=stCode]").first).to_be_visible()
+
+    before = steps_done(page)
+    page.reload()
+    expect(page.get_by_role("button", name=t("train.do_stop"))).to_be_visible()
+    assert steps_done(page) >= before
+    page.get_by_role("button", name=t("train.do_pause")).click()
+    expect(page.get_by_role("button", name=t("train.do_resume"))).to_be_visible()
+    page.get_by_role("button", name=t("train.do_resume")).click()
+    expect(page.get_by_role("button", name=t("train.do_pause"))).to_be_visible()
+    page.get_by_role("button", name=t("train.do_stop")).click()
+    expect(page.get_by_role("button", name=t("train.start"))).to_be_visible()
+    expect(page.locator("[data-testid=stSidebar]").get_by_text(t("frame.status_stopped"))).to_be_visible()
+
+    page.get_by_role("link", name=t("frame.page_runs")).click()
+    expect(page).to_have_url(re.compile(r"/runs\?run=[a-z2-7]{26}"))
+    assert len(list(server.home.glob("*/checkpoints/step-*"))) >= 1
+
+
+def test_a_zoom_stays_while_the_chart_grows(serve, open_page):
+    server = serve()
+    page = open_page(f"{server.url}/train")
+    box = page.get_by_role("spinbutton", name=t("frame.field_training_max_steps"))
+    box.fill("100000")
+    box.press("Enter")
+    expect(page.locator("[data-testid=stApp]")).to_have_attribute("data-test-script-state", "notRunning")
+    page.get_by_role("button", name=t("train.start")).click()
+    chart = page.locator(".st-key-train_loss .js-plotly-plot")
+    expect(chart).to_be_visible()
+    expect(page.get_by_text(re.compile("equally likely characters. It"))).to_be_visible()
+    plot = chart.bounding_box()
+    page.mouse.move(plot["x"] + 80, plot["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(plot["x"] + 260, plot["y"] + 220, steps=6)
+    page.mouse.up()
+    read = "element => element._fullLayout.xaxis.range.concat(element._fullLayout.yaxis.range)"
+    page.wait_for_function(
+        "() => document.querySelector('.st-key-train_loss .js-plotly-plot')._fullLayout.xaxis.range[1] < 90000"
+    )
+    zoomed, seen = chart.evaluate(read), steps_done(page)
+    page.wait_for_function(
+        f"() => Number((document.querySelector('[data-testid=stMain] [data-testid=stProgress]').innerText"
+        f".match(/step ([\\d,]+)/) || [0, '0'])[1].replaceAll(',', '')) > {seen + 40}"
+    )
+    assert chart.evaluate(read) == pytest.approx(zoomed)
+
+
+def test_a_classmate_with_the_link_may_look_but_the_owner_may_stop_after_a_reload(serve, open_page):
+    server = serve(MINIGPT_PROFILE="classroom")
+    page = open_page(f"{server.url}/corpus")
+    start_own_text(page, 20_000)
+    expect(page.get_by_role("button", name=t("train.do_stop"))).to_be_visible()
+
+    classmate = open_page(page.evaluate("location.href"))
+    expect(classmate.get_by_text(t("train.not_yours"))).to_be_visible()
+    expect(classmate.get_by_role("button", name=t("train.do_stop"))).to_have_count(0)
+
+    page.reload()  # a new session: only the browser's own storage knows the token
+    expect(page.get_by_role("button", name=t("train.do_stop"))).to_be_visible()
+    page.get_by_role("button", name=t("train.do_stop")).click()
+    expect(page.get_by_role("button", name=t("train.do_resume"))).to_be_visible()
