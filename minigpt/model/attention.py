@@ -161,7 +161,7 @@ class CausalSelfAttention(nn.Module):
 
         Args:
             x: The normed stream (B, T, D).
-            rotation: At these T positions (T, K/2), where positions are rotary.
+            rotation: At these T positions (T, 1, K/2), where positions are rotary.
             cache: Holds the keys and values of positions before `x`.
             probe: Sees and may edit every step.
 
@@ -169,12 +169,13 @@ class CausalSelfAttention(nn.Module):
             What to add to the stream, (B, T, D).
         """
         batch_size, length, d_model = x.shape
-        heads = self.qkv(x).view(batch_size, length, -1, self.d_head).transpose(1, 2)  # (B, H + 2 Hkv, T, K)
+        heads = self.qkv(x).view(batch_size, length, -1, self.d_head)  # (B, T, H + 2 Hkv, K)
         if rotation is not None:  # queries and keys turn alike, in one go; values do not turn
-            qk, v = torch.split(heads, [self.num_heads + self.kv_heads, self.kv_heads], dim=1)
-            q, k = torch.split(rotate(qk, rotation), [self.num_heads, self.kv_heads], dim=1)
+            qk, v = torch.split(heads, [self.num_heads + self.kv_heads, self.kv_heads], dim=2)
+            q, k = torch.split(rotate(qk, rotation), [self.num_heads, self.kv_heads], dim=2)
         else:
-            q, k, v = torch.split(heads, [self.num_heads, self.kv_heads, self.kv_heads], dim=1)
+            q, k, v = torch.split(heads, [self.num_heads, self.kv_heads, self.kv_heads], dim=2)
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, H or Hkv, T, K)
         if cache is not None:
             k, v = cache.append(self.layer, k, v)  # (B, Hkv, S, K)
         q, k, v = tap(probe, "q", q), tap(probe, "k", k), tap(probe, "v", v)

@@ -53,7 +53,7 @@ class Block(nn.Module):
 
         Args:
             x: The stream (B, T, D).
-            rotation: At these T positions (T, K/2), where positions are rotary.
+            rotation: At these T positions (T, 1, K/2), where positions are rotary.
             cache: Holds the keys and values of positions before `x`.
             probe: Sees and may edit every step; names get `blocks.{layer}.` before them.
         """

@@ -50,21 +50,21 @@ class RotaryPositions(nn.Module):
     def __init__(self, sequence_length: int, d_head: int) -> None:
         super().__init__()
         self.table: torch.Tensor
-        self.register_buffer("table", torch.empty(sequence_length, d_head // 2, 2), persistent=False)
+        self.register_buffer("table", torch.empty(sequence_length, 1, d_head // 2, 2), persistent=False)
         self.fill()
 
     def fill(self) -> None:
         """Compute the table on the device where it lies."""
-        length, num_pairs, _ = self.table.shape
+        length, _, num_pairs, _ = self.table.shape
         # In float64, so that far positions stay exact, and on the processor, because not every device has float64.
         pair = torch.arange(num_pairs, dtype=torch.float64, device="cpu")
         position = torch.arange(length, dtype=torch.float64, device="cpu")
         angle = torch.outer(position, ROTARY_BASE ** (-pair / num_pairs))  # (S, K/2)
         if not self.table.is_meta:
-            self.table.copy_(torch.stack((angle.cos(), angle.sin()), dim=-1))  # (S, K/2, 2)
+            self.table.copy_(torch.stack((angle.cos(), angle.sin()), dim=-1).unsqueeze(1))  # (S, 1, K/2, 2)
 
     def forward(self, start: int, length: int) -> torch.Tensor:
-        """Return the rotation at positions start, ..., start + length - 1: (T, K/2), complex, each of length 1."""
+        """Return the rotation at positions start, ..., start + length - 1: (T, 1, K/2), complex, of length 1."""
         return torch.view_as_complex(self.table.narrow(0, start, length).float())
 
 
@@ -77,12 +77,12 @@ def rotate(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
         b' = a sin(t) + b cos(t)
 
     Args:
-        x: (B, H, T, K).
-        rotation: At T positions, (T, K/2), complex.
+        x: (B, T, H, K), heads of one position side by side as the projection leaves them.
+        rotation: At T positions, (T, 1, K/2), complex; every head turns alike.
 
     Returns:
-        (B, H, T, K), of the same lengths as before.
+        (B, T, H, K), of the same lengths as before.
     """
     wide = x.to(torch.promote_types(x.dtype, torch.float32))  # half precision has no complex numbers
-    pairs = torch.view_as_complex(wide.view(*x.shape[:-1], -1, 2))  # (B, H, T, K/2)
+    pairs = torch.view_as_complex(wide.view(*x.shape[:-1], -1, 2))  # (B, T, H, K/2)
     return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)

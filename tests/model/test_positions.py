@@ -12,32 +12,32 @@ def rotate_by_loop(x, start=0):
     """The slow, obvious version: turn one pair at a time by its 2 x 2 matrix, in float64."""
     result = x.double().clone()
     d_head = x.shape[-1]
-    for t in range(x.shape[2]):
+    for t in range(x.shape[1]):
         for i in range(d_head // 2):
             angle = (start + t) * ROTARY_BASE ** (-2 * i / d_head)
             matrix = torch.tensor(
                 [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], dtype=torch.float64
             )
-            result[..., t, 2 * i : 2 * i + 2] = x[..., t, 2 * i : 2 * i + 2].double() @ matrix.T
+            result[:, t, :, 2 * i : 2 * i + 2] = x[:, t, :, 2 * i : 2 * i + 2].double() @ matrix.T
     return result.float()
 
 
 @pytest.mark.parametrize("start", [0, 5])
 def test_rotation_equals_the_loop(start, generator):
-    x = torch.randn(2, 3, 4, 8, generator=generator)
+    x = torch.randn(2, 4, 3, 8, generator=generator)
     torch.testing.assert_close(rotate(x, RotaryPositions(16, 8)(start, 4)), rotate_by_loop(x, start))
 
 
 def test_a_quarter_turn_by_hand():
-    rotation = torch.tensor([[1j]])  # cos 90 = 0, sin 90 = 1
+    rotation = torch.tensor([[[1j]]])  # cos 90 = 0, sin 90 = 1
     assert rotate(torch.tensor([[[[3.0, 4.0]]]]), rotation).flatten().tolist() == [-4.0, 3.0]
 
 
 def test_rotation_keeps_lengths_and_leaves_position_zero_alone(generator):
-    x = torch.randn(1, 2, 16, 8, generator=generator)
+    x = torch.randn(1, 16, 2, 8, generator=generator)
     turned = rotate(x, RotaryPositions(16, 8)(0, 16))
     torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))
-    assert torch.equal(turned[:, :, 0], x[:, :, 0])
+    assert torch.equal(turned[:, 0], x[:, 0])
 
 
 def test_products_depend_on_the_distance_alone(generator):
@@ -48,7 +48,7 @@ def test_products_depend_on_the_distance_alone(generator):
 
 
 def test_half_precision_stays_half(generator):
-    x = torch.randn(1, 1, 4, 8, generator=generator, dtype=torch.float16)
+    x = torch.randn(1, 4, 1, 8, generator=generator, dtype=torch.float16)
     assert rotate(x, RotaryPositions(8, 8)(0, 4)).dtype == torch.float16
 
 
