@@ -153,6 +153,37 @@ def test_broken_off_again_and_again(tmp_path: Path, expected: tuple[dict[str, by
     same(finished(folder), expected)
 
 
+def test_broken_off_after_each_save(tmp_path: Path, expected: tuple[dict[str, bytes], list[Any]]) -> None:
+    """What belongs to a step is measured and written before the step is saved, for nobody comes back to it."""
+    folder, saved = make_run(tmp_path / "run"), 0
+    while folder.info.status != "finished":
+        work = TrainingJob(folder).work()
+        for _ in work:
+            if len(folder.checkpoints()) > 0 and folder.checkpoints()[-1] > saved:
+                saved = folder.checkpoints()[-1]
+                break
+        work.close()  # type: ignore[attr-defined]
+    same(folder, expected)
+
+
+def test_stopped_at_once_after_resuming(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    work = TrainingJob(folder).work()
+    while next(work).step < 11:
+        pass
+    work.close()  # type: ignore[attr-defined]
+    newest = folder.newest_checkpoint()
+    assert newest is not None
+    step, before = int(newest.name[5:]), (newest / "manifest.json").stat().st_mtime_ns
+    assert folder.history_steps()[-1] > step
+    job = TrainingJob(folder)
+    job.request_stop()
+    assert list(job.work()) == []
+    assert (newest / "manifest.json").stat().st_mtime_ns == before  # nothing was trained, nothing is saved
+    assert folder.history_steps()[-1] <= step  # there is no later step any more
+    assert folder.steps()[-1] == step
+
+
 def test_stopped_with_a_word(tmp_path: Path, expected: tuple[dict[str, bytes], list[Any]]) -> None:
     folder = make_run(tmp_path / "run")
     job = TrainingJob(folder)

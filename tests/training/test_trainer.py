@@ -218,6 +218,16 @@ def test_dropout_is_keyed(make_trainer: MakeTrainer, weights: Weights, where: st
     assert not torch.equal(weights(one), weights(without))
 
 
+def test_every_micro_batch_drops_other_numbers(make_trainer: MakeTrainer) -> None:
+    trainer, keys = make_trainer(model__dropout=0.5, training__accumulation_steps=3), []
+    trainer.model.seed_dropout = lambda generator: keys.append(generator.initial_seed())  # type: ignore[method-assign]
+    for block in trainer.model.modules():
+        if hasattr(block, "probability"):
+            block.probability = 0.0  # type: ignore[assignment]
+    trainer.fit()
+    assert len(keys) == len(set(keys)) == 12 * 3
+
+
 def test_measuring_and_sampling_touch_nothing(make_trainer: MakeTrainer, weights: Weights) -> None:
     often, never = (
         make_trainer(training__eval_steps=1, model__dropout=0.2),
@@ -306,6 +316,15 @@ def test_best_is_the_lowest_of_the_regular_measurements(make_trainer: MakeTraine
     regular = {r["step"]: r["val_loss"] for r in log.kind("evaluation") if not r["whole"] and r["step"] > 0}
     assert trainer.best_step == min(regular, key=lambda step: regular[step])
     assert trainer.best_val_loss == pytest.approx(min(regular.values()), abs=1e-5)
+
+
+def test_an_untrained_model_is_never_the_best(make_trainer: MakeTrainer) -> None:
+    log = Log()
+    trainer = make_trainer(training__max_steps=4, training__eval_steps=2, training__learning_rate=5, callbacks=[log])
+    trainer.fit()
+    losses = [record["val_loss"] for record in log.kind("evaluation")]
+    assert min(losses) == losses[0]
+    assert trainer.best_step in (2, 4)
 
 
 # -- what goes wrong
