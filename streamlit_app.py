@@ -23,7 +23,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx  # noqa: E402
 from minigpt.app import frame, server  # noqa: E402
 
 if get_script_run_ctx(suppress_warning=True) is None:
-    app = st.App(server.SCRIPT, lifespan=server.lifespan, middleware=server.MIDDLEWARE)
+    app = st.App(server.SCRIPT, lifespan=server.lifespan, routes=server.ROUTES, middleware=server.MIDDLEWARE)
 else:
     server.start_once()
     frame.run()

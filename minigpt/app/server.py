@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib.metadata
+import importlib.resources
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
@@ -15,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
 
 # Set here as well as in streamlit_app.py, for servers that import this module first.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -22,10 +27,14 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 SCRIPT = Path(__file__).with_name("main.py")
 
+PLOTLY_ADDRESS = f"minigpt/plotly-{importlib.metadata.version('plotly')}.min.js"
+"""Where the browser finds Plotly's script, relative to the app; the version makes it safe to keep for ever."""
+
 _first_page_drawn = threading.Event()
 _warm = threading.Event()
 _start_lock = threading.Lock()
 _started = False
+_has_routes = False
 
 PATIENCE_SECONDS = 4.0
 """How long the warm-up waits for a first visitor before it begins without one."""
@@ -44,6 +53,11 @@ def is_warm() -> bool:
 def wait_until_warm(timeout: float | None = None) -> bool:
     """Wait for the warm-up; tests and benchmarks use it."""
     return _warm.wait(timeout)
+
+
+def offers_plotly() -> bool:
+    """Return whether this server answers at `PLOTLY_ADDRESS`; a plain script has no addresses of its own."""
+    return _has_routes
 
 
 def start_once() -> None:
@@ -74,6 +88,8 @@ def _warm_up() -> None:
 @contextlib.asynccontextmanager
 async def lifespan(app: Any) -> AsyncIterator[None]:
     """Start what the server needs and stop it again: trainings are saved before the process ends."""
+    global _has_routes
+    _has_routes = True
     start_once()
     try:
         yield
@@ -112,3 +128,14 @@ class SecurityHeaders:
 
 
 MIDDLEWARE = [Middleware(SecurityHeaders)]
+
+
+async def _plotly_script(request: Request) -> Response:
+    return FileResponse(
+        Path(str(importlib.resources.files("plotly") / "package_data" / "plotly.min.js")),
+        media_type="text/javascript",
+        headers={"cache-control": "public, max-age=31536000, immutable"},
+    )
+
+
+ROUTES = [Route(f"/{PLOTLY_ADDRESS}", _plotly_script)]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from minigpt.app import anatomy, state
+from minigpt.app.components.live_chart import live_chart
 from minigpt.app.sidebar import status_badge
 from minigpt.app.texts import duration, escape, number, t
 from minigpt.errors import MinigptError
@@ -136,7 +137,7 @@ def _chart(snapshot: RunSnapshot) -> None:
         theme=state.theme(),
         height=CHART_HEIGHT,
     )
-    st.plotly_chart(figure, theme=None, key="train_loss", config=CHART_CONFIG, alt=alt)
+    live_chart(figure, key="train_loss", alt=alt, config=CHART_CONFIG)
 
 
 def _samples(snapshot: RunSnapshot) -> None:
@@ -190,7 +191,7 @@ def _numbers(snapshot: RunSnapshot) -> None:
             theme=state.theme(),
         )
         with column:
-            st.plotly_chart(figure, theme=None, key=f"train_{name}", config={"displayModeBar": False}, alt=label)
+            live_chart(figure, key=f"train_{name}", alt=label, config={"displayModeBar": False})
 
 
 def scientific(value: float | None) -> str:

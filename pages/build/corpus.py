@@ -5,6 +5,7 @@ import math
 import streamlit as st
 
 from minigpt.app import anatomy, corpora, frame, state
+from minigpt.app.components.live_chart import live_chart
 from minigpt.app.texts import compact, escape, number, size, t
 from minigpt.data.corpora import corpus_infos
 from minigpt.data.readers import clean_text
@@ -191,9 +192,8 @@ def show_characters(facts) -> None:
     common = facts.common[:SHOWN_CHARACTERS]
     first, count = common[0] if common else ("", 0)
     share = f"{100 * count / max(facts.num_chars, 1):.1f}"
-    st.plotly_chart(
+    live_chart(
         characters_figure(common, facts.num_chars, theme=state.theme()),
-        theme=None,
         key="corpus_characters",
         config={"displayModeBar": False},
         alt=t("corpus.common_alt", count=len(common), first=visible_token(first), share=share),
@@ -217,9 +217,8 @@ def peek(corpus) -> None:
 def show_split(num_training: int, num_validation: int) -> None:
     percent = f"{100 * num_validation / max(num_training + num_validation, 1):.0f}"
     st.caption(t("corpus.split_title", percent=percent))
-    st.plotly_chart(
+    live_chart(
         split_figure(num_training, num_validation, theme=state.theme(), height=44),
-        theme=None,
         key="corpus_split",
         config={"displayModeBar": False},
         alt=t("corpus.split_alt", training=number(num_training), validation=number(num_validation)),

@@ -1,0 +1,38 @@
+// Draws a Plotly figure and afterwards only changes it. See minigpt/app/components/live_chart.py.
+
+let loading = null;
+
+function plotly(address) {
+  loading ??= new Promise((resolve, reject) => {
+    if (window.Plotly) return resolve(window.Plotly);
+    const script = document.createElement("script");
+    script.src = new URL(address, document.baseURI).href;
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => {
+      loading = null; // a lost connection: the next point tries again
+      reject(new Error(`${address} could not be loaded`));
+    };
+    document.head.append(script);
+  });
+  return loading;
+}
+
+export default function ({ data, parentElement }) {
+  const box = parentElement.querySelector(".minigpt-live-chart");
+  const figure = JSON.parse(data.figure);
+  box.style.height = `${figure.layout.height}px`;
+  box.setAttribute("aria-label", data.alt);
+  box.latest = figure;
+  plotly(data.script)
+    .then((Plotly) => {
+      if (box.latest !== figure) return; // a newer figure has come while the script was loading
+      Plotly.react(box, figure.data, figure.layout, data.config);
+      box.observer ??= new ResizeObserver(() => box.isConnected && box.offsetWidth && Plotly.Plots.resize(box));
+      box.observer.observe(box);
+    })
+    .catch((error) => console.warn(error.message));
+  return () => {
+    box.observer?.disconnect();
+    if (window.Plotly) window.Plotly.purge(box);
+  };
+}
