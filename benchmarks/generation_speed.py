@@ -47,7 +47,11 @@ def ours(threads: int, tokens: int, assignments: list[str], model_only: bool) ->
         "model.bias": True,
     }
     config = load_config(overrides=shape | parse_assignments(assignments), environment={})
-    tokenizer = CharacterTokenizer().train(CHARACTERS)
+
+    class Endless(CharacterTokenizer):
+        eos_id = None  # or an untrained model would end its text after some 65 tokens
+
+    tokenizer = Endless().train(CHARACTERS)
     model = Transformer(config.model, tokenizer.vocab_size).eval()
     if model_only:
 
@@ -56,7 +60,7 @@ def ours(threads: int, tokens: int, assignments: list[str], model_only: bool) ->
                 cache, ids = model.make_cache(), torch.tensor([[4]])
                 for _ in range(tokens):
                     ids = model(ids, cache=cache)[:, -1:].argmax(-1)
-            return cache.length
+            return int(cache.length)
 
         return greedy
     generator = TextGenerator(SimpleNamespace(model=model, tokenizer=tokenizer))
@@ -117,7 +121,9 @@ def main() -> None:
         def work() -> float:
             started = time.perf_counter()
             count = generate()
-            return count / (time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            assert count == options.tokens, count
+            return count / seconds
 
         work()  # warm up
         serve(work)

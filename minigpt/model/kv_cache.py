@@ -9,9 +9,14 @@ Source: Pope et al. 2022, "Efficiently Scaling Transformer Inference", section 2
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from minigpt.config import TransformerConfig
+
+if TYPE_CHECKING:
+    from minigpt.model.decode import Decoder
 
 
 class KVCache:
@@ -36,6 +41,8 @@ class KVCache:
         self.capacity = config.sequence_length
         self.length = 0
         """Positions that are filled."""
+        self.decoder: Decoder | None = None
+        """Set by the model at the first single token."""
 
     def append(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Write one layer's new keys and values behind the old ones; `advance` makes them count.
@@ -49,8 +56,10 @@ class KVCache:
             All keys and all values so far, old and new, each (B, Hkv, S, K), as views into the cache.
         """
         keys, values, old, new = self._keys[layer], self._values[layer], self.length, k.shape[2]
-        keys.narrow(2, old, new).copy_(k.detach())
-        values.narrow(2, old, new).copy_(v.detach())
+        if k.requires_grad:
+            k, v = k.detach(), v.detach()
+        keys.narrow(2, old, new).copy_(k)
+        values.narrow(2, old, new).copy_(v)
         return keys.narrow(2, 0, old + new), values.narrow(2, 0, old + new)
 
     def advance(self, length: int) -> None:

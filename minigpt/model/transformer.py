@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from minigpt.config import TransformerConfig
 from minigpt.errors import ConfigError, ContextLengthError, DeviceError, ShapeError, TokenizerError
 from minigpt.model.block import Block
+from minigpt.model.decode import Decoder
 from minigpt.model.dropout import Dropout
 from minigpt.model.kv_cache import KVCache
 from minigpt.model.norms import make_norm
@@ -132,6 +133,10 @@ class Transformer(nn.Module):
         start = 0 if cache is None else cache.length
         self._check(ids, start, cache)
         length = ids.shape[1]
+        if length == 1 and cache is not None and probe is None and not self.training and not torch.is_grad_enabled():
+            if cache.decoder is None or cache.decoder.model is not self:
+                cache.decoder = Decoder(self)
+            return cache.decoder.step(ids, cache)
         x = tap(probe, "embed", self.embedding(ids))  # (B, T, D)
         rotation = None
         if isinstance(self.positions, LearnedPositions):

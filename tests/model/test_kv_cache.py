@@ -108,3 +108,63 @@ def test_a_cache_made_in_inference_mode_works_outside_it():
     with torch.inference_mode():
         cache = model.make_cache()
     model(torch.zeros(1, 2, dtype=torch.int64), cache=cache)
+
+
+STYLES = [
+    {"norm": norm, "bias": bias, "tie_embeddings": tie, "positions": positions, "num_kv_heads": kv_heads}
+    for norm in ("rmsnorm", "layernorm")
+    for bias in (True, False)
+    for tie in (True, False)
+    for positions in ("rotary", "learned")
+    for kv_heads in (1, 4)
+]
+
+
+@pytest.mark.parametrize("style", STYLES, ids=lambda style: "-".join(map(str, style.values())))
+def test_the_quick_step_equals_the_forward_pass_behind_a_cache(style, generator):
+    """With a probe, or with gradients on, a single token takes the general path; otherwise the flat one."""
+    config = TransformerConfig(num_layers=2, num_heads=4, d_model=32, sequence_length=16, **style)
+    model = Transformer(config, V).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # biases are 0 and norms 1 in a new model, which would hide a mistake
+            parameter.normal_(0, 0.3, generator=generator)
+    ids = torch.randint(V, (3, 16), generator=generator)
+    general = read_in_pieces(model, ids, [4] + [1] * 12)
+    with torch.inference_mode():
+        quick = read_in_pieces(model, ids, [4] + [1] * 12)
+        watched = read_in_pieces(model, ids, [4] + [1] * 12, probe=lambda _, tensor: tensor)
+    torch.testing.assert_close(quick, general)
+    torch.testing.assert_close(watched, general)
+    torch.testing.assert_close(quick, model(ids))
+
+
+def test_the_quick_step_is_taken_only_where_nobody_watches_learns_or_drops(generator):
+    model = Transformer(MODELS["rotary", 4].config, V).eval()
+    token = torch.zeros(1, 1, dtype=torch.int64)
+
+    def took_it(**kwargs):
+        cache = model.make_cache()
+        model(token, cache=cache, **kwargs)
+        return cache.decoder is not None
+
+    assert not took_it()
+    with torch.no_grad():
+        assert took_it()
+        assert not took_it(probe=lambda _, tensor: tensor)
+        model.train()
+        assert not took_it()
+
+
+def test_the_quick_step_follows_weights_that_are_loaded_or_changed(generator):
+    config = MODELS["learned", 2].config
+    model, other = Transformer(config, V, seed=1).eval(), Transformer(config, V, seed=2).eval()
+    token = torch.zeros(1, 1, dtype=torch.int64)
+    with torch.no_grad():
+        cache = model.make_cache()
+        model(token, cache=cache)
+        model.load_state_dict(other.state_dict())
+        cache.reset()
+        torch.testing.assert_close(model(token, cache=cache), other(token))
+        cache.reset()
+        third = Transformer(config, V, seed=3).eval()
+        torch.testing.assert_close(third(token, cache=cache), third(token))
