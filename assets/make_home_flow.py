@@ -12,7 +12,7 @@ from pathlib import Path
 import minigpt
 from minigpt.interpret.flow import record_flow
 
-PROMPT, NUM_TOKENS, SEED = "Once a ", 16, 25
+PROMPT, NUM_TOKENS, SEED = "Once th", 22, 11
 
 
 def main(run: str = "tales", out: str = "") -> None:
