@@ -55,15 +55,14 @@ def run() -> None:
     lost = state.sync_run()
     sections: dict[str, list[st.Page]] = {}
     for entry in PAGES:
-        if entry.path.exists():
-            page = st.Page(
-                entry.path,
-                title=t(f"frame.page_{entry.name}"),
-                icon=entry.icon,
-                url_path="" if entry.name == "home" else entry.name,
-                default=entry.name == "home",
-            )
-            sections.setdefault(t(f"frame.section_{entry.section}"), []).append(page)
+        page = st.Page(
+            entry.path,
+            title=t(f"frame.page_{entry.name}"),
+            icon=entry.icon,
+            url_path="" if entry.name == "home" else entry.name,
+            default=entry.name == "home",
+        )
+        sections.setdefault(t(f"frame.section_{entry.section}"), []).append(page)
     page = st.navigation(sections, expanded=True)
     with st.sidebar:
         sidebar.draw()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -99,7 +100,6 @@ def draw(above: DeltaGenerator, below: DeltaGenerator) -> None:
         key="train:start",
         disabled=error is not None,
         on_click=start,
-        args=(changes,),
     )
     with above:
         for told in (st.session_state.pop("train:error", None), error):
@@ -165,13 +165,13 @@ def vocab_size() -> int:
     return corpora.current_statistics().num_distinct + len(SPECIAL_TOKENS)
 
 
-def start(changes: dict[str, Any]) -> None:
+def start(**extra: Any) -> None:
     """Start a run on the current corpus and look at it; what goes wrong is told on the page.
 
     Args:
-        changes: What differs from the chosen preset: dotted field to value.
+        **extra: Settings on top of those on the page, `training__max_steps=50` for `training.max_steps`.
     """
-    _submit(changes, state.current_corpus())
+    _submit(state.current_corpus(), {name.replace("__", "."): value for name, value in extra.items()})
 
 
 def start_on_part(num_chars: int) -> None:
@@ -180,25 +180,43 @@ def start_on_part(num_chars: int) -> None:
     Args:
         num_chars: How many of them.
     """
-    _submit(state.draft_changes(), state.current_corpus().head(num_chars))
+    _submit(state.current_corpus().head(num_chars), {})
 
 
-def _submit(changes: dict[str, Any], corpus: Corpus) -> None:
+def _submit(corpus: Corpus, extra: Mapping[str, Any]) -> None:
     try:
+        preset, changes = _at_this_moment()
         # The corpus in hand is what is learned, whatever text the preset was made for.
         given = {"data.corpus": None, "data.num_chars": None}
-        config = settings.load_config(state.draft_preset(), overrides={**changes, **given})
-        run_id = state.engine().submit(config, corpus, state.owner_token(), name=free_name(corpus.name))
+        config = settings.load_config(preset, overrides={**changes, **extra, **given})
+        run_id = state.engine().submit(config, corpus, state.owner_token(), name=free_name(corpus.name, preset))
     except MinigptError as error:
         st.session_state["train:error"] = error
         return
     state.set_current_run(run_id)
 
 
-def free_name(corpus: str) -> str:
+def _at_this_moment() -> tuple[str, dict[str, Any]]:
+    """Return the preset and the changes as the widgets hold them now.
+
+    Whoever types a number and clicks Start at once is faster than the rerun that would have put it into the draft.
+    """
+    preset = st.session_state.get("train:preset") or state.draft_preset()
+    base = settings.load_config(preset)
+    changes = state.draft_changes() if preset == state.draft_preset() else {}
+    for dotted in ("training.max_steps", *(field for fields in EXPERT.values() for field in fields)):
+        key = f"train:{preset}:{dotted}"
+        if key in st.session_state:
+            changes[dotted] = st.session_state[key]
+            if changes[dotted] == _value(base, dotted):
+                del changes[dotted]
+    return preset, changes
+
+
+def free_name(corpus: str, preset: str) -> str:
     """Return a name for a new run that no run of the visitor has: corpus and preset, numbered if need be."""
     taken = {snapshot.name for snapshot in sidebar.own_runs()}
-    base = f"{corpus[:60]}, {preset_title(state.draft_preset()).lower()}"
+    base = f"{corpus[:60]}, {preset_title(preset).lower()}"
     return next(
         name for number in range(1, 10_000) if (name := base if number == 1 else f"{base} {number}") not in taken
     )

@@ -29,9 +29,9 @@ anatomy.try_this(
     [
         (
             t("train.try_fast"),
-            lambda: train_form.start({"training.learning_rate": 0.05, "training.schedule": "constant"}),
+            lambda: train_form.start(training__learning_rate=0.05, training__schedule="constant"),
         ),
-        (t("train.try_one_head"), lambda: train_form.start({"model.num_layers": 1, "model.num_heads": 1})),
+        (t("train.try_one_head"), lambda: train_form.start(model__num_layers=1, model__num_heads=1)),
         (t("train.try_memorise"), lambda: train_form.start_on_part(MEMORISED_CHARS)),
     ],
     key="train:try",

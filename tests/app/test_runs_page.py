@@ -48,7 +48,8 @@ def test_runs_are_listed_with_their_numbers(pages):
 
 def test_opening_makes_it_the_current_run(pages):
     first, second = pages.trained("first"), pages.trained("second")
-    at = choose(pages.open(PAGE, run=second), 1)
+    at = pages.open(PAGE, run=second)
+    at = choose(at, at.dataframe[0].value["Name"].tolist().index("first"))
     at.button(key="runs:open").click().run()
     assert pages.run_of(at) == first
 

@@ -48,6 +48,21 @@ def test_start_trains_the_corpus_in_hand_and_looks_at_the_run(pages):
     assert (config.model.d_model, config.training.max_steps, config.data.corpus) == (16, 12, None)
 
 
+def test_a_number_typed_just_before_the_click_counts(pages):
+    at = small(pages.open(PAGE), steps=12)
+    at.number_input(key=NANO + "training.max_steps").set_value(7)  # and no rerun before the click
+    at.button(key="train:start").click().run()
+    assert manager.get_engine().snapshot(pages.run_of(at)).config.training.max_steps == 7
+
+
+def test_an_experiment_is_one_click(pages):
+    at = small(pages.open(PAGE))
+    at.button(key="train:try_1").click().run()
+    assert not at.exception
+    config = manager.get_engine().snapshot(pages.run_of(at)).config
+    assert (config.model.num_layers, config.model.num_heads, config.model.d_model) == (1, 1, 16)
+
+
 def test_parameters_memory_and_time_follow_the_settings(pages):
     at = pages.open(PAGE)
     before = next(item.value for item in at.markdown if "parameters" in item.value)

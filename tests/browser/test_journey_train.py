@@ -26,11 +26,17 @@ def start_own_text(page, steps):
     expect(page.locator("[data-testid=stAlert]").first).to_contain_text("cats.txt is good")
     page.get_by_role("button", name=t("corpus.try_train")).click()
     expect(page.get_by_role("heading", level=1)).to_have_text(t("train.title"))
+    start(page, steps)
+
+
+def start(page, steps):
+    """Set the steps, start, and wait until the page shows the new run and no longer the bundled one."""
     box = page.get_by_role("spinbutton", name=t("frame.field_training_max_steps"))
     box.fill(str(steps))
     box.press("Enter")
     expect(page.locator("[data-testid=stApp]")).to_have_attribute("data-test-script-state", "notRunning")
     page.get_by_role("button", name=t("train.start")).click()
+    expect(page.locator("[data-testid=stMain] [data-testid=stProgress]").first).to_contain_text(f"of {steps:,}")
     expect(page).to_have_url(re.compile(r"run=[a-z2-7]{26}"))
 
 
@@ -49,7 +55,7 @@ def test_upload_train_reload_and_stop(serve, open_page):
     before = steps_done(page)
     page.reload()
     expect(page.get_by_role("button", name=t("train.do_stop"))).to_be_visible()
-    assert steps_done(page) >= before
+    assert steps_done(page) >= before, page.locator("[data-testid=stMain]").inner_text()
     page.get_by_role("button", name=t("train.do_pause")).click()
     expect(page.get_by_role("button", name=t("train.do_resume"))).to_be_visible()
     page.get_by_role("button", name=t("train.do_resume")).click()
@@ -66,11 +72,7 @@ def test_upload_train_reload_and_stop(serve, open_page):
 def test_a_zoom_stays_while_the_chart_grows(serve, open_page):
     server = serve()
     page = open_page(f"{server.url}/train")
-    box = page.get_by_role("spinbutton", name=t("frame.field_training_max_steps"))
-    box.fill("100000")
-    box.press("Enter")
-    expect(page.locator("[data-testid=stApp]")).to_have_attribute("data-test-script-state", "notRunning")
-    page.get_by_role("button", name=t("train.start")).click()
+    start(page, 100_000)
     chart = page.locator(".st-key-train_loss .js-plotly-plot")
     expect(chart).to_be_visible()
     expect(page.get_by_text(re.compile("equally likely characters. It"))).to_be_visible()
