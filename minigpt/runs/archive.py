@@ -13,6 +13,7 @@ Reads after: folder.py.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import stat
@@ -261,7 +262,9 @@ def _check(folder: RunFolder, run_id: str) -> None:
     except ArchiveError:
         raise
     except MinigptError as error:
-        raise _refused(error.problem.replace(str(folder.path), "it").rstrip(".")) from None
+        # the folder is a passing one: nobody has to know its name
+        problem = error.problem.replace(f"The run {folder.path}", "it").replace(f"{folder.path}{os.sep}", "")
+        raise _refused(problem.rstrip(".")) from None
     except (OSError, SafetensorError) as error:
         raise _refused(str(error)) from None
     folder.write_config(config.updated({"data.paths": ()}))

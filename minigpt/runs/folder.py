@@ -16,11 +16,10 @@ import math
 import secrets
 import shutil
 import threading
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from minigpt.config import RunConfig, dump_yaml, load_config
 from minigpt.errors import CheckpointError, ConfigError, RunNotFoundError, TokenizerError
@@ -62,8 +61,8 @@ class RunInfo(BaseModel):
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
     name: Annotated[str, Field(min_length=1, max_length=200)]
     status: Status = "queued"
-    created: datetime
-    expires: datetime | None = None
+    created: AwareDatetime
+    expires: AwareDatetime | None = None
     owner_token_sha256: str | None = None
     parent: str | None = None
     tags: tuple[str, ...] = ()
@@ -71,6 +70,7 @@ class RunInfo(BaseModel):
     error: str | None = None
 
 
+_BASELINES = TypeAdapter(dict[str, FiniteFloat])
 _updating = threading.Lock()  # run.json is read, changed and written; a page and a training may both want to
 
 
@@ -195,10 +195,16 @@ class RunFolder:
         """
         try:
             meta = json.loads((self.data_path / "meta.json").read_text("utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             raise self._damaged("data/meta.json cannot be read") from None
         if not isinstance(meta, dict):
             raise self._damaged("data/meta.json holds no fields")
+        try:
+            _BASELINES.validate_python(meta.get("baselines", {}), strict=True)
+        except ValidationError:
+            raise self._damaged("data/meta.json: the baselines are not numbers by name") from None
+        if any(type(value) is not int for name, value in meta.items() if name.startswith("num_")):
+            raise self._damaged("data/meta.json: a count is not a whole number")
         return meta
 
     def write_meta(self, meta: dict[str, Any]) -> None:

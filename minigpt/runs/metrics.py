@@ -1,8 +1,9 @@
 """`metrics.jsonl`: one JSON object a line, appended as a training goes, and how to read it after anything happened.
 
 A process may be killed in the middle of a line, and a resumed training goes on from its last checkpoint, which lies
-before the last line. So readers skip what is no JSON, drop what a `resumed` record says has been taken back, and where
-something was measured twice keep the later one. Nothing is ever rewritten. docs/format.md lists the kinds of records.
+before the last line. So readers skip what is no whole record, drop what a `resumed` record says has been taken back,
+and where something was measured twice keep the later one. Nothing is ever rewritten. docs/format.md lists the kinds of
+records.
 """
 
 from __future__ import annotations
@@ -13,6 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from minigpt.training.checkpoint import storage_error
+
+_NEEDED = {"budget": ("seconds", "max_steps"), "evaluation": ("val_loss",), "sample": ("text",)}
+_NUMBERS = {
+    "epoch", "seconds", "loss", "loss_ema", "val_loss", "perplexity", "learning_rate", "grad_norm", "tokens_seen",
+    "tokens_per_second", "seconds_per_step", "max_steps", "warmup_steps",
+}  # fmt: skip
+_LARGEST = 2.0**53
 
 
 def append_record(path: Path, record: dict[str, Any]) -> None:
@@ -45,15 +53,31 @@ def parse_records(data: bytes) -> list[dict[str, Any]]:
     for number, line in enumerate(data.splitlines()):
         try:
             record = json.loads(line)
-            kind, step = str(record["kind"]), int(record["step"])
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, RecursionError):
             continue
+        if not _is_whole(record):
+            continue
+        kind, step = record["kind"], record["step"]
         if kind == "resumed":
             records = {key: kept for key, kept in records.items() if kept["step"] <= step}
             records[(kind, step, number)] = record
         else:
             records[(kind, step, record.get("whole"))] = record
     return list(records.values())
+
+
+def _is_whole(record: Any) -> bool:
+    """Return whether readers can count on a record: it may have been written by somebody else, see `archive`."""
+    if not isinstance(record, dict) or not isinstance(record.get("kind"), str) or type(record.get("step")) is not int:
+        return False
+    numbers = [record[name] for name in _NUMBERS & record.keys() if record[name] is not None]
+    return (
+        0 <= record["step"] < _LARGEST
+        and all(record.get(name) is not None for name in _NEEDED.get(record["kind"], ()))
+        and all(type(number) in (int, float) and abs(number) < _LARGEST for number in numbers)
+        and all(isinstance(record.get(name, ""), str) for name in ("text", "prompt"))
+        and isinstance(record.get("whole", False), bool)
+    )
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

@@ -54,6 +54,29 @@ def test_started_over_from_the_beginning() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"kind": "step", "step": 1e999}',
+        '{"kind": "step", "step": -1}',
+        '{"kind": "step", "step": true}',
+        '{"kind": ["step"], "step": 3}',
+        '{"kind": "step", "step": 3, "loss": "x"}',
+        '{"kind": "step", "step": 3, "loss": [1]}',
+        '{"kind": "step", "step": 3, "loss": NaN}',
+        '{"kind": "step", "step": 3, "tokens_seen": 1e999}',
+        '{"kind": "step", "step": 3, "tokens_seen": 1%s}' % ("0" * 400),
+        '{"kind": "evaluation", "step": 3, "whole": true}',
+        '{"kind": "evaluation", "step": 3, "whole": [1], "val_loss": 1.0}',
+        '{"kind": "sample", "step": 3}',
+        '{"kind": "sample", "step": 3, "text": 5}',
+        '{"kind": "budget", "step": 0}',
+    ],
+)
+def test_a_record_that_lacks_what_readers_count_on_is_passed_over(line: str) -> None:
+    assert parse_records(encoded(step(1)) + line.encode() + b"\n" + encoded(step(2))) == [step(1), step(2)]
+
+
 def test_the_last_two_measurements_are_two() -> None:
     part, whole = ({"kind": "evaluation", "step": 9, "whole": whole, "val_loss": 1.0} for whole in (False, True))
     assert parse_records(encoded(part, whole, whole)) == [part, whole]

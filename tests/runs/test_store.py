@@ -218,11 +218,15 @@ def test_update_info_keeps_the_rest(copied: RunFolder) -> None:
         ("run.json", "[]", lambda folder: folder.info),
         ("run.json", '{"id": "../x", "name": "n", "created": "2020-01-01T00:00:00Z"}', lambda folder: folder.info),
         ("run.json", '{"id": "x", "name": "n", "created": "2020-01-01T00:00:00Z", "status": "odd"}', lambda f: f.info),
+        ("run.json", '{"id": "x", "name": "n", "created": "2020-01-01T00:00:00"}', lambda folder: folder.info),
         ("config.yaml", "model: {num_layers: -1}", lambda folder: folder.config),
         ("config.yaml", "\x00", lambda folder: folder.config),
         ("tokenizer.json", "{", lambda folder: folder.tokenizer),
         ("data/meta.json", "{", lambda folder: folder.meta),
         ("data/meta.json", "[]", lambda folder: folder.meta),
+        ("data/meta.json", '{"baselines": [1]}', lambda folder: folder.meta),
+        ("data/meta.json", '{"baselines": {"uniform": "x"}}', lambda folder: folder.meta),
+        ("data/meta.json", '{"num_chars": "many"}', lambda folder: folder.meta),
     ],
 )
 def test_a_damaged_folder_says_so(
