@@ -590,6 +590,7 @@ def load_config(
         ConfigError: Something is unknown, out of range, or at odds with something else.
     """
     values: dict[str, Any] = {}
+    above = _nest(overrides or {}, "--set")
     origin = "the settings"
     if source is not None:
         path = Path(source).expanduser()
@@ -605,21 +606,31 @@ def load_config(
             values["preset"] = str(source)
     if not resumed:
         from_environment = _nest(environment_values(environment), "the environment")
-        preset = from_environment.get("preset") or values.get("preset")
+        preset = above.get("preset") or from_environment.get("preset") or values.get("preset")
         if preset is not None and preset != source:
             if preset not in resources.preset_names():
                 raise ConfigError(
                     f"{origin}: there is no preset {preset!r}.",
                     mend=f"Presets are {', '.join(resources.preset_names())}.",
                 )
-            values = _merge(read_yaml(resources.preset_path(preset)), {**values, "preset": preset})
+            values = _merge(_without_corpus(preset, values, from_environment, above), {**values, "preset": preset})
+        elif preset is not None:
+            values = {**_without_corpus(preset, from_environment, above), "preset": preset}
         if from_environment:
             values = _merge(values, from_environment)
             origin += " with the environment"
-    if overrides:
-        values = _merge(values, _nest(overrides, "--set"))
+    if above:
+        values = _merge(values, above)
         origin += " with --set"
     return _build(values, origin)
+
+
+def _without_corpus(preset: str, *above: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a preset; texts of one's own take the place of its corpus altogether, its length included."""
+    values = read_yaml(resources.preset_path(preset))
+    if any((layer.get("data") or {}).get("paths") for layer in above):
+        values["data"] = {name: value for name, value in values["data"].items() if name not in ("corpus", "num_chars")}
+    return values
 
 
 def dump_yaml(config: RunConfig, *, comments: bool = True) -> str:

@@ -1,3 +1,4 @@
+import json
 import re
 import types
 
@@ -304,6 +305,25 @@ def test_the_process_environment_is_read(monkeypatch):
 def test_a_wrong_variable_is_an_error(name):
     with pytest.raises(ConfigError, match="the environment: there is no setting"):
         load_config(environment={name: "1"})
+
+
+def test_set_can_name_the_preset():
+    settings = load_config(overrides={"preset": "nano", "training.max_steps": 20}, environment={})
+    assert (settings.preset, settings.model.d_model, settings.training.max_steps) == ("nano", 32, 20)
+
+
+def test_texts_of_ones_own_take_the_place_of_the_presets_corpus(write, tmp_path):
+    mine = tmp_path / "mine.txt"
+    path = write(f"preset: nano\ndata:\n  paths: [{json.dumps(str(mine))}]")
+    for settings in (
+        load_config(path, environment={}),
+        load_config("nano", environment={"MINIGPT__DATA__PATHS": json.dumps([str(mine)])}),
+        load_config("nano", environment={}, overrides={"data.paths": [str(mine)]}),
+    ):
+        assert (settings.data.paths, settings.data.corpus, settings.data.num_chars) == ((mine,), None, None)
+    cut = load_config("nano", environment={}, overrides={"data.paths": [str(mine)], "data.num_chars": 9})
+    assert cut.data.num_chars == 9
+    assert load_config("nano", environment={}).data.num_chars == 200_000
 
 
 def test_a_local_file_of_a_presets_name_is_meant(tmp_path, monkeypatch):

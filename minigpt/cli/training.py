@@ -19,13 +19,13 @@ import torch
 from rich.progress import Progress, ProgressColumn, Task
 from rich.text import Text
 
-from minigpt import resources
 from minigpt.cli.console import note, print_json, print_text, stderr
 from minigpt.cli.progress import progress_bar
 from minigpt.cli.signals import Interruption
 from minigpt.config import load_config
 from minigpt.data.corpora import Corpus, read_corpus
 from minigpt.errors import MinigptError
+from minigpt.model.devices import resolve_device
 from minigpt.runs.job import TrainingJob, check_resume, create_run
 from minigpt.runs.store import RunFolder
 from minigpt.training.callbacks import Callback, Record
@@ -48,9 +48,11 @@ def run_training(
         SystemExit: With 130 or 143 after a signal; the run has been saved.
     """
     started = time.perf_counter()
+    out = None if out is None else out.expanduser().resolve()
     folder = _resumed(out, source, overrides) if resume and out is not None and (out / "run.json").is_file() else None
     if folder is None:
-        config = load_config(source, overrides=_with_data(overrides, source))
+        config = load_config(source, overrides=overrides)
+        resolve_device(config.device)  # before anything is made that a device nobody has would leave behind
         folder = create_run(config, read_corpus(config.data), path=out, name=out.name if out is not None else None)
 
     with Interruption() as interruption, progress_bar(LossColumn(), SpeedColumn()) as bar:
@@ -94,17 +96,10 @@ def _resumed(out: Path, source: str | None, overrides: Mapping[str, Any]) -> Run
     if source is None:
         config = load_config(folder.path / "config.yaml", overrides=overrides, resumed=True)
     else:
-        config = load_config(source, overrides=_with_data(overrides, source), environment={})
+        config = load_config(source, overrides=overrides, environment={})
     corpus: Corpus | None = read_corpus(config.data) if "data.paths" in overrides else None
-    folder.write_config(check_resume(folder, config, corpus))
+    check_resume(folder, config, corpus)
     return folder
-
-
-def _with_data(overrides: Mapping[str, Any], source: str | None) -> dict[str, Any]:
-    """Let texts of one's own take the place of a preset's corpus altogether, its length included."""
-    if "data.paths" in overrides and source in resources.preset_names():
-        return {"data.corpus": None, "data.num_chars": None, **overrides}
-    return dict(overrides)
 
 
 def measured_loss(folder: RunFolder, step: int) -> float | None:

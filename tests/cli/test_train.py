@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from minigpt.cli.root import cli
@@ -150,6 +151,21 @@ def test_a_text_of_ones_own_takes_the_place_of_the_presets_corpus(
     call("train", "--config", "nano", *tiny, "--data", corpus_file, "--out", tmp_path / "run")
     data = RunFolder(tmp_path / "run").config.data
     assert (data.corpus, data.num_chars, data.paths) == (None, None, (corpus_file,))
+
+
+def test_also_where_a_file_builds_on_the_preset(call, tiny, corpus_file: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "mine.yaml"
+    settings.write_text("preset: nano\n")
+    call("train", "--config", settings, *tiny, "--data", corpus_file, "--out", tmp_path / "run")
+    assert RunFolder(tmp_path / "run").config.data.num_chars is None
+
+
+def test_a_device_that_is_not_there_leaves_nothing_behind(call, tiny, corpus_file: Path, tmp_path: Path) -> None:
+    if torch.backends.mps.is_available():
+        pytest.skip("this machine has it")
+    message = call("train", *tiny, "--data", corpus_file, "--device", "mps", "--out", tmp_path / "run", code=2).stderr
+    assert "mps" in message
+    assert not (tmp_path / "run").exists()
 
 
 # -- resuming
