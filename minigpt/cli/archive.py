@@ -26,6 +26,8 @@ def export_run(run: str, out: Path, kind: str, include_data: bool, as_json: bool
 
     if out.exists():
         raise InputError(f"There is a file {out} already.", mend="Choose another name, or remove it first.")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"There is no folder {out.parent} to write {out.name} into.", mend="Make it first.")
     folder = find_run(run)
     folder.export_zip(out, include_data=include_data)
     if as_json:

@@ -23,7 +23,7 @@ from minigpt.cli.progress import progress_bar
 @click.option(
     "--stride", type=int, help="Tokens between two windows; smaller gives each more context and takes longer."
 )
-@device_option
+@device_option("cpu")
 @json_option
 def evaluate(run: str, data: Path, stride: int | None, device: str | None, as_json: bool) -> None:
     """Score a text: loss, perplexity, bits per character and per byte.

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; may be given again.")
 @click.option("--num-samples", type=click.IntRange(min=1), default=1, metavar="N", help="Texts for each prompt.")
 @seed_option(0)
-@device_option
+@device_option("cpu")
 @json_option
 def generate(
     run: str,

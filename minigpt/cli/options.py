@@ -17,11 +17,11 @@ def json_option(function: F) -> F:
     )(function)
 
 
-def device_option(function: F) -> F:
-    """Add `--device`."""
+def device_option(default: str) -> Callable[[F], F]:
+    """Add `--device`, None where it is not given; the help says what that means."""
     return click.option(
-        "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute.  [default: auto]"
-    )(function)
+        "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help=f"Where to compute.  [default: {default}]"
+    )
 
 
 def set_option(function: F) -> F:

@@ -26,7 +26,9 @@ def runs(as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title, justify in (("run", "left"), ("name", "left"), ("status", "left"), ("step", "right"), ("loss", "right")):
+    widest = max(len(row["run"]) for row in rows)
+    table.add_column("run", no_wrap=True, min_width=widest)  # it is what one types, so it is never cut
+    for title, justify in (("name", "left"), ("status", "left"), ("step", "right"), ("loss", "right")):
         table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("made", no_wrap=True)
     for row in rows:

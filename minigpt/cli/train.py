@@ -42,7 +42,7 @@ class CommandWithSettings(click.Command):
     help="Folder of the run.  [default: a new one in MINIGPT_HOME, or ./runs]",
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, or start it there.")
-@device_option
+@device_option("the setting, auto")
 @seed_option(None)
 @json_option
 def train(

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from minigpt.model.protocols import LanguageModel
     from minigpt.model.transformer import Transformer
 
+MAX_NEW_TOKENS = 1_000_000
+"""As many as `generation.max_new_tokens` may be."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -199,8 +202,13 @@ class TextGenerator:
             SamplingError: An impossible setting.
             InputError: An impossible length, or an empty prompt for a model without a token to start from.
         """
-        if max_new_tokens < 0:
-            raise InputError(f"max_new_tokens is {max_new_tokens}; it must be 0 or more.", mend="Set it to 0 or more.")
+        if not 0 <= max_new_tokens <= MAX_NEW_TOKENS:
+            raise InputError(
+                f"max_new_tokens is {max_new_tokens}; it must be from 0 to {MAX_NEW_TOKENS:,}.",
+                mend="Ask for fewer, and continue from what was written."
+                if max_new_tokens > 0
+                else "Set it to 0 or more.",
+            )
         resolved = resolve_sampler(sampler, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
         matcher = StopMatcher((stop,) if isinstance(stop, str) else tuple(stop))
         ids, notes = self._encode(prompt)

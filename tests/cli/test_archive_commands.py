@@ -32,6 +32,7 @@ def test_nothing_is_written_over(call, trained, tmp_path: Path) -> None:
     path.write_text("mine")
     assert "already" in call("export", trained[0], "--out", path, code=2).stderr
     assert path.read_text() == "mine"
+    assert "no folder" in call("export", trained[0], "--out", tmp_path / "no" / "cats.zip", code=2).stderr
     call("export", trained[0], "--out", tmp_path / "cats.zip")
     assert "already" in call("import", tmp_path / "cats.zip", "--out", trained[0], code=2).stderr
 

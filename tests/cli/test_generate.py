@@ -115,6 +115,7 @@ def test_what_was_overridden_is_said(call, run: Path) -> None:
         (["--top-p", "1.5"], "top_p"),
         (["--sampler", "magic=3"], "magic"),
         (["--max-new-tokens", "-1"], "max_new_tokens"),
+        (["--max-new-tokens", "99999999999999"], "1,000,000"),
         (["--num-samples", "0"], "num-samples"),
         (["--seed", "-1"], "seed"),
         (["--seed", str(2**63)], "seed"),
