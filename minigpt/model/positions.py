@@ -83,6 +83,8 @@ def rotate(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
     Returns:
         (B, T, H, K), of the same lengths as before.
     """
-    wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x  # those have no complex numbers
-    pairs = torch.view_as_complex(wide.view(*x.shape[:-1], -1, 2))  # (B, T, H, K/2)
-    return torch.view_as_real(pairs * rotation).view(x.shape).to(x.dtype)
+    if x.dtype in (torch.float16, torch.bfloat16):  # half precision has no complex numbers
+        return rotate(x.float(), rotation).to(x.dtype)
+    b, t, h, k = x.shape
+    pairs = torch.view_as_complex(x.view(b, t, h, k // 2, 2))  # (B, T, H, K/2)
+    return torch.view_as_real(pairs * rotation).view(b, t, h, k)
