@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import click
@@ -25,7 +26,11 @@ def config(source: str | None, assignments: tuple[str, ...], presets: bool, as_j
     """
     if presets:
         for name in resources.preset_names():
-            click.echo(f"{name:12} {_headline(resources.preset_path(name))}")
+            about = _headline(resources.preset_path(name))
+            if as_json:
+                print_json({"preset": name, "about": about})
+            else:
+                click.echo(f"{name:12} {about}")
         return
     settings = load_config(source, overrides=parse_assignments(assignments))
     if as_json:
@@ -35,6 +40,7 @@ def config(source: str | None, assignments: tuple[str, ...], presets: bool, as_j
 
 
 def _headline(path: Path) -> str:
-    """Return the first comment of a preset, which says what it is."""
-    first = path.read_text("utf-8").partition("\n")[0]
-    return first.lstrip("# ") if first.startswith("#") else ""
+    """Return the first sentence of a preset's first comment, which says what it is."""
+    lines = path.read_text("utf-8").splitlines()
+    comment = " ".join(line.lstrip("# ") for line in itertools.takewhile(lambda line: line.startswith("#"), lines))
+    return comment.removeprefix(f"{path.stem}: ").partition(". ")[0].rstrip(".")

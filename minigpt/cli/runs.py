@@ -26,17 +26,22 @@ def runs(as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    widest = max(len(row["run"]) for row in rows)
-    table.add_column("run", no_wrap=True, min_width=widest)  # it is what one types, so it is never cut
-    for title, justify in (("name", "left"), ("status", "left"), ("step", "right"), ("loss", "right")):
-        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("made", no_wrap=True)
-    for row in rows:
-        loss = "" if row["val_loss"] is None else f"{row['val_loss']:.3f}"
-        steps = f"{row['step']:,} of {row['max_steps']:,}"
-        table.add_row(
-            row["run"], printable(row["name"]), row["status"], steps, loss, row["created"][:16].replace("T", " ")
+    cells = [
+        (
+            row["run"],
+            printable(row["name"]),
+            row["status"],
+            f"{row['step']:,} of {row['max_steps']:,}",
+            "" if row["val_loss"] is None else f"{row['val_loss']:.3f}",
+            row["created"][:10],
         )
+        for row in rows
+    ]
+    for title in ("run", "name", "status", "step", "loss", "made"):
+        # where a terminal is narrow the name alone gives way: the id, for one, has to be typed
+        table.add_column(title, justify="right" if title in ("step", "loss") else "left", no_wrap=title != "name")
+    for row in cells:
+        table.add_row(*row)
     stdout().print(table)
     note(f"\nThe loss is that of the validation part, in nats per token. Runs lie in {resources.home()}.")
 

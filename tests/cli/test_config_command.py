@@ -31,6 +31,9 @@ def test_json_holds_the_same(call) -> None:
 def test_presets_are_listed(call) -> None:
     listed = [line.split()[0] for line in call("config", "--presets").stdout.splitlines()]
     assert listed == resources.preset_names()
+    objects = [json.loads(line) for line in call("config", "--presets", "--json").stdout.splitlines()]
+    assert [each["preset"] for each in objects] == resources.preset_names()
+    assert all(len(each["about"]) > 20 for each in objects)
 
 
 def test_a_wrong_setting_is_answered_with_the_right_one(call) -> None:

@@ -78,6 +78,18 @@ def test_without_out_a_run_of_its_own_is_made_at_home(call, tiny, corpus_file: P
     assert Path(printed["run"]).name in call("runs").stdout
 
 
+def test_in_a_narrow_terminal_the_name_alone_gives_way(
+    call, tiny, own_home: Path, corpus_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    printed = json.loads(call("train", *tiny, "--data", corpus_file, "--json").stdout)
+    folder = RunFolder(Path(printed["run"]))
+    folder.update_info(name="a very long name of a run " * 4)
+    line = next(line for line in call("runs").stdout.splitlines() if folder.id in line)
+    assert "12 of 12" in line
+    assert line.rstrip().endswith(str(folder.info.created.date()))
+
+
 def test_no_runs_yet_says_how_to_make_one(call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("minigpt.resources.bundled_run_names", list)
     assert "minigpt train --config nano" in call("runs").stdout
