@@ -12,7 +12,6 @@ import hashlib
 import hmac
 import json
 import logging
-import math
 import secrets
 import shutil
 import threading
@@ -34,6 +33,7 @@ from minigpt.training.checkpoint import (
     parse_step,
     save_checkpoint,
     step_name,
+    storage_error,
     verify_checkpoint,
     write_text,
 )
@@ -282,12 +282,22 @@ class RunFolder:
             StorageError: The disk is full or cannot be written.
         """
         path = self.checkpoint_path(trainer.step)
+        self._flush_metrics()
         save_checkpoint(path, trainer, tokenizer)
         self._name_best(trainer.best_step)
         write_text(path.with_name("last"), path.name + "\n")
         steps = self.checkpoints()
         for step in set(steps[:-keep]) - {trainer.step, trainer.best_step}:
             self._remove(self.checkpoint_path(step))
+
+    def _flush_metrics(self) -> None:
+        """Wait until the metrics have reached the disk, so that a checkpoint never outlives what led to it."""
+        path = self.path / METRICS
+        try:
+            if path.exists():
+                flush(path)
+        except OSError as error:
+            raise storage_error(path, error) from error
 
     def _name_best(self, step: int | None) -> None:
         path = self.path / CHECKPOINTS / "best"
@@ -308,12 +318,13 @@ class RunFolder:
         steps = (parse_step(path.name) for path in (self.path / HISTORY).glob("step-*.safetensors"))
         return sorted(step for step in steps if step is not None)
 
-    def save_history(self, model: Transformer, step: int, *, megabytes: float) -> None:
-        """Keep the weights of a step in half precision; beyond the budget, thin out evenly.
+    def save_history(self, model: Transformer, step: int, *, per_octave: int, megabytes: float) -> None:
+        """Keep the weights of a step in half precision; beyond the budget, every other step goes, again and again.
 
         Args:
             model: What to keep.
             step: Updates done.
+            per_octave: Steps kept for each doubling, while there is room.
             megabytes: Disk that the history may take, in units of a million bytes.
 
         Raises:
@@ -321,17 +332,15 @@ class RunFolder:
         """
         from minigpt.model.weights import save_model
 
-        budget = megabytes * 1e6
-        if 2 * model.num_parameters() > budget:
+        if 2 * model.num_parameters() > megabytes * 1e6:
             return
         path = self.history_path(step)
         path.parent.mkdir(exist_ok=True)
         save_model(path, model, half=True)
-        sizes = {step: self.history_path(step).stat().st_size for step in self.history_steps()}
-        while sum(sizes.values()) > budget:
-            crowded = most_crowded(list(sizes))
-            self.history_path(crowded).unlink(missing_ok=True)
-            del sizes[crowded]
+        steps = self.history_steps()
+        kept = thinned(steps, per_octave, most=int(megabytes * 1e6 / path.stat().st_size))
+        for dropped in set(steps) - set(kept):
+            self.history_path(dropped).unlink(missing_ok=True)
 
     # -- weights to use
 
@@ -367,7 +376,10 @@ class RunFolder:
             if steps:
                 return self.history_path(steps[-1])
             raise RunNotFoundError(f"The run {self.path.name} has no weights yet.", mend="Train it first.")
-        assert not isinstance(step, str)
+        if isinstance(step, str):
+            raise RunNotFoundError(
+                f"There are no weights called {step!r}.", mend="Take best, last, or a step's number."
+            )
         if verify_checkpoint(self.checkpoint_path(step)):
             return self.checkpoint_path(step) / MODEL
         if self.history_path(step).is_file():
@@ -391,12 +403,6 @@ class RunFolder:
             if later > step:
                 self.history_path(later).unlink(missing_ok=True)
 
-    def flush_metrics(self) -> None:
-        """Wait until the metrics have reached the disk, so that a checkpoint never outlives what led to it."""
-        path = self.path / METRICS
-        if path.exists():
-            flush(path)
-
     def _remove(self, directory: Path) -> None:
         """Remove a checkpoint: it loses its name first, so that it is never seen half there."""
         going = directory.with_name(f"{TEMPORARY_PREFIX}{directory.name}-{secrets.token_hex(4)}")
@@ -417,18 +423,24 @@ class RunFolder:
         export_zip(self, target, include_data=include_data)
 
 
-def most_crowded(steps: list[int]) -> int:
-    """Return which of some log-spaced steps is missed least: the one whose neighbours lie closest together.
+def thinned(steps: list[int], per_octave: int, most: int) -> list[int]:
+    """Return which log-spaced steps stay where there is room for few: step 0 and an even grid, as dense as fits.
 
-    The first and the last stay as long as others can go; of two, the first goes.
+    Each time the grid is halved, what stays is as far apart, in doublings of the step, early and late. Picking the
+    most crowded step instead would let the newest one drive out its predecessor for ever.
 
     Args:
-        steps: At least one, in order.
+        steps: On the grid of `is_history_step(step, per_octave)`, in order.
+        per_octave: How dense that grid is.
+        most: How many may stay.
 
-    >>> most_crowded([0, 1, 2, 3, 4, 8])
-    3
+    >>> thinned([0, 1, 2, 4, 8, 16, 32], per_octave=1, most=5)
+    [0, 1, 4, 16]
     """
-    if len(steps) < 3:
-        return steps[0]
-    gaps = [math.log((after + 1) / (before + 1)) for before, after in zip(steps, steps[2:], strict=False)]
-    return steps[1 + gaps.index(min(gaps))]
+    from minigpt.training.callbacks import is_history_step
+
+    density = float(per_octave)
+    while len(steps) > max(most, 2):
+        density /= 2
+        steps = [step for step in steps if is_history_step(step, density)]
+    return steps[:most]

@@ -219,7 +219,10 @@ class TrainingJob:
                 Samples(tokenizer, self._write),
                 WeightHistory(
                     lambda trainer: folder.save_history(
-                        trainer.model, trainer.step, megabytes=config.training.history_megabytes
+                        trainer.model,
+                        trainer.step,
+                        per_octave=config.training.history_per_octave,
+                        megabytes=config.training.history_megabytes,
                     )
                 ),
                 self._checkpoints,

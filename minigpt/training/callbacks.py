@@ -160,7 +160,7 @@ class Samples(Callback):
         self._write({"kind": "sample", "step": trainer.step, "prompt": settings.sample_prompt, "text": text})
 
 
-def is_history_step(step: int, per_octave: int) -> bool:
+def is_history_step(step: int, per_octave: float) -> bool:
     """Return whether the weights of a step are kept to look back at: 0 and every round(2 ** (k / per_octave)).
 
     >>> [step for step in range(65) if is_history_step(step, 1)]

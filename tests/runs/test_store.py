@@ -18,7 +18,7 @@ from minigpt.data.corpora import corpus_from_text
 from minigpt.errors import ArchiveError, CheckpointError, CorpusError, RunExistsError, RunNotFoundError, StorageError
 from minigpt.generation.generator import TextGenerator
 from minigpt.runs.archive import bundle_run
-from minigpt.runs.folder import RunFolder, most_crowded
+from minigpt.runs.folder import RunFolder, thinned
 from minigpt.runs.job import TrainingJob, create_run
 from minigpt.runs.store import RunStore, find_run, is_valid_id, load_run, new_run_id
 
@@ -331,24 +331,30 @@ def test_looking_at_runs_does_not_load_torch(copied: RunFolder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "crowded"), [([5], 5), ([0, 8], 0), ([0, 1, 2, 3, 4, 8], 3), ([0, 1, 2, 4, 8, 16], 2), ([0, 64, 65], 64)]
+    ("steps", "per_octave", "most", "kept"),
+    [
+        ([0, 1, 2, 4, 8], 1, 5, [0, 1, 2, 4, 8]),
+        ([0, 1, 2, 4, 8], 1, 4, [0, 1, 4]),
+        ([0, 1, 2, 3, 4, 6, 8], 2, 6, [0, 1, 2, 4, 8]),
+        ([0, 1, 2, 4, 8, 16, 32, 64, 128, 256], 1, 4, [0, 1, 16, 256]),
+        ([0, 1, 2, 4], 1, 1, [0]),
+        ([0, 1, 2, 4], 1, 0, []),
+    ],
 )
-def test_most_crowded(steps: list[int], crowded: int) -> None:
-    assert most_crowded(steps) == crowded
+def test_thinned(steps: list[int], per_octave: int, most: int, kept: list[int]) -> None:
+    assert thinned(steps, per_octave, most) == kept
 
 
-def test_history_stays_within_its_bytes(trained: RunFolder, tmp_path: Path) -> None:
+def test_history_stays_within_its_bytes_and_even(trained: RunFolder, tmp_path: Path) -> None:
     size = trained.history_path(1).stat().st_size
     folder, model = RunFolder(tmp_path), load_run(trained.path).model
-    for step in [0, 1, 2, 4, 8, 16, 32, 64]:
-        folder.save_history(model, step, megabytes=4 * size / 1e6)
+    for step in [0, 1, 2, 4, 8, 16, 32, 64, 128]:
+        folder.save_history(model, step, per_octave=1, megabytes=4.5 * size / 1e6)
         assert len(folder.history_steps()) <= 4
-    assert folder.history_steps()[0] == 0
-    assert folder.history_steps()[-1] == 64
-    folder.save_history(model, 128, megabytes=1e-6)
-    assert folder.history_steps()[-1] == 64  # one that does not fit at all drives nothing out
-    folder.save_history(model, 256, megabytes=1.5 * size / 1e6)
-    assert folder.history_steps() == [256]
+    before = folder.history_steps()
+    assert before == [0, 1, 16, 128]
+    folder.save_history(model, 256, per_octave=1, megabytes=1e-6)
+    assert folder.history_steps() == before  # one that does not fit at all drives nothing out
 
 
 def test_rolling_checkpoints_and_the_best_apart(own_home: Path) -> None:
@@ -362,3 +368,23 @@ def test_rolling_checkpoints_and_the_best_apart(own_home: Path) -> None:
             assert folder.best_step == best
     assert folder.best_step == job.trainer.best_step
     assert (folder.path / "checkpoints" / "last").read_text().strip() == "step-0000012"
+
+
+def test_metrics_are_on_the_disk_before_the_checkpoint_that_they_led_to(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = create_run(CONFIG.updated({"training.checkpoint_steps": 4}), corpus_from_text(TEXT, name="cats"))
+    seen = []
+    monkeypatch.setattr("minigpt.runs.folder.flush", lambda path: seen.append((path.name, len(folder.checkpoints()))))
+    job = TrainingJob(folder)
+    saved = [work.step for work in job.work() if work.kind == "save"]
+    assert saved
+    assert [name for name, _ in seen] == ["metrics.jsonl"] * len(saved)
+    assert seen[0] == ("metrics.jsonl", 0)
+
+
+def test_names_that_no_file_can_have_and_weights_that_nobody_knows(copied: RunFolder) -> None:
+    with pytest.raises(RunNotFoundError, match="There is no run"):
+        find_run("a" * 5000)
+    with pytest.raises(RunNotFoundError, match="best, last"):
+        copied.weights_path("finest")  # type: ignore[arg-type]
