@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import pandas  # noqa: F401 - plotly looks into `sys.modules` for it, where another thread may have it half imported
 import plotly.graph_objects as go
 
 from minigpt.viz.palette import Palette, colours
