@@ -222,6 +222,9 @@ def find_run(name: str | Path, *, store: RunStore | None = None) -> RunFolder:
     """
     text, path = str(name), Path(name).expanduser()
     store = RunStore() if store is None else store
+    if max(map(len, (*path.parts, ""))) > 255:  # no file has such a name, and some systems refuse to look for it
+        path = Path(f"{text[:40]}...")
+        text = str(path)
     if (path / INFO).is_file():
         return RunFolder(path)
     if is_valid_id(text) and not path.is_file():
