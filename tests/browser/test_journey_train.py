@@ -1,4 +1,5 @@
-"""A person trains: upload, start, watch the loss fall, reload, stop; and a classmate who only has the link."""
+"""A person trains: upload, start, watch the loss fall, reload, stop, look at a head, sample, score a text; and a
+classmate who only has the link."""
 
 from __future__ import annotations
 
@@ -45,7 +46,7 @@ def steps_done(page):
     return int(re.search(r"step ([\d,]+)", words).group(1).replace(",", ""))
 
 
-def test_upload_train_reload_and_stop(serve, open_page):
+def test_upload_train_reload_stop_look_sample_and_score(serve, open_page):
     server = serve()
     page = open_page(f"{server.url}/corpus")
     start_own_text(page, 100_000)
@@ -67,6 +68,29 @@ def test_upload_train_reload_and_stop(serve, open_page):
     page.get_by_role("link", name=t("frame.page_runs")).click()
     expect(page).to_have_url(re.compile(r"/runs\?run=[a-z2-7]{26}"))
     assert len(list(server.home.glob("*/checkpoints/step-*"))) >= 1
+
+    # what was trained is what the other pages open
+    own = page.url.partition("run=")[2]
+    page.get_by_role("link", name=t("frame.page_attention")).click()
+    head = page.locator("button[data-head='2.1']")
+    head.click()
+    expect(page.get_by_role("heading", name="Head 2.1")).to_be_visible()
+    assert own in page.url
+
+    page.get_by_role("link", name=t("frame.page_sampling")).click()
+    expect(page.get_by_text(re.compile("bits of surprise a token"))).to_have_count(4)
+    assert own in page.url
+
+    page.get_by_role("link", name=t("frame.page_perplexity")).click()
+    figures = page.locator(".st-key-perplexity_figures")
+    expect(figures).to_be_visible()
+    text = page.locator("[data-testid=stTextArea] textarea")
+    text.fill(TEXT[:300])
+    text.press("Control+Enter")
+    expect(figures).to_contain_text(re.compile(r"300 · "))
+    bits = float(figures.locator("[data-testid=stMetricValue]").first.inner_text())
+    assert 0.5 < bits < 4.5  # it has passed the bigram on this very text, and knows nothing by heart
+    assert own in page.url
 
 
 def test_a_zoom_stays_while_the_chart_grows(serve, open_page):
