@@ -21,17 +21,36 @@ ICONS = {"pause": ":material/pause:", "resume": ":material/play_arrow:", "stop":
 CHART_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 
 
-def live_panel(ref: state.RunRef) -> None:
-    """Draw the run; while the engine works on it, look again every second without running the page."""
-    snapshot = state.look(ref)
-    st.fragment(_panel, run_every=POLL_SECONDS if snapshot.is_active else None)(ref, snapshot.is_active)
+def live_panel(ref: state.RunRef, snapshot: RunSnapshot) -> None:
+    """Draw the run; while the engine works on it, look again every second without running the page.
+
+    The buttons stand outside the part that is drawn again and again, so that no click is lost between two drawings.
+    """
+    label = f"{status_badge(snapshot.status)} **{escape(ref.name)}**"
+    if snapshot.queue_position:
+        label += " · " + t("train.queue", position=snapshot.queue_position)
+    with st.container(horizontal=True, vertical_alignment="center", key="train_status"):
+        st.markdown(label)
+        if state.may_control(ref) and snapshot.status != "finished":
+            _buttons(ref, snapshot)
+    error = st.session_state.pop("train:command_error", None)
+    if error is not None:
+        anatomy.explain_error(error)
+    if snapshot.is_active and not state.may_control(ref):
+        st.caption(t("train.not_yours"))
+    if snapshot.status == "failed":
+        st.error(escape(snapshot.message), icon=":material/error:")
+    elif snapshot.message:
+        st.caption(escape(snapshot.message))
+    drawn = (snapshot.status, snapshot.queue_position)
+    st.fragment(_panel, run_every=POLL_SECONDS if snapshot.is_active else None)(ref, drawn)
 
 
-def _panel(ref: state.RunRef, was_active: bool) -> None:
+def _panel(ref: state.RunRef, drawn: tuple[str, int | None]) -> None:
     snapshot = state.look(ref)
-    if was_active and not snapshot.is_active:
-        st.rerun()  # the whole page: the timer ends, the sidebar and the settings change
-    _status(ref, snapshot)
+    if snapshot is None or (snapshot.status, snapshot.queue_position) != drawn:
+        st.rerun()  # the whole page: other buttons, perhaps no timer any more
+    _progress(snapshot)
     st.markdown(verdict(snapshot))
     left, right = st.columns([5, 2], gap="medium")
     with left:
@@ -41,30 +60,13 @@ def _panel(ref: state.RunRef, was_active: bool) -> None:
     _numbers(snapshot)
 
 
-def _status(ref: state.RunRef, snapshot: RunSnapshot) -> None:
-    label = f"{status_badge(snapshot.status)} **{escape(ref.name)}**"
-    if snapshot.queue_position:
-        label += " · " + t("train.queue", position=snapshot.queue_position)
-    share = min(1.0, snapshot.step / max(snapshot.max_steps, 1))
-    progress = t("train.progress", step=number(snapshot.step), steps=number(snapshot.max_steps))
+def _progress(snapshot: RunSnapshot) -> None:
+    text = t("train.progress", step=number(snapshot.step), steps=number(snapshot.max_steps))
     if snapshot.eta_seconds is not None and snapshot.status == "running":
-        progress += " · " + t("train.eta", time=duration(snapshot.eta_seconds))
+        text += " · " + t("train.eta", time=duration(snapshot.eta_seconds))
     if snapshot.device != "auto":
-        progress += " · " + snapshot.device
-    with st.container(horizontal=True, vertical_alignment="center", key="train_status"):
-        st.markdown(label, width="content")
-        st.progress(share, text=progress)
-        if state.may_control(ref) and snapshot.status != "finished":
-            _buttons(ref, snapshot)
-    if snapshot.is_active and not state.may_control(ref):
-        st.caption(t("train.not_yours"))
-    if snapshot.status == "failed":
-        st.error(escape(snapshot.message), icon=":material/error:")
-    elif snapshot.message:
-        st.caption(escape(snapshot.message))
-    error = st.session_state.pop("train:command_error", None)
-    if error is not None:
-        anatomy.explain_error(error)
+        text += " · " + snapshot.device
+    st.progress(min(1.0, snapshot.step / max(snapshot.max_steps, 1)), text=text)
 
 
 def _buttons(ref: state.RunRef, snapshot: RunSnapshot) -> None:

@@ -21,7 +21,7 @@ with live:
     if snapshot is None:
         st.info(t("train.nothing_yet"), icon=":material/play_arrow:")
     else:
-        train_panel.live_panel(ref)
+        train_panel.live_panel(ref, snapshot)
 
 if snapshot is not None:
     train_panel.what_you_see(snapshot)
