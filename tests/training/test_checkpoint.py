@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+import contextlib
 import json
-import resource
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,12 +48,16 @@ def saved(tmp_path: Path, trainer: Trainer, tokenizer: CharacterTokenizer) -> Pa
     return path
 
 
-@pytest.fixture
-def small_files() -> Iterator[Callable[[int], None]]:
-    """Let no file grow beyond some bytes, as a full disk would; the limit is lifted at the end."""
+@contextlib.contextmanager
+def small_files(size: int) -> Iterator[None]:
+    """Let no file grow beyond some bytes, as a full disk would; outside it, pytest has a log of its own to write."""
+    resource = pytest.importorskip("resource")  # not on Windows
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_names_of_steps() -> None:
@@ -151,17 +155,16 @@ def test_a_full_disk_costs_nothing_that_was_there(
     saved: Path,
     trainer: Trainer,
     tokenizer: CharacterTokenizer,
-    small_files: Callable[[int], None],
     limit: int,
 ) -> None:
     largest = max(path.stat().st_size for path in saved.iterdir())
     assert largest > 40_000
     trainer.step_once()
-    small_files(limit)
-    with pytest.raises(StorageError, match=r"could not be written|cannot be written"):
-        save_checkpoint(saved.with_name(step_name(4)), trainer, tokenizer)
-    with pytest.raises(StorageError):
-        save_checkpoint(saved, trainer, tokenizer)  # not even in its own place
+    with small_files(limit):
+        with pytest.raises(StorageError, match=r"could not be written|cannot be written"):
+            save_checkpoint(saved.with_name(step_name(4)), trainer, tokenizer)
+        with pytest.raises(StorageError):
+            save_checkpoint(saved, trainer, tokenizer)  # not even in its own place
     check_checkpoint(saved)
     assert load_checkpoint(saved).step == 3
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
@@ -173,11 +176,10 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, trainer: Trainer, token
         save_checkpoint(tmp_path / "file" / step_name(3), trainer, tokenizer)
 
 
-def test_a_text_is_the_old_one_or_the_new_one(tmp_path: Path, small_files: Callable[[int], None]) -> None:
+def test_a_text_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "best"
     write_text(path, "old\n")
-    small_files(1)
-    with pytest.raises(StorageError):
+    with small_files(1), pytest.raises(StorageError):
         write_text(path, "new, and longer\n")
     assert path.read_text() == "old\n"
     assert list(tmp_path.iterdir()) == [path]
