@@ -10,13 +10,14 @@ default. `load_config` is the one place that knows it.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -46,8 +47,24 @@ ELSEWHERE = {
 """What other code bases call our fields, so that a wrong key is answered with the right one."""
 
 
+DEVICES = "auto, cpu, cuda, cuda:0 (or another number) or mps"
+"""What `device` may be."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    def __init__(self, **values: Any) -> None:
+        """Build a section in code; a wrong value is a ConfigError, as it is in a settings file."""
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            section = next((name for name, cls in SECTIONS.items() if cls is type(self)), "")
+            raise _explained(error, type(self).__name__, section) from None
+
+    # Pydantic's own name for an __init__ that adds nothing to validation: inside RunConfig, and where `_build` asks, a
+    # section is validated without it, so that a complaint keeps its whole path.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @field_validator("*", mode="before")
     @classmethod
@@ -303,7 +320,7 @@ class RunConfig(_Section):
     @classmethod
     def _is_device(cls, value: str) -> str:
         if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?|mps", value):
-            raise ValueError("auto, cpu, cuda, cuda:0 (or another number) or mps")
+            raise ValueError(DEVICES)
         return value
 
     @model_validator(mode="after")
@@ -450,10 +467,17 @@ def _build(values: Mapping[str, Any], source: str) -> RunConfig:
         raise _explained(error, source) from None
 
 
-def _explained(error: ValidationError, source: str) -> ConfigError:
+def _explained(error: ValidationError, source: str, section: str = "") -> ConfigError:
     """Say pydantic's first complaint in our words; the others follow once it is mended."""
     detail = error.errors()[0]
-    dotted = ".".join(str(part) for part in detail["loc"] if not isinstance(part, int))
+    dotted = ".".join(str(part) for part in (section, *detail["loc"]) if part != "" and not isinstance(part, int))
+    if detail["type"] == "extra_forbidden":
+        return _unknown(dotted, source)
+    if dotted in SECTIONS and "error" not in detail.get("ctx", {}):
+        return ConfigError(
+            f"{source}: {dotted} is {str(detail['input'])[:80]!r}; it must be a section of settings.",
+            mend=f"Give a {SECTIONS[dotted].__name__} or a mapping from its settings to values.",
+        )
     more = f" ({len(error.errors()) - 1} more to mend after it.)" if len(error.errors()) > 1 else ""
     if dotted not in dotted_fields():  # two settings at odds
         mend = f"Change one of them{f' in section {dotted}' if dotted else ''}.{more}"
@@ -464,6 +488,23 @@ def _explained(error: ValidationError, source: str) -> ConfigError:
     usual = "" if default in (None, (), "") else f"; the default is {default}"
     problem = f"{source}: {dotted} is {given}; it must be {_allowed(dotted, dict(detail))}."
     return ConfigError(problem, mend=f"Correct it or leave it out{usual}.{more}")
+
+
+def allowed_values(dotted: str) -> str:
+    """Say what a field may hold, for people to read.
+
+    Raises:
+        ConfigError: There is no such field.
+
+    >>> allowed_values("training.batch_size")
+    'a whole number, at least 1 and at most 1048576'
+    >>> allowed_values("model.norm")
+    'rmsnorm or layernorm'
+    """
+    annotation = field_info(dotted).annotation
+    if get_origin(annotation) is Literal:
+        return _listed(get_args(annotation))
+    return DEVICES if dotted == "device" else _allowed(dotted, {"type": ""})
 
 
 def _allowed(dotted: str, detail: Mapping[str, Any]) -> str:
@@ -487,8 +528,24 @@ def _allowed(dotted: str, detail: Mapping[str, Any]) -> str:
     return f"{allowed}, {' and '.join(bounds)}" if bounds else allowed
 
 
+class _Repeated(yaml.YAMLError):
+    """A key stands twice in one mapping."""
+
+    def __init__(self, key: str, line: int) -> None:
+        super().__init__(f"{key} stands twice, again at line {line}")
+        self.key, self.line = key, line
+
+
 class _Loader(yaml.SafeLoader):
-    """Reads 3e-4 as a number; YAML 1.1 wants a dot in it and people do not write one."""
+    """Reads 3e-4 as a number; YAML 1.1 wants a dot in it and people do not write one. Refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise _Repeated(key.value, key.start_mark.line + 1)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(
@@ -560,6 +617,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.", mend="Check the path.") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not text in UTF-8.", mend="Save it as UTF-8.") from None
+    except _Repeated as error:
+        raise ConfigError(
+            f"{path}: {error.key} stands twice in one section, again at line {error.line}.",
+            mend="Keep the one you mean.",
+        ) from None
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""
@@ -593,11 +655,15 @@ def load_config(
     above = _nest(overrides or {}, "--set")
     origin = "the settings"
     if source is not None:
-        path = Path(source).expanduser()
+        path, exists = Path(source), False
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # a name no file can have, no such home folder
+            path = path.expanduser()
+            exists = path.exists()
         is_preset = str(source) in resources.preset_names() and not path.is_file()
-        if not is_preset and not path.exists():
+        if not is_preset and not exists:
+            shown = str(source) if len(str(source)) <= 80 else str(source)[:77] + "..."
             raise ConfigError(
-                f"There is no settings file and no preset {str(source)!r}.",
+                f"There is no settings file and no preset {shown!r}.",
                 mend=f"Presets are {', '.join(resources.preset_names())}.",
             )
         origin = f"preset {source}" if is_preset else str(path)

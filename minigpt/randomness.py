@@ -16,6 +16,8 @@ import hashlib
 import struct
 from typing import TYPE_CHECKING
 
+from minigpt.errors import InputError
+
 if TYPE_CHECKING:
     import torch
 
@@ -38,12 +40,21 @@ def derive_key(seed: int, stream: Stream, *counters: int) -> int:
         stream: What the draw is for.
         *counters: Where in the stream it lies, for example (step, rank) or (row, position).
 
+    Raises:
+        InputError: The seed is no whole number or too large.
+
     >>> derive_key(0, Stream.ORDER, 3) == derive_key(0, Stream.ORDER, 3)
     True
     >>> derive_key(0, Stream.ORDER, 3) == derive_key(0, Stream.DROPOUT, 3)
     False
     """
-    packed = struct.pack(f"<{2 + len(counters)}q", seed, int(stream), *counters)
+    try:
+        packed = struct.pack(f"<{2 + len(counters)}q", seed, int(stream), *counters)
+    except struct.error:
+        raise InputError(
+            f"seed is {seed}{f', with the counters {counters}' if counters else ''}; all must be whole numbers of 64 bits.",
+            mend="Use a seed from 0 to 2**63 - 1.",
+        ) from None
     return int.from_bytes(hashlib.blake2b(packed, digest_size=8).digest(), "little") >> 1
 
 

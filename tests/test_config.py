@@ -15,6 +15,7 @@ from minigpt.config import (
     RunConfig,
     TrainingConfig,
     TransformerConfig,
+    allowed_values,
     dotted_fields,
     dump_yaml,
     environment_values,
@@ -413,3 +414,53 @@ def test_every_public_function_is_documented():
     for name, value in vars(config).items():
         if isinstance(value, types.FunctionType) and not name.startswith("_") and value.__module__ == config.__name__:
             assert value.__doc__, name
+
+
+@pytest.mark.parametrize(
+    ("make", "problem", "mend"),
+    [
+        (lambda: TransformerConfig(n_embd=3), "no setting model.n_embd", "Did you mean model.d_model"),
+        (lambda: TransformerConfig(d_model="wide"), "model.d_model is 'wide'; it must be a whole number", "Correct it"),
+        (lambda: TransformerConfig(d_model=10, num_heads=4), "not divisible", "in section model"),
+        (lambda: RunConfig(seed=-1), "RunConfig: seed is -1; it must be a whole number, at least 0", "default is 0"),
+        (lambda: RunConfig(seed=2**70), "seed is 1180591620717411303424", "Correct it"),
+        (lambda: RunConfig(seed=True), "seed is True", "Correct it"),
+        (lambda: RunConfig(sead=1), "no setting sead", "Did you mean seed"),
+        (lambda: RunConfig(model={"n_embd": 3}), "no setting model.n_embd", "Did you mean model.d_model"),
+        (lambda: RunConfig(model={"d_model": 1}), "RunConfig: model.d_model is 1", "default is 128"),
+        (lambda: RunConfig(model=5), "model is '5'; it must be a section", "TransformerConfig"),
+        (lambda: TrainingConfig(optimizer="adam"), "training.optimizer is 'adam'; it must be 'adamw'", "adamw"),
+    ],
+)
+def test_sections_built_in_code_refuse_in_the_same_words(make, problem, mend):
+    with pytest.raises(ConfigError) as caught:
+        make()
+    assert problem in caught.value.problem
+    assert mend in caught.value.mend
+
+
+@pytest.mark.parametrize("source", ["a" * 5000, "~nobody-of-this-name/x", "a\0b"])
+def test_names_that_no_file_can_have_are_refused_in_words(source):
+    with pytest.raises(ConfigError, match="no settings file and no preset") as caught:
+        load_config(source)
+    assert len(caught.value.problem) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "line"),
+    [
+        ("seed: 1\nseed: 2\n", "seed", 2),
+        ("model:\n  d_model: 8\n  num_heads: 2\n  d_model: 16\n", "d_model", 4),
+        ("model:\n  d_model: 8\ntraining:\n  max_steps: 3\nmodel:\n  num_heads: 2\n", "model", 5),
+    ],
+)
+def test_a_key_that_stands_twice_is_named(write, text, key, line):
+    with pytest.raises(ConfigError, match=rf"{key} stands twice.*line {line}"):
+        load_config(write(text))
+
+
+def test_what_is_allowed_can_be_read_for_every_setting():
+    assert allowed_values("data.validation_fraction") == "a number, at least 0 and less than 1"
+    assert allowed_values("training.schedule") == "cosine or constant"
+    assert allowed_values("model.bias") == "true or false"
+    assert all(allowed_values(dotted) for dotted in dotted_fields())

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minigpt.errors import InputError
 from minigpt.randomness import Stream, derive_key, make_generator, uniform
 
 integers = st.integers(-(2**63), 2**63 - 1)
@@ -82,3 +83,9 @@ def test_dice_are_spread_evenly():
 def test_the_module_does_not_import_torch():
     code = "import sys, minigpt.randomness; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("seed", [2**63, -(2**63) - 1, 2**70, 1.5, "one"])
+def test_a_seed_that_is_no_whole_number_of_64_bits_is_refused(seed):
+    with pytest.raises(InputError, match=f"seed is {seed}"):
+        derive_key(seed, Stream.ORDER)

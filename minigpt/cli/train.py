@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 
 from minigpt import resources
 from minigpt.cli.options import device_option, json_option, seed_option, set_option
-from minigpt.config import SECTIONS, RunConfig, parse_assignments
+from minigpt.config import SECTIONS, RunConfig, allowed_values, field_info, parse_assignments
 
 
 class CommandWithSettings(click.Command):
@@ -24,7 +25,14 @@ class CommandWithSettings(click.Command):
             with formatter.section(
                 f"Settings (--set). {(RunConfig.model_fields[section].description or '').rstrip('.')}"
             ):
-                formatter.write_dl([(f"{section}.{name}", field.description or "") for name, field in fields.items()])
+                formatter.write_dl([(f"{section}.{name}", _described(f"{section}.{name}")) for name in fields])
+
+
+def _described(dotted: str) -> str:
+    """Return what a setting means, its default, and what it may hold."""
+    field = field_info(dotted)
+    default = "empty" if field.default in (None, (), "") else json.dumps(field.default).strip('"')
+    return f"{field.description}  [default: {default}; {allowed_values(dotted)}]"
 
 
 @click.command(cls=CommandWithSettings)

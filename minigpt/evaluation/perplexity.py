@@ -149,9 +149,9 @@ class ModelEvaluator:
         """
         tokenizer, context = self._tokenizer, self._model.config.sequence_length
         stride = context if stride is None else stride
-        if not 1 <= stride <= context:
+        if not isinstance(stride, int) or not 1 <= stride <= context:
             raise InputError(
-                f"stride is {stride}; with this model's context it must be from 1 to {context}.",
+                f"stride is {stride}; with this model's context it must be a whole number from 1 to {context}.",
                 mend=f"Set it to {context} to score window by window, or lower to give each token more context.",
             )
         encoded = tokenizer.encode(text)

@@ -202,9 +202,9 @@ class TextGenerator:
             SamplingError: An impossible setting.
             InputError: An impossible length, or an empty prompt for a model without a token to start from.
         """
-        if not 0 <= max_new_tokens <= MAX_NEW_TOKENS:
+        if not isinstance(max_new_tokens, int) or not 0 <= max_new_tokens <= MAX_NEW_TOKENS:
             raise InputError(
-                f"max_new_tokens is {max_new_tokens}; it must be from 0 to {MAX_NEW_TOKENS:,}.",
+                f"max_new_tokens is {max_new_tokens}; it must be a whole number from 0 to {MAX_NEW_TOKENS:,}.",
                 mend="Ask for fewer, and continue from what was written."
                 if max_new_tokens > 0
                 else "Set it to 0 or more.",

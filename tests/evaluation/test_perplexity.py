@@ -231,7 +231,7 @@ def test_the_model_keeps_its_mode_and_dropout_is_off():
     assert run.model.training
 
 
-@pytest.mark.parametrize("stride", [0, -1, 9])
+@pytest.mark.parametrize("stride", [0, -1, 9, 1.5])
 def test_a_stride_outside_the_context_is_refused(stride):
     with pytest.raises(InputError, match=f"stride is {stride}; .* from 1 to 8"):
         ModelEvaluator(real_run()).evaluate(TEXT, stride=stride)

@@ -270,13 +270,20 @@ def test_cancelling_ends_the_writing():
     assert (result.completion, result.stop_reason) == ("abc", "cancelled")
 
 
+def test_a_seed_too_large_for_the_dice_is_refused():
+    with pytest.raises(InputError, match="seed is 1180591620717411303424"):
+        TextGenerator(real_run()).generate("a", temperature=1, seed=2**70)
+
+
 def test_settings_without_effect_are_said():
     stream = TextGenerator(real_run()).stream("a", temperature=0, top_k=5)
     assert stream.notes == ("top_k=5 has no effect: temperature 0 is greedy.",)
     assert stream.stop_reason is None
 
 
-@pytest.mark.parametrize("settings", [{"max_new_tokens": -1}, {"top_k": 0}, {"temperature": -1}])
+@pytest.mark.parametrize(
+    "settings", [{"max_new_tokens": -1}, {"max_new_tokens": 2.5}, {"top_k": 0}, {"temperature": -1}]
+)
 def test_impossible_settings_are_refused_before_the_first_token(settings):
     with pytest.raises(InputError):
         TextGenerator(real_run()).stream("a", **settings)
