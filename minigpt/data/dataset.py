@@ -8,6 +8,7 @@ name the token that follows it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -61,9 +62,9 @@ class LanguageModelDataset(Dataset[Batch]):
                 f"Token ids have shape {ids.shape} and type {ids.dtype}; they must be one row of integers.",
                 mend="Encode the text with a tokenizer's encode_array.",
             )
-        if sequence_length < 1 or stride < 1:
+        if not all(isinstance(n, int | np.integer) and n >= 1 for n in (sequence_length, stride)):
             raise ConfigError(
-                f"sequence_length is {sequence_length} and stride is {stride}; both must be at least 1.",
+                f"sequence_length is {sequence_length} and stride is {stride}; both must be whole and at least 1.",
                 mend="Set model.sequence_length and data.stride to 1 or more.",
             )
         if len(ids) <= sequence_length:
@@ -182,7 +183,8 @@ def prepare_data(corpus: Corpus, tokenizer: BaseTokenizer, config: DataConfig, d
     Returns:
         What stands in `meta.json`: `name`, `origin`, `sha256`, `num_chars`, `num_documents` of the corpus,
         `vocab_size`, `dtype`, `num_tokens`, and of the parts `num_train_tokens`, `num_validation_tokens`,
-        `num_validation_chars` and `num_validation_bytes` (in UTF-8).
+        `num_validation_chars` and `num_validation_bytes` (in UTF-8), and `train_sha256` and `validation_sha256` of the
+        two files.
 
     Raises:
         TokenizerError: The tokenizer is untrained.
@@ -210,6 +212,7 @@ def prepare_data(corpus: Corpus, tokenizer: BaseTokenizer, config: DataConfig, d
         directory.mkdir(parents=True, exist_ok=True)
         for name, part in zip(PARTS, (train, validation), strict=True):
             part.astype(part.dtype.newbyteorder("<")).tofile(directory / f"{name}.bin")
+            meta[f"{name}_sha256"] = _sha256(directory / f"{name}.bin")
         unfinished = directory / "meta.json.tmp"
         unfinished.write_text(json.dumps(meta, ensure_ascii=True, indent=1) + "\n", "ascii")
         os.replace(unfinished, directory / "meta.json")
@@ -221,11 +224,17 @@ def prepare_data(corpus: Corpus, tokenizer: BaseTokenizer, config: DataConfig, d
     return meta
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def open_data(directory: Path) -> PreparedData:
-    """Open what `prepare_data` wrote, without reading it into memory.
+    """Open what `prepare_data` wrote; it is read through once, to be checked, and not kept in memory.
 
     Raises:
-        CheckpointError: A file is missing, damaged, or of another length than `meta.json` says.
+        CheckpointError: A file is missing, damaged, or of another length or hash than `meta.json` says. One from before
+            hashes were written is known by its length alone.
     """
     mend = "Start a new run with the corpus; this one can still be looked at and sampled from."
     try:
@@ -251,6 +260,8 @@ def open_data(directory: Path) -> PreparedData:
         if found != length * id_type.itemsize:
             problem = "is missing" if found < 0 else f"has {found} bytes; {length * id_type.itemsize} were written"
             raise CheckpointError(f"{path} {problem}.", mend=mend)
+        if meta.get(f"{name}_sha256") not in (None, _sha256(path)):
+            raise CheckpointError(f"{path} is damaged: it has other contents than were written.", mend=mend)
         # an empty file cannot be mapped
         parts.append(np.memmap(path, id_type, mode="r") if length else np.zeros(0, id_type))
     return PreparedData(train=parts[0], validation=parts[1], meta=meta)

@@ -1,5 +1,6 @@
 import json
 import warnings
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -179,12 +180,33 @@ def test_prepared_data_opens_again(tmp_path):
         "num_validation_tokens": 4,
         "num_validation_chars": 4,
         "num_validation_bytes": 6,
+        "train_sha256": sha256((tmp_path / "data/train.bin").read_bytes()).hexdigest(),
+        "validation_sha256": sha256((tmp_path / "data/validation.bin").read_bytes()).hexdigest(),
     }
     assert isinstance(data.train, np.memmap)
     assert not data.train.flags.writeable
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["meta.json", "train.bin", "validation.bin"]
     inputs, _ = LanguageModelDataset(data.train, 4)[0]
     assert tokenizer.decode(inputs) == "hel"
+
+
+@pytest.mark.parametrize("name", ["train.bin", "validation.bin"])
+def test_other_contents_of_the_same_length_are_noticed(tmp_path, name):
+    prepare_data(make_corpus("abcdeabcde"), CharacterTokenizer().train("abcde"), DataConfig(), tmp_path)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(CheckpointError, match=f"{name} is damaged"):
+        open_data(tmp_path)
+    meta = json.loads((tmp_path / "meta.json").read_text())
+    older = {key: value for key, value in meta.items() if not key.endswith("_sha256")}
+    (tmp_path / "meta.json").write_text(json.dumps(older))
+    assert len(open_data(tmp_path).train) == 10  # from before hashes were written: known by its length alone
+
+
+@pytest.mark.parametrize("sizes", [(2.5, 1), (2, 1.5), (2, 0)])
+def test_a_window_is_a_whole_number_of_tokens(sizes):
+    with pytest.raises(ConfigError, match="whole and at least 1"):
+        LanguageModelDataset(np.arange(9), *sizes)
 
 
 def test_wider_ids_are_little_endian_on_disk(tmp_path):
