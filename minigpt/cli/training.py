@@ -22,12 +22,14 @@ from rich.text import Text
 from minigpt.cli.console import note, print_json, print_text, stderr
 from minigpt.cli.progress import progress_bar
 from minigpt.cli.signals import Interruption
-from minigpt.config import load_config
+from minigpt.config import RunConfig, load_config
 from minigpt.data.corpora import Corpus, read_corpus
-from minigpt.errors import MinigptError
+from minigpt.errors import ConfigError, MinigptError, RunExistsError
 from minigpt.model.devices import resolve_device
 from minigpt.runs.job import TrainingJob, check_resume, create_run
+from minigpt.runs.limits import LESS_MEMORY, machine_megabytes, memory_needed
 from minigpt.runs.store import RunFolder
+from minigpt.tokenizers.base import make_tokenizer
 from minigpt.training.callbacks import Callback, Record
 from minigpt.training.trainer import Trainer
 
@@ -52,8 +54,11 @@ def run_training(
     folder = _resumed(out, source, overrides) if resume and out is not None and (out / "run.json").is_file() else None
     if folder is None:
         config = load_config(source, overrides=overrides)
-        resolve_device(config.device)  # before anything is made that a device nobody has would leave behind
-        folder = create_run(config, read_corpus(config.data), path=out, name=out.name if out is not None else None)
+        device = resolve_device(config.device)  # before anything is made that a device nobody has would leave behind
+        corpus = read_corpus(config.data)
+        if device.type != "cuda":  # such a device has a memory of its own
+            check_memory(config, corpus)
+        folder = create_run(config, corpus, path=out, name=out.name if out is not None else None)
 
     with Interruption() as interruption, progress_bar(LossColumn(), SpeedColumn()) as bar:
         watch = Watch(bar, is_silent=as_json)
@@ -64,8 +69,10 @@ def run_training(
                 if interruption.signal is not None:
                     job.request_stop()
                     bar.update(watch.task, description="saving")
-        except MinigptError:
-            note(f"What was saved before is kept. Go on with: {_resume_command(folder)}")
+        except MinigptError as error:
+            # whoever is told that the run is damaged or taken would be sent in a circle
+            if not isinstance(error, RunExistsError) and _is_readable(folder):
+                note(f"What was saved before is kept. Go on with: {_resume_command(folder)}")
             raise
         is_stopped = interruption.signal is not None and not job.is_done
         if is_stopped:
@@ -94,12 +101,35 @@ def _resumed(out: Path, source: str | None, overrides: Mapping[str, Any]) -> Run
     """Open a run to go on with; settings and corpus have to be its own, but for a larger `max_steps`."""
     folder = RunFolder(out)
     if source is None:
-        config = load_config(folder.path / "config.yaml", overrides=overrides, resumed=True)
+        config = folder.config.updated(overrides, source="--set")
     else:
         config = load_config(source, overrides=overrides, environment={})
     corpus: Corpus | None = read_corpus(config.data) if "data.paths" in overrides else None
     check_resume(folder, config, corpus)
     return folder
+
+
+def _is_readable(folder: RunFolder) -> bool:
+    """Return whether a run that has just failed can be resumed: not where its folder is damaged."""
+    try:
+        return bool(folder.info and folder.config)
+    except MinigptError:
+        return False
+
+
+def check_memory(config: RunConfig, corpus: Corpus) -> None:
+    """Refuse a training that this machine's memory cannot hold, before anything is made.
+
+    Raises:
+        ConfigError: It cannot; the message has both numbers.
+    """
+    allowed = machine_megabytes()
+    needed = memory_needed(config, make_tokenizer(config.tokenizer).train(corpus.documents).vocab_size)
+    if allowed is not None and needed > allowed:
+        raise ConfigError(
+            f"The training would need about {needed:,.0f} MB of memory; this machine has {allowed:,} MB.",
+            mend=LESS_MEMORY,
+        )
 
 
 def measured_loss(folder: RunFolder, step: int) -> float | None:

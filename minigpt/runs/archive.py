@@ -23,7 +23,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from minigpt.errors import ArchiveError, MinigptError, RunExistsError, RunNotFoundError
+from minigpt.errors import ArchiveError, CheckpointError, MinigptError, RunExistsError, RunNotFoundError
 from minigpt.runs.folder import CHECKPOINTS, CONFIG, DATA, HISTORY, INFO, METRICS, TOKENIZER, RunFolder, RunInfo
 from minigpt.runs.metrics import append_record
 from minigpt.training.checkpoint import (
@@ -67,6 +67,7 @@ def export_zip(folder: RunFolder, target: Path | BinaryIO, *, include_data: bool
 
     Raises:
         StorageError: The disk is full or cannot be written.
+        CheckpointError: Something that should go with it is missing.
         RunNotFoundError: There are no weights to take along yet.
     """
     info = folder.info
@@ -123,6 +124,12 @@ def _kept_steps(folder: RunFolder) -> list[int]:
 
 def _copy(folder: RunFolder, target: Path, *, steps: list[int], include_data: bool, half: bool = False) -> None:
     """Copy what may leave a run into a new folder."""
+    for name in ("train.bin", "validation.bin") if include_data else ():
+        if not (folder.data_path / name).is_file():
+            raise CheckpointError(
+                f"{folder.data_path / name} is missing, so the encoded corpus cannot go with the run.",
+                mend="Export the run without its data; it can then be used and looked into, not trained on.",
+            )
     try:
         for part in (DATA, CHECKPOINTS, HISTORY):
             (target / part).mkdir(parents=True)
@@ -147,6 +154,12 @@ def _copy(folder: RunFolder, target: Path, *, steps: list[int], include_data: bo
             if named is not None and named in steps:
                 write_text(target / CHECKPOINTS / name, step_name(named) + "\n")
     except OSError as error:
+        missing = Path(str(error.filename)) if isinstance(error, FileNotFoundError) else target
+        if missing.is_relative_to(folder.path) and not target.is_relative_to(folder.path):
+            raise CheckpointError(
+                f"The run {folder.path} is damaged: {missing.relative_to(folder.path)} is missing.",
+                mend="Copy the folder again, or delete the run.",
+            ) from error
         raise storage_error(target, error) from error
 
 

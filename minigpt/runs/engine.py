@@ -31,6 +31,7 @@ from minigpt.errors import InputError, LimitError, MinigptError, OwnerError, Run
 from minigpt.runs.folder import CHECKPOINTS, CONFIG, INFO, METRICS, RunFolder, RunInfo, token_sha256
 from minigpt.runs.limits import Limits, load_limits
 from minigpt.runs.live import LiveRun, lower_priority
+from minigpt.runs.lock import is_being_trained
 from minigpt.runs.snapshots import RunSnapshot as RunSnapshot
 from minigpt.runs.snapshots import snapshot_of as snapshot_of
 from minigpt.runs.store import RunStore, is_valid_id
@@ -200,6 +201,8 @@ class ThreadEngine:
                 raise InputError(f"Run {live.snapshot.name} is in training.", mend="Stop it first, then delete it.")
             with contextlib.suppress(FutureTimeoutError):
                 order.done.result(OBEY_SECONDS)
+        elif is_being_trained(folder.path):
+            raise InputError("Another process trains this run.", mend="Stop it there, or wait until it has ended.")
         elif command == "delete":
             self._store.delete(run_id)
         elif command == "resume":
@@ -352,7 +355,8 @@ class ThreadEngine:
     def _look(self, folder: RunFolder) -> RunSnapshot:
         """Look at a run on disk; unchanged files are not read again."""
         key = str(folder.path)
-        stamp = tuple(_stamp(folder.path / name) for name in (INFO, CONFIG, METRICS, CHECKPOINTS))
+        files = tuple(_stamp(folder.path / name) for name in (INFO, CONFIG, METRICS, CHECKPOINTS))
+        stamp = (*files, is_being_trained(folder.path))  # the end of another process changes no file
         with self._changed:
             known = self._on_disk.get(key)
             if known is not None and known[0] == stamp:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
-from minigpt.config import RunConfig, dump_yaml, load_config
+from minigpt.config import SECTIONS, RunConfig, dump_yaml, read_yaml
 from minigpt.errors import CheckpointError, ConfigError, RunNotFoundError, TokenizerError
 from minigpt.runs.metrics import append_record, read_records
 from minigpt.tokenizers.base import BaseTokenizer, load_tokenizer
@@ -154,12 +154,18 @@ class RunFolder:
             CheckpointError: `config.yaml` is missing or damaged.
         """
         path = self.path / CONFIG
-        if path.is_file() and path.stat().st_size == 0:
-            raise self._damaged(f"{CONFIG} is empty")  # as settings, an empty file would mean the defaults
+        if not path.is_file():
+            raise self._damaged(f"{CONFIG} is missing")
         try:
-            return load_config(path, resumed=True)
+            values = read_yaml(path)
+            config = RunConfig().updated(values, source=str(path))
         except ConfigError as error:
             raise self._damaged(error.problem) from None
+        # elsewhere what is left out means the default; here everything was written, so something has been lost
+        lost = [section for section in SECTIONS if not values.get(section)]
+        if lost:
+            raise self._damaged(f"{CONFIG} lacks {', '.join(lost)}")
+        return config
 
     def write_config(self, config: RunConfig) -> None:
         """Write the settings in one stroke.

@@ -10,33 +10,27 @@ Reads after: folder.py, store.py, training/trainer.py.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 import torch
 
 from minigpt.config import RunConfig, dotted_fields
 from minigpt.data.corpora import Corpus
 from minigpt.data.dataset import LanguageModelDataset, open_data, prepare_data
-from minigpt.errors import MinigptError, RunExistsError, RunNotFoundError, StorageError
+from minigpt.errors import CheckpointError, MinigptError, RunExistsError, RunNotFoundError, StorageError
 from minigpt.evaluation.baselines import ngram_baselines
 from minigpt.model.devices import resolve_device
 from minigpt.model.transformer import Transformer
 from minigpt.runs.folder import TOKENIZER, Status
+from minigpt.runs.lock import RunLock
 from minigpt.runs.store import RunFolder, RunStore, check_free
 from minigpt.tokenizers.base import make_tokenizer
 from minigpt.training.callbacks import Callback, Checkpoints, Record, Records, Samples, Throughput, WeightHistory
-from minigpt.training.checkpoint import describe_environment, load_checkpoint, storage_error
+from minigpt.training.checkpoint import describe_environment, load_checkpoint
 from minigpt.training.trainer import Trainer, Work
-
-try:
-    import fcntl
-except ImportError:  # Windows: only trainings within one process see each other
-    fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger(__name__)
 
@@ -116,10 +110,18 @@ def check_resume(folder: RunFolder, config: RunConfig, corpus: Corpus | None = N
         ignored.add("training.warmup_steps")
     if corpus is not None:
         ignored |= {"data.paths", "data.corpus", "data.num_chars"}
-        if corpus.sha256 != folder.meta.get("sha256"):
+        meta = folder.meta
+        if not isinstance(meta.get("sha256"), str):
+            raise CheckpointError(
+                f"The run {folder.path} is damaged: data/meta.json does not say which corpus it was begun with.",
+                mend="Resume it without --data, or start a new run with this corpus.",
+            )
+        if corpus.sha256 != meta["sha256"]:
+            # only the hash is needed to compare; the rest is for people and may be missing
+            length = f"{meta['num_chars']:,} characters" if "num_chars" in meta else "of unknown length"
             raise RunExistsError(
-                f"The run {folder.path} was begun with another corpus ({folder.meta.get('name')}, "
-                f"{folder.meta.get('num_chars'):,} characters) than {corpus.name} ({corpus.num_chars:,} characters).",
+                f"The run {folder.path} was begun with another corpus ({meta.get('name', 'without a name')}, {length}) "
+                f"than {corpus.name} ({corpus.num_chars:,} characters).",
                 mend="Resume it without --data, or start a new run with this corpus.",
             )
     settled = next((record for record in folder.metrics() if record["kind"] == "budget"), None)
@@ -278,7 +280,7 @@ class TrainingJob:
         """
         if self.is_done:
             return
-        with _Lock(self.folder.path):
+        with RunLock(self.folder.path):
             try:
                 self._begin()
                 for piece in self.trainer.work():
@@ -339,43 +341,3 @@ class _Settle(Callback):
     def on_budget(self, trainer: Trainer, record: Record) -> None:
         """Write the settings."""
         self._folder.write_config(trainer.config)
-
-
-class _Lock:
-    """Held by whoever trains a run; it ends with the process, however that ends."""
-
-    _here: set[Path] = set()
-    _guard = threading.Lock()
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._file: IO[bytes] | None = None
-
-    def __enter__(self) -> None:
-        # a lock of the operating system is held by a process as a whole, so threads need a list of their own
-        with self._guard:
-            if self._folder in self._here:
-                raise self._taken()
-            try:
-                self._file = (self._folder / "lock").open("ab")
-                if fcntl is not None:
-                    fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (BlockingIOError, PermissionError):
-                raise self._taken() from None
-            except OSError as error:
-                raise storage_error(self._folder / "lock", error) from error
-            self._here.add(self._folder)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._guard:
-            self._here.discard(self._folder)
-            if self._file is not None:
-                self._file.close()
-
-    def _taken(self) -> RunExistsError:
-        return RunExistsError(
-            f"The run {self._folder} is being trained by somebody else (this is process {os.getpid()}).",
-            mend="Wait until it has ended, or stop it there.",
-        )

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 PROFILE_VARIABLE = "MINIGPT_PROFILE"
 DEFAULT_PROFILE = "local"
+LESS_MEMORY = (
+    "Lower training.batch_size or model.sequence_length, or raise training.accumulation_steps; where the model itself "
+    "is too large, lower model.d_model or model.num_layers."
+)
+"""What helps a training that needs too much memory."""
 
 _Count = Annotated[int, Field(ge=1)]
 
@@ -86,14 +91,6 @@ class Limits(BaseModel):
         """
         self._at_most("The prompt", len(text), self.max_prompt_chars, "characters", "Shorten it.")
 
-    def check_new_tokens(self, num_tokens: int) -> None:
-        """Refuse to write too much at once.
-
-        Raises:
-            LimitError: More than `max_new_tokens` tokens are asked for.
-        """
-        self._at_most("The text to write", num_tokens, self.max_new_tokens, "tokens", "Ask for fewer.")
-
     def check_score_text(self, text: str) -> None:
         """Refuse a text that is too long to be scored in one request.
 
@@ -123,7 +120,7 @@ class Limits(BaseModel):
         Raises:
             LimitError: One of the limits is passed; the message names the setting.
         """
-        from minigpt.model.size import count_parameters, training_megabytes
+        from minigpt.model.size import count_parameters
 
         self.check_corpus(corpus)
         mend = f"Set training.max_steps to {self.max_steps:,} or fewer."
@@ -137,14 +134,11 @@ class Limits(BaseModel):
         parameters = count_parameters(config.model, vocab_size).total
         mend = "Lower model.d_model or model.num_layers."
         self._at_most("The model", parameters, self.max_parameters, "parameters", mend)
-        training = config.training
-        micro_batch = -(-training.batch_size // training.accumulation_steps)
-        needed = training_megabytes(config.model, vocab_size, micro_batch)
-        allowed = self.max_training_megabytes or _machine_megabytes()
+        needed, allowed = memory_needed(config, vocab_size), self.max_training_megabytes or machine_megabytes()
         if allowed is not None and needed > allowed:
             raise LimitError(
                 f"The training would need about {needed:,.0f} MB of memory; {allowed:,} MB are allowed.",
-                mend="Lower training.batch_size or model.sequence_length, or raise training.accumulation_steps.",
+                mend=LESS_MEMORY,
             )
 
     def _at_most(self, subject: str, given: int, allowed: int, unit: str, mend: str) -> None:
@@ -183,7 +177,15 @@ def load_limits(profile: str | None = None) -> Limits:
         raise ConfigError(f"{path} holds no settings.", mend="Write lines such as max_steps: 1000.") from None
 
 
-def _machine_megabytes() -> int | None:
+def memory_needed(config: RunConfig, vocab_size: int) -> float:
+    """Estimate the memory that a training takes, in MB; see `model.size.training_megabytes`."""
+    from minigpt.model.size import training_megabytes
+
+    micro_batch = -(-config.training.batch_size // config.training.accumulation_steps)
+    return training_megabytes(config.model, vocab_size, micro_batch)
+
+
+def machine_megabytes() -> int | None:
     """Return the machine's memory in MB, None where it does not say (Windows)."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1_000_000

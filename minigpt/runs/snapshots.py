@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from minigpt.config import RunConfig
 from minigpt.errors import CheckpointError
+from minigpt.runs.lock import is_being_trained
 
 if TYPE_CHECKING:
     from minigpt.runs.folder import RunFolder
@@ -200,8 +201,11 @@ def _snapshot_of(folder: RunFolder) -> RunSnapshot:
     newest = max(folder.checkpoints(), default=0)
     step = max(int(latest.get("step", 0)), newest)
     max_steps = int(latest.get("max_steps", config.training.max_steps))
-    status = "stopped" if info.status in ("queued", "running", "paused") else info.status
-    message = info.error or ""
+    status, message = info.status, info.error or ""
+    if status in ("queued", "running", "paused"):  # this server's own runs are not looked up here
+        status = "stopped"
+        if is_being_trained(folder.path):
+            status, message = "running", "Another process trains this run; it can be stopped only there."
     if status == "stopped" and not message:
         how = "Stopped" if info.status == "stopped" else "Interrupted, because the server ended,"
         message = f"{how} at step {step:,} of {max_steps:,}. Resume goes on from step {newest:,}."

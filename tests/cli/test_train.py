@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from click.testing import CliRunner
 
 from minigpt.cli.root import cli
 from minigpt.cli.training import Watch, command_line, num_cores
-from minigpt.config import RunConfig, dotted_fields, field_info
+from minigpt.config import RunConfig, allowed_values, dotted_fields, field_info
 from minigpt.model.weights import load_weights
 from minigpt.runs.store import RunFolder, RunStore, load_run
 from minigpt.training.callbacks import Record
@@ -105,6 +106,50 @@ def test_a_damaged_run_hides_no_other(call, tiny, own_home: Path, corpus_file: P
 
 
 # -- what is given wrongly
+
+
+def test_a_training_that_this_machine_cannot_hold_leaves_nothing_behind(
+    call, tiny, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minigpt.cli.training.machine_megabytes", lambda: 4096)
+    large = ["--set=training.batch_size=1000000", "--set=device=cpu", "--data", corpus_file]
+    said = " ".join(call("train", *tiny, *large, "--out", tmp_path / "large", code=2).stderr.split())
+    assert re.search(r"need about [\d,]+ MB of memory; this machine has 4,096 MB", said)
+    assert "training.batch_size" in said
+    assert not (tmp_path / "large").exists()
+
+
+@pytest.mark.parametrize("left", ["", "# nothing", "seed: 0\ndevice: cpu\nmodel:\n  d_mod", None])
+def test_damaged_settings_are_one_fault_for_every_command(
+    call, trained, corpus_file: Path, tmp_path: Path, left: str | None
+) -> None:
+    out = Path(shutil.copytree(trained[0], tmp_path / "run"))
+    (out / "config.yaml").unlink()
+    if left is not None:
+        (out / "config.yaml").write_text(left, "utf-8")
+    for arguments in (
+        ("train", "--resume", "--out", out),
+        ("generate", out, "--max-new-tokens", "1"),
+        ("evaluate", out, "--data", corpus_file),
+    ):
+        said = call(*arguments, code=1).stderr
+        assert "is damaged" in said
+        assert "preset" not in said
+
+
+def test_nobody_is_sent_back_to_the_command_that_has_just_failed(
+    call, tiny, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Watch.on_step
+
+    def spoil(self: Watch, trainer: Trainer, record: Record) -> None:
+        (tmp_path / "run" / "run.json").write_text("{")
+        real(self, trainer, record)
+
+    monkeypatch.setattr(Watch, "on_step", spoil)
+    said = call("train", *tiny, "--data", corpus_file, "--out", tmp_path / "run", code=1).stderr
+    assert "run.json" in said
+    assert "Go on with" not in said
 
 
 def test_nothing_to_learn_from(call) -> None:
@@ -301,6 +346,8 @@ def test_help_lists_every_setting_with_its_description(call) -> None:
         if "." in dotted:
             assert dotted in shown
             assert " ".join(field_info(dotted).description.split()) in shown
+            assert f"; {allowed_values(dotted)}]" in shown
+    assert "how many numbers describe one position. [default: 128; a whole number, at least 4" in shown
 
 
 def test_commands_can_be_pasted_into_a_shell() -> None:

@@ -15,7 +15,7 @@ import torch
 from minigpt.config import RunConfig
 from minigpt.data.corpora import corpus_from_documents
 from minigpt.data.readers import read_text
-from minigpt.errors import ArchiveError, RunExistsError, RunNotFoundError, StorageError
+from minigpt.errors import ArchiveError, CheckpointError, RunExistsError, RunNotFoundError, StorageError
 from minigpt.runs import archive as module
 from minigpt.runs.archive import bundle_run
 from minigpt.runs.folder import RunFolder
@@ -313,3 +313,13 @@ def test_several_folders_in_one_file(exported: Path) -> None:
     with zipfile.ZipFile(exported.with_name("two.zip"), "a") as archive:
         archive.writestr("other/run.json", b"{}")
     refused(exported.with_name("two.zip"), "run.json at its top")
+
+
+@pytest.mark.parametrize("name", ["data/train.bin", "data/validation.bin", "tokenizer.json"])
+def test_what_is_missing_is_not_called_a_full_disk(trained: RunFolder, tmp_path: Path, name: str) -> None:
+    copy = RunFolder(shutil.copytree(trained.path, tmp_path / "copy"))
+    (copy.path / name).unlink()
+    with pytest.raises(CheckpointError, match=f"{name} is missing") as error:
+        copy.export_zip(tmp_path / "run.zip", include_data=True)
+    assert "space" not in str(error.value)
+    assert not (tmp_path / "run.zip").exists()

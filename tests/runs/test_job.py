@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import importlib.util
 import logging
 import math
-import resource
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,11 +14,14 @@ import numpy as np
 import pytest
 import torch
 
-from minigpt.config import RunConfig
+from minigpt.config import SECTIONS, RunConfig
 from minigpt.data.corpora import Corpus, corpus_from_text
-from minigpt.errors import CheckpointError, CorpusError, NonFiniteLossError, RunExistsError, StorageError
+from minigpt.errors import CheckpointError, CorpusError, InputError, NonFiniteLossError, RunExistsError, StorageError
+from minigpt.runs.engine import ThreadEngine
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.job import TrainingJob, check_resume, create_run
+from minigpt.runs.lock import is_being_trained
+from minigpt.runs.snapshots import snapshot_of
 from minigpt.runs.store import load_run
 from minigpt.training.callbacks import Callback, Record
 from minigpt.training.trainer import Trainer
@@ -227,11 +233,60 @@ def test_a_run_is_trained_by_one_at_a_time() -> None:
     first, second = TrainingJob(folder), TrainingJob(folder)
     work = first.work()
     next(work)
-    with pytest.raises(RunExistsError, match="being trained"):
+    with pytest.raises(RunExistsError, match="being trained in this very process") as error:
         next(second.work())
+    assert str(os.getpid()) not in error.value.problem.replace(str(folder.path), "")
     assert folder.info.status == "running"
     work.close()  # type: ignore[attr-defined]
     assert run_all(TrainingJob(folder))[-1] == "evaluation"
+
+
+TRAIN_ON = """
+import sys
+from pathlib import Path
+from minigpt.runs.folder import RunFolder
+from minigpt.runs.job import TrainingJob
+for _ in TrainingJob(RunFolder(Path(sys.argv[1]))).work():
+    print("trains", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_what_another_process_trains_is_running_until_that_process_ends() -> None:
+    pytest.importorskip("fcntl")  # elsewhere no process sees another's lock
+    folder, engine = new_run(), ThreadEngine()
+    with subprocess.Popen(
+        [sys.executable, "-c", TRAIN_ON, str(folder.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "trains\n"
+        for seen in (snapshot_of(folder), engine.snapshot(folder.id)):
+            assert seen.status == "running"
+            assert "Another process trains this run" in seen.message
+        with pytest.raises(RunExistsError, match="by another process"):
+            next(TrainingJob(folder).work())
+        assert folder.info.status == "running"
+        for command in ("resume", "delete"):
+            with pytest.raises(InputError, match="Another process"):
+                engine.command(folder.id, "", command)  # type: ignore[arg-type]
+        other.kill()
+    seen = engine.snapshot(folder.id)
+    assert seen.status == "stopped"
+    assert "Interrupted" in seen.message
+    engine.close()
+
+
+def test_looking_does_not_let_go_of_a_lock_of_ones_own() -> None:
+    folder = new_run()
+    work = TrainingJob(folder).work()
+    assert not is_being_trained(folder.path)
+    next(work)
+    assert is_being_trained(folder.path)
+    asked = "import sys; from pathlib import Path; from minigpt.runs.lock import *; print(is_being_trained(Path(sys.argv[1])))"
+    result = subprocess.run([sys.executable, "-c", asked, folder.path], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == str(importlib.util.find_spec("fcntl") is not None)
+    work.close()  # type: ignore[attr-defined]
+    assert not is_being_trained(folder.path)
 
 
 # -- what goes wrong
@@ -271,6 +326,7 @@ def test_an_unexpected_fault_is_kept_in_words() -> None:
 
 def test_a_full_disk_fails_the_run_and_keeps_what_was_saved() -> None:
     folder = new_run(training__checkpoint_steps=3, training__eval_steps=0, training__history_per_octave=0)
+    resource = pytest.importorskip("resource")  # not on Windows
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     class Fill(Callback):
@@ -293,6 +349,7 @@ def test_a_full_disk_fails_the_run_and_keeps_what_was_saved() -> None:
 
 def test_a_disk_so_full_that_not_even_that_can_be_written(caplog: pytest.LogCaptureFixture) -> None:
     folder = new_run(training__checkpoint_steps=3, training__eval_steps=0, training__history_per_octave=0)
+    resource = pytest.importorskip("resource")  # not on Windows
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     class Fill(Callback):
@@ -316,6 +373,19 @@ def test_a_damaged_run_is_said_in_words(name: str) -> None:
     (folder.path / name).write_text("")
     with pytest.raises(CheckpointError):
         TrainingJob(folder)
+
+
+@pytest.mark.parametrize("section", ["", *SECTIONS])
+def test_settings_that_were_cut_off_are_no_defaults(section: str) -> None:
+    folder = new_run()
+    path = folder.path / "config.yaml"
+    text = path.read_text("utf-8")
+    path.write_text(text[: text.index(f"\n{section}:") + 1] if section else "# nothing\n", "utf-8")
+    with pytest.raises(CheckpointError, match=f"config.yaml lacks {section or 'model'}"):
+        folder.config  # noqa: B018
+    path.unlink()
+    with pytest.raises(CheckpointError, match=r"config\.yaml is missing"):
+        folder.config  # noqa: B018
 
 
 # -- asking for something else
@@ -356,6 +426,14 @@ def test_resuming_with_other_settings(change: dict[str, Any]) -> None:
 def test_resuming_with_another_corpus() -> None:
     folder = new_run()
     with pytest.raises(RunExistsError, match="another corpus"):
+        check_resume(folder, CONFIG, corpus(TEXT + "!"))
+
+
+@pytest.mark.parametrize(("lost", "fault"), [("num_chars", RunExistsError), ("sha256", CheckpointError)])
+def test_another_corpus_where_little_is_known_of_the_first(lost: str, fault: type[Exception]) -> None:
+    folder = new_run()
+    folder.write_meta({key: value for key, value in folder.meta.items() if key != lost})
+    with pytest.raises(fault, match="begun with"):
         check_resume(folder, CONFIG, corpus(TEXT + "!"))
 
 

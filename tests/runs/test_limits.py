@@ -63,7 +63,6 @@ def test_a_damaged_profile_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
         (lambda limits, size: limits.check_upload("a.txt", size), "max_upload_bytes", 10, 11),
         (lambda limits, size: limits.check_prompt("x" * size), "max_prompt_chars", 10, 11),
         (lambda limits, size: limits.check_score_text("x" * size), "max_score_chars", 10, 11),
-        (lambda limits, size: limits.check_new_tokens(size), "max_new_tokens", 10, 11),
     ],
 )
 def test_the_limit_itself_is_allowed_and_one_more_is_not(check, field: str, fits: int, too_much: int) -> None:  # type: ignore[no-untyped-def]

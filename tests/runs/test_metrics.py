@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import resource
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +110,7 @@ def test_not_a_number_is_never_written(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_said_in_words_and_the_lines_before_stay(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")  # not on Windows
     path = tmp_path / "metrics.jsonl"
     append_record(path, step(1))
     size = path.stat().st_size

@@ -1,0 +1,108 @@
+"""Who trains a run: one process and one thread at a time, and anybody may ask whether somebody does.
+
+The file `lock` in the run's folder is locked by the operating system, so the lock ends with the process, however that
+ends. Importing this module does not import torch.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from minigpt.errors import RunExistsError
+from minigpt.training.checkpoint import storage_error
+
+try:
+    import fcntl
+except ImportError:  # Windows: only trainings within one process see each other
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = "lock"
+_ATTEMPTS = 5
+"""Tries at the lock, 10 ms apart: whoever asks whether it is held has it for a moment."""
+
+# A lock of the operating system is held by a process as a whole, and is lost when the process closes the file anywhere.
+# So threads need a list of their own, and a file that this process has locked is never opened a second time.
+_here: set[Path] = set()
+_guard = threading.Lock()
+
+
+class RunLock:
+    """Held by whoever trains a run.
+
+    Args:
+        folder: The run's folder, resolved.
+
+    Raises:
+        RunExistsError: On entering: somebody else trains the run.
+        StorageError: On entering: the file cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> None:
+        with _guard:
+            if self._folder in _here:
+                raise self._taken("in this very process")
+            try:
+                self._file = (self._folder / LOCK).open("ab")
+            except OSError as error:
+                raise storage_error(self._folder / LOCK, error) from error
+            try:
+                self._acquire(self._file)
+            except BaseException:
+                self._file.close()
+                raise
+            _here.add(self._folder)
+
+    def _acquire(self, file: IO[bytes]) -> None:
+        for attempt in range(_ATTEMPTS if fcntl is not None else 0):
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except (BlockingIOError, PermissionError):
+                if attempt + 1 == _ATTEMPTS:
+                    raise self._taken("by another process") from None
+                time.sleep(0.01)
+            except OSError as error:
+                raise storage_error(self._folder / LOCK, error) from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with _guard:
+            _here.discard(self._folder)
+            if self._file is not None:
+                self._file.close()
+
+    def _taken(self, where: str) -> RunExistsError:
+        return RunExistsError(
+            f"The run {self._folder} is being trained {where} already.",
+            mend="Wait until it has ended, or stop it there.",
+        )
+
+
+def is_being_trained(folder: Path) -> bool:
+    """Return whether somebody trains a run at this moment, here or in another process; never waits.
+
+    Args:
+        folder: The run's folder, resolved.
+    """
+    with _guard:
+        if folder in _here:
+            return True
+        if fcntl is None:
+            return False
+        try:
+            with (folder / LOCK).open("rb") as file:
+                fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return True
+        except OSError:  # never trained, or a folder of a kind that knows no locks
+            return False
+    return False
