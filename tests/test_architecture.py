@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -264,6 +265,17 @@ def test_no_path_of_one_machine_in_the_sources() -> None:
         text = path.read_text("utf-8")
         for prefix in ("/home/", "/root/", "/work/", "/Users/", "C:\\\\"):
             assert prefix not in text, f"{module} holds {prefix}"
+
+
+SHIPPED = ("assets", "configs", "docs", "tests/runs/data", "README.md")
+
+
+def test_no_path_of_one_machine_in_what_ships() -> None:
+    files = [path for name in SHIPPED for path in (ROOT / name, *sorted((ROOT / name).rglob("*"))) if path.is_file()]
+    assert len(files) > 20
+    for path in files:
+        found = re.search(rb"(?<![\w.~/])(/home/|/root/|/work/|/Users/|/tmp/)\w|[A-Z]:\\\\?Users", path.read_bytes())
+        assert found is None, f"{path.relative_to(ROOT)} holds {found.group() if found else ''!r}"
 
 
 def run_in_fresh_process(modules: list[str], watched: str) -> list[str]:

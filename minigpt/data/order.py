@@ -60,11 +60,6 @@ class BatchOrder:
         self._height = math.isqrt(num_windows - 1) + 1  # the smallest square that holds all windows ...
         self._width = -(-num_windows // self._height)  # ... less the rows that are not needed
 
-    @property
-    def steps_per_epoch(self) -> float:
-        """How many steps visit every window once; seldom a whole number."""
-        return self.num_windows / self.batch_size
-
     def epoch(self, step: int) -> float:
         """Return how many epochs are done after `step` updates."""
         return step * self.batch_size / self.num_windows
