@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,6 +56,17 @@ def preset_title(name: str) -> str:
     return t(f"train.preset_{name}") if has(f"train.preset_{name}") else name
 
 
+@functools.cache
+def presets() -> list[str]:
+    """Return the names of all presets, the quickest first."""
+
+    def seconds(name: str) -> float:
+        config = settings.load_config(name, environment={})
+        return estimate.seconds_per_step(config, vocab_size=64) * config.training.max_steps
+
+    return sorted(resources.preset_names(), key=seconds)
+
+
 def draw(above: DeltaGenerator, below: DeltaGenerator) -> None:
     """Draw the settings of the next run.
 
@@ -62,14 +74,13 @@ def draw(above: DeltaGenerator, below: DeltaGenerator) -> None:
         above: Takes the row with preset, steps, device and Start, and the line that says what it costs.
         below: Takes the rest, behind Expert.
     """
-    presets = resources.preset_names()
     changes: dict[str, Any] = {}
     with above, st.container(horizontal=True, vertical_alignment="bottom", key="train_row"):
         preset = st.segmented_control(
             t("train.preset"),
-            presets,
+            presets(),
             format_func=preset_title,
-            default=state.draft_preset() if state.draft_preset() in presets else presets[0],
+            default=state.draft_preset() if state.draft_preset() in presets() else presets()[0],
             required=True,
             key="train:preset",
         )
