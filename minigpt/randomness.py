@@ -52,7 +52,7 @@ def derive_key(seed: int, stream: Stream, *counters: int) -> int:
         packed = struct.pack(f"<{2 + len(counters)}q", seed, int(stream), *counters)
     except struct.error:
         raise InputError(
-            f"seed is {seed}{f', with the counters {counters}' if counters else ''}; all must be whole numbers of 64 bits.",
+            f"seed is {seed}{f', counters {counters}' if counters else ''}; all must be whole numbers of 64 bits.",
             mend="Use a seed from 0 to 2**63 - 1.",
         ) from None
     return int.from_bytes(hashlib.blake2b(packed, digest_size=8).digest(), "little") >> 1

@@ -52,6 +52,7 @@ def saved(tmp_path: Path, trainer: Trainer, tokenizer: CharacterTokenizer) -> Pa
 def small_files(size: int) -> Iterator[None]:
     """Let no file grow beyond some bytes, as a full disk would; outside it, pytest has a log of its own to write."""
     resource = pytest.importorskip("resource")  # not on Windows
+    resource = pytest.importorskip("resource")  # not on Windows
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
