@@ -8,10 +8,12 @@ Reads after: training/checkpoint.py, metrics.py.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
 import logging
+import os
 import secrets
 import shutil
 import threading
@@ -220,11 +222,12 @@ class RunFolder:
     def disk_bytes(self) -> int:
         """Return how many bytes the run takes."""
         total = 0
-        for path in self.path.rglob("*"):
-            try:
-                total += path.stat().st_size if path.is_file() else 0
-            except OSError:
-                continue  # removed by the training in the meantime
+        for folder, _, names in os.walk(
+            self.path
+        ):  # unlike rglob it bears folders that vanish
+            for name in names:
+                with contextlib.suppress(OSError):
+                    total += Path(folder, name).lstat().st_size
         return total
 
     # -- metrics

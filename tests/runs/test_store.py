@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -387,3 +388,19 @@ def test_names_that_no_file_can_have_and_weights_that_nobody_knows(copied: RunFo
         find_run("a" * 5000)
     with pytest.raises(RunNotFoundError, match="best, last"):
         copied.weights_path("finest")  # type: ignore[arg-type]
+
+
+def test_a_folder_that_goes_while_it_is_counted(trained: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page counts what a training is about to rename: what is gone counts nothing, and the page stands."""
+    fleeting = trained.path / "checkpoints" / ".step-0000009.tmp"
+    fleeting.mkdir()
+    before, scandir = trained.disk_bytes(), os.scandir
+
+    def vanishing(path: object) -> object:
+        if str(path) == str(fleeting) and fleeting.exists():
+            fleeting.rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    assert trained.disk_bytes() == before
+    assert not fleeting.exists()
