@@ -222,9 +222,7 @@ class RunFolder:
     def disk_bytes(self) -> int:
         """Return how many bytes the run takes."""
         total = 0
-        for folder, _, names in os.walk(
-            self.path
-        ):  # unlike rglob it bears folders that vanish
+        for folder, _, names in os.walk(self.path):  # unlike rglob it bears folders that vanish
             for name in names:
                 with contextlib.suppress(OSError):
                     total += Path(folder, name).lstat().st_size
