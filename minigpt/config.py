@@ -5,7 +5,7 @@ field's docstring is its only description: it becomes the comment in YAML, the l
 widget, and its bounds become the widget's bounds. Derived values are properties and are never stored.
 
 Precedence, strongest first: `--set section.key=value` > environment `MINIGPT__SECTION__KEY` > YAML file > preset >
-default. `load_config` is the one place that knows it.
+default. `load_config` is the one place that knows it. A run that is resumed has its own `config.yaml` and asks no other.
 """
 
 from __future__ import annotations
@@ -638,7 +638,6 @@ def load_config(
     *,
     overrides: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
-    resumed: bool = False,
 ) -> RunConfig:
     """Join every source of settings into one checked `RunConfig`.
 
@@ -646,7 +645,6 @@ def load_config(
         source: A YAML file, the name of a preset, or None for the defaults.
         overrides: Dotted field to value, strongest of all (`--set`, `--seed`, `--device`).
         environment: Variables to read instead of the process's own.
-        resumed: `source` is a run's own `config.yaml`, which stands above environment and preset.
 
     Raises:
         ConfigError: Something is unknown, out of range, or at odds with something else.
@@ -670,21 +668,20 @@ def load_config(
         values = read_yaml(resources.preset_path(str(source)) if is_preset else path)
         if is_preset:
             values["preset"] = str(source)
-    if not resumed:
-        from_environment = _nest(environment_values(environment), "the environment")
-        preset = above.get("preset") or from_environment.get("preset") or values.get("preset")
-        if preset is not None and preset != source:
-            if preset not in resources.preset_names():
-                raise ConfigError(
-                    f"{origin}: there is no preset {preset!r}.",
-                    mend=f"Presets are {', '.join(resources.preset_names())}.",
-                )
-            values = _merge(_without_corpus(preset, values, from_environment, above), {**values, "preset": preset})
-        elif preset is not None:
-            values = {**_without_corpus(preset, from_environment, above), "preset": preset}
-        if from_environment:
-            values = _merge(values, from_environment)
-            origin += " with the environment"
+    from_environment = _nest(environment_values(environment), "the environment")
+    preset = above.get("preset") or from_environment.get("preset") or values.get("preset")
+    if preset is not None and preset != source:
+        if preset not in resources.preset_names():
+            raise ConfigError(
+                f"{origin}: there is no preset {preset!r}.",
+                mend=f"Presets are {', '.join(resources.preset_names())}.",
+            )
+        values = _merge(_without_corpus(preset, values, from_environment, above), {**values, "preset": preset})
+    elif preset is not None:
+        values = {**_without_corpus(preset, from_environment, above), "preset": preset}
+    if from_environment:
+        values = _merge(values, from_environment)
+        origin += " with the environment"
     if above:
         values = _merge(values, above)
         origin += " with --set"

@@ -283,13 +283,6 @@ def test_the_stronger_source_wins(write):
     assert settings.preset == "nano"
 
 
-def test_a_resumed_run_stands_above_environment_and_preset(write):
-    path = write("preset: gone-since-then\nseed: 5")
-    settings = load_config(path, environment={"MINIGPT__SEED": "7"}, resumed=True)
-    assert (settings.seed, settings.preset, settings.model) == (5, "gone-since-then", TransformerConfig())
-    assert load_config(path, environment={}, overrides={"seed": 9}, resumed=True).seed == 9
-
-
 def test_the_environment_can_name_the_preset():
     settings = load_config(environment={"MINIGPT__PRESET": "nano"})
     assert (settings.preset, settings.model.d_model) == ("nano", 32)
