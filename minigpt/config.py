@@ -5,7 +5,7 @@ field's docstring is its only description: it becomes the comment in YAML, the l
 widget, and its bounds become the widget's bounds. Derived values are properties and are never stored.
 
 Precedence, strongest first: `--set section.key=value` > environment `MINIGPT__SECTION__KEY` > YAML file > preset >
-default. `load_config` is the one place that knows it. A run that is resumed has its own `config.yaml` and asks no other.
+default. `load_config` is the one place that knows it. A resumed run has its own `config.yaml` and asks no other.
 """
 
 from __future__ import annotations
