@@ -45,7 +45,16 @@ def on_open() -> None:
     opened = st.session_state[GRID].opened
     st.session_state["attention:head"] = (opened["layer"], opened["head"])
     if opened["query"] is not None:
-        st.session_state["attention:query"] = opened["query"]
+        set_query(opened["query"])
+
+
+def set_query(query: int) -> None:
+    """Look at another row. The slider is made anew with it: one that is told its value can miss the telling.
+
+    A rerun that is broken off by the next one takes the news with it, and the browser goes on showing the old row.
+    """
+    made = st.session_state.get("attention:slider", 0)
+    st.session_state.update({"attention:query": query, "attention:slider": made + 1})
 
 
 def on_compact() -> None:
@@ -115,14 +124,17 @@ def draw_row(view: AttentionView) -> None:
     from minigpt.viz.attention import PLOT_CONFIG, attention_row
 
     tokens = view.reading.tokens
+    query, stage = st.session_state["attention:query"], st.session_state["attention:stage"]
     if len(tokens) > 1:
+        key = f"attention:slider_{st.session_state['attention:slider']}"
         st.select_slider(
             t("attention.query"),
             range(len(tokens)),
+            value=query,
             format_func=lambda index: f"{index + 1} · {visible_token(tokens[index])}",
-            key="attention:query",
+            key=key,
+            on_change=lambda: st.session_state.update({"attention:query": st.session_state[key]}),
         )
-    query, stage = st.session_state["attention:query"], st.session_state["attention:stage"]
     figure = attention_row(
         view.stages.at(stage)[query],
         tokens,
@@ -187,8 +199,9 @@ def look(run: state.RunRef) -> None:
 
     length = len(view.reading.tokens)
     if st.session_state.get("attention:length") != length:
-        set_state(length=length, query=length - 1)
-    query = st.session_state.setdefault("attention:query", length - 1)
+        set_state(length=length)
+        set_query(length - 1)
+    query = st.session_state["attention:query"]
     sentences = attention_view.sentences(view, query)
     left, right = st.columns([9, 11], gap="medium")
     with left:

@@ -139,10 +139,13 @@ def test_a_row_of_the_table_sums_to_one(trained):
 def test_the_choice_of_a_shorter_prompt_keeps_the_row_inside(trained):
     _, at = trained
     prompt_of(at).set_value("the cat sat on").run()
-    at.select_slider(key="attention:query").set_value(12).run()
+    at.select_slider[0].set_value(12).run()
+    assert at.session_state["attention:query"] == 12
+    assert at.select_slider[0].value == 12
     prompt_of(at).set_value("the").run()
     assert not at.exception
     assert at.session_state["attention:query"] == 2
+    assert at.select_slider[0].value == 2
 
 
 def test_reading_keeps_the_last_tokens_and_counts_strangers():
