@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import streamlit as st
 
-from minigpt.app import anatomy, attention_view, state
+from minigpt.app import anatomy, attention_view, forms, state
 from minigpt.app.attention_view import AttentionView
 from minigpt.app.components.attention_grid import attention_grid
 from minigpt.app.compute import Superseded, gate
@@ -45,16 +45,7 @@ def on_open() -> None:
     opened = st.session_state[GRID].opened
     st.session_state["attention:head"] = (opened["layer"], opened["head"])
     if opened["query"] is not None:
-        set_query(opened["query"])
-
-
-def set_query(query: int) -> None:
-    """Look at another row. The slider is made anew with it: one that is told its value can miss the telling.
-
-    A rerun that is broken off by the next one takes the news with it, and the browser goes on showing the old row.
-    """
-    made = st.session_state.get("attention:slider", 0)
-    st.session_state.update({"attention:query": query, "attention:slider": made + 1})
+        forms.move("attention:query", opened["query"])
 
 
 def on_compact() -> None:
@@ -126,14 +117,11 @@ def draw_row(view: AttentionView) -> None:
     tokens = view.reading.tokens
     query, stage = st.session_state["attention:query"], st.session_state["attention:stage"]
     if len(tokens) > 1:
-        key = f"attention:slider_{st.session_state['attention:slider']}"
-        st.select_slider(
+        query = forms.moved_slider(
+            "attention:query",
             t("attention.query"),
             range(len(tokens)),
-            value=query,
             format_func=lambda index: f"{index + 1} · {visible_token(tokens[index])}",
-            key=key,
-            on_change=lambda: st.session_state.update({"attention:query": st.session_state[key]}),
         )
     figure = attention_row(
         view.stages.at(stage)[query],
@@ -200,7 +188,7 @@ def look(run: state.RunRef) -> None:
     length = len(view.reading.tokens)
     if st.session_state.get("attention:length") != length:
         set_state(length=length)
-        set_query(length - 1)
+        forms.move("attention:query", length - 1)
     query = st.session_state["attention:query"]
     sentences = attention_view.sentences(view, query)
     left, right = st.columns([9, 11], gap="medium")

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from minigpt.app import anatomy, perplexity_view, state
+from minigpt.app import anatomy, forms, perplexity_view, state
 from minigpt.app.components.token_strip import token_strip
 from minigpt.app.compute import Superseded, gate
 from minigpt.app.perplexity_view import MOST_DRAWN, Score
@@ -208,10 +208,12 @@ def look(run: state.RunRef) -> None:
 def stride_slider(context: int, num_chars: int) -> int:
     """Draw the choice of the stride and return it."""
     offered = perplexity_view.strides(context, num_chars)
-    st.session_state["perplexity:stride"] = near(st.session_state.get("perplexity:stride", context), offered)
+    if st.session_state.get("perplexity:offered") != offered:
+        st.session_state["perplexity:offered"] = offered
+        forms.move("perplexity:stride", near(st.session_state.get("perplexity:stride", context), offered))
     if len(offered) < 2:
         return context
-    return st.select_slider(t("perplexity.stride"), offered, key="perplexity:stride", help=t("perplexity.stride_help"))
+    return forms.moved_slider("perplexity:stride", t("perplexity.stride"), offered, help=t("perplexity.stride_help"))
 
 
 def show(run: state.RunRef, text: str, stride: int, context: int) -> None:
@@ -253,7 +255,7 @@ def experiments(run: state.RunRef, context: int) -> None:
         [
             (t("perplexity.try_other"), lambda: write(t("perplexity.text_other"))),
             (t("perplexity.try_shuffle"), lambda: write(perplexity_view.shuffled(text))),
-            (t("perplexity.try_stride"), lambda: st.session_state.update({"perplexity:stride": quarter})),
+            (t("perplexity.try_stride"), lambda: forms.move("perplexity:stride", quarter)),
         ],
         key="perplexity:try",
     )

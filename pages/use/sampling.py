@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from minigpt.app import anatomy, sampling_view, state
+from minigpt.app import anatomy, forms, sampling_view, state
 from minigpt.app.components.token_strip import token_strip
 from minigpt.app.compute import Superseded, gate
 from minigpt.app.home_flow import written_samples
@@ -177,10 +177,12 @@ def position_slider(columns: list[Column], question: tuple) -> int:
     last = max(len(column.tokens) for column in columns)
     part = sampling_view.first_parting(columns)
     if st.session_state.get("sampling:question") != question:
-        set_state(question=question, position=min((part or 0) + 1, max(last, 1)))
+        set_state(question=question)
+        forms.move("sampling:position", min((part or 0) + 1, max(last, 1)))
     if last < 2:
         return 0
-    return st.slider(t("sampling.position"), 1, last, key="sampling:position", help=t("sampling.position_help")) - 1
+    places = range(1, last + 1)
+    return forms.moved_slider("sampling:position", t("sampling.position"), places, help=t("sampling.position_help")) - 1
 
 
 @st.fragment
