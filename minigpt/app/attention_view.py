@@ -217,7 +217,7 @@ def notes(view: AttentionView, prompt: str) -> list[str]:
     if reading.unknown:
         listed = ", ".join(f"{quoted(character)} × {count}" for character, count in list(reading.unknown.items())[:8])
         more = len(reading.unknown) - 8
-        listed += t("attention.note_unknown_more", count=more) if more > 0 else ""
+        listed += " " + t("attention.note_unknown_more", count=more).strip() if more > 0 else ""
         said.append(t("attention.note_unknown", listed=listed))
     return said
 

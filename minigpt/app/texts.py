@@ -46,6 +46,7 @@ def has(key: str) -> bool:
 
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
+_ICON = re.compile(r":(?=(?:material[/_]|streamlit:))")
 
 
 def escape(text: str) -> str:
@@ -54,7 +55,8 @@ def escape(text: str) -> str:
     >>> escape("a*b")
     'a\\*b'
     """
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    # Streamlit looks for its icons after Markdown has dropped the backslashes; a word joiner, unseen, keeps it off.
+    return _MARKDOWN.sub(r"\\\1", _ICON.sub(":\u2060", " ".join(text.split())))
 
 
 def number(value: float) -> str:

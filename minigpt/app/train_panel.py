@@ -208,6 +208,17 @@ def scientific(value: float | None) -> str:
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
+def live_explanation(ref: state.RunRef, snapshot: RunSnapshot) -> None:
+    """Explain the picture, again and again while it changes, so that the numbers said are those on the chart."""
+    st.fragment(_explanation, run_every=POLL_SECONDS if snapshot.is_active else None)(ref)
+
+
+def _explanation(ref: state.RunRef) -> None:
+    snapshot = state.look(ref)
+    if snapshot is not None:  # otherwise it has just been deleted; the panel above runs the page again
+        what_you_see(snapshot)
+
+
 def what_you_see(snapshot: RunSnapshot) -> None:
     """Explain the picture with the numbers on it."""
     sentences = [t("train.see_lines")]

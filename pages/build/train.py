@@ -24,7 +24,7 @@ with live:
         train_panel.live_panel(ref, snapshot)
 
 if snapshot is not None:
-    train_panel.what_you_see(snapshot)
+    train_panel.live_explanation(ref, snapshot)
 anatomy.try_this(
     [
         (

@@ -22,8 +22,9 @@ def default_prompt(run: state.RunRef) -> str:
     """Return a text in the manner of what the run has learned."""
     if run.bundled and has(f"attention.prompt_{run.id}"):
         return t(f"attention.prompt_{run.id}")
-    samples = written_samples(run.path)
-    return (samples[-1].text.strip()[:36].strip() if samples else "") or t("attention.prompt_default")
+    samples, snapshot = written_samples(run.path), state.look(run)
+    length = min(36, snapshot.config.model.sequence_length) if snapshot else 36  # what we propose must fit the model
+    return (samples[-1].text.strip()[:length].strip() if samples else "") or t("attention.prompt_default")
 
 
 def compute(run: state.RunRef, prompt: str, head: tuple[int, int] | None) -> AttentionView:
