@@ -31,7 +31,7 @@ def main() -> None:
     import_zip()
     if snapshots:
         explain(snapshots)
-    anatomy.show_code(RunFolder, RunStore.import_zip)
+    anatomy.show_code(RunFolder.export_zip, RunStore.import_zip)
 
 
 def told() -> None:
