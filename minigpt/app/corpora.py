@@ -15,6 +15,7 @@ from minigpt.app import state
 from minigpt.data.corpora import Corpus, corpus_from_documents, corpus_from_text, load_corpus
 from minigpt.data.readers import clean_text, read_text
 from minigpt.data.statistics import TextStatistics, text_statistics
+from minigpt.errors import CorpusError
 
 
 class UploadedFile(Protocol):
@@ -90,6 +91,11 @@ def bring_built_in(name: str) -> None:
 
 
 def _keep(corpus: Corpus, readings: list[Reading]) -> None:
+    if len(set(corpus.text)) < 2:
+        raise CorpusError(
+            f"{corpus.name} is one character over and over, so there is nothing to guess.",
+            mend="Bring a text with at least two different ones.",
+        )
     state.limits().check_corpus(corpus)
     state.set_current_corpus(corpus)
     st.session_state["app:readings"] = readings

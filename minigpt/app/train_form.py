@@ -16,7 +16,8 @@ from minigpt.app.forms import config_widget
 from minigpt.app.texts import compact, duration, escape, has, number, t
 from minigpt.config import RunConfig
 from minigpt.data.corpora import Corpus
-from minigpt.errors import MinigptError
+from minigpt.data.split import count_windows, largest_context
+from minigpt.errors import CorpusError, MinigptError
 from minigpt.model.size import count_parameters, training_megabytes
 from minigpt.tokenizers.base import SPECIAL_TOKENS
 
@@ -102,6 +103,7 @@ def draw(above: DeltaGenerator, below: DeltaGenerator) -> None:
     try:
         config = settings.load_config(preset, overrides=changes)
         state.limits().check_run(config, state.current_corpus(), vocab_size())
+        check_length(config, state.current_corpus())
     except MinigptError as found:
         error = found
     place_of_start.button(
@@ -176,31 +178,52 @@ def vocab_size() -> int:
     return corpora.current_statistics().num_distinct + len(SPECIAL_TOKENS)
 
 
-def start(**extra: Any) -> None:
+def check_length(config: RunConfig, corpus: Corpus) -> None:
+    """Refuse a context that the text has no window for, before anybody starts.
+
+    Raises:
+        CorpusError: The part that is learned from is shorter than one window.
+    """
+    num_tokens = corpus.num_chars + len(corpus.documents)  # each document begins with a token of its own
+    num_training = num_tokens - int(num_tokens * config.data.validation_fraction)
+    context = config.model.sequence_length
+    if not count_windows(num_training, context):
+        raise CorpusError(
+            f"{corpus.name} leaves {num_training} tokens to learn from; a context of {context} needs {context + 1}.",
+            mend=f"Under Expert set a context of {largest_context(num_training) or 2} or less, or bring a longer text.",
+        )
+
+
+def start(label: str | None = None, **extra: Any) -> None:
     """Start a run on the current corpus and look at it; what goes wrong is told on the page.
 
     Args:
+        label: What the run is called after its corpus; None: the preset's title.
         **extra: Settings on top of those on the page, `training__max_steps=50` for `training.max_steps`.
     """
-    _submit(state.current_corpus(), {name.replace("__", "."): value for name, value in extra.items()})
+    _submit(state.current_corpus(), label, {name.replace("__", "."): value for name, value in extra.items()})
 
 
-def start_on_part(num_chars: int) -> None:
+def start_on_part(label: str, num_chars: int, **extra: Any) -> None:
     """Start a run on the first characters of the current corpus; the corpus itself stays.
 
     Args:
+        label: What the run is called after its corpus.
         num_chars: How many of them.
+        **extra: As for `start`.
     """
-    _submit(state.current_corpus().head(num_chars), {})
+    part = state.current_corpus().head(num_chars)
+    _submit(part, label, {name.replace("__", "."): value for name, value in extra.items()})
 
 
-def _submit(corpus: Corpus, extra: Mapping[str, Any]) -> None:
+def _submit(corpus: Corpus, label: str | None, extra: Mapping[str, Any]) -> None:
     try:
         preset, changes = _at_this_moment()
         # The corpus in hand is what is learned, whatever text the preset was made for.
         given = {"data.corpus": None, "data.num_chars": None}
         config = settings.load_config(preset, overrides={**changes, **extra, **given})
-        run_id = state.engine().submit(config, corpus, state.owner_token(), name=free_name(corpus.name, preset))
+        name = free_name(corpus.name, label or preset_title(preset).lower())
+        run_id = state.engine().submit(config, corpus, state.owner_token(), name=name)
     except MinigptError as error:
         st.session_state["train:error"] = error
         return
@@ -224,10 +247,10 @@ def _at_this_moment() -> tuple[str, dict[str, Any]]:
     return preset, changes
 
 
-def free_name(corpus: str, preset: str) -> str:
-    """Return a name for a new run that no run of the visitor has: corpus and preset, numbered if need be."""
+def free_name(corpus: str, label: str) -> str:
+    """Return a name for a new run that no run of the visitor has: corpus and label, numbered if need be."""
     taken = {snapshot.name for snapshot in sidebar.own_runs()}
-    base = f"{corpus[:60]}, {preset_title(preset).lower()}"
+    base = f"{corpus[:60]}, {label}"
     return next(
         name for number in range(1, 10_000) if (name := base if number == 1 else f"{base} {number}") not in taken
     )

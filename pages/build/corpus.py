@@ -154,9 +154,7 @@ def judge(name, facts, num_training, num_validation, config) -> None:
     context, label = config.model.sequence_length, escape(name)
     windows = count_windows(num_training, context, config.data.stride or 1)
     fits = largest_context(num_training)
-    if facts.num_distinct < 2:
-        st.error(t("corpus.one_character", name=label), icon=":material/block:")
-    elif fits is None:
+    if fits is None:
         st.error(t("corpus.far_too_short", name=label, tokens=number(num_training)), icon=":material/block:")
     elif not windows:
         message = t(

@@ -7,7 +7,7 @@ from minigpt.app.texts import t
 from minigpt.training.losses import cross_entropy
 from minigpt.training.trainer import Trainer
 
-MEMORISED_CHARS = 3_000
+MEMORISED_CHARS, MEMORISED_STEPS = 3_000, 2_000
 
 anatomy.header("train")
 ref = state.current_run()
@@ -29,10 +29,18 @@ anatomy.try_this(
     [
         (
             t("train.try_fast"),
-            lambda: train_form.start(training__learning_rate=0.05, training__schedule="constant"),
+            lambda: train_form.start(t("train.name_fast"), training__learning_rate=0.2, training__schedule="constant"),
         ),
-        (t("train.try_one_head"), lambda: train_form.start(model__num_layers=1, model__num_heads=1)),
-        (t("train.try_memorise"), lambda: train_form.start_on_part(MEMORISED_CHARS)),
+        (
+            t("train.try_one_head"),
+            lambda: train_form.start(t("train.name_one_head"), model__num_layers=1, model__num_heads=1),
+        ),
+        (
+            t("train.try_memorise"),
+            lambda: train_form.start_on_part(
+                t("train.name_memorise"), MEMORISED_CHARS, training__max_steps=MEMORISED_STEPS
+            ),
+        ),
     ],
     key="train:try",
 )

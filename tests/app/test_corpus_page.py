@@ -90,10 +90,12 @@ def test_a_file_that_is_too_large_gets_one_message(pages, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"a", b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"])
-def test_a_text_of_one_character_is_said_to_teach_nothing(pages, content):
+def test_a_text_of_one_character_teaches_nothing_and_is_not_kept(pages, content):
     at = upload(pages.open(PAGE), ("one.txt", content))
     assert not at.exception
     assert len(at.error) == 1
+    assert "one character over and over" in at.error[0].value
+    assert number(at, "Characters") == tales()
 
 
 def test_a_text_shorter_than_a_window_names_the_context_that_fits(pages):

@@ -94,9 +94,12 @@ def test_a_text_too_short_for_the_context_starts_nothing(pages):
     at.segmented_control(key="corpus:source").set_value("upload").run()
     at.file_uploader(key="corpus:files").set_value([("short.txt", b"ab ab ab", "text/plain")]).run()
     at.switch_page("pages/build/train.py").run()
-    at.button(key="train:start").click().run()
     assert not at.exception
     assert len(at.error) == 1
+    assert "set a context of 8 or less" in at.error[0].value
+    assert at.button(key="train:start").disabled
+    at.button(key="train:try_1").click().run()  # a way round it ends at the same words
+    assert len(at.error) == 2, [error.value for error in at.error]
     assert pages.run_of(at) is None
 
 
