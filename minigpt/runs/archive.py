@@ -201,7 +201,8 @@ def unpack(source: Path | BinaryIO, target: Path, *, run_id: str, max_bytes: int
                 )
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
         raise ArchiveError(
-            f"The file is no zip file that can be opened: {error}.", mend="Give a file that `minigpt export` wrote."
+            f"The file is no zip file that can be opened: {error}.",
+            mend="Give a zip that Download on the page Runs or `minigpt export` wrote.",
         ) from None
     _check(RunFolder(target), run_id)
 
@@ -294,7 +295,10 @@ def _check(folder: RunFolder, run_id: str) -> None:
 
 
 def _refused(why: str) -> ArchiveError:
-    return ArchiveError(f"The file is no exported run: {why}.", mend="Give a file that `minigpt export` wrote.")
+    return ArchiveError(
+        f"The file is no exported run: {why}.",
+        mend="Give a zip that Download on the page Runs or `minigpt export` wrote.",
+    )
 
 
 __all__ = ["MAX_BYTES", "MAX_FILES", "bundle_run", "export_zip", "unpack"]

@@ -245,7 +245,9 @@ def find_run(name: str | Path, *, store: RunStore | None = None) -> RunFolder:
 def _from_zip(path: Path) -> RunFolder:
     """Unpack a zip file into the cache, under a name made from its contents, so that it is unpacked only once."""
     if not zipfile.is_zipfile(path):
-        raise ArchiveError(f"{path} is no zip file.", mend="Give a file that `minigpt export` wrote.")
+        raise ArchiveError(
+            f"{path} is no zip file.", mend="Give a zip that Download on the page Runs or `minigpt export` wrote."
+        )
     store = RunStore(resources.cache() / "archives")
     target = store.root / hashlib.sha256(sha256_of(path).encode()).hexdigest()[:32]
     if not (target / INFO).is_file():
