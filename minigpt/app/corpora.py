@@ -101,6 +101,11 @@ def _keep(corpus: Corpus, readings: list[Reading]) -> None:
     st.session_state["app:readings"] = readings
 
 
+def num_tokens(corpus: Corpus) -> int:
+    """Return how many tokens a corpus becomes: one a character, and BOS before each document."""
+    return corpus.num_chars + len(corpus.documents)
+
+
 def current_readings() -> list[Reading]:
     """Return what was read for the current corpus; empty for a built-in one."""
     return list(st.session_state.get("app:readings", []))

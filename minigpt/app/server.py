@@ -45,16 +45,6 @@ def page_drawn() -> None:
     _first_page_drawn.set()
 
 
-def is_warm() -> bool:
-    """Return whether torch and the training engine have been imported in the background."""
-    return _warm.is_set()
-
-
-def wait_until_warm(timeout: float | None = None) -> bool:
-    """Wait for the warm-up; tests and benchmarks use it."""
-    return _warm.wait(timeout)
-
-
 def offers_plotly() -> bool:
     """Return whether this server answers at `PLOTLY_ADDRESS`; a plain script has no addresses of its own."""
     return _has_routes

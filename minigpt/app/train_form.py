@@ -16,7 +16,7 @@ from minigpt.app.forms import config_widget
 from minigpt.app.texts import compact, duration, escape, has, number, t
 from minigpt.config import RunConfig
 from minigpt.data.corpora import Corpus
-from minigpt.data.split import count_windows, largest_context
+from minigpt.data.split import count_windows, largest_context, split_counts
 from minigpt.errors import CorpusError, MinigptError
 from minigpt.model.size import count_parameters, training_megabytes
 from minigpt.tokenizers.base import SPECIAL_TOKENS
@@ -184,8 +184,7 @@ def check_length(config: RunConfig, corpus: Corpus) -> None:
     Raises:
         CorpusError: The part that is learned from is shorter than one window.
     """
-    num_tokens = corpus.num_chars + len(corpus.documents)  # each document begins with a token of its own
-    num_training = num_tokens - int(num_tokens * config.data.validation_fraction)
+    num_training, _ = split_counts(corpora.num_tokens(corpus), config.data.validation_fraction)
     context = config.model.sequence_length
     if not count_windows(num_training, context):
         raise CorpusError(

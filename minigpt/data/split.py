@@ -35,8 +35,18 @@ def split_ids(
             f"data.validation_fraction is {validation_fraction}; it must be at least 0 and less than 1.",
             mend="Set it to 0.1.",
         )
-    cut = len(ids) - int(len(ids) * validation_fraction)
+    cut, _ = split_counts(len(ids), validation_fraction)
     return ids[:cut], ids[cut:]
+
+
+def split_counts(num_tokens: int, validation_fraction: float) -> tuple[int, int]:
+    """Return how many tokens go to training and to validation; the latter are rounded down.
+
+    >>> split_counts(10, 0.25)
+    (8, 2)
+    """
+    num_validation = int(num_tokens * validation_fraction)
+    return num_tokens - num_validation, num_validation
 
 
 def count_windows(num_tokens: int, sequence_length: int, stride: int = 1) -> int:

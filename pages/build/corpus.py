@@ -9,7 +9,7 @@ from minigpt.app.components.live_chart import live_chart
 from minigpt.app.texts import compact, escape, number, size, t
 from minigpt.data.corpora import corpus_infos
 from minigpt.data.readers import clean_text
-from minigpt.data.split import count_windows, largest_context
+from minigpt.data.split import count_windows, largest_context, split_counts
 from minigpt.data.statistics import text_statistics
 from minigpt.errors import MinigptError
 from minigpt.tokenizers.base import SPECIAL_TOKENS
@@ -30,9 +30,8 @@ def main() -> None:
     bring()
     corpus, facts = state.current_corpus(), corpora.current_statistics()
     config = state.draft_config()
-    num_tokens = corpus.num_chars + len(corpus.documents)  # one a character, and BOS before each document
-    num_validation = int(num_tokens * config.data.validation_fraction)
-    num_training = num_tokens - num_validation
+    num_tokens = corpora.num_tokens(corpus)
+    num_training, num_validation = split_counts(num_tokens, config.data.validation_fraction)
 
     judge(corpus.name, facts, num_training, num_validation, config)
     figures = [

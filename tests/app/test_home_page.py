@@ -98,8 +98,6 @@ def test_milestones_rise_from_first_to_last(count, steps):
 
 
 def test_the_recording_is_what_the_bundled_model_computes():
-    if not resources.asset_path("home_flow.json").exists():
-        pytest.skip("the bundled run is not there yet")
     from minigpt.interpret.flow import record_flow
     from minigpt.runs.store import load_run
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from playwright.sync_api import expect
 
-from minigpt import resources
 from minigpt.app.texts import t
 from minigpt.config import RunConfig
 from minigpt.data.corpora import corpus_from_text
@@ -123,7 +122,6 @@ def test_strangers_in_the_prompt_are_named(trained, open_page):
     expect(page.locator("[data-testid=stAlert]")).to_contain_text(t("attention.note_empty"))
 
 
-@pytest.mark.skipif(not resources.asset_path("home_flow.json").exists(), reason="no bundled run yet")
 def test_homes_text_grows_and_keeps_still_where_motion_is_unwelcome(serve, open_page, chromium):
     server = serve()
     page = open_page(server.url)
