@@ -105,6 +105,8 @@ class TransformerConfig(_Section):
     """How the model knows where a token stands: a learned vector a position, or rotation of queries and keys."""
     activation: Literal["gelu"] = "gelu"
     """Non-linearity of the feed-forward layer."""
+    causal: bool = True
+    """Whether a position sees only itself and what came before; false lets it see what it is to predict."""
     bias: bool = False
     """Whether linear layers and LayerNorm carry a bias."""
     tie_embeddings: bool = True

@@ -316,6 +316,7 @@ class TextGenerator:
     ) -> Iterator[GeneratedToken]:
         """Yield token after token, special ones too, up to `max_new_tokens`."""
         model, sampler, context = self._model, resolved.sampler, self._model.config.sequence_length
+        use_cache = use_cache and model.config.causal  # without the mask every position changes with each new token
         end = len(prompt)  # tokens so far; the model sees those from `start` on
         start = seen = 0  # of these, it has computed and cached those before `seen`
         ids = torch.empty(1, end + max_new_tokens, dtype=torch.int64, device=model.device)

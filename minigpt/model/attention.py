@@ -103,13 +103,14 @@ def explicit_attention(
     return pattern @ v  # (B, H, T, K)
 
 
-def fused_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Attend causally in one kernel, which never writes the (T, S) scores to memory.
+def fused_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, causal: bool = True) -> torch.Tensor:
+    """Attend in one kernel, which never writes the (T, S) scores to memory.
 
     Args:
         q: Queries (B, H, T, K), the last T of S positions.
         k: Keys (B, Hkv, S, K).
         v: Values (B, Hkv, S, K).
+        causal: Whether a query sees only itself and what lies before it.
 
     Returns:
         Each head's mix of values, (B, H, T, K).
@@ -118,7 +119,7 @@ def fused_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.
     """
     num_queries, num_keys = q.shape[2], k.shape[2]
     grouped = q.shape[1] != k.shape[1]
-    if num_queries == 1:  # the newest position sees everything
+    if num_queries == 1 or not causal:  # the newest position sees everything in any case
         return F.scaled_dot_product_attention(q, k, v, enable_gqa=grouped)
     if num_queries == num_keys:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
@@ -144,6 +145,7 @@ class CausalSelfAttention(nn.Module):
         self.num_heads = config.num_heads
         self.kv_heads = config.kv_heads
         self.d_head = config.d_head
+        self.causal = config.causal
         self.qkv = nn.Linear(config.d_model, (config.num_heads + 2 * config.kv_heads) * config.d_head, config.bias)
         self.out = nn.Linear(config.d_model, config.d_model, config.bias)
         self.attention_dropout = Dropout(config.attention_dropout)
@@ -181,9 +183,11 @@ class CausalSelfAttention(nn.Module):
         q, k, v = tap(probe, "q", q), tap(probe, "k", k), tap(probe, "v", v)
         drops = self.training and self.attention_dropout.probability > 0
         if probe is None and not drops:
-            z = fused_attention(q, k, v)  # (B, H, T, K)
+            z = fused_attention(q, k, v, causal=self.causal)  # (B, H, T, K)
         else:
             mask = causal_mask(length, k.shape[2], x.device)
+            if not self.causal:
+                mask = torch.ones_like(mask)
             z = explicit_attention(q, k, v, mask, dropout=self.attention_dropout, probe=probe)
         z = tap(probe, "z", z)
         joined = z.transpose(1, 2).reshape(batch_size, length, d_model)  # (B, T, H K) = (B, T, D)

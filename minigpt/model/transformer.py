@@ -97,7 +97,16 @@ class Transformer(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def make_cache(self, batch_size: int = 1) -> KVCache:
-        """Return an empty cache for writing `batch_size` rows side by side."""
+        """Return an empty cache for writing `batch_size` rows side by side.
+
+        Raises:
+            ConfigError: The model is not causal: what it computed at a position changes with every token that follows.
+        """
+        if not self.config.causal:
+            raise ConfigError(
+                "A model without the causal mask cannot write with a cache of what it computed before.",
+                mend="Write with use_cache=False, which computes every position again.",
+            )
         return KVCache(self.config, batch_size, self.device, self.embedding.weight.dtype)
 
     def seed_dropout(self, generator: torch.Generator) -> None:

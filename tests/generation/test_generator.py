@@ -20,7 +20,7 @@ class ScriptedModel(torch.nn.Module):
     def __init__(self, ids, vocab_size, context=64):
         super().__init__()
         self.config, self.vocab_size, self.device = (
-            SimpleNamespace(sequence_length=context),
+            SimpleNamespace(sequence_length=context, causal=True),
             vocab_size,
             torch.device("cpu"),
         )
@@ -292,3 +292,11 @@ def test_impossible_settings_are_refused_before_the_first_token(settings):
 def test_no_tokens_wanted_gives_none():
     result = TextGenerator(real_run()).generate("ab", max_new_tokens=0)
     assert (result.text, result.num_new_tokens, result.stop_reason, result.tokens_per_second) == ("ab", 0, "length", 0)
+
+
+def test_a_model_without_the_causal_mask_writes_without_a_cache(endless):
+    run = real_run(causal=False)
+    sampler = SamplerChain([WithoutEos(), TemperatureSampler(1.0)])
+    result = TextGenerator(run).generate("abc", max_new_tokens=12, sampler=sampler, seed=3)
+    expected = generate_naive(run.model, run.tokenizer.encode("abc"), 12, sampler, 3, 0, never=NEVER)
+    assert [token.token_id for token in result.tokens] == expected

@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
-from minigpt.errors import ShapeError
+from minigpt.errors import ConfigError, ShapeError
 from minigpt.model.attention import CausalSelfAttention, causal_mask, check_mask, explicit_attention, fused_attention
 from minigpt.model.points import BLOCK_POINTS
+from minigpt.model.transformer import Transformer
 
 
 def attend_by_loop(q, k, v):
@@ -111,3 +112,18 @@ def test_attention_dropout_takes_the_explicit_path_and_drops_in_training_only(sm
     attention.train().attention_dropout.generator = generator
     assert not torch.allclose(attention(x), whole)
     torch.testing.assert_close(CausalSelfAttention.forward(attention.eval(), x), whole)
+
+
+def test_without_the_causal_mask_a_later_token_changes_an_earlier_place(small):
+    ids = torch.tensor([[1, 2, 3, 4]])
+    changed = torch.tensor([[1, 2, 3, 9]])
+    for causal in (True, False):
+        model = Transformer(small(causal=causal), 12)
+        moved = (model(changed) - model(ids)).abs().amax(dim=-1)[0, :3]  # (T - 1,)
+        assert bool((moved > 0).all()) is not causal
+        torch.testing.assert_close(model(ids, probe=lambda _, tensor: tensor), model(ids))
+
+
+def test_without_the_causal_mask_there_is_no_cache(small):
+    with pytest.raises(ConfigError, match="use_cache=False"):
+        Transformer(small(causal=False), 12).make_cache()
