@@ -1,0 +1,80 @@
+"""Attention averaged over a longer text: how far back each head looks, and how widely it spreads.
+
+One prompt can mislead; a habit shows over many windows of text.
+
+Shapes: N windows, L layers, H heads, T positions of one window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from minigpt.errors import ShapeError
+from minigpt.interpret.heads import attention_patterns
+from minigpt.interpret.trace import trace_forward
+from minigpt.model.transformer import Transformer
+
+
+@dataclass(frozen=True)
+class HeadAverages:
+    """How all heads look on average over some windows of text.
+
+    Attributes:
+        by_distance: Mean weight on the token d places back, over all queries that have one there, (L, H, T).
+        entropy: Mean entropy in bits of the weights at each position of a window, (L, H, T).
+        ahead: Share of the weight on later positions, (L, H); 0 where a causal mask is at work.
+        num_windows: N.
+    """
+
+    by_distance: np.ndarray
+    entropy: np.ndarray
+    ahead: np.ndarray
+    num_windows: int
+
+    @property
+    def most_entropy(self) -> np.ndarray:
+        """The entropy in bits of even weights over all that a causal position sees: log2 of their number, (T,)."""
+        ceiling: np.ndarray = np.log2(np.arange(1, self.entropy.shape[-1] + 1))
+        return ceiling
+
+
+def average_patterns(patterns: np.ndarray) -> HeadAverages:
+    """Average the weights of one window.
+
+    Args:
+        patterns: Weights (L, H, T, T); each row sums to 1.
+    """
+    weights = patterns.astype(np.float64)
+    length = weights.shape[-1]
+    back = [np.diagonal(weights, -distance, axis1=2, axis2=3).mean(axis=-1) for distance in range(length)]
+    entropy = -(weights * np.log2(np.maximum(weights, 1e-30))).sum(axis=-1)
+    ahead = np.triu(weights, 1).sum(axis=-1).mean(axis=-1)
+    return HeadAverages(np.stack(back, axis=-1), np.maximum(entropy, 0.0), ahead, 1)
+
+
+def head_averages(model: Transformer, windows: torch.Tensor) -> HeadAverages:
+    """Run a model over windows of text and average the weights of all heads.
+
+    Args:
+        model: Any model; it is left as it was.
+        windows: Token ids (N, T), int64.
+
+    Raises:
+        ShapeError: There is no window, or a window without tokens.
+    """
+    if windows.ndim != 2 or 0 in windows.shape:
+        raise ShapeError(
+            f"The windows have shape {tuple(windows.shape)}; averages need (N, T) with at least one of each.",
+            mend="Give a longer text, or shorter windows.",
+        )
+    # One window at a time: the weights of all heads on all windows at once would not fit a small server.
+    every = [average_patterns(attention_patterns(trace_forward(model, window[None]))) for window in windows]
+    return HeadAverages(
+        by_distance=np.mean([one.by_distance for one in every], axis=0),
+        entropy=np.mean([one.entropy for one in every], axis=0),
+        ahead=np.mean([one.ahead for one in every], axis=0),
+        num_windows=len(every),
+    )
