@@ -49,6 +49,8 @@ ELSEWHERE = {
 
 DEVICES = "auto, cpu, cuda, cuda:0 (or another number) or mps"
 """What `device` may be."""
+TRACKERS = "wandb, tensorboard, a list of them, or an empty list"
+"""What `training.track` may be."""
 
 
 class _Section(BaseModel):
@@ -257,8 +259,27 @@ class TrainingConfig(_Section):
     """Length of those samples."""
     loss_ema: Annotated[float, Field(ge=0, lt=1)] = 0.95
     """How slowly the smoothed loss forgets."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Numbers that the matrix products of training are computed in; float16 on NVIDIA GPUs only."""
+    weights_ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """How slowly a running mean of the weights forgets, which is measured and used in their place; 0 keeps none."""
+    early_stopping: Annotated[int, Field(ge=0)] = 0
+    """Measurements in a row without a new best one after which the training ends; 0 goes on to the last step."""
+    norm_steps: Annotated[int | None, Field(ge=0)] = None
+    """Steps between two looks at each layer's gradient and update; 0 takes none; empty: with each measurement."""
+    track: tuple[Literal["wandb", "tensorboard"], ...] = ()
+    """Where measurements go besides the run's own files: wandb sends them to Weights & Biases; empty: nowhere."""
     num_threads: Annotated[int | None, Field(ge=1, le=1024)] = None
     """Processor threads; part of the numbers, so it is settled once and stored; empty: settled by the program."""
+
+    @field_validator("track", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        """Let one name, or names with commas between them, stand for a list; each once."""
+        names = [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+        if not isinstance(names, list | tuple) or any(name not in ("wandb", "tensorboard") for name in names):
+            raise ValueError(TRACKERS)
+        return tuple(dict.fromkeys(names))
 
     @property
     def warmup(self) -> int:
@@ -337,6 +358,11 @@ class RunConfig(_Section):
             raise ValueError(
                 f"training.warmup_steps {training.warmup} is more than training.max_steps {training.max_steps}, "
                 "so the learning rate would never reach its height"
+            )
+        if training.early_stopping and not training.eval_steps:
+            raise ValueError(
+                f"training.early_stopping {training.early_stopping} counts measurements, but training.eval_steps 0 "
+                "makes none before the end"
             )
         return self
 
@@ -506,7 +532,8 @@ def allowed_values(dotted: str) -> str:
     annotation = field_info(dotted).annotation
     if get_origin(annotation) is Literal:
         return _listed(get_args(annotation))
-    return DEVICES if dotted == "device" else _allowed(dotted, {"type": ""})
+    said = {"device": DEVICES, "training.track": TRACKERS}
+    return said.get(dotted) or _allowed(dotted, {"type": ""})
 
 
 def _allowed(dotted: str, detail: Mapping[str, Any]) -> str:
