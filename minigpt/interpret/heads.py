@@ -11,8 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
+from minigpt.errors import InputError, ShapeError
 from minigpt.interpret.trace import Trace
+from minigpt.randomness import Stream, make_generator
 
 STAGES = ("attn_scores_raw", "attn_scores", "attn_scores_masked", "attn_pattern")
 """The points inside one attention head, in the order of computation: q·k, scaled, masked, after softmax."""
@@ -81,6 +84,30 @@ class HeadHabits:
         return int(layer), int(head)
 
 
+@dataclass(frozen=True)
+class HeadScores:
+    """How much every head is of each known kind, from 0 to 1. All arrays are (L, H).
+
+    Attributes:
+        previous: Weight on the token one place back.
+        first: Weight on the very first token, where a head rests that has nothing to do.
+        same_token: Weight on earlier places of the same token.
+        induction: Weight on what came after earlier places of the same token: the head looks up how the text went on
+            the last time.
+    """
+
+    previous: np.ndarray
+    first: np.ndarray
+    same_token: np.ndarray
+    induction: np.ndarray
+
+    def best(self, kind: str) -> tuple[int, int, float]:
+        """Return layer, head and score of the head that is most of one kind, by the name of its attribute."""
+        scores = getattr(self, kind)
+        layer, head = np.unravel_index(int(np.argmax(scores)), scores.shape)
+        return int(layer), int(head), float(scores[layer, head])
+
+
 def attention_patterns(trace: Trace) -> np.ndarray:
     """Return the attention weights of all heads on the first text of a trace.
 
@@ -127,3 +154,82 @@ def head_habits(patterns: np.ndarray) -> HeadHabits:
         itself=weights[..., queries, queries].mean(axis=-1),
         reach=(2.0**entropy)[..., queries].mean(axis=-1),
     )
+
+
+def head_scores(patterns: np.ndarray, ids: np.ndarray) -> HeadScores:
+    """Score every head as previous-token, first-token, same-token and induction head.
+
+    Each score is the weight that a query puts on the places named, averaged over the queries that have such places:
+    for `same_token` and `induction` only those whose token stood there before. Where no query has any, it is 0.
+
+    Args:
+        patterns: Weights (L, H, T, T).
+        ids: The tokens that were read, (T,) or (1, T).
+
+    Raises:
+        ShapeError: There are not as many ids as positions.
+
+    Source: Olsson et al. 2022, "In-context Learning and Induction Heads" (their prefix matching score is `induction`);
+    Elhage et al. 2021 for previous-token heads; Wang et al. 2022, "Interpretability in the Wild", for duplicate-token
+    heads, here `same_token`; Xiao et al. 2023, "Attention Sinks", for the first token.
+    """
+    ids = np.asarray(ids).reshape(-1)
+    length = patterns.shape[-1]
+    if patterns.ndim != 4 or patterns.shape[2] != length or len(ids) != length:
+        raise ShapeError(
+            f"patterns has shape {patterns.shape} and ids has {len(ids)} tokens; they must be (L, H, T, T) and T.",
+            mend="Give the patterns of the text itself, without a cache.",
+        )
+    query, key = np.indices((length, length))
+    earlier = key < query
+    same = (ids[:, None] == ids[None, :]) & earlier  # [t, s]: the token of s is that of t
+    after_same = np.zeros_like(same)
+    after_same[:, 1:] = same[:, :-1] & earlier[:, 1:]  # ... the token before s is that of t
+    return HeadScores(
+        previous=_weight_on(patterns, key == query - 1),
+        first=_weight_on(patterns, earlier & (key == 0)),
+        same_token=_weight_on(patterns, same),
+        induction=_weight_on(patterns, after_same),
+    )
+
+
+def _weight_on(patterns: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return the weight (L, H) on `places` (T, T), averaged over the queries that have any."""
+    queries = places.any(axis=1)
+    if not queries.any():
+        return np.zeros(patterns.shape[:2], np.float32)
+    weights = (patterns[:, :, queries] * places[queries]).sum(axis=-1, dtype=np.float64)  # (L, H, queries)
+    return np.asarray(weights.mean(axis=-1), np.float32)
+
+
+def repeated_ids(
+    vocab_size: int, length: int, *, seed: int = 0, first_id: int = 0, bos_id: int | None = None
+) -> torch.Tensor:
+    """Return a text on which induction shows: random tokens, and then the same ones once more.
+
+    No token comes twice within the block as long as there are enough of them, so that there is one place to look up.
+
+    Args:
+        vocab_size: V.
+        length: Tokens in the block.
+        seed: Which block.
+        first_id: The first id to draw from; those below it, mostly special tokens, do not occur.
+        bos_id: Put before everything; None puts nothing.
+
+    Returns:
+        (1, 2 length), or one more with `bos_id`; int64.
+
+    Raises:
+        InputError: There is no token to draw from, or nothing to draw.
+    """
+    choices = vocab_size - first_id
+    if choices < 1 or length < 1:
+        raise InputError(
+            f"length is {length} and there are {choices} tokens from id {first_id}; both must be at least 1.",
+            mend="Ask for at least one token and begin with an id of the vocabulary.",
+        )
+    generator = make_generator(seed, Stream.SYNTHETIC)
+    rounds = [torch.randperm(choices, generator=generator) for _ in range(-(-length // choices))]
+    block = torch.cat(rounds)[:length] + first_id
+    begin = [] if bos_id is None else [torch.tensor([bos_id])]
+    return torch.cat([*begin, block, block])[None]

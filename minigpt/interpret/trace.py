@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import torch
 
-from minigpt.model.points import BLOCK_POINTS
+from minigpt.model.points import BLOCK_POINTS, tap
+from minigpt.model.protocols import Probe
 from minigpt.model.transformer import Transformer
 
 
@@ -86,12 +88,13 @@ class Trace(Mapping[str, torch.Tensor]):
 
 
 @torch.no_grad()
-def trace_forward(model: Transformer, ids: torch.Tensor) -> Trace:
+def trace_forward(model: Transformer, ids: torch.Tensor, probe: Probe | None = None) -> Trace:
     """Run a model once and keep everything that it computes; without dropout, as when it is used.
 
     Args:
         model: Any model; it is left as it was.
         ids: Token ids (B, T), int64.
+        probe: Edits what the model computes; the trace holds what it went on with.
 
     Raises:
         MinigptError: The ids do not fit the model, see `Transformer.forward`.
@@ -99,13 +102,19 @@ def trace_forward(model: Transformer, ids: torch.Tensor) -> Trace:
     points: dict[str, torch.Tensor] = {}
 
     def record(name: str, tensor: torch.Tensor) -> torch.Tensor:
-        points[name] = tensor
-        return tensor
+        points[name] = tap(probe, name, tensor)
+        return points[name]
 
     was_training = model.training
     model.eval()
-    try:
+    try:  # not in inference mode: what is traced may take part in gradients afterwards
         model(ids, probe=record)
     finally:
         model.train(was_training)
     return Trace(ids, points)
+
+
+def to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """Return a tensor as an array in float32, wherever it lay; whole numbers stay whole."""
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()

@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from minigpt.config import TransformerConfig
-from minigpt.interpret.heads import HeadStages, attention_patterns, head_habits, head_stages
+from minigpt.errors import InputError, ShapeError
+from minigpt.interpret.heads import (
+    HeadStages,
+    attention_patterns,
+    head_habits,
+    head_scores,
+    head_stages,
+    repeated_ids,
+)
 from minigpt.interpret.trace import trace_forward
 from minigpt.model.transformer import Transformer
 
@@ -88,3 +96,70 @@ def test_the_shortest_texts(length: int) -> None:
     habits = head_habits(pattern(np.eye(length)))
     assert habits.strongest(0, 0) == ("itself", 1.0)
     assert habits.previous[0, 0] == 0
+
+
+# -- kinds of heads
+
+
+def test_scores_of_heads_that_are_purely_of_one_kind() -> None:
+    """The text is a b c a b c: of the second half each query has one place of the same token, and one after it."""
+    ids = np.array([0, 1, 2, 0, 1, 2])
+    heads = np.zeros((1, 4, 6, 6), np.float32)
+    for query in range(6):
+        heads[0, 0, query, max(query - 1, 0)] = 1  # previous token
+        heads[0, 1, query, 0] = 1  # first token
+        heads[0, 2, query, query - 3 if query >= 3 else query] = 1  # same token
+        heads[0, 3, query, query - 2 if query >= 3 else query] = 1  # induction
+    scores = head_scores(heads, ids)
+    np.testing.assert_allclose(scores.previous, [[1, 1 / 5, 0, 0]])
+    np.testing.assert_allclose(scores.first, [[1 / 5, 1, 1 / 5, 0]])  # the query at 3 has its twin at 0
+    np.testing.assert_allclose(scores.same_token, [[0, 1 / 3, 1, 0]])
+    np.testing.assert_allclose(scores.induction, [[0, 0, 0, 1]])
+    assert scores.best("induction") == (0, 3, 1.0)
+
+
+def test_scores_of_even_weights_by_hand() -> None:
+    """The text is a a a: query 1 has one earlier a, query 2 two; after an earlier a and before it lies only place 1."""
+    rows = np.tril(np.ones((3, 3)))
+    rows /= rows.sum(axis=1, keepdims=True)
+    scores = head_scores(pattern(rows), np.array([[7, 7, 7]]))
+    assert scores.previous[0, 0] == pytest.approx((1 / 2 + 1 / 3) / 2)
+    assert scores.same_token[0, 0] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert scores.induction[0, 0] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("ids", [[4], [4, 5, 6]])
+def test_without_a_repetition_there_is_no_such_score(ids) -> None:
+    scores = head_scores(pattern(np.eye(len(ids))), np.array(ids))
+    assert scores.same_token[0, 0] == scores.induction[0, 0] == 0
+
+
+def test_ids_and_patterns_have_to_belong_together(trace) -> None:
+    with pytest.raises(ShapeError, match="2 tokens"):
+        head_scores(attention_patterns(trace), np.array([4, 5]))
+
+
+def test_a_repeated_text_is_one_block_twice() -> None:
+    ids = repeated_ids(30, 20, seed=3, first_id=4)
+    assert ids.shape == (1, 40)
+    assert ids.dtype == torch.int64
+    assert torch.equal(ids[:, :20], ids[:, 20:])
+    assert len(set(ids[0, :20].tolist())) == 20
+    assert ids.min() >= 4
+    assert ids.max() < 30
+    assert torch.equal(ids, repeated_ids(30, 20, seed=3, first_id=4))
+    assert not torch.equal(ids, repeated_ids(30, 20, seed=4, first_id=4))
+    with_bos = repeated_ids(30, 20, seed=3, first_id=4, bos_id=2)
+    assert with_bos[0, 0] == 2
+    assert torch.equal(with_bos[:, 1:], ids)
+
+
+def test_a_block_longer_than_the_vocabulary_uses_each_token_as_often() -> None:
+    block = repeated_ids(5, 6, first_id=2)[0, :6].tolist()
+    assert sorted(block[:3]) == sorted(block[3:]) == [2, 3, 4]
+
+
+@pytest.mark.parametrize(("length", "first_id"), [(0, 0), (4, 5)])
+def test_a_text_of_nothing_is_refused(length, first_id) -> None:
+    with pytest.raises(InputError, match="at least 1"):
+        repeated_ids(5, length, first_id=first_id)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minigpt.config import TransformerConfig
-from minigpt.errors import TokenizerError
+from minigpt.errors import ShapeError, TokenizerError
 from minigpt.interpret.trace import trace_forward
 from minigpt.model.points import point_names
 from minigpt.model.transformer import Transformer
@@ -71,3 +71,16 @@ def test_a_name_that_is_none_says_which_there_are(model):
         _ = trace.pattern
     with pytest.raises(KeyError):
         _ = trace["blocks.9.q"]
+
+
+def test_a_trace_of_an_edited_pass_holds_what_the_model_went_on_with(model):
+    def edit(name, tensor):
+        return torch.zeros_like(tensor) if name == "blocks.1.ff_out" else tensor
+
+    plain, edited = trace_forward(model, IDS), trace_forward(model, IDS, edit)
+    assert not edited.ff_out[1].any()
+    assert torch.equal(edited.resid_mid[1], plain.resid_mid[1])
+    torch.testing.assert_close(edited.resid_post[1], plain.resid_mid[1])
+    assert not torch.allclose(edited.logits, plain.logits)
+    with pytest.raises(ShapeError, match=r"returned shape .* at embed"):
+        trace_forward(model, IDS, lambda name, tensor: tensor[:1])
