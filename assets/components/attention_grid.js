@@ -148,7 +148,7 @@ class GridView {
     const offset = (layer * heads + head) * length * length;
     const image = rasterise(this.model.weights, offset, length, size, table);
     pen.putImageData(image, Math.round(x * ratio), Math.round(y * ratio));
-    hatch(pen, x, y, cell, length, colours);
+    if (this.model.causal) hatch(pen, x, y, cell, length, colours);
     pen.strokeStyle = colours.border;
     pen.lineWidth = 1;
     pen.strokeRect(x - 0.5, y - 0.5, cell + 1, cell + 1);
@@ -229,7 +229,7 @@ class GridView {
       `width:${wide}px;height:${wide}px;display:block`;
     const line = [bold(`${words.head} ${layer + 1}.${head + 1}`), " ", token(tokens[query]), ` ${query + 1} → `,
       token(tokens[key]), ` ${key + 1} `];
-    line.push(key > query ? words.blocked : bold(percent(weight)));
+    line.push(this.model.causal && key > query ? words.blocked : bold(percent(weight)));
     this.say(line, x + (key + 0.5) * step, y + (query + 0.5) * step);
   }
 

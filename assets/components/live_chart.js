@@ -17,6 +17,19 @@ function plotly(address) {
   return loading;
 }
 
+// Plotly's own image button knows one format; "toSvg" among a chart's buttons is a second one.
+function withSvg(Plotly, config) {
+  if (!config.modeBarButtons) return config;
+  const svg = {
+    name: "toSvg",
+    title: "Download plot as an svg",
+    icon: Plotly.Icons.disk,
+    click: (chart) => Plotly.downloadImage(chart, { ...config.toImageButtonOptions, format: "svg", scale: 1 }),
+  };
+  const buttons = config.modeBarButtons.map((group) => group.map((name) => (name === "toSvg" ? svg : name)));
+  return { ...config, modeBarButtons: buttons };
+}
+
 export default function ({ data, parentElement }) {
   const box = parentElement.querySelector(".minigpt-live-chart");
   const figure = JSON.parse(data.figure);
@@ -26,7 +39,7 @@ export default function ({ data, parentElement }) {
   plotly(data.script)
     .then((Plotly) => {
       if (box.latest !== figure) return; // a newer figure has come while the script was loading
-      Plotly.react(box, figure.data, figure.layout, data.config);
+      Plotly.react(box, figure.data, figure.layout, withSvg(Plotly, data.config));
       box.observer ??= new ResizeObserver(() => box.isConnected && box.offsetWidth && Plotly.Plots.resize(box));
       box.observer.observe(box);
     })

@@ -77,7 +77,8 @@ def draw_grid(view: AttentionView) -> None:
 
 def draw_head(view: AttentionView, query: int, sentences: list[str]) -> None:
     """Draw one head's map at the chosen stage."""
-    from minigpt.viz.attention import PLOT_CONFIG, attention_map
+    from minigpt.viz.attention import attention_map
+    from minigpt.viz.token_axes import PLOT_CONFIG
 
     stage = st.segmented_control(
         t("attention.stage"),
@@ -113,7 +114,8 @@ def draw_head(view: AttentionView, query: int, sentences: list[str]) -> None:
 
 def draw_row(view: AttentionView) -> None:
     """Draw the numbers of one query: bars at the chosen stage, and all stages as a table."""
-    from minigpt.viz.attention import PLOT_CONFIG, attention_row
+    from minigpt.viz.attention import attention_row
+    from minigpt.viz.token_axes import PLOT_CONFIG
 
     tokens = view.reading.tokens
     query, stage = st.session_state["attention:query"], st.session_state["attention:stage"]
@@ -151,7 +153,7 @@ def draw_row(view: AttentionView) -> None:
 
 def figure_words():
     """Return the words on the figures from the catalogue."""
-    from minigpt.viz.attention import Words
+    from minigpt.viz.token_axes import Words
 
     return Words(**{name: t(f"attention.{name}") for name in ("query_axis", "key_axis", "weight", "score", "blocked")})
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt.viz.attention import Words, attention_map, attention_row, staircase, thinned
+from minigpt.viz.attention import attention_map, attention_row, mix_map
 from minigpt.viz.palette import colours
+from minigpt.viz.token_axes import Words, staircase, thinned
 
 LIGHT = colours("light")
 
@@ -115,3 +116,43 @@ def test_masked_scores_with_minus_infinity_can_be_drawn() -> None:
     row = np.array([1.5, -np.inf])
     figure = attention_row(row, tokens(2), stage=2, query=0, palette=LIGHT)
     assert np.isfinite(figure.layout.yaxis.range).all()
+
+
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_a_model_without_a_mask_is_drawn_whole(stage: int) -> None:
+    scores = np.arange(9.0).reshape(3, 3) / 9
+    figure = attention_map(scores, tokens(3), stage=stage, palette=LIGHT, causal=False)
+    np.testing.assert_allclose(np.asarray(figure.data[0].z), scores, rtol=1e-6)
+    assert len(figure.data) == 1
+    row = attention_row(scores[0], tokens(3), stage=stage, query=0, palette=LIGHT, causal=False)
+    assert not hatching(row)
+    np.testing.assert_allclose(np.asarray(row.data[0].y), scores[0])
+
+
+def test_the_parts_of_a_mix_add_up_to_what_stands_below_them() -> None:
+    rng = np.random.Generator(np.random.PCG64(3))
+    weights, values = weights_of_a_row(30), rng.normal(size=(40, 5))
+    weights = np.concatenate([weights, np.zeros(10)])  # ten positions behind the mask
+    parts = weights[:, None] * values
+    figure = mix_map(
+        weights, parts, parts.sum(axis=0), tokens(40), palette=LIGHT, rest="{count} others", total="sum", number="n"
+    )
+    drawn = np.asarray(figure.data[0].z, dtype=float)
+    assert drawn.shape == (14 + 1 + 1 + 1, 5)
+    assert figure.layout.yaxis.ticktext[14:] == ("16 others", "<b>sum</b>")
+    np.testing.assert_allclose(drawn[:15].sum(axis=0), drawn[-1])
+    assert np.isnan(drawn[-2]).all()
+
+
+def test_a_mix_of_few_has_no_row_for_the_rest() -> None:
+    figure = mix_map(
+        np.array([1.0]), np.zeros((1, 3)), np.zeros(3), ["a"], palette=LIGHT, rest="{count}", total="sum", number="n"
+    )
+    assert figure.layout.yaxis.ticktext == ("a 1 × 1.000", "<b>sum</b>")
+    assert figure.data[0].zmax > figure.data[0].zmin
+
+
+def weights_of_a_row(length: int) -> np.ndarray:
+    """Weights of different sizes that sum to 1."""
+    raw = np.arange(1.0, length + 1)
+    return raw / raw.sum()

@@ -15,7 +15,7 @@ import numpy as np
 import streamlit as st
 
 from minigpt import resources
-from minigpt.viz.palette import Palette, colours, visible_token
+from minigpt.viz.palette import colours, visible_token
 
 HTML = """
 <div class="grid">
@@ -62,6 +62,7 @@ def message(
     selected: tuple[int, int],
     words: Mapping[str, str],
     compact: bool,
+    causal: bool = True,
 ) -> bytes:
     """Return the whole message of the component; see `attention_grid` for the arguments."""
     layers, heads, length, _ = weights.shape
@@ -75,14 +76,11 @@ def message(
         "selected": selected,
         "words": dict(words),
         "compact": compact,
-        "light": _colours(colours("light")),
-        "dark": _colours(colours("dark")),
+        "causal": causal,
+        "light": {name: getattr(colours("light"), name) for name in _COLOURS},
+        "dark": {name: getattr(colours("dark"), name) for name in _COLOURS},
     }
     return pack(header, weights)
-
-
-def _colours(palette: Palette) -> dict[str, Any]:
-    return {name: getattr(palette, name) for name in _COLOURS}
 
 
 def attention_grid(
@@ -94,6 +92,7 @@ def attention_grid(
     selected: tuple[int, int],
     words: Mapping[str, str],
     compact: bool,
+    causal: bool = True,
     key: str,
     on_open: Callable[[], None],
     on_compact: Callable[[], None],
@@ -108,6 +107,7 @@ def attention_grid(
         selected: The head that is open, (layer, head).
         words: `layer`, `head`, `blocked`, `hint`.
         compact: What `st.session_state[key].compact` last was.
+        causal: Whether the model has a causal mask; what it forbids is hatched.
         key: Key of the element; `st.session_state[key].opened` holds layer, head and query (or None) in `on_open`.
         on_open: Called when a head is clicked, tapped or entered.
         on_compact: Called when the grid finds itself on a phone or no longer so: `st.session_state[key].compact`.
@@ -120,5 +120,6 @@ def attention_grid(
         selected=selected,
         words=words,
         compact=compact,
+        causal=causal,
     )
     _component(key=key, data=data, on_opened_change=on_open, on_compact_change=on_compact)

@@ -30,9 +30,12 @@ def live_chart(figure: go.Figure, *, key: str, alt: str, config: dict[str, Any])
         figure: What to draw; its `uirevision` decides whether a zoom stays, its height must not change.
         key: Names the chart from one rerun to the next.
         alt: What it shows, for those who cannot see it.
-        config: Plotly's configuration.
+        config: Plotly's configuration; among its `modeBarButtons`, `toSvg` is ours.
     """
     if not server.offers_plotly():
+        if "modeBarButtons" in config:
+            known = [[name for name in group if name != "toSvg"] for group in config["modeBarButtons"]]
+            config = {**config, "modeBarButtons": known}
         st.plotly_chart(figure, theme=None, key=key, config=config, alt=alt)
         return
     data = {"figure": figure.to_json(), "config": config, "alt": alt, "script": server.PLOTLY_ADDRESS}

@@ -1,0 +1,223 @@
+// One head as lines between tokens: over the text where the focused token looks, under it who looks at it.
+//
+// One message: four bytes that give the header's length (little endian), the header as JSON, then one byte a weight
+// (0..255 for 0..1), query by query. Text reaches the page through textContent only.
+
+const ABOVE = 150;
+const BELOW = 100;
+const FAINTEST = 0.01; // lighter weights have no line
+const OVERVIEW = 0.2; // lightest line while no token has the focus
+
+const views = new WeakMap();
+
+export default function (component) {
+  const { parentElement, data, setTriggerValue } = component;
+  let view = views.get(parentElement);
+  if (!view) {
+    view = new Lines(parentElement);
+    views.set(parentElement, view);
+  }
+  view.update(data, setTriggerValue);
+  return () => {
+    view.end();
+    views.delete(parentElement);
+  };
+}
+
+function unpack(data) {
+  const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
+  const size = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + size)));
+  return { ...header, weights: bytes.subarray(4 + size) };
+}
+
+class Lines {
+  constructor(parent) {
+    this.host = parent.host ?? parent;
+    this.root = parent.querySelector(".lines");
+    this.scroll = this.root.querySelector(".scroll");
+    this.sheet = this.root.querySelector(".sheet");
+    this.svg = this.root.querySelector("svg");
+    this.row = this.root.querySelector(".tokens");
+    this.said = this.root.querySelector(".said");
+    this.focus = 0;
+    this.cleanUp = new AbortController();
+    const on = (type, handler) => this.row.addEventListener(type, handler, { signal: this.cleanUp.signal });
+    on("pointerover", (event) => event.pointerType === "mouse" && this.show(this.indexOf(event)));
+    on("pointerleave", (event) => event.pointerType === "mouse" && this.show(this.model.query));
+    on("click", (event) => this.press(this.indexOf(event)));
+    on("keydown", (event) => this.key(event));
+    this.observer = new ResizeObserver(() => this.model && this.show(this.focus));
+    this.observer.observe(this.root);
+    // Another theme changes the colours without a word to components.
+    this.watch = new MutationObserver(() => this.colour());
+    this.watch.observe(document.documentElement, { attributes: true });
+  }
+
+  end() {
+    this.cleanUp.abort();
+    this.observer.disconnect();
+    this.watch.disconnect();
+  }
+
+  update(data, setTriggerValue) {
+    if (!data) return;
+    this.model = unpack(data);
+    this.length = this.model.tokens.length;
+    this.setTriggerValue = setTriggerValue;
+    this.row.setAttribute("aria-label", this.model.words.label);
+    this.row.style.marginTop = `${ABOVE}px`;
+    this.row.style.marginBottom = `${BELOW}px`;
+    this.spans = this.model.tokens.map((text, index) => {
+      const span = make("bdi", "", text);
+      span.dataset.index = index;
+      return span;
+    });
+    this.row.replaceChildren(...this.spans);
+    this.root.querySelector(".hint").textContent = this.model.words.hint;
+    this.colour();
+    this.show(this.model.query);
+    this.reveal();
+  }
+
+  colour() {
+    if (!this.model) return;
+    const colours = isDark(getComputedStyle(this.host)) ? this.model.dark : this.model.light;
+    for (const [name, colour] of Object.entries(colours)) this.root.style.setProperty(`--${name}`, colour);
+  }
+
+  weight(query, key) {
+    return this.model.weights[query * this.length + key] / 255;
+  }
+
+  indexOf(event) {
+    const span = event.composedPath().find((node) => node.dataset && node.dataset.index !== undefined);
+    return span ? Number(span.dataset.index) : this.focus;
+  }
+
+  press(index) {
+    this.model.query = index;
+    this.show(index);
+    this.setTriggerValue("focused", index);
+  }
+
+  key(event) {
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      return this.press(this.focus);
+    }
+    const steps = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity };
+    if (!(event.key in steps)) return;
+    event.preventDefault();
+    this.show(Math.max(0, Math.min(this.length - 1, this.focus + steps[event.key])));
+    this.reveal();
+  }
+
+  reveal() {
+    const span = this.spans[this.focus];
+    const middle = span.offsetLeft + this.row.offsetLeft + span.offsetWidth / 2;
+    this.scroll.scrollLeft = middle - this.scroll.clientWidth / 2;
+  }
+
+  show(index) {
+    this.focus = index;
+    const looks = [], looked = [];
+    for (let other = 0; other < this.length; other++) {
+      looks.push([other, this.weight(index, other)]);
+      if (other !== index) looked.push([other, this.weight(other, index)]);
+    }
+    this.spans.forEach((span, other) => {
+      span.classList.toggle("focus", other === index);
+      const out = this.weight(index, other), back = other === index ? 0 : this.weight(other, index);
+      const [name, strength] = out >= back ? ["attention", out] : ["query", back];
+      span.style.background = shade(name, strength);
+    });
+    this.draw(index, looks, looked);
+    this.say(index, looks, looked);
+  }
+
+  draw(index, looks, looked) {
+    const box = this.sheet.getBoundingClientRect();
+    const middles = this.spans.map((span) => {
+      const place = span.getBoundingClientRect();
+      return place.left + place.width / 2 - box.left;
+    });
+    const { top, bottom } = this.row.getBoundingClientRect();
+    const over = top - box.top, under = bottom - box.top;
+    const lines = [];
+    for (let query = 0; query < this.length; query++) {
+      if (query === index) continue;
+      for (let key = 0; key < this.length; key++) {
+        const weight = this.weight(query, key);
+        if (weight >= OVERVIEW) lines.push(arc(middles[query], middles[key], over, -1, weight, "looks", 0.14));
+      }
+    }
+    for (const [key, weight] of looks) {
+      if (weight >= FAINTEST) lines.push(arc(middles[index], middles[key], over, -1, weight, "looks", 1));
+    }
+    for (const [query, weight] of looked) {
+      if (weight >= FAINTEST) lines.push(arc(middles[index], middles[query], under, 1, weight, "looked", 1));
+    }
+    this.svg.replaceChildren(...lines);
+  }
+
+  say(index, looks, looked) {
+    const { words } = this.model;
+    this.said.replaceChildren(
+      this.sentence("looks", index, words.looks, looks),
+      this.sentence("looked", index, words.looked, looked),
+    );
+  }
+
+  sentence(kind, index, verb, others) {
+    const line = make("div", "", "");
+    line.append(make("span", `mark ${kind}`, ""), make("bdi", "", this.model.tokens[index]), ` ${index + 1} ${verb} `);
+    const most = others.filter(([, weight]) => weight >= FAINTEST).sort((a, b) => b[1] - a[1]).slice(0, 4);
+    if (!most.length) line.append(this.model.words.nobody);
+    most.forEach(([other, weight], place) => {
+      if (place) line.append(", ");
+      line.append(make("bdi", "", this.model.tokens[other]), ` ${other + 1} `, make("b", "", percent(weight)));
+    });
+    return line;
+  }
+}
+
+// ---- small helpers
+
+function make(tag, name, text) {
+  const element = document.createElement(tag);
+  if (name) element.className = name;
+  element.textContent = text;
+  return element;
+}
+
+// A bow from one token to another; to itself, a small loop.
+function arc(from, to, y, direction, weight, name, strength) {
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  const room = direction < 0 ? ABOVE - 12 : BELOW - 12;
+  const height = direction * Math.min(room, 18 + 0.42 * Math.abs(to - from));
+  const bow = from === to
+    ? `M${from - 4},${y} C${from - 14},${y + direction * 26} ${from + 14},${y + direction * 26} ${from + 4},${y}`
+    : `M${from},${y} C${from},${y + 1.3 * height} ${to},${y + 1.3 * height} ${to},${y}`;
+  path.setAttribute("d", bow);
+  path.setAttribute("class", name);
+  path.setAttribute("stroke-width", String(1 + 5 * weight));
+  path.setAttribute("stroke-opacity", String(strength * (0.25 + 0.75 * weight)));
+  return path;
+}
+
+function shade(name, strength) {
+  const share = Math.round(60 * strength);
+  return share ? `color-mix(in srgb, var(--${name}) ${share}%, transparent)` : "transparent";
+}
+
+function percent(weight) {
+  return weight > 0 && weight < 0.005 ? "< 1 %" : `${Math.round(weight * 100)} %`;
+}
+
+function isDark(style) {
+  const probe = document.createElement("canvas").getContext("2d");
+  probe.fillStyle = style.getPropertyValue("--st-background-color").trim() || "#ffffff"; // normalised to #rrggbb
+  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(probe.fillStyle.slice(at, at + 2), 16));
+  return 0.299 * red + 0.587 * green + 0.114 * blue < 128;
+}

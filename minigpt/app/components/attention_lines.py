@@ -1,0 +1,72 @@
+"""One head as lines between tokens: over the text where a token looks, under it who looks at it.
+
+The same numbers as the map, one byte a weight. Pointing, tapping and the arrow keys move the focus in the browser; only
+a press or Enter tells the server, so that the other views show the same row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import streamlit as st
+
+from minigpt import resources
+from minigpt.app.components.attention_grid import pack
+from minigpt.viz.palette import colours, visible_token
+
+HTML = """
+<div class="lines">
+  <div class="scroll">
+    <div class="sheet">
+      <svg aria-hidden="true"></svg>
+      <div class="tokens" tabindex="0" role="group"></div>
+    </div>
+  </div>
+  <div class="said" role="status"></div>
+  <p class="hint"></p>
+</div>
+"""
+
+_COLOURS = ("attention", "query")
+
+_component = st.components.v2.component(
+    "minigpt_attention_lines",
+    html=HTML,
+    css=resources.asset_path("components", "attention_lines.css").read_text("utf-8"),
+    js=resources.asset_path("components", "attention_lines.js").read_text("utf-8"),
+)
+
+
+def message(weights: np.ndarray, tokens: Sequence[str], *, query: int, words: Mapping[str, str]) -> bytes:
+    """Return the whole message of the component; see `attention_lines` for the arguments."""
+    header = {
+        "tokens": [visible_token(token) for token in tokens],
+        "query": query,
+        "words": dict(words),
+        "light": {name: getattr(colours("light"), name) for name in _COLOURS},
+        "dark": {name: getattr(colours("dark"), name) for name in _COLOURS},
+    }
+    return pack(header, weights)
+
+
+def attention_lines(
+    weights: np.ndarray,
+    tokens: Sequence[str],
+    *,
+    query: int,
+    words: Mapping[str, str],
+    key: str,
+    on_focus: Callable[[], None],
+) -> None:
+    """Draw the lines of one head.
+
+    Args:
+        weights: uint8, (T, T), as made by `attention_grid.to_bytes`.
+        tokens: The text of each of the T tokens.
+        query: The token that has the focus as long as none is pointed at.
+        words: `label` for screen readers, `looks`, `looked`, `nobody` and `hint`.
+        key: Key of the element; `st.session_state[key].focused` holds the token's index in `on_focus`.
+        on_focus: Called when a token is pressed or entered.
+    """
+    _component(key=key, data=message(weights, tokens, query=query, words=words), on_focused_change=on_focus)

@@ -1,0 +1,85 @@
+"""Attention beside effect: what a head looks at, and what the answer would lose without it.
+
+Shapes: T positions of a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas  # noqa: F401 - as in viz/training.py: never leave it half imported to plotly
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from minigpt.viz.palette import Palette, visible_token
+from minigpt.viz.token_axes import ROOM_ON_PHONE, dress, hatching, text_axis
+
+
+def reason_figure(
+    weights: np.ndarray,
+    effects: np.ndarray,
+    tokens: Sequence[str],
+    query: int,
+    marked: Sequence[int],
+    *,
+    palette: Palette,
+    weight: str,
+    effect: str,
+    blocked: str,
+    causal: bool = True,
+    compact: bool = False,
+    height: int = 400,
+) -> go.Figure:
+    """Draw weights above and effects below, one bar a token in each; tokens where the two disagree are framed.
+
+    Args:
+        weights: The query's attention, (T,).
+        effects: Change of the log-probability of the answer when each token is erased, (T,), in nats.
+        tokens: The text of each of the T tokens.
+        query: The position that looks and answers.
+        marked: Positions where weight and effect disagree.
+        palette: Colours of the theme.
+        weight: What the upper axis says.
+        effect: What the lower axis says.
+        blocked: What hovering the positions after the query says.
+        causal: Whether the query cannot see what comes after it.
+        compact: Whether it is shown on a phone.
+        height: In pixels.
+    """
+    length = len(tokens)
+    places = np.arange(length)
+    names = [f"{visible_token(token)} {index + 1}" for index, token in enumerate(tokens)]
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    figure.add_bar(
+        x=places, y=weights, row=1, col=1, customdata=names, marker={"color": palette.attention},
+        hovertemplate=f"%{{customdata}}<br>{weight} <b>%{{y:.3f}}</b><extra></extra>",
+    )  # fmt: skip
+    figure.add_bar(
+        x=places, y=effects, row=2, col=1, customdata=names,
+        marker={"color": [palette.down if value < 0 else palette.up for value in effects]},
+        hovertemplate=f"%{{customdata}}<br>{effect} <b>%{{y:+.3f}}</b><extra></extra>",
+    )  # fmt: skip
+    low, high = min(0.0, float(effects.min())), max(0.0, float(effects.max()))
+    margin = 0.08 * ((high - low) or 1.0)
+    ranges = ((0.0, 1.0), (low - margin, high + margin))
+    if causal and query + 1 < length:
+        left, right = query + 0.5, length - 0.5
+        for row, (bottom, top) in enumerate(ranges, start=1):
+            box = {"x": [left, right, right, left, left], "y": [bottom, bottom, top, top, bottom]}
+            figure.add_scatter(**box, **hatching(palette, blocked), row=row, col=1)
+    for index in marked:
+        figure.add_shape(
+            type="rect", xref="x", yref="paper", x0=index - 0.5, x1=index + 0.5, y0=0, y1=1,
+            line={"color": palette.surprise, "width": 1.5, "dash": "dot"},
+        )  # fmt: skip
+    text_axis(figure, tokens, palette, room=ROOM_ON_PHONE if compact else 72)
+    figure.update_xaxes(showticklabels=False, row=1, col=1)
+    for row, (name, bounds) in enumerate(((weight, ranges[0]), (effect, ranges[1])), start=1):
+        figure.update_yaxes(
+            title={"text": name, "font": {"size": 13}}, range=bounds, row=row, col=1, gridcolor=palette.grid,
+            zerolinecolor=palette.border, nticks=5, automargin=True, fixedrange=True,
+        )  # fmt: skip
+    dress(figure, palette, height=height)
+    figure.update_layout(bargap=0.25)
+    return figure
