@@ -89,9 +89,7 @@ def count_parameters(config: TransformerConfig, vocab_size: int) -> ParameterCou
     """
     parts = dict.fromkeys(("embedding", "positions", "attention", "feedforward", "norm", "head"), 0)
     for name, shape in tensor_shapes(config, vocab_size).items():
-        module = name.split(".")[2] if name.startswith("blocks.") else name.split(".")[0]
-        part = "norm" if module.endswith("norm") else module
-        parts[part] += math.prod(shape)
+        parts[_place(name)[1]] += math.prod(shape)
     return ParameterCount(
         embeddings=parts["embedding"],
         positions=parts["positions"],
@@ -100,6 +98,17 @@ def count_parameters(config: TransformerConfig, vocab_size: int) -> ParameterCou
         norms=parts["norm"],
         head=parts["head"],
     )
+
+
+def _place(name: str) -> tuple[int | None, str]:
+    """Return the block (None outside the blocks) and the part of a model that a tensor belongs to.
+
+    >>> _place("blocks.2.attention_norm.weight"), _place("head.weight")
+    ((2, 'norm'), (None, 'head'))
+    """
+    names = name.split(".")
+    layer, module = (int(names[1]), names[2]) if names[0] == "blocks" else (None, names[0])
+    return layer, "norm" if module.endswith("norm") else module
 
 
 def flops_per_token(config: TransformerConfig, vocab_size: int) -> int:
@@ -117,13 +126,52 @@ def flops_per_token(config: TransformerConfig, vocab_size: int) -> int:
     >>> flops_per_token(TransformerConfig(num_layers=1, num_heads=1, d_model=4, sequence_length=8), 10)
     1776
     """
-    multiplied = sum(
-        math.prod(shape)
-        for name, shape in tensor_shapes(config, vocab_size).items()
-        if len(shape) == 2 and name not in ("embedding.weight", "positions.weight", "head.weight")
-    )
-    multiplied += vocab_size * config.d_model  # the head, tied or not
-    return 6 * multiplied + 12 * config.num_layers * config.d_model * config.sequence_length
+    return 3 * sum(part.flops for part in size_map(config, vocab_size))
+
+
+@dataclass(frozen=True)
+class PartSize:
+    """One place in a model where size sits.
+
+    Attributes:
+        layer: The block, from 0; None outside the blocks.
+        part: embedding, positions, attention, feedforward, norm or head.
+        parameters: Numbers that are learned there.
+        flops: Operations of one token's forward pass there, in a full context; see `flops_per_token`.
+    """
+
+    layer: int | None
+    part: str
+    parameters: int
+    flops: int
+
+
+def size_map(config: TransformerConfig, vocab_size: int) -> tuple[PartSize, ...]:
+    """Return where a model's parameters and its work sit, in the order of the model.
+
+    Norms' few operations and looking vectors up are not counted. A tied head has work but no parameters of its own.
+
+    Args:
+        config: The model's shape; T is its sequence_length.
+        vocab_size: V.
+
+    >>> [(size.part, size.parameters, size.flops) for size in size_map(TransformerConfig(num_layers=1, num_heads=1,
+    ...     d_model=4, sequence_length=8), 10) if size.flops]
+    [('attention', 64, 256), ('feedforward', 128, 256), ('head', 0, 80)]
+    """
+    parameters: dict[tuple[int | None, str], int] = {}
+    flops: dict[tuple[int | None, str], int] = {}
+    for name, shape in tensor_shapes(config, vocab_size).items():
+        place = _place(name)
+        parameters[place] = parameters.get(place, 0) + math.prod(shape)
+        looked_up = place in ((None, "embedding"), (None, "positions"))
+        if len(shape) == 2 and not looked_up and place != (None, "head"):
+            flops[place] = flops.get(place, 0) + 2 * math.prod(shape)
+        if name.endswith("attention.qkv.weight"):  # scores and mixing: two products of T x K for each head
+            flops[place] += 4 * config.d_model * config.sequence_length
+    parameters.setdefault((None, "head"), 0)
+    flops[None, "head"] = 2 * vocab_size * config.d_model  # tied or not
+    return tuple(PartSize(*place, count, flops.get(place, 0)) for place, count in parameters.items())
 
 
 def training_megabytes(config: TransformerConfig, vocab_size: int, batch: int) -> float:

@@ -1,0 +1,154 @@
+"""The very lines of the library that compute a step of the forward pass, found in the code that the model runs.
+
+No line numbers are written down anywhere: a point is found by the call that shows it to the probe, and with it come
+the statements of the same function that its numbers come from, back to the point before.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import inspect
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+LONGEST = 12
+"""Statements longer than this, such as a whole loop, are not shown for the one line in them that matters."""
+
+_KNOWN = {"self", "probe", "cache"}
+"""Names that every step uses; where they come from says nothing about this one."""
+
+
+@dataclass(frozen=True)
+class SourceLines:
+    """A few lines of a file.
+
+    Attributes:
+        file: As seen from the repository's root.
+        first: Number of the first line.
+        text: The lines, moved to the left margin.
+    """
+
+    file: str
+    first: int
+    text: str
+
+
+def lines_of_point(model: nn.Module, point: str) -> SourceLines | None:
+    """Return the lines that compute a point of this model and show it to the probe.
+
+    Args:
+        model: Any; the modules that its parts are written in are searched.
+        point: Its name without the block, for example `q`.
+
+    Returns:
+        None where no line of them shows such a point.
+    """
+    for module in sorted({type(part).__module__ for part in model.modules() if not _is_torch(part)}):
+        found = _search(module, point)
+        if found is not None:
+            return found
+    return None
+
+
+def lines_of(function: Any) -> SourceLines:
+    """Return a function's lines without its documentation, or all lines of anything else that has a source."""
+    lines, first = inspect.getsourcelines(function)
+    module = inspect.getmodule(function)
+    text = textwrap.dedent("".join(lines))
+    node = ast.parse(text).body[0]
+    kept = text.splitlines()
+    if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) and len(node.body) > 1:
+        documented = node.body[0]
+        del kept[documented.lineno - 1 : documented.end_lineno]
+    return SourceLines(_file(module.__name__ if module else ""), first, "\n".join(kept))
+
+
+def return_of(function: Any) -> SourceLines:
+    """Return the last statement of a function: what it answers with."""
+    lines, first = inspect.getsourcelines(function)
+    node = ast.parse(textwrap.dedent("".join(lines))).body[0]
+    assert isinstance(node, ast.FunctionDef)
+    last = node.body[-1]
+    text = textwrap.dedent("".join(lines[last.lineno - 1 : last.end_lineno])).rstrip()
+    return SourceLines(_file(function.__module__), first + last.lineno - 1, text)
+
+
+def _is_torch(part: nn.Module) -> bool:
+    return type(part).__module__.startswith("torch.")
+
+
+def _file(module: str) -> str:
+    return f"{module.replace('.', '/')}.py"
+
+
+@functools.lru_cache(maxsize=32)
+def _source(module: str) -> tuple[str, ast.Module]:
+    text = inspect.getsource(importlib.import_module(module))
+    return text, ast.parse(text)
+
+
+@functools.lru_cache(maxsize=256)
+def _search(module: str, point: str) -> SourceLines | None:
+    try:
+        text, tree = _source(module)
+    except (OSError, ImportError, TypeError):  # written in a notebook or at a prompt: there is no file to show
+        return None
+    for function in ast.walk(tree):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        for index, statement in enumerate(function.body):
+            if point in _points(statement):
+                first, last = _slice(function.body, index, point)
+                shown = text.splitlines()[first - 1 : last]
+                return SourceLines(_file(module), first, textwrap.dedent("\n".join(shown)))
+    return None
+
+
+def _points(node: ast.AST) -> set[str]:
+    """Return the points that a piece of code shows to the probe."""
+    calls = (part for part in ast.walk(node) if isinstance(part, ast.Call) and getattr(part.func, "id", "") == "tap")
+    return {argument.value for call in calls for argument in call.args if isinstance(argument, ast.Constant)}
+
+
+def _slice(body: list[ast.stmt], index: int, point: str) -> tuple[int, int]:
+    """Return the first and last line of a statement and of those before it that its numbers come from."""
+    statement = _narrowed(body[index], point)
+    if statement is not body[index]:
+        return statement.lineno, _end(statement)
+    first, needed = statement.lineno, _names(statement, ast.Load)
+    for earlier in reversed(body[:index]):
+        if _points(earlier) or isinstance(earlier, ast.For) or _end(earlier) - earlier.lineno >= LONGEST:
+            break
+        if needed & _names(earlier, ast.Store):
+            first = earlier.lineno
+            needed |= _names(earlier, ast.Load)
+    return first, _end(statement)
+
+
+def _narrowed(statement: ast.stmt, point: str) -> ast.stmt:
+    """Return the smallest statement in a long one that still shows the point."""
+    while _end(statement) - statement.lineno >= LONGEST:
+        inner = [child for child in _statements(statement) if point in _points(child)]
+        if not inner:
+            break
+        statement = inner[0]
+    return statement
+
+
+def _statements(node: ast.AST) -> Iterator[ast.stmt]:
+    return (child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt))
+
+
+def _end(node: ast.stmt) -> int:
+    return node.end_lineno or node.lineno
+
+
+def _names(node: ast.AST, kind: type[ast.expr_context]) -> set[str]:
+    named = (part for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, kind))
+    return {part.id for part in named} - _KNOWN
