@@ -27,7 +27,7 @@ from minigpt.generation.stopping import StopMatcher
 from minigpt.randomness import uniform
 
 if TYPE_CHECKING:
-    from minigpt.model.protocols import LanguageModel
+    from minigpt.model.protocols import LanguageModel, Probe
     from minigpt.model.transformer import Transformer
 
 MAX_NEW_TOKENS = 1_000_000
@@ -179,6 +179,7 @@ class TextGenerator:
         row: int = 0,
         use_cache: bool = True,
         num_runners_up: int = 5,
+        probe: Probe | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> TokenStream:
         """Write token by token. Settings are checked at once, before the first token is asked for.
@@ -196,6 +197,7 @@ class TextGenerator:
             row: Which row of dice, for several samples of one seed.
             use_cache: False computes every position again for each token; the result is the same.
             num_runners_up: How many other candidates to report with each token; 0 is quickest.
+            probe: Watches or edits what the model computes, for example with a part of it switched off.
             cancelled: Asked before each token; True ends the writing.
 
         Raises:
@@ -214,7 +216,7 @@ class TextGenerator:
         ids, notes = self._encode(prompt)
 
         def tokens(stream: TokenStream) -> Iterator[GeneratedToken]:
-            decoded = self._decode(ids, max_new_tokens, resolved, seed, row, use_cache, num_runners_up)
+            decoded = self._decode(ids, max_new_tokens, resolved, seed, row, use_cache, num_runners_up, probe)
             reason = "length"
             while True:
                 if cancelled is not None and cancelled():
@@ -250,6 +252,7 @@ class TextGenerator:
         row: int = 0,
         use_cache: bool = True,
         num_runners_up: int = 0,
+        probe: Probe | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Generation:
         """Write to the end and return all of it; the arguments are those of `stream`."""
@@ -267,6 +270,7 @@ class TextGenerator:
             row=row,
             use_cache=use_cache,
             num_runners_up=num_runners_up,
+            probe=probe,
             cancelled=cancelled,
         )
         tokens = tuple(stream)
@@ -313,6 +317,7 @@ class TextGenerator:
         row: int,
         use_cache: bool,
         num_runners_up: int,
+        probe: Probe | None,
     ) -> Iterator[GeneratedToken]:
         """Yield token after token, special ones too, up to `max_new_tokens`."""
         model, sampler, context = self._model, resolved.sampler, self._model.config.sequence_length
@@ -331,7 +336,7 @@ class TextGenerator:
             with reading(model):
                 if cache is None or dropped:
                     cache, seen = (model.make_cache(1) if use_cache else None), start
-                logits = model(ids[:, seen:end], cache=cache)[0, -1]
+                logits = model(ids[:, seen:end], cache=cache, probe=probe)[0, -1]
                 if use_cache:
                     seen = end
                 raw = logits.to("cpu", torch.float64)

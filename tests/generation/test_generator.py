@@ -300,3 +300,16 @@ def test_a_model_without_the_causal_mask_writes_without_a_cache(endless):
     result = TextGenerator(run).generate("abc", max_new_tokens=12, sampler=sampler, seed=3)
     expected = generate_naive(run.model, run.tokenizer.encode("abc"), 12, sampler, 3, 0, never=NEVER)
     assert [token.token_id for token in result.tokens] == expected
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_a_probe_edits_what_is_written(use_cache):
+    run = real_run()
+    favourite = run.tokenizer.encode("c")[0]
+
+    def probe(name, tensor):
+        return tensor.index_fill(-1, torch.tensor([favourite]), 1e3) if name == "logits" else tensor
+
+    assert TextGenerator(run).generate("ab", max_new_tokens=5, probe=probe, use_cache=use_cache).completion == "ccccc"
+    untouched = TextGenerator(run).generate("ab", max_new_tokens=5, probe=lambda name, tensor: tensor)
+    assert untouched.completion == TextGenerator(run).generate("ab", max_new_tokens=5).completion
