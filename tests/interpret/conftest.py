@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -35,6 +37,12 @@ def make_model(seed: int = 5, **changes: object) -> Transformer:
 def model(request: pytest.FixtureRequest) -> Transformer:
     """One model of each make."""
     return make_model(**MAKES[request.param])
+
+
+@pytest.fixture
+def make() -> Callable[..., Transformer]:
+    """Make a model with settings of one's own."""
+    return make_model
 
 
 @pytest.fixture

@@ -1,0 +1,134 @@
+"""Attention is not the reason: what a prediction owes to each token, measured by erasing it.
+
+A token is erased where it enters the model: its vector is replaced by one that stands for no token in particular.
+Whatever the model made of it, by any head and any block, is then gone. Where a head looks much and erasing changes
+little, or the reverse, its attention does not explain the prediction.
+
+Shapes: B rows, T positions, D d_model, V vocabulary.
+Sources: Li et al. 2016, "Understanding Neural Networks through Representation Erasure"; Jain and Wallace 2019,
+"Attention is not Explanation", and Wiegreffe and Pinter 2019, "Attention is not not Explanation".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from minigpt.errors import ShapeError
+from minigpt.generation.inference import reading
+from minigpt.interpret.ablation import ROWS_TOKENS
+from minigpt.interpret.checks import check_position, check_token
+from minigpt.interpret.trace import to_numpy
+from minigpt.model.transformer import Transformer
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """How the probability of one prediction changes when each token is erased.
+
+    Attributes:
+        effects: Change of the target's log-probability in nats when the token at each position is erased, (T,). Below
+            0: the token spoke for the target. 0 after the query, where nothing can be seen from it.
+        target: The token whose probability it is.
+        log_prob: Its log-probability with nothing erased, in nats.
+    """
+
+    effects: np.ndarray
+    target: int
+    log_prob: float
+
+
+class Disagreement(NamedTuple):
+    """A position at which attention and erasure say different things."""
+
+    position: int
+    weight: float
+    """Share of the attention that it gets."""
+    effect: float
+    """What erasing it changes, in nats."""
+
+
+def erasure_effects(
+    model: Transformer,
+    ids: torch.Tensor,
+    *,
+    query: int,
+    target: int | None = None,
+    kind: Literal["mean", "zero"] = "mean",
+    cancelled: Callable[[], bool] | None = None,
+) -> Erasure:
+    """Erase every token in turn and measure what that changes at one position.
+
+    Args:
+        model: Any model.
+        ids: Token ids (1, T).
+        query: The position whose prediction is watched.
+        target: The token whose probability is watched; None: the one that the model holds to be likeliest.
+        kind: What stands in for an erased token: the mean of all tokens' vectors, or zeros.
+        cancelled: Asked before each forward pass; True ends the work.
+
+    Raises:
+        InputError: There is no such position or token.
+        CancelledError: `cancelled` said so.
+    """
+    check_position(ids, query)
+    if target is not None:
+        check_token(model, target)
+    length = ids.shape[1]
+    # Row s has token s erased; the row of T has none erased.
+    rows = torch.arange(length + 1, device=ids.device)
+    each = max(1, ROWS_TOKENS // length)
+    log_probs = []
+    for some in (rows[start : start + each] for start in range(0, len(rows), each)):
+        if cancelled is not None and cancelled():
+            raise CancelledError
+        with reading(model):
+            logits = model(ids.expand(len(some), -1), probe=_eraser(model, some, kind))
+            log_probs.append(logits[:, query].float().log_softmax(dim=-1))
+    log_prob = torch.cat(log_probs)  # (T + 1, V)
+    target = int(log_prob[length].argmax()) if target is None else target
+    effects = to_numpy(log_prob[:length, target] - log_prob[length, target])
+    return Erasure(effects, target, float(log_prob[length, target]))
+
+
+def _eraser(model: Transformer, positions: torch.Tensor, kind: str) -> Callable[[str, torch.Tensor], torch.Tensor]:
+    """Return a probe that erases in row b the token at `positions[b]`; one past the end erases none."""
+
+    def probe(name: str, tensor: torch.Tensor) -> torch.Tensor:
+        if name != "embed":
+            return tensor
+        nobody = model.embedding.weight.mean(dim=0) if kind == "mean" else torch.zeros_like(tensor[0, 0])  # (D,)
+        is_erased = positions[:, None] == torch.arange(tensor.shape[1], device=tensor.device)  # (B, T)
+        return torch.where(is_erased[..., None], nobody, tensor)
+
+    return probe
+
+
+def disagreements(weights: np.ndarray, effects: np.ndarray, count: int = 3) -> list[Disagreement]:
+    """Return the positions at which attention and erasure are furthest apart, the furthest first.
+
+    Both are turned into shares, the effects by their size whatever their sign; a position's share of the one minus its
+    share of the other is how much they disagree.
+
+    Args:
+        weights: Attention of one query, (T,).
+        effects: What erasing each position changes, (T,).
+        count: How many at most; positions where both are 0 never count.
+
+    Raises:
+        ShapeError: The two are not of one length.
+    """
+    if weights.ndim != 1 or weights.shape != effects.shape:
+        raise ShapeError(
+            f"weights has shape {weights.shape} and effects {effects.shape}; both must be (T,).",
+            mend="Give one row of attention and the effects of the same text.",
+        )
+    shares = [np.abs(values).astype(np.float64) / max(np.abs(values).sum(), 1e-30) for values in (weights, effects)]
+    distance = np.abs(shares[0] - shares[1])
+    order = np.argsort(-distance, kind="stable")[:count]
+    return [Disagreement(int(at), float(weights[at]), float(effects[at])) for at in order if distance[at] > 0]
