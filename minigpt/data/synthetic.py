@@ -1,4 +1,4 @@
-"""An endless book of simple tales, made by a grammar of our own and the same for everybody.
+"""Endless texts of our own, the same for everybody: a book of simple tales, and lines of letters that come twice.
 
 Every tale has a hero and a friend, something that goes wrong for a reason, words that are said, a rhyme that comes
 back, and an end that follows. So there is something to learn at every distance: spelling and quotation marks, `was`
@@ -7,6 +7,10 @@ after a bell and `were` after boots, `he` or `she` by the name, and names and rh
 The grammar is templates. `{a|b}` chooses, `{name}` is filled in, and choices may be nested. Each choice is one keyed
 integer draw, so the text depends on the seed alone, on no platform and no Python version, and a longer book begins
 with the shorter one.
+
+The lines of repeats have no grammar at all: their letters are drawn blindly, so nothing but looking back tells what
+comes next, and that only where a stretch comes for the second time. A model that gets better than chance at them has
+learned to copy from its context, which is what an induction head does.
 """
 
 from __future__ import annotations
@@ -20,6 +24,11 @@ from minigpt.randomness import Stream, derive_key
 
 T = TypeVar("T")
 TALE_SEPARATOR = "\n\n"
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_STRETCH = range(8, 25)
+"""How many letters come twice in a line of repeats."""
+_FILLING = range(5)
+"""How many stand before the stretch, and how many between its two places."""
 
 
 def _words(text: str, separator: str | None = None) -> tuple[str, ...]:
@@ -230,6 +239,51 @@ def generate_tales(num_chars: int, *, seed: int = 0) -> str:
         tales.append(_Tale(seed, number).write())
         length += len(tales[-1]) + len(TALE_SEPARATOR)
     return TALE_SEPARATOR.join([*tales, ""])[:num_chars]
+
+
+def generate_repeats(num_chars: int, *, seed: int = 0) -> str:
+    """Return the first characters of the endless list of lines in which a stretch of letters comes twice.
+
+    A line is a few letters, a stretch of 8 to 24, a few letters, and the same stretch again. More characters of the
+    same seed begin with fewer.
+
+    Args:
+        num_chars: Length of the text; 0 gives an empty one.
+        seed: Which list.
+
+    Source: the task of Olsson et al. 2022, "In-context Learning and Induction Heads", as a corpus.
+
+    >>> print(generate_repeats(64))
+    ntllawtxajvgghjuwwhnwcllawtxajvgghjuwwhnw
+    tavhuyeifoigsgneqmqzew
+    """
+    lines: list[str] = []
+    length = 0
+    for number in count():
+        if length >= num_chars:
+            break
+        lines.append(_repeat(seed, number))
+        length += len(lines[-1])
+    return "".join(lines)[: max(num_chars, 0)]
+
+
+def _repeat(seed: int, line: int) -> str:
+    """Return one line of `generate_repeats`, with its end."""
+    # Three counters, where a draw of a tale has two: they share no number.
+    sizes, lead, gap, *halves = (derive_key(seed, Stream.SYNTHETIC, line, place, 0) for place in range(5))
+    sizes, before = divmod(sizes, len(_FILLING))
+    sizes, between = divmod(sizes, len(_FILLING))
+    stretch = "".join(_letters(half, 12) for half in halves)[: _STRETCH[sizes % len(_STRETCH)]]
+    return f"{_letters(lead, before)}{stretch}{_letters(gap, between)}{stretch}\n"
+
+
+def _letters(key: int, number: int) -> str:
+    """Return up to 13 letters: 63 bits hold no more of them."""
+    drawn = []
+    for _ in range(number):
+        key, letter = divmod(key, len(LETTERS))
+        drawn.append(LETTERS[letter])
+    return "".join(drawn)
 
 
 class _Tale:
