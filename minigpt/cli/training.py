@@ -24,6 +24,7 @@ from minigpt.cli.progress import progress_bar
 from minigpt.cli.signals import Interruption
 from minigpt.config import RunConfig, load_config
 from minigpt.data.corpora import Corpus, read_corpus
+from minigpt.data.prepared import train_tokenizer
 from minigpt.errors import ConfigError, MinigptError, RunExistsError
 from minigpt.model.devices import resolve_device
 from minigpt.runs.job import TrainingJob, check_resume, create_run
@@ -56,9 +57,11 @@ def run_training(
         config = load_config(source, overrides=overrides)
         device = resolve_device(config.device)  # before anything is made that a device nobody has would leave behind
         corpus = read_corpus(config.data)
+        tokenizer = train_tokenizer(make_tokenizer(config.tokenizer), corpus)
         if device.type != "cuda":  # such a device has a memory of its own
-            check_memory(config, corpus)
-        folder = create_run(config, corpus, path=out, name=out.name if out is not None else None)
+            check_memory(config, tokenizer.vocab_size)
+        name = out.name if out is not None else None
+        folder = create_run(config, corpus, path=out, name=name, tokenizer=tokenizer)
 
     with Interruption() as interruption, progress_bar(LossColumn(), SpeedColumn()) as bar:
         watch = Watch(bar, is_silent=as_json)
@@ -117,14 +120,14 @@ def _is_readable(folder: RunFolder) -> bool:
         return False
 
 
-def check_memory(config: RunConfig, corpus: Corpus) -> None:
+def check_memory(config: RunConfig, vocab_size: int) -> None:
     """Refuse a training that this machine's memory cannot hold, before anything is made.
 
     Raises:
         ConfigError: It cannot; the message has both numbers.
     """
     allowed = machine_megabytes()
-    needed = memory_needed(config, make_tokenizer(config.tokenizer).train(corpus.documents).vocab_size)
+    needed = memory_needed(config, vocab_size)
     if allowed is not None and needed > allowed:
         raise ConfigError(
             f"The training would need about {needed:,.0f} MB of memory; this machine has {allowed:,} MB.",

@@ -1,7 +1,8 @@
 """Corpora: the user's own texts, and the ones that come built in.
 
-Reads after: readers.py, synthetic.py. Three built-in corpora need no download: tales from our own generator, Python's
-manual and Python's own source as this Python carries them. Tiny Shakespeare is downloaded once, checked, and kept.
+Reads after: readers.py, synthetic.py. Four built-in corpora need no download: tales and repeats from generators of our
+own, Python's manual and Python's own source as this Python carries them. Tiny Shakespeare is downloaded once, checked,
+and kept.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ import platform
 import sysconfig
 import tempfile
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from minigpt import resources
 from minigpt.config import DataConfig
+from minigpt.data.files import TextFile
 from minigpt.data.readers import Document, clean_text, read_text
-from minigpt.data.synthetic import TALE_SEPARATOR, generate_tales
+from minigpt.data.synthetic import TALE_SEPARATOR, generate_repeats, generate_tales
 from minigpt.errors import CorpusError, DownloadError
 
 logger = logging.getLogger(__name__)
@@ -38,13 +40,18 @@ _TALES_IN_A_BOOK = 8
 
 @dataclass(frozen=True)
 class Corpus:
-    """Texts to learn from."""
+    """Texts to learn from, in memory or in files."""
 
     name: str
-    documents: tuple[str, ...]
+    sources: tuple[str | TextFile, ...]
     """One text each; training puts BOS before each of them."""
     origin: str
     """Where it comes from, in words."""
+
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """The texts themselves; those in files are read into memory, which `streams` avoids."""
+        return tuple(source if isinstance(source, str) else source.read() for source in self.sources)
 
     @property
     def text(self) -> str:
@@ -54,23 +61,64 @@ class Corpus:
     @property
     def num_chars(self) -> int:
         """Characters of all documents, separators not counted."""
-        return sum(map(len, self.documents))
+        return sum(len(source) if isinstance(source, str) else source.num_chars for source in self.sources)
 
     @property
     def sha256(self) -> str:
         """Hash of the documents in UTF-8, a NUL between them; for a single document that of its file."""
-        joined = "\0".join(self.documents).encode("utf-8", "surrogatepass")
-        return hashlib.sha256(joined).hexdigest()
+        fingerprint = Fingerprint()
+        for stream in self.streams():
+            fingerprint.begin()
+            for piece in stream:
+                fingerprint.add(piece)
+        return fingerprint.sha256
+
+    def streams(self) -> Iterator[Iterator[str]]:
+        """Yield each document as an iterator over its pieces, a million characters or so each.
+
+        They are for who handles one piece after the other; the corpus may be larger than the memory.
+        """
+        for source in self.sources:
+            yield _slices(source) if isinstance(source, str) else source.pieces()
 
     def head(self, num_chars: int) -> Corpus:
         """Return a corpus of its first `num_chars` characters; the last document may be cut."""
-        kept: list[str] = []
-        for document in self.documents:
+        kept: list[str | TextFile] = []
+        for source in self.sources:
+            if kept:
+                last = kept[-1]
+                num_chars -= len(last) if isinstance(last, str) else last.num_chars
             if num_chars <= 0:
                 break
-            kept.append(document[:num_chars])
-            num_chars -= len(document)
+            kept.append(source[:num_chars] if isinstance(source, str) else source.head(num_chars))
         return Corpus(self.name, tuple(kept), self.origin)
+
+
+class Fingerprint:
+    """The hash of a corpus and the count of its characters, taken while something else reads it."""
+
+    def __init__(self) -> None:
+        self._hash, self.num_documents, self.num_chars = hashlib.sha256(), 0, 0
+
+    def begin(self) -> None:
+        """Begin a document."""
+        if self.num_documents:
+            self._hash.update(b"\0")
+        self.num_documents += 1
+
+    def add(self, piece: str) -> None:
+        """Go on with it."""
+        self._hash.update(piece.encode("utf-8", "surrogatepass"))
+        self.num_chars += len(piece)
+
+    @property
+    def sha256(self) -> str:
+        """The hash so far; see `Corpus.sha256`."""
+        return self._hash.hexdigest()
+
+
+def _slices(text: str, size: int = 1 << 20) -> Iterator[str]:
+    return (text[start : start + size] for start in range(0, len(text), size))
 
 
 @dataclass(frozen=True)
@@ -92,6 +140,13 @@ def corpus_infos() -> list[CorpusInfo]:
             "tales",
             "Simple tales",
             "Little tales of animals and children from our own generator, the same for everybody and of any size.",
+            "AGPL-3.0-or-later, as minigpt",
+            needs_download=False,
+        ),
+        CorpusInfo(
+            "repeat",
+            "Letters that come twice",
+            "Lines of random letters in which a stretch comes twice: only who looks back can tell what comes next.",
             "AGPL-3.0-or-later, as minigpt",
             needs_download=False,
         ),
@@ -124,8 +179,8 @@ def load_corpus(name: str, *, num_chars: int | None = None, seed: int = 0) -> Co
 
     Args:
         name: One of `corpus_infos()`.
-        num_chars: How many characters from its start; None: its usual size, for tales 500,000.
-        seed: Which tales; the other corpora have none.
+        num_chars: How many characters from its start; None: its usual size, for tales and repeat 500,000.
+        seed: Which tales or repeats; the other corpora have none.
 
     Raises:
         CorpusError: There is no such corpus, or this Python does not carry it.
@@ -133,8 +188,9 @@ def load_corpus(name: str, *, num_chars: int | None = None, seed: int = 0) -> Co
     """
     if num_chars is not None and num_chars < 1:
         raise CorpusError(f"num_chars is {num_chars}; a corpus has at least 1 character.", mend="Ask for more.")
-    if name == "tales":
-        return _tales(500_000 if num_chars is None else num_chars, seed)
+    if name in ("tales", "repeat"):
+        endless = _tales if name == "tales" else _repeats
+        return endless(500_000 if num_chars is None else num_chars, seed)
     makers: dict[str, Callable[[], Corpus]] = {
         "python-manual": _python_manual,
         "python-source": _python_source,
@@ -155,7 +211,7 @@ def read_corpus(config: DataConfig) -> Corpus:
         DownloadError: A download failed.
     """
     if config.paths:
-        corpus = corpus_from_documents([read_text(path) for path in config.paths], clean=config.clean)
+        corpus = corpus_from_files(config.paths, clean=config.clean)
         return corpus if config.num_chars is None else corpus.head(config.num_chars)
     if config.corpus is None:
         names = ", ".join(info.name for info in corpus_infos())
@@ -182,11 +238,28 @@ def corpus_from_documents(documents: Sequence[Document], clean: bool = True) -> 
     Raises:
         CorpusError: There are none, or one of them holds no text.
     """
-    if not documents:
+    name, origin = _called([document.name for document in documents])
+    return _cleaned(name, [document.text for document in documents], origin, clean=clean)
+
+
+def corpus_from_files(paths: Sequence[Path], clean: bool = True) -> Corpus:
+    """Return a corpus of files, one document each, which are read when they are needed and never kept in memory.
+
+    Raises:
+        CorpusError: There are none, or one of them cannot be read or begins as no text.
+    """
+    files = tuple(TextFile(path, clean=clean) for path in paths)
+    name, origin = _called([file.name for file in files])
+    for file in files:
+        file.check()
+    return Corpus(name, files, origin)
+
+
+def _called(names: Sequence[str]) -> tuple[str, str]:
+    """Return the name and the origin of a corpus of files."""
+    if not names:
         raise CorpusError("No file was given.", mend="Give at least one text file.")
-    names = [document.name for document in documents]
-    name = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-    return _cleaned(name, [document.text for document in documents], f"files: {', '.join(names)}", clean=clean)
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more", f"files: {', '.join(names)}"
 
 
 def _cleaned(name: str, texts: Sequence[str], origin: str, *, clean: bool = True) -> Corpus:
@@ -206,6 +279,11 @@ def _tales(num_chars: int, seed: int) -> Corpus:
     tales = generate_tales(num_chars, seed=seed).split(TALE_SEPARATOR)
     books = [TALE_SEPARATOR.join(tales[n : n + _TALES_IN_A_BOOK]) for n in range(0, len(tales), _TALES_IN_A_BOOK)]
     return Corpus("tales", tuple(book for book in books if book), f"minigpt's tale generator, seed {seed}")
+
+
+def _repeats(num_chars: int, seed: int) -> Corpus:
+    """Return lines of repeats as one document: no line has to do with another."""
+    return Corpus("repeat", (generate_repeats(num_chars, seed=seed),), f"minigpt's generator of repeats, seed {seed}")
 
 
 def _python_manual() -> Corpus:

@@ -2,14 +2,22 @@
 
 UTF-8 with or without a byte-order mark and UTF-16 with one are read. Everything else is refused by name, because a
 wrong guess would teach the model mojibake and nobody would notice before it writes.
+
+Both reading and cleaning go block by block, with the same result wherever the blocks end, so that a text larger than
+the memory goes the same way as a line of it. `TextFile` in files.py puts the two together.
 """
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import itertools
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from minigpt.errors import CorpusError
 
@@ -44,10 +52,17 @@ _SIGNATURES = {
     b"SQLite format 3": "an SQLite database",
     b"PAR1": "a Parquet table",
 }
+BLOCK_BYTES = 1 << 20
+"""How much of a file is read at a time."""
+_SAMPLE_BYTES = 4096
+"""From so much of its beginning it is told what a file is."""
 _LINE_END = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")  # line ends are none of them
+_UNCLEAN = re.compile(f"{_LINE_END.pattern}|{_CONTROL.pattern}")
+_CLEAN_ASCII = bytes([*b"\t\n", *range(0x20, 0x7F)])
+_CONTROL_BYTES = bytes([*range(0x09), *range(0x0E, 0x20), 0x7F])
 _MOST_CONTROLS = 0.05
-"""Share of control characters above which text is taken for binary data."""
+"""Share of ASCII's control characters above which text is taken for binary data."""
 
 
 @dataclass(frozen=True)
@@ -73,21 +88,34 @@ def read_text(source: Path | bytes, *, name: str | None = None) -> Document:
     """
     if isinstance(source, bytes):
         label = name = name or "the text"
-        content = source
-    else:
-        label, name = name or str(source), name or source.name
-        try:
-            content = source.read_bytes()
-        except IsADirectoryError:
-            raise CorpusError(f"{label} is a folder, not a text file.", mend="Name the files in it.") from None
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-            reason = getattr(error, "strerror", None) or str(error)
-            raise CorpusError(f"{label} cannot be read: {reason}.", mend="Check the path and its rights.") from None
-    text, encoding = _decoded(content, label)
-    if not text.strip():
-        what = "is empty" if not text else "holds only white space"
-        raise CorpusError(f"{label} {what}.", mend="Give a file with some text in it.")
-    return Document(name=name, text=text, encoding=encoding, num_bytes=len(content))
+        encoding, pieces = decode_blocks([source], label)
+        return Document(name=name, text="".join(pieces), encoding=encoding, num_bytes=len(source))
+    label, name = name or str(source), name or source.name
+    with open_text(source, label) as file:
+        encoding, pieces = decode_blocks(read_blocks(file), label)
+        return Document(name=name, text="".join(pieces), encoding=encoding, num_bytes=file.tell())
+
+
+@contextlib.contextmanager
+def open_text(path: Path, label: str) -> Iterator[BinaryIO]:
+    """Open a file of the user's; what cannot be opened or read is their error, not ours.
+
+    Raises:
+        CorpusError: It cannot be read; the message calls it by its label.
+    """
+    try:
+        with path.open("rb") as file:
+            yield file
+    except IsADirectoryError:
+        raise CorpusError(f"{label} is a folder, not a text file.", mend="Name the files in it.") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CorpusError(f"{label} cannot be read: {reason}.", mend="Check the path and its rights.") from None
+
+
+def read_blocks(file: BinaryIO, size: int = BLOCK_BYTES) -> Iterator[bytes]:
+    """Yield a file `size` bytes at a time."""
+    return iter(lambda: file.read(size), b"")
 
 
 def clean_text(text: str, *, form: str = "NFC") -> str:
@@ -108,35 +136,109 @@ def clean_text(text: str, *, form: str = "NFC") -> str:
     """
     if form not in ("NFC", "NFD", "NFKC", "NFKD"):
         raise CorpusError(f"Unicode form {form!r} is none of NFC, NFD, NFKC, NFKD.", mend="Use NFC.")
-    text = _LINE_END.sub("\n", text)
-    return unicodedata.normalize(form, _CONTROL.sub("", text))  # type: ignore[arg-type]
+    is_clean = not text.encode().translate(None, _CLEAN_ASCII) if text.isascii() else not _UNCLEAN.search(text)
+    if not is_clean:  # to look is several times faster than to replace
+        text = _CONTROL.sub("", _LINE_END.sub("\n", text))
+    return unicodedata.normalize(form, text)  # type: ignore[arg-type]
 
 
-def _decoded(content: bytes, label: str) -> tuple[str, str]:
-    """Return the text without its byte-order mark, and its encoding in words."""
+def clean_pieces(pieces: Iterable[str]) -> Iterator[str]:
+    r"""Clean a text that comes in pieces; joined, they are what `clean_text` makes of the whole.
+
+    What comes may be cut anywhere, inside a line end of two characters or between a letter and its accent; it is cut
+    anew where nothing that stands on one side can change the other. No piece is empty.
+
+    >>> list(clean_pieces(["to e", "\u0301a", "t\r", "\ntoo"]))
+    ['to ', 'é', 'a', 't\n', 'too']
+    """
+    held: list[str] = []
+    for piece in pieces:
+        cut = _safe_cut(piece)
+        if cut is None:
+            held.append(piece)
+            continue
+        if text := clean_text("".join((*held, piece[:cut]))):
+            yield text
+        held = [piece[cut:]]
+    if text := clean_text("".join(held)):
+        yield text
+
+
+def _safe_cut(piece: str) -> int | None:
+    """Return the last place where a piece may be cut, None where it has to wait for the next one.
+
+    Nothing combines with the line end or the space that it follows, and neither a printable ASCII character nor an
+    ideograph combines with what it follows. (All of these keep to themselves in every one of Unicode's forms.)
+    """
+    if after := piece.rfind("\n") + 1 or piece.rfind(" ") + 1:
+        return after
+    places = range(len(piece) - 1, -1, -1)
+    return next((n for n in places if "!" <= piece[n] <= "~" or "\u4e00" <= piece[n] <= "\u9fff"), None)
+
+
+def decode_blocks(blocks: Iterable[bytes], label: str) -> tuple[str, Iterator[str]]:
+    """Turn the bytes of a file into text.
+
+    Args:
+        blocks: All bytes in order, cut anywhere.
+        label: What to call the file in messages.
+
+    Returns:
+        The encoding in words, and the text without its byte-order mark, a piece for each block; what is wrong further
+        on in the file is raised when it is reached, what only the whole can tell after the last piece.
+
+    Raises:
+        CorpusError: It is empty or no text in UTF-8 or UTF-16; the message has the place of the first wrong byte.
+    """
+    blocks, sample = iter(blocks), b""
+    for block in blocks:
+        sample += block
+        if len(sample) >= _SAMPLE_BYTES:
+            break
     for signature, what in _SIGNATURES.items():
-        if content.startswith(signature):
+        if sample.startswith(signature):
             raise CorpusError(f"{label} is {what}, not plain text.", mend=_MEND)
     for mark in _UTF32:
-        if content.startswith(mark):
+        if sample.startswith(mark):
             raise CorpusError(f"{label} is in UTF-32; UTF-8 and UTF-16 are read.", mend=_MEND)
-    codec, encoding = "utf-8", "UTF-8"
-    for mark, found in _MARKS.items():
-        if content.startswith(mark):
-            codec, encoding = found
-            content = content[len(mark) :]
-            break
-    try:
-        text = content.decode(codec)
-    except UnicodeDecodeError as error:
-        problem = f"is not valid {encoding} (first at byte {error.start})"
+    mark = next((mark for mark in _MARKS if sample.startswith(mark)), b"")
+    codec, encoding = _MARKS.get(mark, ("utf-8", "UTF-8"))
+    binary = _binary(sample[len(mark) :][:_SAMPLE_BYTES])
+
+    def fault(error: UnicodeDecodeError, start: int) -> CorpusError:
+        problem = f"is not valid {encoding} (first at byte {start + error.start})"
         if codec == "utf-8":
-            older = f"{problem}; it may be in an older encoding such as Latin-1 or Windows-1252"
-            problem = _binary(content[:4096]) or older
-        raise CorpusError(f"{label} {problem}.", mend=_MEND) from None
-    if "\0" in text or len(_CONTROL.findall(text)) > _MOST_CONTROLS * len(text):
-        raise CorpusError(f"{label} {_binary(content[:4096]) or 'holds binary data, not text'}.", mend=_MEND)
-    return text, encoding
+            problem = binary or f"{problem}; it may be in an older encoding such as Latin-1 or Windows-1252"
+        return CorpusError(f"{label} {problem}.", mend=_MEND)
+
+    def decode() -> Iterator[str]:
+        decoder, done = codecs.getincrementaldecoder(codec)(), len(mark)
+        num_chars = num_controls = 0
+        is_blank = True
+        for block in itertools.chain([sample[len(mark) :]], blocks, [b""]):
+            start = done - len(decoder.getstate()[0])  # of what it still held back, the beginning of a character
+            done += len(block)
+            try:
+                text = decoder.decode(block, not block)
+            except UnicodeDecodeError as error:
+                raise fault(error, start) from None
+            plain = text.encode()
+            num_chars += len(text)
+            num_controls += len(plain) - len(plain.translate(None, _CONTROL_BYTES))
+            if "\0" in text:
+                break
+            is_blank = is_blank and not text.strip()
+            if text:
+                yield text
+        else:
+            if num_controls <= _MOST_CONTROLS * num_chars:
+                if is_blank:
+                    what = "holds only white space" if num_chars else "is empty"
+                    raise CorpusError(f"{label} {what}.", mend="Give a file with some text in it.")
+                return
+        raise CorpusError(f"{label} {binary or 'holds binary data, not text'}.", mend=_MEND)
+
+    return encoding, decode()
 
 
 def _binary(sample: bytes) -> str:

@@ -64,7 +64,8 @@ def _count(ids: np.ndarray, vocab_size: int) -> np.ndarray:
 def _count_pairs(ids: np.ndarray, vocab_size: int) -> np.ndarray:
     """Count each pair of neighbours, `(V, V)` int64: first the token before, then the token after."""
     total = np.zeros(vocab_size * vocab_size, dtype=np.int64)
+    number = np.min_scalar_type(vocab_size * vocab_size - 1)  # the smaller, the faster
     for start in range(0, len(ids) - 1, _CHUNK):
-        chunk = np.asarray(ids[start : start + _CHUNK + 1], dtype=np.int64)
-        total += np.bincount(chunk[:-1] * vocab_size + chunk[1:], minlength=vocab_size * vocab_size)
+        chunk = np.asarray(ids[start : start + _CHUNK + 1], dtype=number)
+        total += np.bincount(chunk[:-1] * number.type(vocab_size) + chunk[1:], minlength=vocab_size * vocab_size)
     return total.reshape(vocab_size, vocab_size)

@@ -19,15 +19,17 @@ import torch
 
 from minigpt.config import RunConfig, dotted_fields
 from minigpt.data.corpora import Corpus
-from minigpt.data.dataset import LanguageModelDataset, open_data, prepare_data
+from minigpt.data.dataset import LanguageModelDataset
+from minigpt.data.prepared import open_data, prepare_data, train_tokenizer
 from minigpt.errors import CheckpointError, MinigptError, RunExistsError, RunNotFoundError, StorageError
 from minigpt.evaluation.baselines import ngram_baselines
 from minigpt.model.devices import resolve_device
 from minigpt.model.transformer import Transformer
 from minigpt.runs.folder import TOKENIZER, Status
+from minigpt.runs.limits import check_disk
 from minigpt.runs.lock import RunLock
 from minigpt.runs.store import RunFolder, RunStore, check_free
-from minigpt.tokenizers.base import make_tokenizer
+from minigpt.tokenizers.base import BaseTokenizer, make_tokenizer
 from minigpt.training.callbacks import Callback, Checkpoints, Record, Records, Samples, Throughput, WeightHistory
 from minigpt.training.checkpoint import describe_environment, load_checkpoint
 from minigpt.training.trainer import Trainer, Work
@@ -44,6 +46,7 @@ def create_run(
     name: str | None = None,
     owner_token: str | None = None,
     parent: str | None = None,
+    tokenizer: BaseTokenizer | None = None,
 ) -> RunFolder:
     """Make a run: train its tokenizer, encode and split the corpus, count the baselines, write it all down.
 
@@ -55,21 +58,24 @@ def create_run(
         name: For people to read; None: the corpus's name.
         owner_token: Who may control it; None: everybody.
         parent: Id of the run that it copies or continues.
+        tokenizer: One that has been trained on this corpus, where there is one already.
 
     Raises:
         RunExistsError: There is something at `path` already.
-        CorpusError: The training part is shorter than one window.
-        StorageError: The disk is full or cannot be written.
+        CorpusError: The training part is shorter than one window, or a file of the corpus is no text.
+        StorageError: The disk has no room for the run, or cannot be written.
     """
     store = RunStore() if store is None else store
     if path is not None:
-        check_free(Path(path).expanduser().resolve())
-    tokenizer = make_tokenizer(config.tokenizer).train(corpus.documents)
+        path = Path(path).expanduser().resolve()
+        check_free(path)
+    tokenizer = tokenizer or train_tokenizer(make_tokenizer(config.tokenizer), corpus)
+    check_disk(config, corpus, tokenizer.vocab_size, store.root if path is None else path)
 
     def fill(folder: RunFolder) -> None:
         tokenizer.save(folder.path / TOKENIZER)
         meta = prepare_data(corpus, tokenizer, config.data, folder.data_path)
-        data = open_data(folder.data_path)
+        data = open_data(folder.data_path, check=False)
         _training_windows(data.train, config)
         baselines = ngram_baselines(data.train, data.validation, tokenizer.vocab_size)
         folder.write_meta({**meta, "baselines": {key: round(nats, 6) for key, nats in baselines.items()}})

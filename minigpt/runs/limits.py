@@ -8,13 +8,16 @@ the engine refuses because of size is refused here, in words: what was given, wh
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from minigpt import resources
-from minigpt.errors import ConfigError, LimitError
+from minigpt.errors import ConfigError, LimitError, StorageError
+from minigpt.tokenizers.base import smallest_id_type
 
 if TYPE_CHECKING:
     from minigpt.config import RunConfig
@@ -183,6 +186,60 @@ def memory_needed(config: RunConfig, vocab_size: int) -> float:
 
     micro_batch = -(-config.training.batch_size // config.training.accumulation_steps)
     return training_megabytes(config.model, vocab_size, micro_batch)
+
+
+RECORD_BYTES = 300
+"""What one step writes into `metrics.jsonl`, at most."""
+
+
+def disk_needed(config: RunConfig, corpus: Corpus, vocab_size: int) -> dict[str, float]:
+    """Estimate what a run comes to take on the disk, part by part, in MB (10^6 bytes).
+
+    It is an upper bound: of the checkpoints it counts those that are kept, the best one and the one that is being
+    written, each with the weights and the optimizer's two numbers for each of them; of the history its budget or, if
+    that is less, every step that is due; of the records one for each step.
+    """
+    from minigpt.model.size import BYTES_PER_NUMBER, count_parameters
+
+    training = config.training
+    parameters = count_parameters(config.model, vocab_size).total
+    snapshots = 1 + training.history_per_octave * max(1, training.max_steps.bit_length())
+    sizes = {
+        "the corpus": (corpus.num_chars + len(corpus.sources)) * smallest_id_type(vocab_size).itemsize,
+        "checkpoints": (training.keep_checkpoints + 2) * 3 * BYTES_PER_NUMBER * parameters,
+        "the history": min(training.history_megabytes * 1e6, snapshots * 2 * parameters),
+        "records": RECORD_BYTES * training.max_steps if training.max_seconds is None else 0,
+    }
+    return {part: size / 1e6 for part, size in sizes.items()}
+
+
+def check_disk(config: RunConfig, corpus: Corpus, vocab_size: int, path: Path) -> None:
+    """Refuse a run that its disk cannot hold, before anything is made.
+
+    Args:
+        config: Its settings.
+        corpus: Its text; if it lies in files they have been read before, or are read now.
+        vocab_size: How many different tokens it has.
+        path: Where it goes; it need not exist.
+
+    Raises:
+        StorageError: It needs more than is free; the message has both numbers.
+    """
+    parts = disk_needed(config, corpus, vocab_size)
+    needed = sum(parts.values())
+    place = next(folder for folder in (path, *path.parents) if folder.exists())
+    try:
+        free = shutil.disk_usage(place).free / 1e6
+    except OSError:  # a disk that does not say
+        return
+    if needed > free:
+        largest = max(parts, key=lambda part: parts[part])
+        raise StorageError(
+            f"The run would need up to {needed:,.0f} MB on the disk of {path}, most of it for {largest} "
+            f"({parts[largest]:,.0f} MB); {free:,.0f} MB are free.",
+            mend="Free some space, put the run on another disk (--out, MINIGPT_HOME), or lower data.num_chars, "
+            "model.d_model, training.keep_checkpoints or training.history_megabytes.",
+        )
 
 
 def machine_megabytes() -> int | None:

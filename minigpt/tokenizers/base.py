@@ -50,6 +50,9 @@ class BaseTokenizer(ABC):
 
     kind: ClassVar[str]
     """Name of the kind in configurations and files."""
+    is_piecewise: ClassVar[bool] = False
+    """Whether a text may be cut between any two characters: the ids of the pieces in a row are those of the whole, and
+    so are the texts of the ids. Then a corpus need not be in memory."""
     kinds: ClassVar[dict[str, type[BaseTokenizer]]] = {}
     """Every kind there is; subclasses enter themselves."""
 

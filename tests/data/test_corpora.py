@@ -17,7 +17,7 @@ from minigpt.data.corpora import (
     shakespeare_path,
 )
 from minigpt.data.readers import read_text
-from minigpt.data.synthetic import generate_tales
+from minigpt.data.synthetic import generate_repeats, generate_tales
 from minigpt.errors import CorpusError, DownloadError
 
 PLAY = b"First Citizen:\nBefore we proceed any further, hear me speak.\n"
@@ -119,7 +119,9 @@ def test_settings_name_a_built_in_corpus():
 
 
 def test_no_corpus_at_all_says_what_there_is():
-    with pytest.raises(CorpusError, match=r"nothing to learn from.*tales, python-manual, python-source, shakespeare"):
+    with pytest.raises(
+        CorpusError, match=r"nothing to learn from.*tales, repeat, python-manual, python-source, shakespeare"
+    ):
         read_corpus(DataConfig())
 
 
@@ -127,7 +129,7 @@ def test_no_corpus_at_all_says_what_there_is():
 
 
 def test_an_unknown_corpus_lists_the_known():
-    with pytest.raises(CorpusError, match=r"no built-in corpus 'poems'.*Built in are tales, python-manual"):
+    with pytest.raises(CorpusError, match=r"no built-in corpus 'poems'.*Built in are tales, repeat, python-manual"):
         load_corpus("poems")
     with pytest.raises(CorpusError, match="at least 1 character"):
         load_corpus("tales", num_chars=0)
@@ -145,6 +147,13 @@ def test_tales_lie_in_books_that_join_to_the_generators_text():
 def test_tales_of_any_length(num_chars):
     corpus = load_corpus("tales", num_chars=num_chars)
     assert corpus.text == generate_tales(num_chars)
+
+
+@pytest.mark.parametrize("num_chars", [1, 500])
+def test_repeats_are_one_document_of_any_length(num_chars):
+    corpus = load_corpus("repeat", num_chars=num_chars, seed=3)
+    assert corpus.documents == (generate_repeats(num_chars, seed=3),)
+    assert load_corpus("repeat").num_chars == 500_000
 
 
 @pytest.mark.parametrize("name", ["tales", "python-manual", "python-source"])
@@ -169,8 +178,8 @@ def test_a_python_without_its_manual_or_source_says_so(monkeypatch, tmp_path):
 
 def test_infos_and_loading_know_the_same_names():
     infos = corpus_infos()
-    assert [info.name for info in infos] == ["tales", "python-manual", "python-source", "shakespeare"]
-    assert [info.needs_download for info in infos] == [False, False, False, True]
+    assert [info.name for info in infos] == ["tales", "repeat", "python-manual", "python-source", "shakespeare"]
+    assert [info.needs_download for info in infos] == [False, False, False, False, True]
     assert all(info.title and info.description and info.licence for info in infos)
 
 
@@ -182,7 +191,7 @@ def test_shakespeare_is_downloaded_once(server):
     assert load_corpus("shakespeare", num_chars=5).documents == ("First",)
     assert server.asked == 1
     assert [path.name for path in shakespeare_path().parent.iterdir()] == ["tinyshakespeare.txt"]
-    assert not corpus_infos()[3].needs_download
+    assert not corpus_infos()[4].needs_download
 
 
 def test_offline_says_what_to_do_and_where_to_put_it():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from minigpt.data.dataset import open_data
+from minigpt.data.prepared import open_data
 from minigpt.evaluation.perplexity import ModelEvaluator
 from minigpt.runs.folder import FORMAT_VERSION, RunFolder
 from minigpt.runs.job import TrainingJob, check_resume

@@ -1,0 +1,102 @@
+"""Texts in files that may be larger than the memory: read anew, block by block, each time they are asked for.
+
+Reads after: readers.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from minigpt.data.readers import BLOCK_BYTES, clean_pieces, decode_blocks, open_text, read_blocks
+from minigpt.errors import CorpusError
+
+
+class TextFile:
+    """The text of one file, cleaned if that is asked for.
+
+    Args:
+        path: Where it lies; it has to stay as it is while it is used.
+        clean: Whether line ends, control characters and Unicode forms are made uniform.
+        most: Characters to take from its start, after cleaning; None: all.
+        block_bytes: How much is read at a time; the text is the same for every number.
+    """
+
+    def __init__(
+        self, path: Path, *, clean: bool = True, most: int | None = None, block_bytes: int = BLOCK_BYTES
+    ) -> None:
+        self.path = path
+        self._clean, self._most, self._block_bytes = clean, most, block_bytes
+        self._seen: tuple[int, int] | None = None
+        self._num_chars: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.path.name
+
+    @property
+    def num_chars(self) -> int:
+        """Characters in it; the file is read for that, unless it has been before."""
+        if self._num_chars is None:
+            for _ in self.pieces():
+                pass
+        assert self._num_chars is not None
+        return self._num_chars
+
+    def check(self) -> None:
+        """Read its beginning, so that what is no text is refused at once; what comes later is checked as it is read.
+
+        Raises:
+            CorpusError: As for `pieces`.
+        """
+        has_words, num_chars = False, 0
+        for piece in self.pieces():
+            has_words, num_chars = has_words or bool(piece.strip()), num_chars + len(piece)
+            if has_words and num_chars >= BLOCK_BYTES:
+                break
+
+    def head(self, num_chars: int) -> TextFile:
+        """Return a text of its first `num_chars` characters."""
+        most = num_chars if self._most is None else min(num_chars, self._most)
+        return TextFile(self.path, clean=self._clean, most=most, block_bytes=self._block_bytes)
+
+    def read(self) -> str:
+        """Return all of it, in memory."""
+        return "".join(self.pieces())
+
+    def pieces(self) -> Iterator[str]:
+        """Yield the text piece by piece; joined, they are what reading and cleaning it as a whole gives.
+
+        Raises:
+            CorpusError: It cannot be read, is no text in UTF-8 or UTF-16, holds nothing but white space, or has been
+                changed since it was first read.
+        """
+        with open_text(self.path, str(self.path)) as file:
+            self._check_unchanged(file.fileno())
+            _, texts = decode_blocks(read_blocks(file, self._block_bytes), str(self.path))
+            num_chars, has_words = 0, False
+            for text in clean_pieces(texts) if self._clean else texts:
+                text = text if self._most is None else text[: self._most - num_chars]
+                num_chars += len(text)
+                has_words = has_words or bool(text.strip())
+                yield text
+                if num_chars == self._most:
+                    break
+            else:
+                if not has_words:  # only control characters, which are gone now
+                    raise CorpusError(
+                        f"{self.path} holds nothing to learn from, only white space.",
+                        mend="Give a text with words in it.",
+                    )
+            self._check_unchanged(file.fileno())
+            self._num_chars = num_chars
+
+    def _check_unchanged(self, handle: int) -> None:
+        """Compare the file with what it was: its vocabulary is made in one reading and its ids in the next."""
+        status = os.fstat(handle)
+        stamp = status.st_size, status.st_mtime_ns
+        if self._seen not in (None, stamp):
+            raise CorpusError(f"{self.path} changed while it was being read.", mend="Try again when it is finished.")
+        self._seen = stamp

@@ -1,0 +1,216 @@
+"""The corpus as token ids on disk: encoded, split, and written piece by piece, so that its size is no matter.
+
+Reads after: corpora.py, split.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minigpt.config import DataConfig
+from minigpt.data.corpora import Corpus, Fingerprint
+from minigpt.data.split import split_counts
+from minigpt.errors import CheckpointError, StorageError
+from minigpt.tokenizers.base import BaseTokenizer, IdArray, smallest_id_type
+
+FORMAT_VERSION = 1
+PARTS = ("train", "validation")
+_CHUNK = 1 << 20
+"""Tokens counted, or bytes copied, at a time."""
+
+
+def train_tokenizer(tokenizer: BaseTokenizer, corpus: Corpus) -> BaseTokenizer:
+    """Make a tokenizer's vocabulary from a corpus and return it; the corpus is read once and not kept.
+
+    Raises:
+        TokenizerError: There is no text in it.
+        CorpusError: A file is no text; the message has the place.
+    """
+    return tokenizer.train(itertools.chain.from_iterable(_texts(corpus, tokenizer)))
+
+
+def encode_corpus(corpus: Corpus, tokenizer: BaseTokenizer) -> IdArray:
+    """Return the whole corpus as one stream, shape `(num_tokens,)`: BOS first and between documents.
+
+    Raises:
+        TokenizerError: The tokenizer is untrained.
+    """
+    return np.concatenate(list(_encoded(corpus, tokenizer, Fingerprint())))
+
+
+def _texts(corpus: Corpus, tokenizer: BaseTokenizer) -> Iterator[Iterator[str]]:
+    """Yield each document in the pieces that the tokenizer may be given one after the other."""
+    return (stream if tokenizer.is_piecewise else iter(["".join(stream)]) for stream in corpus.streams())
+
+
+def _encoded(corpus: Corpus, tokenizer: BaseTokenizer, fingerprint: Fingerprint) -> Iterator[IdArray]:
+    """Yield the stream in pieces, and take the fingerprint of the text that goes by."""
+    id_type = smallest_id_type(tokenizer.vocab_size)
+    bos = np.array([] if tokenizer.bos_id is None else [tokenizer.bos_id], dtype=id_type)
+    for texts in _texts(corpus, tokenizer):
+        fingerprint.begin()
+        yield bos
+        for text in texts:
+            fingerprint.add(text)
+            yield tokenizer.encode_array(text).astype(id_type, copy=False)
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """A run's token streams, read from disk as they are needed."""
+
+    train: NDArray[np.unsignedinteger[Any]]
+    """Shape `(num_train_tokens,)`, read-only."""
+    validation: NDArray[np.unsignedinteger[Any]]
+    """Shape `(num_validation_tokens,)`, read-only; empty or shorter than a window where the text is short, and then
+    there is nothing to validate on."""
+    meta: dict[str, Any]
+    """What `prepare_data` returned."""
+
+
+def prepare_data(corpus: Corpus, tokenizer: BaseTokenizer, config: DataConfig, directory: Path) -> dict[str, Any]:
+    """Encode a corpus, split it, and write `train.bin`, `validation.bin` and, last, `meta.json`.
+
+    The streams are little-endian integers of the smallest sufficient type and nothing else. A corpus in files is read
+    once and a piece at a time; a gigabyte takes some ten seconds (benchmarks/prepare_speed.py).
+
+    Args:
+        corpus: What to learn from.
+        tokenizer: A trained one.
+        config: Its `validation_fraction` is used.
+        directory: Where to write; made if it is not there.
+
+    Returns:
+        What stands in `meta.json`: `name`, `origin`, `sha256`, `num_chars`, `num_documents` of the corpus,
+        `vocab_size`, `dtype`, `num_tokens`, and of the parts `num_train_tokens`, `num_validation_tokens`,
+        `num_validation_chars` and `num_validation_bytes` (in UTF-8), and `train_sha256` and `validation_sha256` of the
+        two files.
+
+    Raises:
+        TokenizerError: The tokenizer is untrained.
+        CorpusError: A file of the corpus is no text, or has been changed meanwhile.
+        StorageError: A file cannot be written.
+    """
+    id_type = smallest_id_type(tokenizer.vocab_size).newbyteorder("<")
+    train, validation = (directory / f"{name}.bin" for name in PARTS)
+    fingerprint = Fingerprint()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with train.open("wb") as file:
+            num_tokens = 0
+            for ids in _encoded(corpus, tokenizer, fingerprint):
+                file.write(ids.astype(id_type, copy=False).data)
+                num_tokens += len(ids)
+        # how long the stream is has only come out now: its end moves to the other file
+        num_train, num_validation = split_counts(num_tokens, config.validation_fraction)
+        with train.open("r+b") as file, validation.open("wb") as end:
+            file.seek(num_train * id_type.itemsize)
+            shutil.copyfileobj(file, end, _CHUNK)
+            file.truncate(num_train * id_type.itemsize)
+        num_validation_chars, num_validation_bytes = _text_size(_mapped(validation, id_type), tokenizer)
+        meta: dict[str, Any] = {
+            "format_version": FORMAT_VERSION,
+            "name": corpus.name,
+            "origin": corpus.origin,
+            "sha256": fingerprint.sha256,
+            "num_chars": fingerprint.num_chars,
+            "num_documents": fingerprint.num_documents,
+            "vocab_size": tokenizer.vocab_size,
+            "dtype": id_type.name,
+            "num_tokens": num_tokens,
+            "num_train_tokens": num_train,
+            "num_validation_tokens": num_validation,
+            "num_validation_chars": num_validation_chars,
+            "num_validation_bytes": num_validation_bytes,
+            "train_sha256": _sha256(train),
+            "validation_sha256": _sha256(validation),
+        }
+        unfinished = directory / "meta.json.tmp"
+        unfinished.write_text(json.dumps(meta, ensure_ascii=True, indent=1) + "\n", "ascii")
+        os.replace(unfinished, directory / "meta.json")
+    except OSError as error:
+        raise StorageError(
+            f"The corpus cannot be written to {directory}: {error.strerror or error}.",
+            mend="Free some space or check the folder's rights.",
+        ) from None
+    return meta
+
+
+def _text_size(ids: IdArray, tokenizer: BaseTokenizer) -> tuple[int, int]:
+    """Return how many characters, and bytes in UTF-8, a stream of ids stands for."""
+    if not tokenizer.is_piecewise:
+        text = tokenizer.decode(ids)
+        return len(text), len(text.encode("utf-8", "surrogatepass"))
+    size = tokenizer.vocab_size
+    counts = np.zeros(size, np.int64)
+    for start in range(0, len(ids), _CHUNK):
+        counts += np.bincount(ids[start : start + _CHUNK], minlength=size)
+    num_chars = num_bytes = 0
+    for token_id in np.flatnonzero(counts).tolist():
+        text, count = tokenizer.decode([token_id]), int(counts[token_id])
+        num_chars += count * len(text)
+        num_bytes += count * len(text.encode("utf-8", "surrogatepass"))
+    return num_chars, num_bytes
+
+
+def _mapped(path: Path, id_type: np.dtype[np.unsignedinteger[Any]]) -> IdArray:
+    """Open a stream without reading it; an empty file cannot be mapped."""
+    return np.memmap(path, id_type, mode="r") if path.stat().st_size else np.zeros(0, id_type)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_data(directory: Path, *, check: bool = True) -> PreparedData:
+    """Open what `prepare_data` wrote; it is read through once, to be checked, and not kept in memory.
+
+    Args:
+        directory: Where it lies.
+        check: Whether the contents are compared with their hashes, which takes half a second for a gigabyte; who has
+            just written them may leave that out.
+
+    Raises:
+        CheckpointError: A file is missing, damaged, or of another length or hash than `meta.json` says. One from before
+            hashes were written is known by its length alone.
+    """
+    mend = "Start a new run with the corpus; this one can still be looked at and sampled from."
+    try:
+        meta = json.loads((directory / "meta.json").read_text("utf-8"))
+        id_type = np.dtype(meta["dtype"]).newbyteorder("<")
+        lengths = [int(meta[f"num_{name}_tokens"]) for name in PARTS]
+        if min(lengths) < 0:
+            raise ValueError("a length cannot be negative")
+    except OSError as error:
+        raise CheckpointError(f"{directory} holds no prepared corpus: {error.strerror}.", mend=mend) from None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise CheckpointError(f"{directory / 'meta.json'} is damaged.", mend=mend) from None
+    if id_type.kind != "u" or meta.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{directory / 'meta.json'} has format version {meta.get('format_version')!r} and type {id_type.name}; "
+            f"this version of minigpt reads {FORMAT_VERSION} and unsigned integers.",
+            mend=mend,
+        )
+    parts = []
+    for name, length in zip(PARTS, lengths, strict=True):
+        path = directory / f"{name}.bin"
+        found = path.stat().st_size if path.is_file() else -1
+        if found != length * id_type.itemsize:
+            problem = "is missing" if found < 0 else f"has {found} bytes; {length * id_type.itemsize} were written"
+            raise CheckpointError(f"{path} {problem}.", mend=mend)
+        if check and meta.get(f"{name}_sha256") not in (None, _sha256(path)):
+            raise CheckpointError(f"{path} is damaged: it has other contents than were written.", mend=mend)
+        parts.append(_mapped(path, id_type))
+    return PreparedData(train=parts[0], validation=parts[1], meta=meta)

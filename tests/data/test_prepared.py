@@ -1,0 +1,132 @@
+import json
+from hashlib import sha256
+
+import numpy as np
+import pytest
+
+from minigpt.config import DataConfig
+from minigpt.data.corpora import Corpus
+from minigpt.data.dataset import LanguageModelDataset
+from minigpt.data.prepared import encode_corpus, open_data, prepare_data
+from minigpt.errors import CheckpointError, StorageError, TokenizerError
+from minigpt.tokenizers import CharacterTokenizer
+
+
+def make_corpus(*documents):
+    return Corpus("two words", documents, "made up")
+
+
+def test_bos_stands_first_and_between_documents():
+    corpus = make_corpus("ab", "ba")
+    tokenizer = CharacterTokenizer().train(corpus.documents)
+    ids = encode_corpus(corpus, tokenizer)
+    assert ids.tolist() == [2, 4, 5, 2, 5, 4]
+    assert ids.dtype == np.uint8
+
+
+def test_a_tokenizer_without_bos_just_joins(monkeypatch):
+    monkeypatch.setattr(CharacterTokenizer, "bos_id", None)
+    corpus = make_corpus("ab", "ba")
+    assert encode_corpus(corpus, CharacterTokenizer().train("ab")).tolist() == [4, 5, 5, 4]
+
+
+def test_prepared_data_opens_again(tmp_path):
+    corpus = make_corpus("hello world", "höllo☃")
+    tokenizer = CharacterTokenizer().train(corpus.documents)
+    meta = prepare_data(corpus, tokenizer, DataConfig(validation_fraction=0.25), tmp_path / "data")
+    ids = encode_corpus(corpus, tokenizer)  # 2 BOS + 11 + 6 = 19 tokens, of which 4 are for validation: "llo☃"
+    data = open_data(tmp_path / "data")
+    assert data.meta == meta == json.loads((tmp_path / "data/meta.json").read_text())
+    assert np.concatenate([data.train, data.validation]).tolist() == ids.tolist()
+    assert meta == {
+        "format_version": 1,
+        "name": "two words",
+        "origin": "made up",
+        "sha256": corpus.sha256,
+        "num_chars": 17,
+        "num_documents": 2,
+        "vocab_size": tokenizer.vocab_size,
+        "dtype": "uint8",
+        "num_tokens": 19,
+        "num_train_tokens": 15,
+        "num_validation_tokens": 4,
+        "num_validation_chars": 4,
+        "num_validation_bytes": 6,
+        "train_sha256": sha256((tmp_path / "data/train.bin").read_bytes()).hexdigest(),
+        "validation_sha256": sha256((tmp_path / "data/validation.bin").read_bytes()).hexdigest(),
+    }
+    assert isinstance(data.train, np.memmap)
+    assert not data.train.flags.writeable
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["meta.json", "train.bin", "validation.bin"]
+    inputs, _ = LanguageModelDataset(data.train, 4)[0]
+    assert tokenizer.decode(inputs) == "hel"
+
+
+@pytest.mark.parametrize("name", ["train.bin", "validation.bin"])
+def test_other_contents_of_the_same_length_are_noticed(tmp_path, name):
+    prepare_data(make_corpus("abcdeabcde"), CharacterTokenizer().train("abcde"), DataConfig(), tmp_path)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(CheckpointError, match=f"{name} is damaged"):
+        open_data(tmp_path)
+    meta = json.loads((tmp_path / "meta.json").read_text())
+    older = {key: value for key, value in meta.items() if not key.endswith("_sha256")}
+    (tmp_path / "meta.json").write_text(json.dumps(older))
+    assert len(open_data(tmp_path).train) == 10  # from before hashes were written: known by its length alone
+
+
+def test_wider_ids_are_little_endian_on_disk(tmp_path):
+    text = "".join(map(chr, range(0x100, 0x100 + 300)))
+    tokenizer = CharacterTokenizer().train(text)
+    assert prepare_data(make_corpus(text), tokenizer, DataConfig(), tmp_path)["dtype"] == "uint16"
+    assert (tmp_path / "train.bin").read_bytes()[:6] == b"\x02\0\x04\0\x05\0"
+    data = open_data(tmp_path)
+    assert data.validation[-1] == 303
+    assert len((tmp_path / "validation.bin").read_bytes()) == 2 * len(data.validation)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.3])
+def test_no_validation_part_is_no_fault(tmp_path, fraction):
+    prepare_data(
+        make_corpus("ab"), CharacterTokenizer().train("ab"), DataConfig(validation_fraction=fraction), tmp_path
+    )
+    data = open_data(tmp_path)
+    assert data.train.tolist() == [2, 4, 5]
+    assert data.validation.shape == (0,)
+    assert data.validation.dtype == np.uint8
+
+
+def test_preparing_needs_a_trained_tokenizer_and_a_folder(tmp_path):
+    with pytest.raises(TokenizerError, match="not been trained"):
+        prepare_data(make_corpus("ab"), CharacterTokenizer(), DataConfig(), tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be written"):
+        prepare_data(make_corpus("ab"), CharacterTokenizer().train("ab"), DataConfig(), tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("meta.json", None, "holds no prepared corpus"),
+        ("meta.json", b"{", "is damaged"),
+        ("meta.json", b"[]", "is damaged"),
+        ("meta.json", b"{}", "is damaged"),
+        ("meta.json", b"\xff", "is damaged"),
+        ("meta.json", b'{"dtype": "float32", "num_train_tokens": 3, "num_validation_tokens": 0}', "unsigned integers"),
+        ("meta.json", b'{"dtype": "uint8", "num_train_tokens": -1, "num_validation_tokens": 0}', "is damaged"),
+        ("meta.json", b'{"dtype": "uint8", "num_train_tokens": "x", "num_validation_tokens": 0}', "is damaged"),
+        ("meta.json", b'{"dtype": "uint8", "num_train_tokens": 3, "num_validation_tokens": 0, "format_version": 2}', "version 2"),
+        ("train.bin", None, "train.bin is missing"),
+        ("train.bin", b"ab", "train.bin has 2 bytes; 10 were written"),
+        ("validation.bin", b"", "validation.bin has 0 bytes; 1 were written"),
+    ],
+)  # fmt: skip
+def test_damaged_data_says_what_is_wrong(tmp_path, name, content, problem):
+    prepare_data(make_corpus("abcdeabcde"), CharacterTokenizer().train("abcde"), DataConfig(), tmp_path)
+    if content is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=problem) as caught:
+        open_data(tmp_path)
+    assert "new run" in caught.value.mend
