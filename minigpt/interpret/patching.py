@@ -1,0 +1,162 @@
+"""Activation patching: put what the model computed on one text into its reading of another, and see where it tells.
+
+Two texts of equal length lead to different answers. The model reads the corrupt one, but at one place it is given what
+it had computed there on the clean one. How far the answer moves back tells how much of the difference passes through
+that place.
+
+Shapes: P points of the stream, T positions, V vocabulary, L layers, H heads, K d_head.
+Sources: Vig et al. 2020, "Investigating Gender Bias in Language Models Using Causal Mediation Analysis"; Meng et al.
+2022, "Locating and Editing Factual Associations in GPT" (causal tracing); Wang et al. 2022, "Interpretability in the
+Wild", for the difference of two logits as the measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from minigpt.errors import InputError, ShapeError
+from minigpt.generation.inference import reading
+from minigpt.interpret.ablation import ROWS_TOKENS
+from minigpt.interpret.checks import check_token
+from minigpt.interpret.lens import stream_points
+from minigpt.interpret.trace import Trace, trace_forward
+from minigpt.model.protocols import Probe
+from minigpt.model.transformer import Transformer
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A place in the model whose contents are taken from another reading.
+
+    Attributes:
+        point: Name of the point, see `minigpt.model.points`.
+        position: One position; None: all of them.
+        head: One head, at points that have heads; None: all of them.
+    """
+
+    point: str
+    position: int | None = None
+    head: int | None = None
+
+
+def patch_probe(source: Trace, spots: Sequence[Spot]) -> Probe:
+    """Return a probe that puts into row b what `source` holds at `spots[b]`.
+
+    Args:
+        source: Of one text, (1, T).
+        spots: One for each row of the batch that the probe is for.
+    """
+    rows: dict[str, list[tuple[int, Spot]]] = {}
+    for row, spot in enumerate(spots):
+        rows.setdefault(spot.point, []).append((row, spot))
+
+    def probe(name: str, tensor: torch.Tensor) -> torch.Tensor:
+        if name not in rows:
+            return tensor
+        edited = tensor.clone()
+        for row, spot in rows[name]:
+            head = () if tensor.ndim == 3 else (slice(None) if spot.head is None else spot.head,)
+            place = (*head, slice(None) if spot.position is None else spot.position)  # (H, T, K) or (T, D)
+            edited[(row, *place)] = source[name][(0, *place)]
+        return edited
+
+    return probe
+
+
+def patch_residual(
+    model: Transformer,
+    clean_ids: torch.Tensor,
+    corrupt_ids: torch.Tensor,
+    *,
+    target: int,
+    versus: int,
+    cancelled: Callable[[], bool] | None = None,
+) -> np.ndarray:
+    """Patch the stream at each point between blocks and each position, one at a time.
+
+    Args:
+        model: Any model.
+        clean_ids: The text that leads to `target`, (1, T).
+        corrupt_ids: The text that leads to `versus`, (1, T).
+        target: A token; the answer is its logit minus that of `versus`, at the last position.
+        versus: The other token.
+        cancelled: Asked before each forward pass; True ends the work.
+
+    Returns:
+        (P, T), points as in `stream_points`: 0 where the answer stays that of the corrupt text, 1 where it becomes that
+        of the clean one.
+
+    Raises:
+        ShapeError: The texts are not two single texts of equal length.
+        InputError: There is no such token, or both texts lead to the same answer.
+        CancelledError: `cancelled` said so.
+    """
+    points, length = stream_points(model), clean_ids.shape[-1]
+    spots = [Spot(point, position) for point in points for position in range(length)]
+    return _recovered(model, clean_ids, corrupt_ids, spots, target, versus, cancelled).reshape(len(points), length)
+
+
+def patch_heads(
+    model: Transformer,
+    clean_ids: torch.Tensor,
+    corrupt_ids: torch.Tensor,
+    *,
+    target: int,
+    versus: int,
+    cancelled: Callable[[], bool] | None = None,
+) -> np.ndarray:
+    """Patch what each head hands over, `z` at all positions, one head at a time; see `patch_residual`.
+
+    Returns:
+        (L, H).
+    """
+    layers, heads = model.config.num_layers, model.config.num_heads
+    spots = [Spot(f"blocks.{layer}.z", head=head) for layer in range(layers) for head in range(heads)]
+    return _recovered(model, clean_ids, corrupt_ids, spots, target, versus, cancelled).reshape(layers, heads)
+
+
+def _recovered(
+    model: Transformer,
+    clean_ids: torch.Tensor,
+    corrupt_ids: torch.Tensor,
+    spots: Sequence[Spot],
+    target: int,
+    versus: int,
+    cancelled: Callable[[], bool] | None,
+) -> np.ndarray:
+    """Return the share of the difference between two answers that each spot brings back, (spots,)."""
+    if clean_ids.ndim != 2 or clean_ids.shape[0] != 1 or clean_ids.shape != corrupt_ids.shape:
+        raise ShapeError(
+            f"The texts have shapes {tuple(clean_ids.shape)} and {tuple(corrupt_ids.shape)}; both must be (1, T), with "
+            "the same T.",
+            mend="Give two prompts of equal length, so that each position of one has its like in the other.",
+        )
+    check_token(model, target)
+    check_token(model, versus)
+    clean, corrupt = trace_forward(model, clean_ids), trace_forward(model, corrupt_ids)
+
+    def answers(logits: torch.Tensor) -> torch.Tensor:
+        last = logits[:, -1].double()
+        return last[:, target] - last[:, versus]
+
+    wanted, start = float(answers(clean.logits)), float(answers(corrupt.logits))
+    if abs(wanted - start) < 1e-6:
+        raise InputError(
+            "Both texts lead to the same answer, so there is no difference whose way could be followed.",
+            mend="Change one text so that another token becomes likely, or compare two other tokens.",
+        )
+    each = max(1, ROWS_TOKENS // clean_ids.shape[1])
+    recovered = []
+    for begin in range(0, len(spots), each):
+        if cancelled is not None and cancelled():
+            raise CancelledError
+        some = spots[begin : begin + each]
+        with reading(model):
+            logits = model(corrupt_ids.expand(len(some), -1), probe=patch_probe(clean, some))
+            recovered.append((answers(logits) - start) / (wanted - start))
+    return torch.cat(recovered).float().cpu().numpy()
