@@ -48,7 +48,10 @@ LIBRARIES: list[set[str]] = [
     set(),
 ]
 """What each row may import besides the standard library and what the rows above may."""
-EXTRA = {"randomness": {"torch"}, "data": {"torch"}, "tokenizers": {"tokenizers"}, "cli": {"click", "rich"}}
+EXTRA = {
+    "randomness": {"torch"}, "data": {"torch"}, "tokenizers": {"tokenizers"}, "training": {"wandb"},
+    "cli": {"click", "rich"},
+}  # fmt: skip
 """What one part of a row may import besides."""
 ONLY = {
     "viz": ({"version", "errors", "glossary", "resources", "randomness", "config"}, {"numpy", "pandas", "plotly"}),

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import Progress, ProgressColumn, Task
+from rich.progress import Progress as Bar
+from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
 from minigpt.cli.console import note, print_json, print_text, stderr
@@ -31,7 +32,8 @@ from minigpt.runs.job import TrainingJob, check_resume, create_run
 from minigpt.runs.limits import LESS_MEMORY, machine_megabytes, memory_needed
 from minigpt.runs.store import RunFolder
 from minigpt.tokenizers.base import make_tokenizer
-from minigpt.training.callbacks import Callback, Record
+from minigpt.training.callbacks import Progress, Record
+from minigpt.training.telemetry import share_of_peak
 from minigpt.training.trainer import Trainer
 
 
@@ -84,20 +86,31 @@ def run_training(
     result = job.trainer.result(time.perf_counter() - started)
     if result.val_loss is None:  # nothing was left to do, so nothing was measured today
         result = replace(result, val_loss=measured_loss(folder, result.steps))
+    trainer = job.trainer
+    mfu = share_of_peak(trainer, result.tokens_per_second) if trainer.tokens_seen else None
     if as_json:
-        print_json({"run": str(folder.path), **asdict(result), "status": folder.info.status})
+        values = {"mfu": mfu, "best_step": trainer.best_step, "early_end": trainer.early_end}
+        print_json({"run": str(folder.path), **asdict(result), **values, "status": folder.info.status})
     else:
         measured = {"loss": result.loss, "validation": result.val_loss}
         losses = ", ".join(f"{name} {value:.4f}" for name, value in measured.items() if value is not None)
         print_text(
             f"{result.steps:,} steps in {result.seconds:,.1f} s, {result.tokens_per_second:,.0f} tokens per second"
-            f"{f'; {losses} nats per token' if losses else ''}\nSaved in {_shown(folder.path)}\n"
+            f"{'' if mfu is None else f', {mfu:.0%} of the matrix peak of this machine'}"
+            f"{f'; {losses} nats per token' if losses else ''}{_best(trainer)}\nSaved in {_shown(folder.path)}\n"
         )
     if is_stopped:
         note(f"Stopped at step {result.steps:,} of {job.trainer.max_steps:,}. Go on with: {_resume_command(folder)}")
         sys.exit(interruption.exit_code)
     if not as_json:
         note(f"Write with it: {command_line('generate', _shown(folder.path), '--temperature', '0.8')}")
+
+
+def _best(trainer: Trainer) -> str:
+    """Say which step was the best, where it was not the last one."""
+    if trainer.best_val_loss is None or trainer.best_step == trainer.step:
+        return ""
+    return f"; best at step {trainer.best_step:,}, with a validation loss of {trainer.best_val_loss:.4f}"
 
 
 def _resumed(out: Path, source: str | None, overrides: Mapping[str, Any]) -> RunFolder:
@@ -172,7 +185,7 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
-class Watch(Callback):
+class Watch(Progress):
     """Shows how a training goes: a bar for who watches, a line for each measurement.
 
     Args:
@@ -180,41 +193,36 @@ class Watch(Callback):
         is_silent: Whether the lines are left out.
     """
 
-    def __init__(self, bar: Progress, *, is_silent: bool) -> None:
+    def __init__(self, bar: Bar, *, is_silent: bool) -> None:
+        super().__init__(self._print)
         self._bar = bar
         self._is_silent = is_silent
-        self._speed = 0.0
         self.task = bar.add_task("training", total=None, loss=None, val_loss=None, speed=None)
 
     def begin(self, trainer: Trainer) -> None:
         """Show where the training stands before its first update of today."""
         self._bar.update(self.task, completed=trainer.step, total=trainer.max_steps, loss=trainer.loss_ema)
         if trainer.step and not trainer.is_finished:
-            self._say(f"Going on from step {trainer.step:,} of {trainer.max_steps:,}.")
+            self._print(f"Going on from step {trainer.step:,} of {trainer.max_steps:,}.")
 
     def on_budget(self, trainer: Trainer, record: Record) -> None:
-        """Say how many steps the time allows."""
+        """Let the bar have its length, and say it."""
         self._bar.update(self.task, total=trainer.max_steps)
-        self._say(f"{record['seconds']:g} seconds allow about {trainer.max_steps:,} steps.")
+        super().on_budget(trainer, record)
 
     def on_step(self, trainer: Trainer, record: Record) -> None:
         """Move the bar."""
-        self._speed = record.get("tokens_per_second", self._speed)
+        super().on_step(trainer, record)
         self._bar.update(
             self.task, completed=trainer.step, total=trainer.max_steps, loss=trainer.loss_ema, speed=self._speed
         )
 
     def on_evaluation(self, trainer: Trainer, record: Record) -> None:
-        """Say what was measured."""
+        """Show what was measured, and say it."""
         self._bar.update(self.task, val_loss=record["val_loss"])
-        loss = "" if trainer.loss_ema is None else f"loss {trainer.loss_ema:.4f}, "
-        share = " (all of it)" if record["whole"] else ""
-        speed = f", {self._speed:,.0f} tokens per second" if self._speed else ""
-        self._say(
-            f"step {trainer.step:,} of {trainer.max_steps:,}: {loss}validation {record['val_loss']:.4f}{share}{speed}"
-        )
+        super().on_evaluation(trainer, record)
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         if not self._is_silent:
             console = stderr() if self._bar.disable else self._bar.console
             console.print(Text(text))

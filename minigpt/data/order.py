@@ -20,6 +20,8 @@ from minigpt.errors import ConfigError
 from minigpt.randomness import Stream, derive_key
 
 _ROUNDS = 6
+_AHEAD = 1024
+"""Windows that are worked out at once where many are asked for."""
 _MASK = 2**64 - 1
 _FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
@@ -66,8 +68,19 @@ class BatchOrder:
 
     def indices(self, step: int) -> NDArray[np.int64]:
         """Return this rank's windows of the batch of `step` (counted from 0), shape `(share,)`."""
-        start = step * self.batch_size + self.rank * self.batch_size // self.num_ranks
-        stop = step * self.batch_size + (self.rank + 1) * self.batch_size // self.num_ranks
+        first, last = self._share
+        return self._windows(step * self.batch_size + first, step * self.batch_size + last)
+
+    @property
+    def _share(self) -> tuple[int, int]:
+        """Where in a batch this rank's windows begin and end."""
+        return (
+            self.rank * self.batch_size // self.num_ranks,
+            (self.rank + 1) * self.batch_size // self.num_ranks,
+        )
+
+    def _windows(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Return the windows at some positions of the endless row of epochs."""
         parts = []
         while start < stop:
             epoch, offset = divmod(start, self.num_windows)
@@ -77,10 +90,15 @@ class BatchOrder:
         return np.concatenate(parts)
 
     def from_step(self, step: int) -> Iterator[NDArray[np.int64]]:
-        """Yield the batch of `step`, of the one after it, and so on for ever; serves as a `batch_sampler`."""
+        """Yield the batch of `step`, of the one after it, and so on for ever; serves as a `batch_sampler`.
+
+        They are worked out for many steps at once, which takes hardly longer than for one.
+        """
+        count, (first, last) = max(1, _AHEAD // self.batch_size), self._share
         while True:
-            yield self.indices(step)
-            step += 1
+            windows = self._windows(step * self.batch_size, (step + count) * self.batch_size)
+            yield from windows.reshape(count, self.batch_size)[:, first:last]
+            step += count
 
     def _permute(self, positions: NDArray[np.uint64], epoch: int) -> NDArray[np.int64]:
         """Return the windows at some positions of an epoch, all computed at once."""

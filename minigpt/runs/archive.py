@@ -165,7 +165,7 @@ def _copy(folder: RunFolder, target: Path, *, steps: list[int], include_data: bo
 
 def _copy_checkpoint(source: Path, target: Path, *, whole: bool, half: bool) -> None:
     """Copy a checkpoint, whole or its weights alone, with a manifest of what is there."""
-    from minigpt.model.weights import load_model, save_model
+    from minigpt.model.weights import load_weights, save_weights
 
     target.mkdir()
     names = [TOKENIZER] if half else [TOKENIZER, MODEL]
@@ -173,7 +173,8 @@ def _copy_checkpoint(source: Path, target: Path, *, whole: bool, half: bool) -> 
     for name in names:
         shutil.copyfile(source / name, target / name)
     if half:
-        save_model(target / MODEL, load_model(source / MODEL), half=True)
+        state, metadata = load_weights(source / MODEL)
+        save_weights(target / MODEL, state, metadata=metadata, half=True)
     write_manifest(target)
 
 
@@ -281,7 +282,8 @@ def _check(folder: RunFolder, run_id: str) -> None:
         raise _refused(problem.rstrip(".")) from None
     except (OSError, SafetensorError) as error:
         raise _refused(str(error)) from None
-    folder.write_config(config.updated({"data.paths": ()}))
+    # a run from elsewhere must not make this machine send what it measures anywhere
+    folder.write_config(config.updated({"data.paths": (), "training.track": ()}))
     imported = RunInfo(
         id=run_id,
         name=info.name,

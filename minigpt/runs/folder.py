@@ -9,6 +9,7 @@ Reads after: training/checkpoint.py, metrics.py.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import hmac
 import json
@@ -34,6 +35,7 @@ from minigpt.training.checkpoint import (
     is_resumable,
     parse_step,
     save_checkpoint,
+    save_used,
     step_name,
     storage_error,
     verify_checkpoint,
@@ -74,6 +76,17 @@ class RunInfo(BaseModel):
 
 _BASELINES = TypeAdapter(dict[str, FiniteFloat])
 _updating = threading.Lock()  # run.json is read, changed and written; a page and a training may both want to
+
+
+@functools.lru_cache(maxsize=4096)
+def _counted_bytes(path: Path, stamps: tuple[tuple[str, int, int], ...]) -> int:
+    """Count what lies in a folder, as it was when the stamps were taken."""
+    total = 0
+    for folder, _, names in os.walk(path):  # unlike rglob it bears folders that vanish
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += Path(folder, name).lstat().st_size
+    return total
 
 
 def token_sha256(token: str) -> str:
@@ -220,13 +233,17 @@ class RunFolder:
         write_text(self.data_path / "meta.json", json.dumps(meta, indent=1) + "\n")
 
     def disk_bytes(self) -> int:
-        """Return how many bytes the run takes."""
-        total = 0
-        for folder, _, names in os.walk(self.path):  # unlike rglob it bears folders that vanish
-            for name in names:
-                with contextlib.suppress(OSError):
-                    total += Path(folder, name).lstat().st_size
-        return total
+        """Return how many bytes the run takes; as long as nothing has changed they are not counted again.
+
+        Files of a run appear under their names in one stroke, so that the time of their folder tells of each change;
+        only the metrics grow.
+        """
+        stamps = []
+        for name in (".", DATA, CHECKPOINTS, HISTORY, METRICS):
+            with contextlib.suppress(OSError):
+                status = (self.path / name).stat()
+                stamps.append((name, status.st_mtime_ns, status.st_size))
+        return _counted_bytes(self.path, tuple(stamps))
 
     # -- metrics
 
@@ -325,7 +342,9 @@ class RunFolder:
         steps = (parse_step(path.name) for path in (self.path / HISTORY).glob("step-*.safetensors"))
         return sorted(step for step in steps if step is not None)
 
-    def save_history(self, model: Transformer, step: int, *, per_octave: int, megabytes: float) -> None:
+    def save_history(
+        self, model: Transformer, step: int, *, per_octave: int, megabytes: float, kind: str = "raw"
+    ) -> None:
         """Keep the weights of a step in half precision; beyond the budget, every other step goes, again and again.
 
         Args:
@@ -333,17 +352,16 @@ class RunFolder:
             step: Updates done.
             per_octave: Steps kept for each doubling, while there is room.
             megabytes: Disk that the history may take, in units of a million bytes.
+            kind: Which weights they are, `raw` or `ema`.
 
         Raises:
             StorageError: The disk is full or cannot be written.
         """
-        from minigpt.model.weights import save_model
-
         if 2 * model.num_parameters() > megabytes * 1e6:
             return
         path = self.history_path(step)
         path.parent.mkdir(exist_ok=True)
-        save_model(path, model, half=True)
+        save_used(path, model, kind, half=True)
         steps = self.history_steps()
         kept = thinned(steps, per_octave, most=int(megabytes * 1e6 / path.stat().st_size))
         for dropped in set(steps) - set(kept):

@@ -30,8 +30,20 @@ from minigpt.runs.limits import check_disk
 from minigpt.runs.lock import RunLock
 from minigpt.runs.store import RunFolder, RunStore, check_free
 from minigpt.tokenizers.base import BaseTokenizer, make_tokenizer
-from minigpt.training.callbacks import Callback, Checkpoints, Record, Records, Samples, Throughput, WeightHistory
+from minigpt.training.callbacks import (
+    Callback,
+    Checkpoints,
+    EarlyStopping,
+    Record,
+    Records,
+    Samples,
+    Throughput,
+    WeightHistory,
+)
 from minigpt.training.checkpoint import describe_environment, load_checkpoint
+from minigpt.training.precision import check_precision
+from minigpt.training.telemetry import Norms, Utilisation
+from minigpt.training.tracking import check_trackers, make_trackers
 from minigpt.training.trainer import Trainer, Work
 
 logger = logging.getLogger(__name__)
@@ -63,8 +75,11 @@ def create_run(
     Raises:
         RunExistsError: There is something at `path` already.
         CorpusError: The training part is shorter than one window, or a file of the corpus is no text.
+        ConfigError: This machine cannot train so.
+        DeviceError: It does not have the device.
         StorageError: The disk has no room for the run, or cannot be written.
     """
+    check_machine(config)
     store = RunStore() if store is None else store
     if path is not None:
         path = Path(path).expanduser().resolve()
@@ -83,6 +98,17 @@ def create_run(
     return store.create(config, name=name or corpus.name, path=path, owner_token=owner_token, parent=parent, fill=fill)
 
 
+def check_machine(config: RunConfig) -> None:
+    """Refuse a training that this machine cannot do, before anything is made of it.
+
+    Raises:
+        DeviceError: It does not have the device.
+        ConfigError: Its device cannot compute in `training.precision`, or a package of `training.track` is missing.
+    """
+    check_precision(config.training.precision, resolve_device(config.device))
+    check_trackers(config.training.track)
+
+
 def _training_windows(ids: Any, config: RunConfig) -> LanguageModelDataset:
     name = "The training part of the corpus"
     return LanguageModelDataset(ids, config.model.sequence_length, config.data.stride or 1, name=name)
@@ -97,7 +123,8 @@ def _validation_windows(ids: Any, config: RunConfig) -> LanguageModelDataset | N
 def check_resume(folder: RunFolder, config: RunConfig, corpus: Corpus | None = None) -> RunConfig:
     """Return the settings that a run goes on with, or say why it cannot go on with what was given.
 
-    Everything has to be as it was, but for a larger `training.max_steps` and the device; these are written down.
+    Everything has to be as it was, but for a larger `training.max_steps`, how long it waits before it ends early, where
+    it is tracked, and the device; these are written down.
 
     Args:
         folder: The run.
@@ -135,7 +162,7 @@ def check_resume(folder: RunFolder, config: RunConfig, corpus: Corpus | None = N
         ignored |= {"training.max_seconds", "training.max_steps", "training.warmup_steps"}
     was, asked = _dotted(stored), _dotted(config)
     changes = {key: asked[key] for key in was if key not in ignored and asked[key] != was[key]}
-    allowed = {"device"}
+    allowed = {"device", "training.early_stopping", "training.track"}
     if changes.get("training.max_steps", 0) > was["training.max_steps"]:
         allowed.add("training.max_steps")
         if stored.training.warmup_steps is config.training.warmup_steps is None:  # the warm-up stays as long as it was
@@ -183,6 +210,7 @@ class TrainingJob:
         RunExistsError: `resume` is False and the run has checkpoints.
         CheckpointError: The run is damaged, or holds weights alone.
         DeviceError: This machine does not have the device.
+        ConfigError: It cannot train so, see `check_machine`.
     """
 
     def __init__(
@@ -209,6 +237,7 @@ class TrainingJob:
             )
         self._num_threads: int = config.training.num_threads or 1
         self._use_threads()
+        check_machine(config)
         tokenizer, data = folder.tokenizer, open_data(folder.data_path)
         model = Transformer(config.model, tokenizer.vocab_size, seed=config.seed).to(resolve_device(config.device))
         self._checkpoints = Checkpoints(
@@ -222,15 +251,20 @@ class TrainingJob:
             callbacks=(
                 _Settle(folder),
                 Throughput(),
+                Utilisation(),
+                Norms(),
                 Records(self._write),
+                *make_trackers(config.training.track, folder.path, run_id=folder.id, run_name=folder.name),
                 *callbacks,
-                Samples(tokenizer, self._write),
+                EarlyStopping(),
+                Samples(tokenizer),
                 WeightHistory(
                     lambda trainer: folder.save_history(
-                        trainer.model,
+                        trainer.measured,
                         trainer.step,
                         per_octave=config.training.history_per_octave,
                         megabytes=config.training.history_megabytes,
+                        kind=trainer.weights_kind,
                     )
                 ),
                 self._checkpoints,
@@ -252,6 +286,8 @@ class TrainingJob:
         checkpoint = load_checkpoint(newest)
         self.trainer.load_state_dict(checkpoint.state)
         self._checkpoints.saved_step = self.trainer.step
+        if not EarlyStopping.is_due(self.trainer):  # it may wait for longer now
+            self.trainer.early_end = None
         if self.trainer.is_finished:  # the last measurement may have been made before the process ended
             for record in self.folder.metrics():
                 if record["kind"] == "evaluation" and record.get("whole") and record["step"] == self.trainer.step:

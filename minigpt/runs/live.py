@@ -123,8 +123,8 @@ class LiveRun:
         self._job = self._work = None
 
     def finish(self) -> None:
-        """Every step is done."""
-        self._end("finished")
+        """Every step is done, or it has ended early."""
+        self._end("finished", message=self._history.early_end)
 
     def stop(self, reason: str = "") -> None:
         """Save and end; it can be resumed.
@@ -159,8 +159,7 @@ class LiveRun:
         """Write the weights of this moment to a file of their own; None while the run is not in memory."""
         if self._job is None:
             return None
-        from minigpt.model.weights import save_model
-        from minigpt.training.checkpoint import step_name
+        from minigpt.training.checkpoint import save_used, step_name
 
         if self._copies is None:
             self._copies = tempfile.TemporaryDirectory(prefix="minigpt-weights-", ignore_cleanup_errors=True)
@@ -168,7 +167,7 @@ class LiveRun:
         if not path.exists():
             for older in sorted(path.parent.iterdir())[:-1]:  # whoever has just asked may still be reading the newest
                 older.unlink()
-            save_model(path, self._job.trainer.model)
+            save_used(path, self._job.trainer.measured, self._job.trainer.weights_kind)
         return path
 
     # -- what others see
@@ -194,10 +193,12 @@ class LiveRun:
                 best_step=trainer.best_step,
                 learning_rate=latest.get("learning_rate"),
                 tokens_per_second=latest.get("tokens_per_second"),
+                mfu=latest.get("mfu"),
                 tokens_seen=trainer.tokens_seen,
                 device=trainer.model.device.type,
                 curves=self._history.curves,
                 samples=self._history.samples,
+                norms=self._history.norms,
                 config=trainer.config,
             )
         self.snapshot = replace(seen, version=next(self._versions))
@@ -221,11 +222,11 @@ class LiveRun:
             for _ in self._work:
                 pass
 
-    def _end(self, status: Status) -> None:
+    def _end(self, status: Status, **changes: Any) -> None:
         self.status = status
         if self.folder.info.status != status:
             self.folder.update_info(status=status)
-        self.publish()
+        self.publish(**changes)
         self._job = self._work = None
         self._forget_copies()
 

@@ -15,10 +15,15 @@ from typing import Any
 
 from minigpt.training.checkpoint import storage_error
 
-_NEEDED = {"budget": ("seconds", "max_steps"), "evaluation": ("val_loss",), "sample": ("text",)}
+_NEEDED = {
+    "budget": ("seconds", "max_steps"), "evaluation": ("val_loss",), "sample": ("text",), "early_end": ("text",),
+    "norms": ("gradient", "update", "ratio"),
+}  # fmt: skip
+NORMS = ("gradient", "update", "ratio")
+"""What a record of kind `norms` holds, each a mapping from layer to number."""
 _NUMBERS = {
     "epoch", "seconds", "loss", "loss_ema", "val_loss", "perplexity", "learning_rate", "grad_norm", "tokens_seen",
-    "tokens_per_second", "seconds_per_step", "max_steps", "warmup_steps",
+    "tokens_per_second", "seconds_per_step", "max_steps", "warmup_steps", "mfu", "best_step",
 }  # fmt: skip
 _LARGEST = 2.0**53
 
@@ -71,6 +76,10 @@ def _is_whole(record: Any) -> bool:
     if not isinstance(record, dict) or not isinstance(record.get("kind"), str) or type(record.get("step")) is not int:
         return False
     numbers = [record[name] for name in _NUMBERS & record.keys() if record[name] is not None]
+    layers = [record[name] for name in NORMS if name in record]
+    if not all(isinstance(layer, dict) for layer in layers):
+        return False
+    numbers += [number for layer in layers for number in layer.values()]
     return (
         0 <= record["step"] < _LARGEST
         and all(record.get(name) is not None for name in _NEEDED.get(record["kind"], ()))

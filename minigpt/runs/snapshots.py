@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from minigpt.config import RunConfig
 from minigpt.errors import CheckpointError
 from minigpt.runs.lock import is_being_trained
+from minigpt.runs.metrics import NORMS
 
 if TYPE_CHECKING:
     from minigpt.runs.folder import RunFolder
@@ -48,8 +49,11 @@ class RunSnapshot:
     loss_ema: float | None
     val_loss: float | None
     best_step: int | None
+    """The step of the lowest measured loss."""
     learning_rate: float | None
     tokens_per_second: float | None
+    mfu: float | None
+    """Share of the machine's measured matrix peak, over the steps before the last measurement."""
     tokens_seen: int
     device: str
     message: str
@@ -62,6 +66,8 @@ class RunSnapshot:
     """loss, loss_ema, val_loss, learning_rate, tokens_per_second; each at most 500 points, in order of steps."""
     samples: tuple[tuple[int, str], ...]
     """(step, text) of the latest samples, oldest first."""
+    norms: Mapping[str, Mapping[str, float]]
+    """The latest look inside the updates: `gradient`, `update` and `ratio`, each by layer; empty before the first."""
     baselines: Mapping[str, float]
     """Loss of simple models on the same validation part: uniform, unigram, bigram."""
     config: RunConfig
@@ -144,15 +150,21 @@ class History:
         self._curves = {name: Curve() for name in CURVES}
         self._samples: deque[tuple[int, str]] = deque(maxlen=MAX_SAMPLES)
         self.latest: dict[str, Any] = {}
+        self.norms: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+        self._early_end = (0, "")
         for record in records:
             self.add(record)
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Take in one record of kind step, evaluation, sample or budget; others are passed over."""
+        """Take in one record of kind step, evaluation, sample, budget, norms or early_end; others are passed over."""
         kind = record.get("kind")
         if kind == "sample":
             self._samples.append((int(record["step"]), str(record["text"])))
             return
+        if kind == "norms":
+            self.norms = MappingProxyType({name: MappingProxyType(dict(record[name])) for name in NORMS})
+        if kind == "early_end":
+            self._early_end = (int(record["step"]), str(record["text"]))
         if kind == "budget":
             self.latest["max_steps"] = record["max_steps"]
         if kind not in ("step", "evaluation"):
@@ -168,6 +180,12 @@ class History:
     def curves(self) -> Mapping[str, tuple[Point, ...]]:
         """The points of each curve."""
         return MappingProxyType({name: curve.points() for name, curve in self._curves.items()})
+
+    @property
+    def early_end(self) -> str:
+        """Why the training has ended before its last step, in words; empty where it went on."""
+        step, text = self._early_end
+        return text if step >= int(self.latest.get("step", 0)) else ""
 
     @property
     def samples(self) -> tuple[tuple[int, str], ...]:
@@ -206,6 +224,8 @@ def _snapshot_of(folder: RunFolder) -> RunSnapshot:
         status = "stopped"
         if is_being_trained(folder.path):
             status, message = "running", "Another process trains this run; it can be stopped only there."
+    if status == "finished" and not message:
+        message = history.early_end
     if status == "stopped" and not message:
         how = "Stopped" if info.status == "stopped" else "Interrupted, because the server ended,"
         message = f"{how} at step {step:,} of {max_steps:,}. Resume goes on from step {newest:,}."
@@ -224,6 +244,7 @@ def _snapshot_of(folder: RunFolder) -> RunSnapshot:
         best_step=folder.best_step,
         learning_rate=latest.get("learning_rate"),
         tokens_per_second=latest.get("tokens_per_second"),
+        mfu=latest.get("mfu"),
         tokens_seen=int(latest.get("tokens_seen", 0)),
         device=config.device,
         message=message,
@@ -231,6 +252,7 @@ def _snapshot_of(folder: RunFolder) -> RunSnapshot:
         version=0,
         curves=history.curves,
         samples=history.samples,
+        norms=history.norms,
         baselines=MappingProxyType(dict(corpus.get("baselines", {}))),
         config=config,
         corpus=MappingProxyType(corpus),
@@ -255,6 +277,7 @@ def damaged(run_id: str, message: str) -> RunSnapshot:
         best_step=None,
         learning_rate=None,
         tokens_per_second=None,
+        mfu=None,
         tokens_seen=0,
         device="",
         message=message,
@@ -262,6 +285,7 @@ def damaged(run_id: str, message: str) -> RunSnapshot:
         version=0,
         curves=History().curves,
         samples=(),
+        norms=MappingProxyType({}),
         baselines=MappingProxyType({}),
         config=RunConfig(),
         corpus=MappingProxyType({}),

@@ -1,9 +1,10 @@
-"""What happens beside the updates: counting speed, writing records, samples, weights to look back at, checkpoints.
+"""What happens beside the updates: speed, records, samples, history, checkpoints, an early end, a word on progress.
 
 A trainer calls the hooks of its callbacks in the order in which they were given, in the thread that trains. A hook
 either does something short and returns nothing, or returns an iterator that yields after each bounded piece of work,
 so that a long hook (a sample of text) can be paused as well. What a hook raises ends the training; the checkpoints
-that were saved before stay as they are.
+that were saved before stay as they are. Callbacks are the one way to add to a training: `telemetry` and `tracking` hold
+more of them, and one of your own goes into `Trainer(..., callbacks=[...])`.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ class Callback:
     def on_budget(self, trainer: Trainer, record: Record) -> Iterator[Work] | None:
         """Run after `max_seconds` has been turned into `max_steps`; `trainer.config` already holds them."""
 
+    def on_gradient(self, trainer: Trainer) -> Iterator[Work] | None:
+        """Run when the gradient of a step is whole, before it is shortened and applied; `step` is still the old one."""
+
     def on_step(self, trainer: Trainer, record: Record) -> Iterator[Work] | None:
         """Run right after an update; what is added to `record` is seen by the callbacks that follow."""
 
@@ -53,6 +57,12 @@ class Callback:
 
     def on_end(self, trainer: Trainer) -> Iterator[Work] | None:
         """Run once after the last update and the last measurement."""
+
+    def on_record(self, trainer: Trainer, record: Record) -> None:
+        """Run when a callback has something to tell, see `Trainer.report`: a sample, norms, an early end."""
+
+    def on_close(self, trainer: Trainer) -> None:
+        """Run when the driving ends in whatever way: at the end, stopped, broken off or by an error."""
 
 
 class Throughput(Callback):
@@ -73,7 +83,7 @@ class Throughput(Callback):
 
 
 class Records(Callback):
-    """Hand every measurement to `write`; of long trainings not every step.
+    """Hand every measurement and everything that is reported to `write`; of long trainings not every step.
 
     Args:
         write: Takes one record.
@@ -110,6 +120,10 @@ class Records(Callback):
         """Write one measurement."""
         self._write(record)
 
+    def on_record(self, trainer: Trainer, record: Record) -> None:
+        """Write what another callback has found."""
+        self._write(record)
+
 
 @dataclass(frozen=True)
 class _Live:
@@ -122,17 +136,17 @@ class _Live:
 class Samples(Callback):
     """Let the model write a text every `sample_steps` updates, always on the same dice, from noise at step 0 on.
 
+    It is reported as a record of kind `sample`, with `prompt` and `text`.
+
     Args:
         tokenizer: Of the run.
-        write: Takes a record with `step`, `prompt` and `text`.
     """
 
     TEMPERATURE = 0.8
     """Used where the run's own generation settings name no strategy; greedy samples of a young model only repeat."""
 
-    def __init__(self, tokenizer: BaseTokenizer, write: Callable[[Record], None]) -> None:
+    def __init__(self, tokenizer: BaseTokenizer) -> None:
         self._tokenizer = tokenizer
-        self._write = write
 
     def on_step_end(self, trainer: Trainer) -> Iterator[Work] | None:
         """Write a sample where one is due."""
@@ -148,7 +162,7 @@ class Samples(Callback):
             if (value := getattr(chosen, name)) is not None
         }
         pieces = []
-        for token in TextGenerator(_Live(trainer.model, self._tokenizer)).stream(
+        for token in TextGenerator(_Live(trainer.measured, self._tokenizer)).stream(
             settings.sample_prompt,
             max_new_tokens=settings.sample_tokens,
             seed=trainer.config.seed,
@@ -157,7 +171,7 @@ class Samples(Callback):
             pieces.append(token.text)
             yield Work("sample", trainer.step)
         text = settings.sample_prompt + "".join(pieces)
-        self._write({"kind": "sample", "step": trainer.step, "prompt": settings.sample_prompt, "text": text})
+        trainer.report({"kind": "sample", "step": trainer.step, "prompt": settings.sample_prompt, "text": text})
 
 
 def is_history_step(step: int, per_octave: float) -> bool:
@@ -221,3 +235,69 @@ class Checkpoints(Callback):
             self._save(trainer)
             self.saved_step = trainer.step
             yield Work("save", trainer.step)
+
+
+class EarlyStopping(Callback):
+    """End the training after `early_stopping` measurements in a row that were no better than the best one.
+
+    Nothing is remembered: regular measurements come every `eval_steps`, so the step of the best one says how many have
+    come since, in a resumed training too. The reason is reported as a record of kind `early_end`, with `text`.
+    """
+
+    @staticmethod
+    def is_due(trainer: Trainer) -> bool:
+        """Return whether the training has waited long enough."""
+        settings = trainer.config.training
+        if not settings.early_stopping or not settings.eval_steps or trainer.best_step is None:
+            return False
+        return trainer.step - trainer.best_step >= settings.early_stopping * settings.eval_steps
+
+    def on_evaluation(self, trainer: Trainer, record: Record) -> None:
+        """End it where that is due."""
+        if trainer.is_finished or not self.is_due(trainer):
+            return
+        count = trainer.config.training.early_stopping
+        text = (
+            f"Ended early at step {trainer.step:,} of {trainer.max_steps:,}: the validation loss has not fallen below "
+            f"{trainer.best_val_loss:.4f}, reached at step {trainer.best_step:,}, in "
+            f"{f'{count} measurements' if count > 1 else 'one measurement'}."
+        )
+        trainer.end_early(text)
+        trainer.report({"kind": "early_end", "step": trainer.step, "best_step": trainer.best_step, "text": text})
+
+
+class Progress(Callback):
+    """Say a line on each measurement, and why a training ends early.
+
+    Args:
+        say: Takes one line.
+    """
+
+    def __init__(self, say: Callable[[str], None] = print) -> None:
+        self._say = say
+        self._speed = 0.0
+        self._best_step: int | None = None
+
+    def on_budget(self, trainer: Trainer, record: Record) -> None:
+        """Say how many steps the time allows."""
+        self._say(f"{record['seconds']:g} seconds allow about {trainer.max_steps:,} steps.")
+
+    def on_step(self, trainer: Trainer, record: Record) -> None:
+        """Keep the speed for the next line."""
+        self._speed = record.get("tokens_per_second", self._speed)
+
+    def on_evaluation(self, trainer: Trainer, record: Record) -> None:
+        """Say what was measured."""
+        loss = "" if trainer.loss_ema is None else f"loss {trainer.loss_ema:.4f}, "
+        what = " (all of it)" if record["whole"] else ""
+        what += ", the best so far" if trainer.best_step == trainer.step != self._best_step else ""
+        self._best_step = trainer.best_step
+        speed = f", {self._speed:,.0f} tokens per second" if self._speed else ""
+        self._say(
+            f"step {trainer.step:,} of {trainer.max_steps:,}: {loss}validation {record['val_loss']:.4f}{what}{speed}"
+        )
+
+    def on_record(self, trainer: Trainer, record: Record) -> None:
+        """Say why the training ends early."""
+        if record["kind"] == "early_end":
+            self._say(record["text"])

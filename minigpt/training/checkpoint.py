@@ -2,9 +2,10 @@
 
 ```
 step-0001200/
-  model.safetensors      weights, with the model's configuration in the header
+  model.safetensors      weights to use, with the model's configuration in the header
   tokenizer.json         so that the folder can be used by itself
-  trainer.safetensors    the optimizer's memory, `<parameter name>.<slot>`
+  trainer.safetensors    the optimizer's memory, `<parameter name>.<slot>`, and the weights to train on, where
+                         those to use are a running mean of them
   trainer.json           counters, and the torch, threads and processor that the numbers were made with
   manifest.json          size and SHA-256 of each file above
 ```
@@ -35,6 +36,7 @@ from minigpt.errors import CheckpointError, StorageError
 if TYPE_CHECKING:
     import torch
 
+    from minigpt.model.transformer import Transformer
     from minigpt.tokenizers.base import BaseTokenizer
     from minigpt.training.trainer import Trainer, TrainerState
 
@@ -47,6 +49,8 @@ MODEL, TOKENIZER, STATE, PROGRESS, MANIFEST = (
     "trainer.json",
     "manifest.json",
 )
+RAW = "raw:"
+"""What the name of a weight in `trainer.safetensors` begins with."""
 TEMPORARY_PREFIX = ".tmp-"
 """What the name of an unfinished folder or file begins with; it may be deleted when nobody is training the run."""
 
@@ -100,16 +104,37 @@ def save_checkpoint(directory: Path, trainer: Trainer, tokenizer: BaseTokenizer)
         StorageError: The disk is full or cannot be written.
         CheckpointError: An update is being applied at this moment.
     """
-    from minigpt.model.weights import save_model, save_weights
+    from minigpt.model.weights import save_weights
 
     environment = describe_environment(trainer.model.device)
     progress = {"format_version": FORMAT_VERSION, **trainer.progress(), "environment": environment}
+    state = trainer.optimizer_state()
+    if trainer.average is not None:
+        state |= {RAW + name: value for name, value in trainer.model.state_dict().items()}
     with _unfinished(directory) as folder:
-        save_model(folder / MODEL, trainer.model)
+        save_used(folder / MODEL, trainer.measured, trainer.weights_kind)
         tokenizer.save(folder / TOKENIZER)
-        save_weights(folder / STATE, trainer.optimizer_state(), metadata={"format_version": str(FORMAT_VERSION)})
+        save_weights(folder / STATE, state, metadata={"format_version": str(FORMAT_VERSION)})
         write_text(folder / PROGRESS, json.dumps(progress, indent=1) + "\n")
         write_manifest(folder)
+
+
+def save_used(path: Path, model: Transformer, kind: str, *, half: bool = False) -> None:
+    """Write weights to be used as a model's file, whose header says which they are.
+
+    Args:
+        path: Where to write; its folder must exist.
+        model: `Trainer.measured`.
+        kind: `Trainer.weights_kind`: `raw` or `ema`.
+        half: Store the numbers in 16 bits.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    from minigpt.model.weights import model_metadata, save_weights
+
+    metadata = {**model_metadata(model.config, model.vocab_size), "weights": kind}
+    save_weights(path, model.state_dict(), metadata=metadata, half=half)
 
 
 def write_manifest(directory: Path) -> None:
@@ -288,8 +313,12 @@ def load_checkpoint(directory: Path) -> Checkpoint:
         int(progress["step"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise _damaged(directory, f"{PROGRESS} cannot be read") from None
-    state = TrainerState(load_weights(directory / MODEL)[0], load_weights(directory / STATE)[0], progress)
-    return Checkpoint(directory, state, environment)
+    model, metadata = load_weights(directory / MODEL)
+    optimizer, averaged = load_weights(directory / STATE)[0], None
+    if metadata.get("weights") == "ema":
+        averaged = model
+        model = {name.removeprefix(RAW): optimizer.pop(name) for name in list(optimizer) if name.startswith(RAW)}
+    return Checkpoint(directory, TrainerState(model, optimizer, progress, averaged), environment)
 
 
 def _damaged(directory: Path, what: str) -> CheckpointError:

@@ -6,7 +6,7 @@ between any two pieces; pausing is simply not asking for the next one. Checkpoin
 
 The same numbers come out however it is driven: data order, dropout and samples are functions of the seed and the step.
 
-Reads after: losses, schedules, optimizers, callbacks.
+Reads after: losses, schedules, optimizers, precision, averaging, callbacks.
 Shapes: B windows in a micro-batch, T positions, V vocabulary.
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +29,12 @@ from minigpt.data.order import BatchOrder
 from minigpt.errors import CheckpointError, NonFiniteLossError
 from minigpt.generation.inference import reading
 from minigpt.randomness import Stream, make_generator
+from minigpt.training.averaging import WeightAverage
 from minigpt.training.callbacks import Callback, Record
 from minigpt.training.callbacks import Work as Work
 from minigpt.training.losses import count_targets, cross_entropy
 from minigpt.training.optimizers import build_optimizer, load_optimizer_state, optimizer_state
+from minigpt.training.precision import autocast, check_precision, make_scaler
 from minigpt.training.schedules import learning_rate_at
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 """Inputs and targets, both (B, T) int64."""
+HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,14 @@ class TrainerState:
     Attributes:
         model: Weights by name.
         optimizer: The optimizer's memory by `<parameter>.<slot>`.
-        progress: Counters, plain numbers.
+        progress: Counters, plain numbers and texts.
+        averaged: The running mean of the weights by name; None where there is none.
     """
 
     model: dict[str, torch.Tensor]
     optimizer: dict[str, torch.Tensor]
     progress: dict[str, Any]
+    averaged: dict[str, torch.Tensor] | None = None
 
 
 class Trainer:
@@ -100,6 +105,11 @@ class Trainer:
         val_loss: Loss over the whole validation part, once it has been measured.
         is_whole: False while an update is being applied; the weights are then worth nothing.
         is_stopping: Whether `stop` was called; `work` then ends early.
+        early_end: Why the training is over before its last step, in words; None while it is not.
+        average: The running mean of the weights; None where `weights_ema` is 0.
+
+    Raises:
+        ConfigError: The device cannot compute in the precision that was asked for.
     """
 
     def __init__(
@@ -111,6 +121,7 @@ class Trainer:
         *,
         callbacks: Sequence[Callback] = (),
     ) -> None:
+        check_precision(config.training.precision, model.device)
         self.model = model
         self.config = config
         self.callbacks = tuple(callbacks)
@@ -123,6 +134,9 @@ class Trainer:
         self.val_loss: float | None = None
         self.is_whole = True
         self.is_stopping = False
+        self.early_end: str | None = None
+        decay = config.training.weights_ema
+        self.average = WeightAverage(model, decay) if decay else None
         self._smoothed = 0.0
         self._started = False
         self._driven: Iterator[Work] | None = None
@@ -132,6 +146,9 @@ class Trainer:
         self._optimizer = build_optimizer(model, config.training)
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._has_dropout = config.model.dropout > 0 or config.model.attention_dropout > 0
+        self._autocast = autocast(config.training, model.device)
+        self._scaler = make_scaler(config.training, model.device)
+        self._hooks = {name: _overriding(self.callbacks, name) for name in HOOKS}
 
     # -- where it stands
 
@@ -142,8 +159,18 @@ class Trainer:
 
     @property
     def is_finished(self) -> bool:
-        """Whether every update is done."""
-        return self.step >= self.max_steps
+        """Whether every update is done, or the training was ended before."""
+        return self.step >= self.max_steps or self.early_end is not None
+
+    @property
+    def measured(self) -> Transformer:
+        """The model that is measured, sampled from and kept for use: the mean of the weights where there is one."""
+        return self.model if self.average is None else self.average.model
+
+    @property
+    def weights_kind(self) -> str:
+        """What the weights of `measured` are: `raw`, as the updates left them, or `ema`, their running mean."""
+        return "raw" if self.average is None else "ema"
 
     @property
     def epoch(self) -> float:
@@ -191,32 +218,49 @@ class Trainer:
             NonFiniteLossError: The loss or the gradient is infinite or not a number; the weights are those before.
         """
         self.model.train()
-        if not self._started:
-            self._started = True
-            yield from self._call("on_start")
-            if self.step == 0:
-                yield from self._before_first_update()
-        batches = self._batches()
-        while not (self.is_finished or self.is_stopping):
-            record = yield from self._update(batches)
-            yield from self._call("on_step", record)
-            yield Work("update", self.step)
-            if self._is_evaluation_due():
-                yield from self._evaluate()
-            yield from self._call("on_step_end")
-        if self._validation is not None and self.val_loss is None and not self.is_stopping:
-            yield from self._evaluate(whole=True)
-        if not self.is_stopping:
-            yield from self._call("on_end")
+        try:
+            if not self._started:
+                self._started = True
+                yield from self._call("on_start")
+                if self.step == 0:
+                    yield from self._before_first_update()
+            batches = self._batches()
+            while not (self.is_finished or self.is_stopping):
+                record = yield from self._update(batches)
+                yield from self._call("on_step", record)
+                yield Work("update", self.step)
+                if self._is_evaluation_due():
+                    yield from self._evaluate()
+                yield from self._call("on_step_end")
+            if self._validation is not None and self.val_loss is None and not self.is_stopping:
+                yield from self._evaluate(whole=True)
+            if not self.is_stopping:
+                yield from self._call("on_end")
+        finally:
+            for close in self._hooks["on_close"]:
+                close(self)
 
     def stop(self) -> None:
-        """Let `work` end after the step that has begun, with all that belongs to it."""
+        """Let `work` end after the step that has begun, with all that belongs to it; it can be gone on with."""
         self.is_stopping = True
 
-    def _call(self, hook: str, *arguments: Record) -> Iterator[Work]:
+    def end_early(self, reason: str) -> None:
+        """Make the step that has begun the last one: it is measured, sampled and saved as the last one is.
+
+        Args:
+            reason: Why, in full sentences.
+        """
+        self.early_end = reason
+
+    def report(self, record: Record) -> None:
+        """Tell every callback what was found beside the updates: a sample, norms, why the training ended early."""
+        for hook in self._hooks["on_record"]:
+            hook(self, record)
+
+    def _call(self, name: str, *arguments: Record) -> Iterator[Work]:
         """Call one hook of every callback, and drive what it returns."""
-        for callback in self.callbacks:
-            work = getattr(callback, hook)(self, *arguments)
+        for hook in self._hooks[name]:
+            work = hook(self, *arguments)
             if work is not None:
                 yield from work
 
@@ -231,15 +275,12 @@ class Trainer:
 
     def _batches(self) -> Iterator[Batch]:
         """Yield the batch of every step from the present one on."""
-        workers = self.config.data.num_workers
+        order, workers = self._order.from_step(self.step), self.config.data.num_workers
         if workers:
-            order = self._order.from_step(self.step)
             device = self.model.device.type
             yield from make_loader(self._train, batch_sampler=order, training=True, device=device, num_workers=workers)
-        step = self.step
-        while True:
-            yield self._train.gather(self._order.indices(step))
-            step += 1
+        for indices in order:
+            yield self._train.gather(indices)
 
     def _update(self, batches: Iterator[Batch]) -> Generator[Work, None, Record]:
         """Compute the gradient in micro-batches, apply it, and return the step's record.
@@ -252,30 +293,48 @@ class Trainer:
         inputs, targets = next(batches)
         num_targets = max(count_targets(targets), 1)
         nats = torch.zeros((), device=device)
-        self._optimizer.zero_grad(set_to_none=True)
+        for parameter in self._parameters:
+            parameter.grad = None
         parts = min(settings.accumulation_steps, len(inputs))
         for micro, (x, y) in enumerate(zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True)):
             if self._has_dropout:
                 self.model.seed_dropout(make_generator(self.config.seed, Stream.DROPOUT, self.step, 0, micro))
-            logits = self.model(x.to(device, non_blocking=True))  # (B, T, V)
-            part = cross_entropy(logits, y.to(device, non_blocking=True), "sum")
-            (part / num_targets).backward()  # type: ignore[no-untyped-call]
+            with self._autocast:
+                logits = self.model(x.to(device, non_blocking=True))  # (B, T, V)
+            part = cross_entropy(logits.float(), y.to(device, non_blocking=True), "sum")
+            mean = part / num_targets
+            (mean if self._scaler is None else self._scaler.scale(mean)).backward()  # type: ignore[no-untyped-call]
             nats += part.detach()
             self.seconds += time.perf_counter() - started
             yield Work("micro_batch", self.step)
             started = time.perf_counter()
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+        if self._scaler is not None:
+            self._scaler.unscale_(self._optimizer)
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         loss, grad_norm = torch.stack((nats / num_targets, norm)).tolist()  # the one wait for the device in a step
         learning_rate = learning_rate_at(self.step, settings)
-        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+        # with float16 a gradient may be too large for its factor; the update is then left out and the factor lowered
+        overflows = self._scaler is not None and math.isfinite(loss) and self._scaler.get_scale() > 1
+        if not (math.isfinite(loss) and (math.isfinite(grad_norm) or overflows)):
             raise _non_finite(loss, grad_norm, self.step, learning_rate)
+        if self._hooks["on_gradient"]:
+            self.seconds += time.perf_counter() - started
+            yield from self._call("on_gradient")
+            started = time.perf_counter()
         self.is_whole = False
-        if settings.max_grad_norm and grad_norm > settings.max_grad_norm:
-            torch.nn.utils.clip_grads_with_norm_(self._parameters, settings.max_grad_norm, norm)
+        if settings.max_grad_norm and settings.max_grad_norm < grad_norm < math.inf:
+            torch._foreach_mul_(gradients, settings.max_grad_norm / grad_norm)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
-        self._optimizer.step()
+        if self._scaler is None:
+            self._optimizer.step()
+        else:
+            self._scaler.step(self._optimizer)
+            self._scaler.update()
         self.step += 1
+        if self.average is not None:
+            self.average.update(self.step)
         self.tokens_seen += num_targets
         self.loss = loss
         self._smoothed = settings.loss_ema * self._smoothed + (1 - settings.loss_ema) * loss
@@ -289,7 +348,7 @@ class Trainer:
             "loss": round(loss, 6),
             "loss_ema": round(self.loss_ema or loss, 6),
             "learning_rate": learning_rate,
-            "grad_norm": round(grad_norm, 6),
+            "grad_norm": round(grad_norm, 6) if math.isfinite(grad_norm) else None,
             "tokens_seen": self.tokens_seen,
         }
 
@@ -337,8 +396,8 @@ class Trainer:
 
     def _nats(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
         device = self.model.device
-        with reading(self.model):
-            return cross_entropy(self.model(inputs.to(device)), targets.to(device), "sum").item()
+        with reading(self.measured):
+            return cross_entropy(self.measured(inputs.to(device)), targets.to(device), "sum").item()
 
     def _settle_budget(self, max_seconds: float) -> Iterator[Work]:
         """Turn `max_seconds` into `max_steps`: time some updates, then take them back.
@@ -377,8 +436,8 @@ class Trainer:
         Raises:
             CheckpointError: An update is being applied at this moment.
         """
-        model = {name: value.to("cpu", copy=True) for name, value in self.model.state_dict().items()}
-        return TrainerState(model, self.optimizer_state(), self.progress())
+        averaged = None if self.average is None else _copied(self.average.model)
+        return TrainerState(_copied(self.model), self.optimizer_state(), self.progress(), averaged)
 
     def optimizer_state(self) -> dict[str, torch.Tensor]:
         """Return a copy of the optimizer's memory by `<parameter name>.<slot>`."""
@@ -395,7 +454,7 @@ class Trainer:
                 f"Step {self.step} was broken off while its weights were being written.",
                 mend="Resume from the last checkpoint.",
             )
-        return {
+        progress: dict[str, Any] = {
             "step": self.step,
             "seconds": self.seconds,
             "tokens_seen": self.tokens_seen,
@@ -404,6 +463,11 @@ class Trainer:
             "best_val_loss": self.best_val_loss,
             "best_step": self.best_step,
         }
+        if self.early_end is not None:
+            progress["early_end"] = self.early_end
+        if self._scaler is not None:
+            progress["scaler"] = self._scaler.state_dict()
+        return progress
 
     def load_state_dict(self, state: TrainerState) -> None:
         """Go on from a copy that `state_dict` returned; the copy is not kept.
@@ -411,8 +475,15 @@ class Trainer:
         Raises:
             CheckpointError: The state is of another model, or not whole.
         """
+        if self.average is not None and state.averaged is None:
+            raise CheckpointError(
+                "The state of the training holds no running mean of the weights, which training.weights_ema asks for.",
+                mend="Resume with training.weights_ema as it was.",
+            )
         try:
             self.model.load_state_dict(state.model)
+            if self.average is not None and state.averaged is not None:
+                self.average.model.load_state_dict(state.averaged)
         except RuntimeError as error:
             raise CheckpointError(
                 f"The weights do not fit the model: {str(error).splitlines()[-1].strip()}",
@@ -425,13 +496,26 @@ class Trainer:
             self.tokens_seen, self._smoothed = int(progress["tokens_seen"]), float(progress["smoothed_loss"])
             self.loss = progress["loss"]
             self.best_val_loss, self.best_step = progress["best_val_loss"], progress["best_step"]
-        except (KeyError, TypeError, ValueError) as error:
+            self.early_end = progress.get("early_end")
+            if self._scaler is not None:
+                self._scaler.load_state_dict(progress["scaler"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"The progress of the training cannot be read: {error!r}.", mend="Resume from another checkpoint."
             ) from None
         self.val_loss = None
         self._optimizer.zero_grad(set_to_none=True)
         self.is_whole = True
+
+
+def _overriding(callbacks: Sequence[Callback], name: str) -> list[Callable[..., Any]]:
+    """Return one hook of each callback that has one of its own; a step does not ask the others."""
+    own = [callback for callback in callbacks if getattr(type(callback), name) is not getattr(Callback, name)]
+    return [getattr(callback, name) for callback in own]
+
+
+def _copied(model: Transformer) -> dict[str, torch.Tensor]:
+    return {name: value.to("cpu", copy=True) for name, value in model.state_dict().items()}
 
 
 def _measured_batches(

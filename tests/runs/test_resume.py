@@ -21,6 +21,7 @@ from minigpt.data.corpora import corpus_from_text
 from minigpt.model.weights import load_weights
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.job import TrainingJob, create_run
+from minigpt.training.checkpoint import load_checkpoint
 
 TEXT = "the cat sat on the mat and the dog ate the cake. " * 12
 CONFIG = RunConfig().updated(
@@ -101,7 +102,7 @@ def outcome(folder: RunFolder) -> tuple[dict[str, bytes], list[Any]]:
     for path in paths:
         for name, value in load_weights(path)[0].items():
             tensors[f"{path.relative_to(folder.path)}:{name}"] = value.reshape(-1).view(torch.uint8).numpy().tobytes()
-    clock = ("seconds", "tokens_per_second", "seconds_per_step")
+    clock = ("seconds", "tokens_per_second", "seconds_per_step", "mfu")
     records = [
         {key: value for key, value in record.items() if key not in clock}
         for record in folder.metrics()
@@ -164,6 +165,72 @@ def test_broken_off_after_each_save(tmp_path: Path, expected: tuple[dict[str, by
                 break
         work.close()  # type: ignore[attr-defined]
     same(folder, expected)
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "bfloat16": {"training__precision": "bfloat16"},
+    "averaged weights": {"training__weights_ema": 0.9},
+    "early stopping": {
+        "training__early_stopping": 2, "training__eval_steps": 2, "training__learning_rate": 10.0,
+        "training__max_steps": 200, "training__checkpoint_steps": 3, "training__warmup_steps": 0,
+    },
+    "norms": {"training__norm_steps": 2},
+    "all at once": {
+        "training__precision": "bfloat16", "training__weights_ema": 0.5, "training__early_stopping": 50,
+        "training__norm_steps": 3, "model__attention_dropout": 0.1,
+    },
+}  # fmt: skip
+"""Settings under which resuming has to be as exact; optimizers and schedules belong here too."""
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_broken_off_under_other_settings(tmp_path: Path, name: str) -> None:
+    expected = outcome(finished(make_run(tmp_path / "undisturbed", **OPTIONS[name])))
+    folder = make_run(tmp_path / "run", **OPTIONS[name])
+    for pieces in (7, 45, 60, 30, 85):
+        work = TrainingJob(folder).work()
+        for _ in range(pieces):
+            next(work, None)
+        work.close()  # type: ignore[attr-defined]
+    same(finished(folder), expected)
+
+
+def test_broken_off_before_the_last_measurement_of_an_early_end(tmp_path: Path) -> None:
+    """The checkpoint knows that the training is over, so that resuming measures and does not train on."""
+    settings = OPTIONS["early stopping"]
+    expected = outcome(finished(make_run(tmp_path / "undisturbed", **settings)))
+    folder = make_run(tmp_path / "run", **settings)
+    job = TrainingJob(folder)
+    work = job.work()
+    while job.trainer.early_end is None or next(work).kind != "save":
+        if job.trainer.early_end is None:
+            next(work)
+    work.close()  # type: ignore[attr-defined]
+    assert folder.info.status == "running"
+    again = TrainingJob(folder)
+    assert again.trainer.is_finished
+    assert again.trainer.early_end == job.trainer.early_end
+    for _ in again.work():
+        pass
+    same(folder, expected)
+
+
+def test_averaged_weights_are_what_is_used_and_the_raw_ones_what_is_trained(tmp_path: Path) -> None:
+    folder = finished(make_run(tmp_path / "run", training__weights_ema=0.9))
+    plain = finished(make_run(tmp_path / "plain"))
+    averaged, header = load_weights(folder.weights_path("last"))
+    assert header["weights"] == "ema"
+    assert load_weights(plain.weights_path("last"))[1]["weights"] == "raw"
+    assert load_weights(folder.history_path(0))[1]["weights"] == "ema"
+    raw = load_checkpoint(folder.checkpoint_path(24)).state
+    expected = load_checkpoint(plain.checkpoint_path(24)).state
+    assert raw.averaged is not None
+    assert all(torch.equal(raw.averaged[name], value) for name, value in averaged.items())
+    # what is trained never hears of the mean
+    assert raw.model.keys() == expected.model.keys()
+    assert all(torch.equal(raw.model[name], value) for name, value in expected.model.items())
+    assert raw.optimizer.keys() == expected.optimizer.keys()
+    assert any(not torch.equal(raw.model[name], value) for name, value in averaged.items())
 
 
 def test_stopped_at_once_after_resuming(tmp_path: Path) -> None:

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from minigpt.tokenizers.character import CharacterTokenizer
 from minigpt.training.callbacks import (
+    Callback,
     Checkpoints,
+    EarlyStopping,
+    Progress,
     Record,
     Records,
     Samples,
@@ -21,6 +24,16 @@ from minigpt.training.callbacks import (
 from minigpt.training.trainer import Trainer
 
 MakeTrainer = Callable[..., Trainer]
+
+
+class Reports(Callback):
+    """Keeps what other callbacks report."""
+
+    def __init__(self, kept: list[Record]) -> None:
+        self._kept = kept
+
+    def on_record(self, trainer: Trainer, record: Record) -> None:
+        self._kept.append(record)
 
 
 @pytest.fixture
@@ -99,7 +112,7 @@ def test_throughput_is_over_the_last_updates(make_trainer: MakeTrainer) -> None:
 
 def test_samples_from_noise_to_the_end(make_trainer: MakeTrainer, tokenizer: CharacterTokenizer) -> None:
     written: list[Record] = []
-    trainer = make_trainer(callbacks=[Samples(tokenizer, written.append)], training__sample_prompt="ab")
+    trainer = make_trainer(callbacks=[Samples(tokenizer), Reports(written)], training__sample_prompt="ab")
     kinds = [work.kind for work in trainer.work()]
     assert [record["step"] for record in written] == [0, 4, 8, 12]
     assert all(record["text"].startswith("ab") and record["prompt"] == "ab" for record in written)
@@ -111,7 +124,7 @@ def test_samples_throw_the_same_dice(make_trainer: MakeTrainer, tokenizer: Chara
     texts = []
     for _ in range(2):
         written: list[Record] = []
-        make_trainer(callbacks=[Samples(tokenizer, written.append)], training__learning_rate=1e-12).fit()
+        make_trainer(callbacks=[Samples(tokenizer), Reports(written)], training__learning_rate=1e-12).fit()
         texts.append([record["text"] for record in written])
     assert texts[0] == texts[1]
     assert len(set(texts[0])) == 1  # weights that hardly move and the same dice: the same text
@@ -120,9 +133,66 @@ def test_samples_throw_the_same_dice(make_trainer: MakeTrainer, tokenizer: Chara
 def test_samples_follow_the_runs_own_strategy(make_trainer: MakeTrainer, tokenizer: CharacterTokenizer) -> None:
     def texts(**settings: object) -> list[str]:
         written: list[Record] = []
-        make_trainer(callbacks=[Samples(tokenizer, written.append)], **settings).fit()
+        make_trainer(callbacks=[Samples(tokenizer), Reports(written)], **settings).fit()
         return [record["text"] for record in written]
 
     assert texts(generation__top_k=1) == texts(generation__temperature=0.0)
     assert texts(generation__temperature=3.0) != texts(generation__temperature=0.0)
     assert texts(training__sample_steps=0) == []
+
+
+# -- an early end
+
+
+def test_early_stopping_ends_with_all_that_belongs_to_the_last_step(make_trainer: MakeTrainer) -> None:
+    written: list[Record] = []
+    saves: list[int] = []
+    trainer = make_trainer(
+        callbacks=[EarlyStopping(), Records(written.append), Checkpoints(lambda trainer: saves.append(trainer.step))],
+        training__max_steps=400,
+        training__learning_rate=10.0,  # too high to learn anything after the first steps
+        training__warmup_steps=0,
+        training__eval_steps=2,
+        training__eval_batches=1,
+        training__checkpoint_steps=0,
+        training__early_stopping=3,
+    )
+    result = trainer.fit()
+    assert trainer.is_finished
+    assert result.steps == trainer.step < 400
+    assert trainer.best_step is not None
+    assert trainer.step == trainer.best_step + 3 * 2
+    assert saves[-1] == trainer.step
+    (ended,) = [record for record in written if record["kind"] == "early_end"]
+    assert ended["step"] == trainer.step
+    assert ended["text"] == trainer.early_end
+    assert f"step {trainer.best_step}, in 3 measurements" in ended["text"]
+    evaluations = [record for record in written if record["kind"] == "evaluation"]
+    assert evaluations[-1]["whole"]
+    assert [record["step"] for record in evaluations[-5:-1]] == [trainer.step - n for n in (6, 4, 2, 0)]
+    best = min(record["val_loss"] for record in evaluations[1:-1])
+    assert [record["step"] for record in evaluations[1:-1] if record["val_loss"] == best] == [trainer.best_step]
+
+
+def test_without_early_stopping_it_goes_on(make_trainer: MakeTrainer) -> None:
+    settings = {"training__max_steps": 30, "training__learning_rate": 10.0, "training__eval_steps": 2}
+    trainer = make_trainer(callbacks=[EarlyStopping()], **settings)
+    trainer.fit()
+    assert (trainer.step, trainer.early_end) == (30, None)
+    assert not EarlyStopping.is_due(trainer)
+
+
+def test_progress_says_a_line_for_each_measurement(make_trainer: MakeTrainer) -> None:
+    lines: list[str] = []
+    make_trainer(callbacks=[Throughput(), EarlyStopping(), Progress(lines.append)], training__eval_batches=1).fit()
+    assert [line.split(":")[0] for line in lines] == [f"step {step} of 12" for step in (0, 4, 8, 12, 12)]
+    assert "loss" not in lines[0].replace("validation", "")
+    assert ["the best so far" in line for line in lines] == [False, True, True, True, False]
+    assert "tokens per second" in lines[1]
+    assert "(all of it)" in lines[-1]
+    lines.clear()
+    make_trainer(
+        callbacks=[Progress(lines.append), EarlyStopping()],
+        training__max_steps=400, training__learning_rate=10.0, training__eval_steps=1, training__early_stopping=1,
+    ).fit()  # fmt: skip
+    assert lines[-1].endswith("in one measurement.")

@@ -1,0 +1,182 @@
+"""Experiment tracking: what is written to a run's own records, written to TensorBoard or Weights & Biases as well.
+
+Nothing is tracked unless `training.track` asks for it, and the packages come with extras of their own:
+`pip install "minigpt-lab[tensorboard]"`, `pip install "minigpt-lab[wandb]"`. Reads after: callbacks.
+
+Weights & Biases sends what it is given to its servers, under the account that `wandb login` has set up; with
+WANDB_MODE=offline in the environment it keeps everything in the run's folder.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import textwrap
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minigpt.errors import ConfigError, RunFault
+from minigpt.training.callbacks import Record, Records
+
+if TYPE_CHECKING:
+    from minigpt.training.trainer import Trainer
+
+PROJECT = "minigpt-lab"
+"""What runs are filed under at Weights & Biases; WANDB_PROJECT in the environment goes before."""
+
+
+def check_trackers(names: Iterable[str]) -> None:
+    """Say at once which package is missing, before anything is trained.
+
+    Args:
+        names: `training.track`; each is the name of a package.
+
+    Raises:
+        ConfigError: One of them is not installed.
+    """
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"training.track asks for {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
+            "installed.",
+            mend=f'Install it with: pip install "minigpt-lab[{",".join(missing)}]", or leave training.track empty.',
+        )
+
+
+def make_trackers(names: Iterable[str], folder: Path, *, run_id: str, run_name: str) -> list[Records]:
+    """Return a callback for each name in `training.track`.
+
+    Args:
+        names: `tensorboard`, `wandb`.
+        folder: The run's folder; what they keep goes into a folder of their own in it.
+        run_id: By which a resumed run is known again.
+        run_name: For people.
+
+    Raises:
+        ConfigError: A package is not installed.
+    """
+    names = tuple(names)
+    check_trackers(names)
+    kinds: dict[str, Records] = {
+        "tensorboard": TensorBoard(folder / "tensorboard"),
+        "wandb": WeightsAndBiases(folder, run_id=run_id, run_name=run_name),
+    }
+    return [kinds[name] for name in names]
+
+
+def numbers_in(record: Record) -> Iterator[tuple[str, float]]:
+    """Yield the numbers of a record with a name each, kinds and layers apart by a slash.
+
+    >>> list(numbers_in({"kind": "norms", "step": 3, "ratio": {"blocks.0": 0.5}}))
+    [('norms/ratio/blocks.0', 0.5)]
+    >>> list(numbers_in({"kind": "evaluation", "step": 3, "val_loss": 1.5, "whole": True}))
+    [('evaluation/val_loss', 1.5)]
+    """
+    for name, value in record.items():
+        if isinstance(value, dict):
+            yield from ((f"{record['kind']}/{name}/{layer}", float(norm)) for layer, norm in value.items())
+        elif name != "step" and isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{record['kind']}/{name}", float(value)
+
+
+class TensorBoard(Records):
+    """Write records as TensorBoard event files; look at them with `tensorboard --logdir <run>/tensorboard`.
+
+    Args:
+        directory: Where to.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(self._log)
+        self._directory = directory
+        self._writer: Any = None
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Open a file; what lies beyond the step that a resumed training goes on from is taken back."""
+        self._open(trainer.step + 1 if trainer.step else 0)
+
+    def _open(self, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(self._directory), purge_step=step)
+
+    def _log(self, record: Record) -> None:
+        if self._writer is None:  # driven on after it was broken off
+            self._open(record["step"])
+        for name, value in numbers_in(record):
+            self._writer.add_scalar(name, value, record["step"])
+        if "text" in record:
+            # four spaces in front of each line make it a block of code: what a model wrote is no Markdown
+            self._writer.add_text(record["kind"], textwrap.indent(record["text"], "    ", bool), record["step"])
+
+    def on_close(self, trainer: Trainer) -> None:
+        """Close the file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+class WeightsAndBiases(Records):
+    """Send records to Weights & Biases.
+
+    Args:
+        folder: Of the run; the package keeps its own files in it.
+        run_id: By which a resumed run is known again.
+        run_name: For people.
+    """
+
+    def __init__(self, folder: Path, *, run_id: str, run_name: str) -> None:
+        super().__init__(self._log)
+        self._folder, self._id, self._name = folder, run_id, run_name
+        self._config: dict[str, Any] = {}
+        self._run: Any = None
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Begin the run there, or go on with it.
+
+        Raises:
+            RunFault: Nobody is logged in, or the service cannot be reached.
+        """
+        # where a text lies on this machine is nobody else's business
+        self._config = trainer.config.updated({"data.paths": ()}).model_dump(mode="json")
+        self._open()
+
+    def _open(self) -> None:
+        import wandb
+
+        try:
+            self._run = wandb.init(
+                project=os.environ.get("WANDB_PROJECT", PROJECT),
+                id=self._id,
+                name=self._name,
+                dir=str(self._folder),
+                config=self._config,
+                resume="allow",
+                settings=wandb.Settings(console="off", silent=True, disable_git=True, save_code=False),
+            )
+        except wandb.Error as error:
+            raise RunFault(
+                f"Weights & Biases could not be started: {str(error).rstrip('.')}.",
+                mend="Run `wandb login`, set WANDB_MODE=offline, or take wandb out of training.track.",
+            ) from error
+
+    def on_budget(self, trainer: Trainer, record: Record) -> None:
+        """Send how many steps the time allows."""
+        self._config = trainer.config.updated({"data.paths": ()}).model_dump(mode="json")
+        self._run.config.update(self._config, allow_val_change=True)
+        super().on_budget(trainer, record)
+
+    def _log(self, record: Record) -> None:
+        if self._run is None:  # driven on after it was broken off
+            self._open()
+        values: dict[str, Any] = dict(numbers_in(record))
+        if "text" in record:
+            values[record["kind"]] = record["text"]
+        self._run.log(values, step=record["step"])
+
+    def on_close(self, trainer: Trainer) -> None:
+        """Hand over what is left, and end."""
+        if self._run is not None:
+            self._run.finish()
+            self._run = None

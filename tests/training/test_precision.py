@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from minigpt.config import TrainingConfig
+from minigpt.errors import ConfigError, NonFiniteLossError
+from minigpt.training import precision, trainer
+from minigpt.training.callbacks import Record, Records
+from minigpt.training.precision import autocast, check_precision
+from minigpt.training.trainer import Trainer
+
+MakeTrainer = Callable[..., Trainer]
+Weights = Callable[[Trainer], torch.Tensor]
+
+
+def test_float16_is_for_nvidia_alone() -> None:
+    check_precision("float16", torch.device("cuda", 0))
+    check_precision("bfloat16", torch.device("cpu"))
+    for device in ("cpu", "mps"):
+        with pytest.raises(ConfigError, match="needs an NVIDIA GPU") as error:
+            check_precision("float16", torch.device(device))
+        assert device in error.value.problem
+        assert "bfloat16" in error.value.mend
+
+
+def test_a_trainer_refuses_float16_here(make_trainer: MakeTrainer) -> None:
+    with pytest.raises(ConfigError, match="NVIDIA"):
+        make_trainer(training__precision="float16")
+
+
+def test_products_are_in_16_bits_and_weights_in_32() -> None:
+    layer = torch.nn.Linear(4, 4, device="meta")
+    held = autocast(TrainingConfig(precision="bfloat16"), torch.device("cpu"))
+    layer.to_empty(device="cpu")
+    for _ in range(2):  # it can be held again
+        with held:
+            assert layer(torch.ones(1, 4)).dtype == torch.bfloat16
+    with autocast(TrainingConfig(), torch.device("cpu")):
+        assert layer(torch.ones(1, 4)).dtype == torch.float32
+
+
+def test_bfloat16_learns_as_float32_does(make_trainer: MakeTrainer, weights: Weights) -> None:
+    half, full = (make_trainer(training__precision=name, training__max_steps=80) for name in ("bfloat16", "float32"))
+    found, expected = half.fit(), full.fit()
+    assert not torch.equal(weights(half), weights(full))
+    assert weights(half).dtype == torch.float32
+    assert found.val_loss == pytest.approx(expected.val_loss, abs=0.05)
+    assert {value.dtype for value in half.state_dict().optimizer.values()} == {torch.float32}
+
+
+def test_measurements_are_in_float32_whatever_training_is_in(make_trainer: MakeTrainer) -> None:
+    """What is measured is what everybody gets who opens the weights afterwards."""
+    half, full = make_trainer(training__precision="bfloat16"), make_trainer()
+    half.fit()
+    full.load_state_dict(half.state_dict())
+    full.fit()
+    assert half.val_loss == full.val_loss
+
+
+# -- float16 as far as a processor can show it
+
+
+@pytest.fixture
+def anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "check_precision", lambda name, device: None)
+
+
+def test_the_scalers_factor_is_taken_out_again(make_trainer: MakeTrainer, anywhere: None) -> None:
+    norms = {}
+    for name in ("float16", "float32"):
+        written: list[Record] = []
+        make_trainer(training__precision=name, training__max_steps=3, callbacks=[Records(written.append)]).fit()
+        norms[name] = [record["grad_norm"] for record in written if record["kind"] == "step"]
+    assert norms["float16"] == pytest.approx(norms["float32"], rel=0.05)
+
+
+def test_an_update_that_overflows_is_left_out(make_trainer: MakeTrainer, weights: Weights, anywhere: None) -> None:
+    written: list[Record] = []
+    overflowing = make_trainer(
+        training__precision="float16", training__max_steps=40, callbacks=[Records(written.append)]
+    )
+    overflowing._scaler.load_state_dict({**overflowing._scaler.state_dict(), "scale": 2.0**40})  # type: ignore[union-attr]
+    before = weights(overflowing)
+    overflowing.step_once()
+    assert overflowing.step == 1
+    assert torch.equal(weights(overflowing), before)
+    assert [record["grad_norm"] for record in written if record["kind"] == "step"] == [None]
+    assert overflowing._scaler.get_scale() == 2.0**39  # type: ignore[union-attr]
+    overflowing.fit()
+    assert not torch.equal(weights(overflowing), before)
+
+
+def test_a_scale_that_can_fall_no_further_is_an_error(make_trainer: MakeTrainer, anywhere: None) -> None:
+    broken = make_trainer(training__precision="float16")
+    broken._scaler.load_state_dict({**broken._scaler.state_dict(), "scale": 1.0})  # type: ignore[union-attr]
+    for parameter in broken.model.parameters():
+        parameter.register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(NonFiniteLossError):
+        broken.step_once()
+
+
+def test_the_factor_goes_on_where_it_was(make_trainer: MakeTrainer, weights: Weights, anywhere: None) -> None:
+    whole, first, second = (make_trainer(training__precision="float16") for _ in range(3))
+    first._scaler.set_growth_interval(4)  # type: ignore[union-attr]
+    whole._scaler.set_growth_interval(4)  # type: ignore[union-attr]
+    whole.fit()
+    for _ in range(6):
+        first.step_once()
+    state = first.state_dict()
+    assert state.progress["scaler"]["scale"] == 2.0**17
+    second.load_state_dict(state)
+    second.fit()
+    assert torch.equal(weights(second), weights(whole))
+    assert second._scaler.get_scale() == whole._scaler.get_scale()  # type: ignore[union-attr]
+
+
+def test_names_of_types() -> None:
+    assert set(precision.DTYPES) == {"float32", "bfloat16", "float16"}
