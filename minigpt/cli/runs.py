@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -33,17 +33,23 @@ def runs(as_json: bool) -> None:
             row["status"],
             f"{row['step']:,} of {row['max_steps']:,}",
             "" if row["val_loss"] is None else f"{row['val_loss']:.3f}",
+            f"{row['bytes'] / 1e6:,.1f}",
             row["created"][:10],
         )
         for row in rows
     ]
-    for title in ("run", "name", "status", "step", "loss", "made"):
+    for title in ("run", "name", "status", "step", "loss", "MB", "made"):
         # where a terminal is narrow the name alone gives way: the id, for one, has to be typed
-        table.add_column(title, justify="right" if title in ("step", "loss") else "left", no_wrap=title != "name")
+        justify: Literal["right", "left"] = "right" if title in ("step", "loss", "MB") else "left"
+        table.add_column(title, justify=justify, no_wrap=title != "name")
     for row in cells:
         table.add_row(*row)
     stdout().print(table)
-    note(f"\nThe loss is that of the validation part, in nats per token. Runs lie in {resources.home()}.")
+    total = sum(row["bytes"] for row in rows if row["status"] != "bundled")
+    note(
+        "\nThe loss is that of the validation part, in nats per token. "
+        f"Your runs lie in {resources.home()} and take {total / 1e6:,.1f} MB."
+    )
 
 
 def _rows() -> Any:
@@ -70,6 +76,7 @@ def _rows() -> Any:
             "max_steps": seen.max_steps,
             "loss": seen.loss,
             "val_loss": seen.val_loss,
+            "bytes": folder.disk_bytes(),
             "created": seen.created,
             "path": str(folder.path),
         }

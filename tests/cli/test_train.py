@@ -76,6 +76,10 @@ def test_without_out_a_run_of_its_own_is_made_at_home(call, tiny, corpus_file: P
     mine = next(row for row in listed if row["path"] == printed["run"])
     assert mine["status"] == "finished"
     assert mine["step"] == 12
+    assert mine["bytes"] == RunFolder(Path(printed["run"])).disk_bytes() > 10_000
+    assert f" {mine['bytes'] / 1e6:.1f} " in next(
+        line for line in call("runs").stdout.splitlines() if Path(printed["run"]).name in line
+    )
     assert Path(printed["run"]).name in call("runs").stdout
 
 

@@ -1,4 +1,8 @@
+import multiprocessing
+import os
+import signal
 import warnings
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -6,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt.data.dataset import LanguageModelDataset, make_loader
+from minigpt.data.dataset import LanguageModelDataset, make_loader, num_processors
 from minigpt.data.order import BatchOrder
 from minigpt.errors import ConfigError, CorpusError, ShapeError
 
@@ -115,6 +119,58 @@ def test_a_loader_follows_the_order_it_is_given(num_workers):
         dataset, batch_sampler=(order.indices(n) for n in range(5, 8)), training=True, device="cpu", num_workers=num_workers
     )  # fmt: skip
     assert [inputs[:, 0].tolist() for inputs, _ in loader] == [order.indices(n).tolist() for n in range(5, 8)]
+
+
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_workers_hand_over_the_same_batches_and_are_gone_with_the_loader(tmp_path, num_workers, recwarn):
+    np.arange(500, dtype=np.uint16).tofile(tmp_path / "ids.bin")
+    dataset = LanguageModelDataset(np.memmap(tmp_path / "ids.bin", np.uint16, mode="r"), 7)
+    order = BatchOrder(seed=3, num_windows=len(dataset), batch_size=5)
+    loader = make_loader(
+        dataset, batch_sampler=order.from_step(2), training=True, device="cpu", num_workers=num_workers
+    )
+    batches = iter(loader)
+    for step in range(2, 12):
+        for found, expected in zip(next(batches), dataset.gather(order.indices(step)), strict=True):
+            assert torch.equal(found, expected)
+    workers = multiprocessing.active_children()
+    assert len(workers) == min(num_workers, num_processors()), "torch warns of more than there are processors"
+    del batches
+    for worker in workers:
+        worker.join(10)
+        assert worker.exitcode == 0, "ended by itself, not killed"
+    assert not recwarn.list
+
+
+def test_an_interruption_is_for_the_training_to_handle_not_for_its_workers():
+    """Ctrl+C reaches all processes of a terminal; the batches of the step that is being finished still come."""
+    dataset = LanguageModelDataset(np.arange(500), 7)
+    order = BatchOrder(seed=3, num_windows=len(dataset), batch_size=5)
+    loader = make_loader(dataset, batch_sampler=order.from_step(0), training=True, device="cpu", num_workers=1)
+    batches = iter(loader)
+    next(batches)
+    (worker,) = multiprocessing.active_children()
+    os.kill(worker.pid, signal.SIGINT)
+    for step in range(1, 9):
+        assert torch.equal(next(batches)[0], dataset.gather(order.indices(step))[0])
+    assert worker.is_alive()
+
+
+def test_a_dataset_goes_to_another_process_as_the_name_of_its_file(tmp_path):
+    """Where processes do not inherit memory it is sent: a gigabyte of tokens, or all windows, must not be."""
+    ids = np.arange(100_000, dtype=np.uint8)
+    ids.tofile(tmp_path / "ids.bin")
+    mapped = LanguageModelDataset(np.memmap(tmp_path / "ids.bin", np.uint8, mode="r"), 50, stride=2, name="A text")
+    for dataset, most in (
+        (mapped, 1000),
+        (LanguageModelDataset(ids, 50, stride=2), 101_000),
+        (LanguageModelDataset(mapped.ids[10:], 50, stride=2), 101_000),  # of a part of a map the place is not known
+    ):
+        sent = bytes(ForkingPickler.dumps(dataset))
+        assert len(sent) < most
+        arrived = ForkingPickler.loads(sent)
+        assert (len(arrived), arrived.sequence_length, arrived.stride) == (len(dataset), 50, 2)
+        assert torch.equal(arrived.gather([0, 70])[1], dataset.gather([0, 70])[1])
 
 
 def test_an_endless_order_serves_a_loader():

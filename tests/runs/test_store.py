@@ -393,8 +393,8 @@ def test_names_that_no_file_can_have_and_weights_that_nobody_knows(copied: RunFo
 def test_a_folder_that_goes_while_it_is_counted(trained: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page counts what a training is about to rename: what is gone counts nothing, and the page stands."""
     fleeting = trained.path / "checkpoints" / ".step-0000009.tmp"
-    fleeting.mkdir()
     before, scandir = trained.disk_bytes(), os.scandir
+    fleeting.mkdir()
 
     def vanishing(path: object) -> object:
         if str(path) == str(fleeting) and fleeting.exists():
@@ -404,3 +404,25 @@ def test_a_folder_that_goes_while_it_is_counted(trained: RunFolder, monkeypatch:
     monkeypatch.setattr(os, "scandir", vanishing)
     assert trained.disk_bytes() == before
     assert not fleeting.exists()
+
+
+def test_bytes_are_counted_again_only_where_something_has_changed(
+    copied: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page of runs asks on each visit, of every run."""
+
+    def on_disk() -> int:
+        return sum(path.stat().st_size for path in copied.path.rglob("*") if path.is_file())
+
+    walks: list[str] = []
+    walk = os.walk
+    monkeypatch.setattr(os, "walk", lambda path: (walks.append(str(path)), walk(path))[1])
+    assert copied.disk_bytes() == copied.disk_bytes() == on_disk()
+    assert len(walks) == 1
+    copied.append_metrics({"kind": "step", "step": 99})
+    assert copied.disk_bytes() == on_disk()
+    copied._remove(copied.checkpoint_path(copied.checkpoints()[0]))
+    assert copied.disk_bytes() == on_disk()
+    copied.update_info(notes="kept for its rhymes")
+    assert copied.disk_bytes() == on_disk()
+    assert len(walks) == 4
