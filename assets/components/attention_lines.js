@@ -3,10 +3,12 @@
 // One message: four bytes that give the header's length (little endian), the header as JSON, then one byte a weight
 // (0..255 for 0..1), query by query. Text reaches the page through textContent only.
 
-const ABOVE = 150;
-const BELOW = 100;
+const ABOVE = 130;
+const BELOW = 90;
+const LARGEST = 1.05; // rem, as in the style sheet
+const SMALLEST = 0.8;
 const FAINTEST = 0.01; // lighter weights have no line
-const OVERVIEW = 0.2; // lightest line while no token has the focus
+const OVERVIEW = 0.2; // so much weight must the lines of the other tokens have, which are drawn faintly
 
 const views = new WeakMap();
 
@@ -47,7 +49,7 @@ class Lines {
     on("pointerleave", (event) => event.pointerType === "mouse" && this.show(this.model.query));
     on("click", (event) => this.press(this.indexOf(event)));
     on("keydown", (event) => this.key(event));
-    this.observer = new ResizeObserver(() => this.model && this.show(this.focus));
+    this.observer = new ResizeObserver(() => this.model && this.fit());
     this.observer.observe(this.root);
     // Another theme changes the colours without a word to components.
     this.watch = new MutationObserver(() => this.colour());
@@ -76,7 +78,16 @@ class Lines {
     this.row.replaceChildren(...this.spans);
     this.root.querySelector(".hint").textContent = this.model.words.hint;
     this.colour();
-    this.show(this.model.query);
+    this.focus = this.model.query;
+    this.fit();
+  }
+
+  // Smaller letters where that saves scrolling; smaller than that nobody reads.
+  fit() {
+    this.row.style.fontSize = "";
+    const share = (this.scroll.clientWidth - 4) / this.row.offsetWidth;
+    if (share < 1) this.row.style.fontSize = `${Math.max(SMALLEST, share * LARGEST)}rem`;
+    this.show(this.focus);
     this.reveal();
   }
 
@@ -149,7 +160,7 @@ class Lines {
       if (query === index) continue;
       for (let key = 0; key < this.length; key++) {
         const weight = this.weight(query, key);
-        if (weight >= OVERVIEW) lines.push(arc(middles[query], middles[key], over, -1, weight, "looks", 0.14));
+        if (weight >= OVERVIEW) lines.push(arc(middles[query], middles[key], over, -1, weight / 4, "looks", 0.3));
       }
     }
     for (const [key, weight] of looks) {
@@ -195,7 +206,7 @@ function make(tag, name, text) {
 function arc(from, to, y, direction, weight, name, strength) {
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
   const room = direction < 0 ? ABOVE - 12 : BELOW - 12;
-  const height = direction * Math.min(room, 18 + 0.42 * Math.abs(to - from));
+  const height = direction * Math.min(room, 24 + 0.42 * Math.abs(to - from));
   const bow = from === to
     ? `M${from - 4},${y} C${from - 14},${y + direction * 26} ${from + 14},${y + direction * 26} ${from + 4},${y}`
     : `M${from},${y} C${from},${y + 1.3 * height} ${to},${y + 1.3 * height} ${to},${y}`;

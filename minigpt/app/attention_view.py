@@ -5,6 +5,8 @@ torch is imported inside the functions that the compute gate calls, so that open
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ from minigpt.viz.palette import head_name, visible_token
 
 if TYPE_CHECKING:
     from minigpt.app.models import LoadedRun
+    from minigpt.interpret.head_output import HeadOutput
     from minigpt.interpret.heads import HeadHabits, HeadStages
     from minigpt.tokenizers.base import BaseTokenizer
 
@@ -78,7 +81,9 @@ class AttentionView:
         habits: Where each head looks, measured on the exact weights.
         layer: Of the head that is open, counted from 0.
         head: The head that is open, counted from 0.
-        stages: Its numbers.
+        stages: Its numbers up to the weights.
+        output: What it mixes with them.
+        causal: Whether the model has a mask.
         context: How many tokens the model sees at once.
         d_head: Width of one head.
         step: Weight updates behind the model.
@@ -90,9 +95,16 @@ class AttentionView:
     layer: int
     head: int
     stages: HeadStages
+    output: HeadOutput
+    causal: bool
     context: int
     d_head: int
     step: int
+
+    @property
+    def name(self) -> str:
+        """What the open head is called."""
+        return head_name(self.layer, self.head)
 
 
 def view_of(run: LoadedRun, text: str, head: tuple[int, int] | None = None) -> AttentionView:
@@ -108,6 +120,7 @@ def view_of(run: LoadedRun, text: str, head: tuple[int, int] | None = None) -> A
     """
     import torch
 
+    from minigpt.interpret.head_output import head_output
     from minigpt.interpret.heads import attention_patterns, head_habits, head_stages
     from minigpt.interpret.trace import trace_forward
 
@@ -125,6 +138,8 @@ def view_of(run: LoadedRun, text: str, head: tuple[int, int] | None = None) -> A
         layer=layer,
         head=number,
         stages=head_stages(trace, layer, number),
+        output=head_output(trace, layer, number),
+        causal=config.causal,
         context=config.sequence_length,
         d_head=config.d_head,
         step=run.step,
@@ -176,28 +191,83 @@ def habit_sentence(habits: HeadHabits, layer: int, head: int, *, bold: str = "**
 
 
 def sentences(view: AttentionView, query: int) -> list[str]:
-    """Return what is seen, in sentences that quote the numbers on screen."""
+    """Return what the map shows, in sentences that quote its numbers."""
     tokens = view.reading.tokens
     if len(tokens) == 1:
         return [t("attention.see_one", token=quoted(tokens[0]), share=percent(1.0))]
+    return [habit_sentence(view.habits, view.layer, view.head), query_sentence(view, query), mask_sentence(view)]
+
+
+def query_sentence(view: AttentionView, query: int) -> str:
+    """Return where one position looks most."""
+    tokens, row = view.reading.tokens, view.stages.pattern[query]
+    key = int(row.argmax())
+    if key == query:
+        target = t("attention.see_target_itself")
+    else:
+        place = "back" if key < query else "ahead"
+        target = t(
+            f"attention.see_target_{place}", token=quoted(tokens[key]), position=key + 1, distance=abs(query - key)
+        )
+    share = f"**{percent(float(row[key]))}**"
+    return t("attention.see_query", position=query + 1, token=quoted(tokens[query]), target=target, share=share)
+
+
+def mask_sentence(view: AttentionView) -> str:
+    """Return what the mask does to the open head, or that there is none."""
+    share = f"**{percent(view.stages.future_weight())}**"
+    return t("attention.see_mask" if view.causal else "attention.see_no_mask", share=share)
+
+
+def looked_sentence(view: AttentionView, query: int) -> str:
+    """Return who looks most at one position, other than itself."""
+    tokens, column = view.reading.tokens, view.stages.pattern[:, query].copy()
+    column[query] = 0
+    other = int(column.argmax())
+    if not column.any():
+        return t("attention.see_unseen", position=query + 1, token=quoted(tokens[query]))
+    return t(
+        "attention.see_looked",
+        position=query + 1,
+        token=quoted(tokens[query]),
+        other=quoted(tokens[other]),
+        place=other + 1,
+        share=f"**{percent(float(column[other]))}**",
+    )
+
+
+def stage_sentence(view: AttentionView, stage: int, query: int) -> str:
+    """Return how the open head goes from one stage to the next at one position, with its numbers."""
     row = view.stages.pattern[query]
     key = int(row.argmax())
-    target = (
-        t("attention.see_target_itself")
-        if key == query
-        else t("attention.see_target", token=quoted(tokens[key]), position=key + 1, distance=query - key)
+    raw, scaled = float(view.stages.raw[query, key]), float(view.stages.scaled[query, key])
+    return t(
+        f"attention.see_stage_{stage}",
+        query=quoted(view.reading.tokens[query]),
+        position=query + 1,
+        key=quoted(view.reading.tokens[key]),
+        place=key + 1,
+        raw=f"**{raw:.2f}**",
+        scaled=f"**{scaled:.2f}**",
+        root=f"{view.d_head**0.5:.3g}",
+        blocked=len(row) - query - 1 if view.causal else 0,
+        share=f"**{percent(float(row[key]))}**",
+        width=view.d_head,
     )
-    return [
-        habit_sentence(view.habits, view.layer, view.head),
-        t(
-            "attention.see_query",
-            position=query + 1,
-            token=quoted(tokens[query]),
-            target=target,
-            share=f"**{percent(float(row[key]))}**",
-        ),
-        t("attention.see_mask", share=f"**{percent(view.stages.future_weight())}**"),
-    ]
+
+
+def csv_of(view: AttentionView) -> str:
+    """Return the open head's weights as a table for a spreadsheet: a row a query, a column a key.
+
+    A token comes after its position, so that a spreadsheet takes none for a formula.
+    """
+    names = [f"{index + 1} {visible_token(token)}" for index, token in enumerate(view.reading.tokens)]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([t("attention.csv_corner"), *names])
+    for name, row in zip(names, view.stages.pattern.tolist(), strict=True):
+        writer.writerow([name, *(f"{weight:.6g}" for weight in row)])
+    return file.getvalue()
 
 
 def notes(view: AttentionView, prompt: str) -> list[str]:

@@ -34,8 +34,9 @@ MASK_STAGE = 2
 WEIGHT_STAGE = 3
 """Stages are counted from 0: q·k, scaled, masked, weights after softmax."""
 
-MOST_PARTS = 14
-"""Rows of `mix_map` that stand for one position each; the rest of the text shares one."""
+MOST_PARTS = 12
+SMALLEST_PART = 0.005
+"""In `mix_map` so many positions have a row of their own at most, and none below this weight; the rest shares one."""
 
 
 def attention_map(
@@ -203,7 +204,8 @@ def mix_map(
         compact: Whether it is shown on a phone.
     """
     seen = np.flatnonzero(weights > 0)
-    shown = np.sort(seen[np.argsort(weights[seen], kind="stable")[::-1][:MOST_PARTS]])
+    largest = seen[np.argsort(weights[seen], kind="stable")[::-1][:MOST_PARTS]]
+    shown = np.sort(largest[weights[largest] >= SMALLEST_PART])
     hidden = np.setdiff1d(seen, shown)
     names = [f"{visible_token(tokens[index])} {index + 1} × {weights[index]:.3f}" for index in shown]
     rows = list(parts[shown])
@@ -226,7 +228,7 @@ def mix_map(
             x=np.arange(1, width + 1),
             xgap=1,
             ygap=1,
-            **({"texttemplate": "%{z:.2f}", "textfont": {"size": 10}} if width <= 16 and not compact else {}),
+            **({"texttemplate": "%{z:.2f}", "textfont": {"size": 9}} if width <= 16 and not compact else {}),
         )
     )
     last = len(values) - 1
@@ -243,7 +245,7 @@ def mix_map(
     )
     figure.update_xaxes(
         showgrid=False, zeroline=False, ticks="", side="top", nticks=8, range=[0.5, width + 0.5], fixedrange=True,
-        tickfont={"size": 11, "color": palette.text},
+        automargin=True, tickfont={"size": 11, "color": palette.text},
     )  # fmt: skip
     dress(figure, palette, height=335 if compact else height)
     return figure

@@ -50,12 +50,12 @@ def distance_figure(
 
 
 def reach(by_distance: np.ndarray) -> int:
-    """Return how many distances are worth drawing: beyond the last that gets a hundredth of the largest, nothing is.
+    """Return how many distances are worth drawing: up to the last that gets a thirtieth of the largest weight.
 
     >>> reach(np.array([0.5, 0.4, 0.0, 0.1, 0.001, 0.0]))
     4
     """
-    return int(np.flatnonzero(by_distance >= 0.01 * by_distance.max())[-1]) + 1
+    return int(np.flatnonzero(by_distance >= by_distance.max() / 30)[-1]) + 1
 
 
 def entropy_figure(

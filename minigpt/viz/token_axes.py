@@ -20,7 +20,7 @@ PLOT_CONFIG: dict[str, Any] = {
     "modeBarButtons": [["toImage", "toSvg", "zoom2d", "resetScale2d"]],
     "toImageButtonOptions": {"format": "png", "scale": 2, "filename": "attention"},
 }
-"""What the larger figures are shown with: PNG, SVG, zoom, and nothing else; `toSvg` is our own, see the app's `live_chart`."""
+"""What the larger figures are shown with: PNG, SVG (our own button, see `live_chart`), zoom, and nothing else."""
 
 _SHORT = {"<pad>": "·", "<unk>": "\ufffd", "<bos>": "⊢", "<eos>": "⊣"}
 """What special tokens are called on an axis, where a word would turn every label on its side."""

@@ -1,15 +1,22 @@
 """Attention: what is drawn and said is what the model computed, for every prompt that a visitor may bring."""
 
+import base64
+import csv
 import json
 import struct
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from minigpt.app import attention_view
+from minigpt.app import attention_heads, attention_reason, attention_view, circuits_corpus, state
 from minigpt.app.components import attention_grid
+from minigpt.interpret.averages import head_averages
+from minigpt.interpret.erasure import erasure_effects
 from minigpt.interpret.trace import trace_forward
+from minigpt.runs import manager
 from minigpt.runs.store import load_run
 from minigpt.tokenizers.character import CharacterTokenizer
 
@@ -27,23 +34,40 @@ def prompt_of(at):
     return next(item for item in at.text_input if item.key.startswith("attention:prompt"))
 
 
+def messages(at):
+    """Return header and bytes of every message to a component of ours that draws weights."""
+    for item in at.get("bidi_component"):
+        if item.proto.WhichOneof("data") == "bytes":
+            data = item.proto.bytes
+            (size,) = struct.unpack("<I", data[:4])
+            yield json.loads(data[4 : 4 + size]), np.frombuffer(data[4 + size :], np.uint8)
+
+
 def grid(at):
-    """Return the header and the weights of the message to the browser."""
-    (component,) = (item for item in at.get("bidi_component") if item.proto.WhichOneof("data") == "bytes")
-    data = component.proto.bytes
-    (size,) = struct.unpack("<I", data[:4])
-    header = json.loads(data[4 : 4 + size])
-    shape = (header["layers"], header["heads"], header["length"], header["length"])
-    return header, np.frombuffer(data[4 + size :], np.uint8).reshape(shape)
+    """Return the header and the weights of the message to the grid."""
+    ((header, data),) = (message for message in messages(at) if "layers" in message[0])
+    return header, data.reshape(header["layers"], header["heads"], header["length"], header["length"])
 
 
-def trace_of(run_id, text):
-    run = load_run(run_id)
+def trace_of(run_id, text, **given):
+    run = load_run(run_id, **given)
     return trace_forward(run.model, torch.tensor([run.tokenizer.encode(text)]))
 
 
-def spec(at, index):
-    return json.loads(at.get("plotly_chart")[index].proto.spec)
+def spec(at, key):
+    """Return a figure as the browser gets it."""
+    (figure,) = (item for item in at.get("plotly_chart") if item.proto.id.endswith(key))
+    return json.loads(figure.proto.spec)
+
+
+def choose(at, name, option):
+    at.segmented_control(key=f"attention:{name}").set_value(option).run()
+    assert not at.exception
+    assert not at.error
+
+
+def query(at):
+    return at.session_state["attention:query"]
 
 
 def test_every_weight_on_the_page_is_the_models_own(trained, pages):
@@ -56,18 +80,198 @@ def test_every_weight_on_the_page_is_the_models_own(trained, pages):
     assert "".join(header["tokens"]) == "the␣cat␣sat"
     words = pages.words(at)
     layer, head = header["selected"]
-    share = float(exact[layer, head, -1].max())
-    assert attention_view.percent(share) in words
-    assert "Position 11" in words
+    assert query(at) == 7
+    assert attention_view.percent(float(exact[layer, head, 7].max())) in words
+    assert "Position 8" in words
 
 
-def test_stages_show_the_scores_before_the_mask_and_hatch_after_it(trained):
+def test_stages_show_the_scores_before_the_mask_and_hatch_after_it(trained, pages):
     _, at = trained
+    prompt_of(at).set_value("the cat sat").run()
+    choose(at, "view", "stages")
     for stage in range(4):
-        at.segmented_control(key="attention:stage").set_value(stage).run()
-        assert not at.exception
-        hatched = [trace for trace in spec(at, 0)["data"] if trace.get("fillpattern")]
+        choose(at, "stage", stage)
+        hatched = [trace for trace in spec(at, "attention:map")["data"] if trace.get("fillpattern")]
         assert bool(hatched) == (stage >= 2)
+    choose(at, "stage", 2)
+    assert "3 scores to its right are struck out" in pages.words(at)
+
+
+def test_the_stages_can_be_stepped_through(trained):
+    _, at = trained
+    choose(at, "view", "stages")
+    at.button(key="attention:stage_back").click().run()
+    assert at.session_state["attention:stage"] == 2
+    for stage in (3, 4):
+        at.button(key="attention:stage_next").click().run()
+        assert at.session_state["attention:stage"] == stage
+    assert at.button(key="attention:stage_next").disabled
+    assert not at.exception
+
+
+def test_the_mix_adds_up_to_what_the_head_passes_on(trained):
+    run_id, at = trained
+    prompt_of(at).set_value("the cat sat").run()
+    choose(at, "view", "stages")
+    choose(at, "stage", 4)
+    drawn = spec(at, "attention:mix")["data"][0]["z"]
+    layer, head = grid(at)[0]["selected"]
+    mixed = trace_of(run_id, "the cat sat")[f"blocks.{layer}.z"][0, head, query(at)].numpy()
+    assert _numbers(drawn)[-1] == pytest.approx(mixed, abs=1e-5)
+
+
+def _numbers(values):
+    """Return an array that Plotly sent as base64 or as lists."""
+    if isinstance(values, dict):
+        flat = np.frombuffer(base64.b64decode(values["bdata"]), np.dtype(values["dtype"]))
+        shape = [int(size) for size in values["shape"].split(",")] if "shape" in values else [-1]
+        return flat.reshape(shape).astype(float)
+    return np.array(values, dtype=float)
+
+
+def test_lines_carry_the_open_heads_bytes_and_keep_the_focus(trained, pages):
+    _, at = trained
+    prompt_of(at).set_value("the cat sat").run()
+    choose(at, "view", "lines")
+    header, weights = grid(at)
+    ((lines, data),) = (message for message in messages(at) if "layers" not in message[0])
+    layer, head = header["selected"]
+    np.testing.assert_array_equal(data.reshape(11, 11), weights[layer, head])
+    assert lines["query"] == 7
+    at.button(key="attention:try_lines_0").click().run()
+    assert query(at) == 0
+    assert "Position 1, " in pages.words(at)
+
+
+def test_averages_are_over_the_runs_own_text(trained, pages):
+    run_id, at = trained
+    choose(at, "view", "averages")
+    assert "8 passages of 16 tokens from the text that this run learned" in pages.words(at)
+    run = load_run(run_id)
+    ref = state.find_run(run_id)
+    windows = circuits_corpus.windows(ref, run, 16, 8)
+    layer, head = grid(at)[0]["selected"]
+    exact = head_averages(run.model, torch.tensor(windows)).by_distance[layer, head]
+    drawn = _numbers(spec(at, "attention:distance")["data"][0]["y"])
+    assert drawn == pytest.approx(exact[: len(drawn)])
+
+
+def test_weights_leave_as_csv(trained):
+    run_id, _ = trained
+    from minigpt.app.models import loaded_run
+
+    view = attention_view.view_of(loaded_run(state.find_run(run_id)), "the =\n", (0, 1))
+    rows = list(csv.reader(attention_view.csv_of(view).splitlines()))
+    assert rows[0][1:] == [row[0] for row in rows[1:]] == ["1 t", "2 h", "3 e", "4 ␣", "5 <unk>", "6 ⏎"]
+    values = np.array([[float(cell) for cell in row[1:]] for row in rows[1:]])
+    np.testing.assert_allclose(values, view.stages.pattern, rtol=1e-5)
+
+
+def test_every_kept_step_can_be_looked_at(trained, pages):
+    run_id, at = trained
+    prompt_of(at).set_value("the cat sat").run()
+    (slider,) = (item for item in at.select_slider if item.key.startswith("attention:step"))
+    steps = [option for option in slider.options if option.isdigit()]
+    assert steps[0] == "0"
+    slider.set_value(0).run()
+    assert not at.exception
+    exact = trace_of(run_id, "the cat sat", step=0).attn_pattern[0][0].numpy()
+    assert np.abs(grid(at)[1][0] / 255 - exact).max() <= 0.5 / 255 + 1e-6
+
+
+def test_a_run_in_training_is_looked_at_now(pages):
+    run_id = pages.submit(training__max_steps=100_000)
+    try:
+        pages.wait(run_id, "running")
+        at = pages.open(PAGE, run=run_id)
+        assert not at.error
+        at.button(key="attention:again").click().run()
+        assert not at.exception
+        assert grid(at)[0]["layers"] == 1
+    finally:
+        manager.get_engine().command(run_id, "", "stop")
+        pages.wait(run_id, "stopped")
+
+
+def test_a_changed_token_leaves_what_stands_before_it_alone(trained, pages):
+    run_id, at = trained
+    prompt_of(at).set_value("the cat sat").run()
+    choose(at, "section", "mask")
+    assert at.session_state["attention:changed"] == 6
+    effects = _numbers(spec(at, "attention:change")["data"][0]["y"])
+    assert (effects[:6] == 0).all()
+    assert (effects[6:] > 0).all()
+    assert "The 6 before it move by **exactly 0**" in pages.words(at)
+    run = load_run(run_id)
+    ids = torch.tensor([run.tokenizer.encode("the cat sat")])
+    changed = ids.clone()
+    changed[0, 6] = at.session_state["attention:replacement"]
+    with torch.no_grad():
+        moved = (run.model(changed) - run.model(ids))[0].abs().amax(dim=-1).numpy()
+    assert effects == pytest.approx(moved, rel=1e-5)
+    at.button(key="attention:try_change_1").click().run()
+    assert at.session_state["attention:changed"] == 0
+    assert "everything may notice" in pages.words(at)
+
+
+def test_the_mask_can_be_lifted(trained, pages):
+    _, at = trained
+    prompt_of(at).set_value("the cat sat").run()
+    choose(at, "section", "mask")
+    choose(at, "lab", "lift")
+    kept, lifted = (spec(at, f"attention:lift_{name}")["data"] for name in ("kept", "lifted"))
+    assert any(trace.get("fillpattern") for trace in kept)
+    assert not any(trace.get("fillpattern") for trace in lifted)
+    weights = _numbers(lifted[0]["z"])
+    assert weights.sum(axis=1) == pytest.approx(np.ones(11), abs=1e-5)
+    assert np.triu(weights, 1).sum() > 0
+    at.selectbox(key="attention:head_pick").set_value((0, 1)).run()
+    assert "Head 1.2 with the mask lifted" in [item.value for item in at.subheader]
+
+
+def test_a_model_without_a_mask_is_said_to_have_none(pages):
+    run_id = pages.trained(model__causal=False)
+    at = pages.open(PAGE, run=run_id)
+    prompt_of(at).set_value("the cat sat").run()
+    assert grid(at)[0]["causal"] is False
+    assert not [trace for trace in spec(at, "attention:map")["data"] if trace.get("fillpattern")]
+    assert "This model has no mask" in pages.words(at)
+    choose(at, "section", "mask")
+    assert "They have seen the future" in pages.words(at)
+    choose(at, "lab", "lift")
+    assert "nothing to lift" in pages.words(at)
+
+
+def test_effects_of_erasing_stand_beside_the_weights(trained, pages):
+    run_id, at = trained
+    prompt_of(at).set_value("the cat sat").run()
+    choose(at, "section", "reason")
+    run = load_run(run_id)
+    exact = erasure_effects(run.model, torch.tensor([run.tokenizer.encode("the cat sat")]), query=7)
+    figure = spec(at, "attention:reason")["data"]
+    assert _numbers(figure[1]["y"]) == pytest.approx(exact.effects, abs=1e-6)
+    assert f"bets on {attention_view.quoted(run.tokenizer.token_text(exact.target))}" in pages.words(at)
+    choose(at, "whose", "all")
+    weights = _numbers(spec(at, "attention:reason")["data"][0]["y"])
+    assert weights == pytest.approx(grid_mean(run_id, 7), abs=0.01)
+    at.button(key="attention:try_reason_0").click().run()
+    assert not at.exception
+    assert at.session_state["attention:whose"] == "head"
+
+
+def grid_mean(run_id, query):
+    patterns = np.stack([pattern[0].numpy() for pattern in trace_of(run_id, "the cat sat").attn_pattern])
+    return patterns[:, :, query].mean(axis=(0, 1))
+
+
+def test_where_weight_and_effect_part_is_pointed_out():
+    weights, effects = np.array([0.9, 0.1]), np.array([0.0, -2.0])
+    view = SimpleNamespace(reading=SimpleNamespace(tokens=("a", "b")), name="1.1")
+    reason = attention_reason.Reason(effects, "c", -0.1)
+    said = attention_reason.reason_sentences(view, 1, weights, reason, [0, 1], "head")
+    assert "Looked at more than needed: \u2068“a”" in said[2]
+    assert "Needed more than looked at: \u2068“b”" in said[3]
+    assert "elsewhere" in attention_reason.reason_sentences(view, 1, weights, reason, [], "head")[2]
 
 
 def test_opening_a_head_draws_that_head(trained, pages):
@@ -110,42 +314,58 @@ def test_unusual_prompts_are_shown_or_explained(trained, pages, prompt, note):
     assert abs(weights.sum(axis=-1) / 255.0 - 1).max() < 0.05
     if header["length"] == 1:
         assert attention_view.percent(1.0) in pages.words(at)
+    for view in ("lines", "averages", "stages"):
+        choose(at, "view", view)
+    choose(at, "stage", 4)
+    choose(at, "section", "mask")
+    choose(at, "lab", "lift")
+    choose(at, "section", "reason")
 
 
 def test_the_experiments_do_what_they_say(trained):
     _, at = trained
-    at.button(key="attention:try_0").click().run()
-    assert at.session_state["attention:stage"] == 1
-    at.button(key="attention:try_0").click().run()
-    assert at.session_state["attention:stage"] == 2
-    at.button(key="attention:try_1").click().run()
-    header, _ = grid(at)
     prompt = prompt_of(at).value
-    at.button(key="attention:try_2").click().run()
+    at.button(key="attention:try_map_1").click().run()
     assert not at.exception
     assert prompt_of(at).value == attention_view.repeated(prompt)
-    assert header["selected"] is not None
+    at.button(key="attention:try_map_0").click().run()
+    assert grid(at)[0]["selected"] == list(at.session_state["attention:head"])
+    choose(at, "view", "stages")
+    at.button(key="attention:try_stages_0").click().run()
+    assert at.session_state["attention:stage"] == 1
+    at.button(key="attention:try_stages_0").click().run()
+    assert at.session_state["attention:stage"] == 2
+    at.button(key="attention:try_stages_1").click().run()
+    assert at.session_state["attention:stage"] == 4
 
 
-def test_a_row_of_the_table_sums_to_one(trained):
-    _, at = trained
-    prompt_of(at).set_value("cat").run()
-    table = at.dataframe[0].value
+def test_the_numbers_of_a_row_agree(trained):
+    run_id, _ = trained
+    from minigpt.app.models import loaded_run
+
+    view = attention_view.view_of(loaded_run(state.find_run(run_id)), "cat", (0, 1))
+    table = pd.DataFrame(attention_heads.row_numbers(view, 2))
     assert list(table["Token"]) == ["c", "a", "t"]
     assert table["weight"].sum() == pytest.approx(1, abs=1e-5)
     assert table["scaled"].tolist() == pytest.approx((table["query × key"] / np.sqrt(8)).tolist(), rel=1e-5)
+    mixed = table[[f"weight × v{index}" for index in range(1, 9)]].sum()
+    assert mixed.tolist() == pytest.approx(view.output.mixed[2].tolist(), abs=1e-5)
 
 
 def test_the_choice_of_a_shorter_prompt_keeps_the_row_inside(trained):
     _, at = trained
     prompt_of(at).set_value("the cat sat on").run()
-    at.select_slider[0].set_value(12).run()
+    row_slider(at).set_value(12).run()
     assert at.session_state["attention:query"] == 12
-    assert at.select_slider[0].value == 12
+    assert row_slider(at).value == 12
     prompt_of(at).set_value("the").run()
     assert not at.exception
     assert at.session_state["attention:query"] == 2
-    assert at.select_slider[0].value == 2
+    assert row_slider(at).value == 2
+
+
+def row_slider(at):
+    return next(item for item in at.select_slider if item.key.startswith("attention:query"))
 
 
 def test_reading_keeps_the_last_tokens_and_counts_strangers():

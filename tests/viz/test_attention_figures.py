@@ -138,9 +138,9 @@ def test_the_parts_of_a_mix_add_up_to_what_stands_below_them() -> None:
         weights, parts, parts.sum(axis=0), tokens(40), palette=LIGHT, rest="{count} others", total="sum", number="n"
     )
     drawn = np.asarray(figure.data[0].z, dtype=float)
-    assert drawn.shape == (14 + 1 + 1 + 1, 5)
-    assert figure.layout.yaxis.ticktext[14:] == ("16 others", "<b>sum</b>")
-    np.testing.assert_allclose(drawn[:15].sum(axis=0), drawn[-1])
+    assert drawn.shape == (12 + 1 + 1 + 1, 5)
+    assert figure.layout.yaxis.ticktext[12:] == ("18 others", "<b>sum</b>")
+    np.testing.assert_allclose(drawn[:13].sum(axis=0), drawn[-1])
     assert np.isnan(drawn[-2]).all()
 
 
