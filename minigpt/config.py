@@ -103,10 +103,18 @@ class TransformerConfig(_Section):
     """Share of attention weights that training sets to zero; leaves the fast attention path, so it costs time."""
     norm: Literal["rmsnorm", "layernorm"] = "rmsnorm"
     """Normalisation: by the root mean square alone, or by mean and variance."""
+    norm_gain: bool = True
+    """Whether norms have learned weights, one a coordinate; LayerNorm always has."""
+    qk_norm: bool = False
+    """Whether each query and each key is brought to a common length before they are compared."""
+    convolution: Annotated[int, Field(ge=0, le=16)] = 0
+    """Positions that each layer's input is blended over, itself and those just before it; 0 or 1: itself alone."""
     positions: Literal["learned", "rotary"] = "rotary"
     """How the model knows where a token stands: a learned vector a position, or rotation of queries and keys."""
-    activation: Literal["gelu"] = "gelu"
-    """Non-linearity of the feed-forward layer."""
+    activation: Literal["gelu", "relu", "relu2", "swiglu", "none"] = "gelu"
+    """Non-linearity of the feed-forward layer; swiglu has a third matrix, none makes the layer linear."""
+    initialization: Literal["gpt2", "identity"] = "gpt2"
+    """How weights start: all small, or so that each block at first adds nothing and the rest keeps lengths."""
     causal: bool = True
     """Whether a position sees only itself and what came before; false lets it see what it is to predict."""
     bias: bool = False
@@ -136,6 +144,8 @@ class TransformerConfig(_Section):
                 f"d_model {self.d_model} is not divisible by num_heads {self.num_heads}; with this width num_heads can "
                 f"be {self._head_counts()}"
             )
+        if self.norm == "layernorm" and not self.norm_gain:
+            raise ValueError("norm is layernorm, which always has learned weights, but norm_gain is false")
         if self.num_heads % self.kv_heads:
             fits = [n for n in range(1, self.num_heads + 1) if self.num_heads % n == 0]
             raise ValueError(

@@ -7,7 +7,9 @@ One fused kernel computes this for training and writing. Where the steps between
 weights are to be dropped, `explicit_attention` takes the same steps one by one; tests hold the two equal.
 
 Shapes: B batch, T query positions, S key positions, D d_model, H heads, K d_head; Hkv key/value heads.
-Sources: Vaswani et al. 2017, "Attention Is All You Need", section 3.2; Ainslie et al. 2023, "GQA", section 2.2.
+Sources: Vaswani et al. 2017, "Attention Is All You Need", section 3.2; Ainslie et al. 2023, "GQA", section 2.2; Henry
+et al. 2020, "Query-Key Normalization for Transformers", section 2, for normed queries and keys (here by RMSNorm, so the
+scale 1 / sqrt(K) stays).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from minigpt.config import TransformerConfig
 from minigpt.errors import ShapeError
 from minigpt.model.dropout import Dropout
 from minigpt.model.kv_cache import KVCache
+from minigpt.model.norms import unit_rms
 from minigpt.model.points import tap
 from minigpt.model.positions import rotate
 from minigpt.model.protocols import Probe
@@ -146,6 +149,7 @@ class CausalSelfAttention(nn.Module):
         self.kv_heads = config.kv_heads
         self.d_head = config.d_head
         self.causal = config.causal
+        self.qk_norm = config.qk_norm
         self.qkv = nn.Linear(config.d_model, (config.num_heads + 2 * config.kv_heads) * config.d_head, config.bias)
         self.out = nn.Linear(config.d_model, config.d_model, config.bias)
         self.attention_dropout = Dropout(config.attention_dropout)
@@ -172,11 +176,11 @@ class CausalSelfAttention(nn.Module):
         """
         batch_size, length, d_model = x.shape
         heads = self.qkv(x).view(batch_size, length, -1, self.d_head)  # (B, T, H + 2 Hkv, K)
-        if rotation is not None:  # queries and keys turn alike, in one go; values do not turn
-            qk, v = torch.split(heads, [self.num_heads + self.kv_heads, self.kv_heads], dim=2)
-            q, k = torch.split(rotate(qk, rotation), [self.num_heads, self.kv_heads], dim=2)
-        else:
-            q, k, v = torch.split(heads, [self.num_heads, self.kv_heads, self.kv_heads], dim=2)
+        # Queries and keys are normed and turned alike, in one go; values are neither.
+        qk, v = torch.split(heads, [self.num_heads + self.kv_heads, self.kv_heads], dim=2)
+        qk = unit_rms(qk) if self.qk_norm else qk
+        qk = qk if rotation is None else rotate(qk, rotation)
+        q, k = torch.split(qk, [self.num_heads, self.kv_heads], dim=2)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, H or Hkv, T, K)
         if cache is not None:
             k, v = cache.append(self.layer, k, v)  # (B, Hkv, S, K)

@@ -14,6 +14,7 @@ from torch import nn
 
 from minigpt.config import TransformerConfig
 from minigpt.model.attention import CausalSelfAttention
+from minigpt.model.convolution import CausalConvolution
 from minigpt.model.feedforward import FeedForward
 from minigpt.model.kv_cache import KVCache
 from minigpt.model.norms import make_norm
@@ -28,6 +29,8 @@ class Block(nn.Module):
                     └───────────────────────+── resid_mid ──┬── norm ── feed-forward ──┐
                                                             └──────────────────────────+── resid_post
 
+    Where the configuration has a convolution, it stands between each norm and its layer.
+
     Args:
         config: The model's shape.
         layer: Which block it is, from 0.
@@ -37,8 +40,10 @@ class Block(nn.Module):
         super().__init__()
         self.layer = layer
         self.attention_norm = make_norm(config)
+        self.attention_convolution = _convolution(config, 2 * layer)
         self.attention = CausalSelfAttention(config, layer)
         self.feedforward_norm = make_norm(config)
+        self.feedforward_convolution = _convolution(config, 2 * layer + 1)
         self.feedforward = FeedForward(config)
 
     def forward(
@@ -59,7 +64,18 @@ class Block(nn.Module):
         """
         probe = within(probe, f"blocks.{self.layer}.")
         x = tap(probe, "resid_pre", x)
-        x = x + self.attention(self.attention_norm(x), rotation, cache=cache, probe=probe)
+        y = self.attention_norm(x)
+        if self.attention_convolution is not None:
+            y = self.attention_convolution(y, cache)
+        x = x + self.attention(tap(probe, "attn_in", y), rotation, cache=cache, probe=probe)
         x = tap(probe, "resid_mid", x)
-        x = x + self.feedforward(self.feedforward_norm(x), probe=probe)
+        y = self.feedforward_norm(x)
+        if self.feedforward_convolution is not None:
+            y = self.feedforward_convolution(y, cache)
+        x = x + self.feedforward(tap(probe, "ff_in", y), probe=probe)
         return tap(probe, "resid_post", x)
+
+
+def _convolution(config: TransformerConfig, slot: int) -> CausalConvolution | None:
+    """Return the blend that goes between a norm and its layer, where the configuration asks for one."""
+    return CausalConvolution(config.convolution, config.d_model, slot) if config.convolution > 1 else None

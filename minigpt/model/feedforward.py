@@ -1,10 +1,13 @@
 """The feed-forward layer: every position by itself goes through a wide layer and back.
 
 Shapes: B batch, T query positions, D d_model, F d_ff.
-Sources: Vaswani et al. 2017, section 3.3; Hendrycks and Gimpel 2016, "Gaussian Error Linear Units", in place of ReLU.
+Sources: Vaswani et al. 2017, section 3.3; Hendrycks and Gimpel 2016, "Gaussian Error Linear Units"; So et al. 2021,
+"Primer", section 4, for the squared ReLU; Shazeer 2020, "GLU Variants Improve Transformer", for SwiGLU.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,7 +20,9 @@ from minigpt.model.protocols import Probe
 
 
 class FeedForward(nn.Module):
-    """down(gelu(up(x))), with the exact GELU: x times the share of a normal distribution that lies below x.
+    """down(f(up(x))), where f is the activation: see `activate`.
+
+    With `swiglu` a third matrix opens and closes each unit: down(silu(gate(x)) * up(x)).
 
     Args:
         config: The model's shape.
@@ -25,12 +30,58 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
+        self.activation = config.activation
+        self.gate = nn.Linear(config.d_model, config.ff_width, config.bias) if config.activation == "swiglu" else None
         self.up = nn.Linear(config.d_model, config.ff_width, config.bias)
         self.down = nn.Linear(config.ff_width, config.d_model, config.bias)
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: torch.Tensor, *, probe: Probe | None = None) -> torch.Tensor:
         """Transform the normed stream (B, T, D) into what is added to it, (B, T, D)."""
-        pre = tap(probe, "ff_pre", self.up(x))  # (B, T, F)
-        act = tap(probe, "ff_act", F.gelu(pre))
+        pre = tap(probe, "ff_pre", (self.gate or self.up)(x))  # (B, T, F)
+        act = activate(pre, self.activation)
+        if self.gate is not None:
+            act = act * self.up(x)
+        act = tap(probe, "ff_act", act)
         return tap(probe, "ff_out", self.dropout(self.down(act)))  # (B, T, D)
+
+
+def activate(x: torch.Tensor, activation: str) -> torch.Tensor:
+    """Apply the non-linearity to every number by itself.
+
+    Args:
+        x: Any shape.
+        activation: `gelu`, exact: x times the share of a normal distribution that lies below x; `relu`: x where it is
+            positive, else 0; `relu2`: the square of that; `swiglu`: x times its logistic sigmoid, which the layer then
+            multiplies by another product; `none`: x.
+    """
+    match activation:
+        case "gelu":
+            return F.gelu(x)
+        case "relu":
+            return F.relu(x)
+        case "relu2" if torch.compiler.is_compiling():  # it needs no help
+            return F.relu(x).square()
+        case "relu2":
+            squared: torch.Tensor = _SquaredReLU.apply(x)  # type: ignore[no-untyped-call]
+            return squared
+        case "swiglu":
+            return F.silu(x)
+        case _:
+            return x
+
+
+class _SquaredReLU(torch.autograd.Function):
+    """relu(x) squared. Its gradient needs relu(x) alone, so one tensor is kept where autograd keeps two."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        positive = F.relu(x)
+        ctx.save_for_backward(positive)
+        return positive * positive
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        (positive,) = ctx.saved_tensors
+        grad_x: torch.Tensor = (grad * positive).mul_(2)
+        return grad_x

@@ -37,6 +37,9 @@ class KVCache:
         with torch.inference_mode(False):
             self._keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
             self._values = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
+            before = (batch_size, max(config.convolution - 1, 0), config.d_model)
+            slots = 2 * config.num_layers if config.convolution > 1 else 0
+            self._before = [torch.zeros(before, device=device, dtype=dtype) for _ in range(slots)]
         self.batch_size = batch_size
         self.capacity = config.sequence_length
         self.length = 0
@@ -62,6 +65,21 @@ class KVCache:
         values.narrow(2, old, new).copy_(v)
         return keys.narrow(2, 0, old + new), values.narrow(2, 0, old + new)
 
+    def extend(self, slot: int, x: torch.Tensor) -> torch.Tensor:
+        """Put the few positions before `x` in front of it, and keep its last ones for the next time.
+
+        Args:
+            slot: Which convolution asks, 2 l for the one before block l's attention, 2 l + 1 for the other.
+            x: What it reads at the new positions (B, T, D).
+
+        Returns:
+            (B, W - 1 + T, D); zeros stand for positions before the first.
+        """
+        before = self._before[slot]
+        extended = torch.cat((before, x.detach()), dim=1)
+        before.copy_(extended[:, extended.shape[1] - before.shape[1] :])
+        return extended
+
     def advance(self, length: int) -> None:
         """Count `length` more positions as filled, once every layer has appended them."""
         self.length += length
@@ -69,3 +87,5 @@ class KVCache:
     def reset(self) -> None:
         """Forget everything and keep the room."""
         self.length = 0
+        for before in self._before:
+            before.zero_()

@@ -20,6 +20,12 @@ EPSILON = 1e-5
 """Keeps the division finite for a vector of zeros."""
 
 
+def unit_rms(x: torch.Tensor) -> torch.Tensor:
+    """Divide each vector by its root mean square: (..., D) -> (..., D)."""
+    mean_square = (x * x).mean(dim=-1, keepdim=True)  # (..., 1); x * x has a quicker gradient than x.square()
+    return x * torch.rsqrt(mean_square + EPSILON)
+
+
 class RMSNorm(nn.Module):
     """Divide each vector by its root mean square, then scale each coordinate by a learned weight.
 
@@ -29,16 +35,17 @@ class RMSNorm(nn.Module):
 
     Args:
         d_model: D, the length of the vectors.
+        gain: Whether there is a learned weight.
     """
 
-    def __init__(self, d_model: int) -> None:
+    def __init__(self, d_model: int, *, gain: bool = True) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(d_model))
+        self.weight = nn.Parameter(torch.ones(d_model)) if gain else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalise the last dimension: (..., D) -> (..., D)."""
-        mean_square = (x * x).mean(dim=-1, keepdim=True)  # (..., 1); x * x has a quicker gradient than x.square()
-        return x * torch.rsqrt(mean_square + EPSILON) * self.weight
+        y = unit_rms(x)
+        return y if self.weight is None else y * self.weight
 
 
 class LayerNorm(nn.Module):
@@ -73,5 +80,5 @@ class LayerNorm(nn.Module):
 def make_norm(config: TransformerConfig) -> RMSNorm | LayerNorm:
     """Return a new norm of the kind that the configuration asks for."""
     if config.norm == "rmsnorm":
-        return RMSNorm(config.d_model)
+        return RMSNorm(config.d_model, gain=config.norm_gain)
     return LayerNorm(config.d_model, bias=config.bias)

@@ -5,6 +5,7 @@
 | `embed` | (B, T, D) | token vectors |
 | `pos_embed` | (B, T, D) | position vectors, learned positions only |
 | `blocks.{l}.resid_pre` | (B, T, D) | residual stream as it enters block l |
+| `blocks.{l}.attn_in` | (B, T, D) | what attention reads: the normed stream, blended where there is a convolution |
 | `blocks.{l}.q` | (B, H, T, K) | queries, turned where positions are rotary |
 | `blocks.{l}.k`, `blocks.{l}.v` | (B, Hkv, S, K) | keys and values, cached ones included, before heads share them |
 | `blocks.{l}.attn_scores_raw` | (B, H, T, S) | query times key |
@@ -14,7 +15,8 @@
 | `blocks.{l}.z` | (B, H, T, K) | each head's mix of values |
 | `blocks.{l}.attn_out` | (B, T, D) | what attention adds to the stream |
 | `blocks.{l}.resid_mid` | (B, T, D) | the stream between attention and feed-forward |
-| `blocks.{l}.ff_pre`, `blocks.{l}.ff_act` | (B, T, F) | before and after the non-linearity |
+| `blocks.{l}.ff_in` | (B, T, D) | what the feed-forward layer reads: the normed stream, likewise |
+| `blocks.{l}.ff_pre`, `blocks.{l}.ff_act` | (B, T, F) | before and after the non-linearity; swiglu: gate, product |
 | `blocks.{l}.ff_out` | (B, T, D) | what the feed-forward layer adds to the stream |
 | `blocks.{l}.resid_post` | (B, T, D) | the stream as it leaves block l |
 | `final_norm` | (B, T, D) | the normed stream that is read out |
@@ -34,6 +36,7 @@ from minigpt.model.protocols import Probe
 
 BLOCK_POINTS = (
     "resid_pre",
+    "attn_in",
     "q",
     "k",
     "v",
@@ -44,6 +47,7 @@ BLOCK_POINTS = (
     "z",
     "attn_out",
     "resid_mid",
+    "ff_in",
     "ff_pre",
     "ff_act",
     "ff_out",

@@ -9,7 +9,7 @@ Letters: B batch, T positions, D d_model, H heads, K d_head, F d_ff, V vocabular
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from minigpt.config import TransformerConfig
 
@@ -34,18 +34,27 @@ def tensor_shapes(config: TransformerConfig, vocab_size: int) -> dict[str, tuple
             shapes[f"{name}.bias"] = (rows,)
 
     def norm(name: str) -> None:
-        shapes[f"{name}.weight"] = (width,)
+        if config.norm_gain:
+            shapes[f"{name}.weight"] = (width,)
         if norm_bias:
             shapes[f"{name}.bias"] = (width,)
+
+    def convolution(name: str) -> None:
+        if config.convolution > 1:
+            shapes[f"{name}.weight"] = (config.convolution, width)
 
     if config.positions == "learned":
         shapes["positions.weight"] = (config.sequence_length, width)
     for layer in range(config.num_layers):
         block = f"blocks.{layer}"
         norm(f"{block}.attention_norm")
+        convolution(f"{block}.attention_convolution")
         linear(f"{block}.attention.qkv", qkv, width)
         linear(f"{block}.attention.out", width, width)
         norm(f"{block}.feedforward_norm")
+        convolution(f"{block}.feedforward_convolution")
+        if config.activation == "swiglu":
+            linear(f"{block}.feedforward.gate", inner, width)
         linear(f"{block}.feedforward.up", inner, width)
         linear(f"{block}.feedforward.down", width, inner)
     norm("final_norm")
@@ -70,11 +79,13 @@ class ParameterCount:
     """All norms."""
     head: int
     """The matrix that reads tokens out, 0 when tied."""
+    convolutions: int = 0
+    """All L blocks' short convolutions."""
 
     @property
     def total(self) -> int:
         """All of them together."""
-        return self.embeddings + self.positions + self.attention + self.feedforward + self.norms + self.head
+        return sum(astuple(self))
 
 
 def count_parameters(config: TransformerConfig, vocab_size: int) -> ParameterCount:
@@ -85,9 +96,9 @@ def count_parameters(config: TransformerConfig, vocab_size: int) -> ParameterCou
         vocab_size: V.
 
     >>> count_parameters(TransformerConfig(num_layers=1, num_heads=1, d_model=4, sequence_length=8), 10)
-    ParameterCount(embeddings=40, positions=0, attention=64, feedforward=128, norms=12, head=0)
+    ParameterCount(embeddings=40, positions=0, attention=64, feedforward=128, norms=12, head=0, convolutions=0)
     """
-    parts = dict.fromkeys(("embedding", "positions", "attention", "feedforward", "norm", "head"), 0)
+    parts = dict.fromkeys(("embedding", "positions", "attention", "feedforward", "norm", "head", "convolution"), 0)
     for name, shape in tensor_shapes(config, vocab_size).items():
         parts[_place(name)[1]] += math.prod(shape)
     return ParameterCount(
@@ -97,6 +108,7 @@ def count_parameters(config: TransformerConfig, vocab_size: int) -> ParameterCou
         feedforward=parts["feedforward"],
         norms=parts["norm"],
         head=parts["head"],
+        convolutions=parts["convolution"],
     )
 
 
@@ -108,7 +120,7 @@ def _place(name: str) -> tuple[int | None, str]:
     """
     names = name.split(".")
     layer, module = (int(names[1]), names[2]) if names[0] == "blocks" else (None, names[0])
-    return layer, "norm" if module.endswith("norm") else module
+    return layer, module.rpartition("_")[2]  # attention_norm, feedforward_norm and final_norm are norms
 
 
 def flops_per_token(config: TransformerConfig, vocab_size: int) -> int:

@@ -31,7 +31,7 @@ from minigpt.model.protocols import Probe
 from minigpt.randomness import Stream, make_generator
 
 INITIAL_STD = 0.02
-"""Standard deviation of new weights; residual projections get this / sqrt(2 L)."""
+"""Standard deviation of new weights in GPT-2's way; residual projections get this / sqrt(2 L)."""
 
 
 class Transformer(nn.Module):
@@ -72,20 +72,30 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def _initialise(self, seed: int) -> None:
-        """Fill every parameter and table: N(0, 0.02) matrices, norms 1, biases 0."""
+        """Fill every parameter and table: matrices from a normal distribution, norms 1, biases 0."""
         for name, parameter in self.named_parameters():
-            if parameter.ndim == 1:
+            if "convolution" in name:
+                parameter.zero_()[0] = 1  # the identity: each position reads itself
+            elif parameter.ndim == 1:
                 parameter.fill_(0 if name.endswith("bias") else 1)
-                continue
-            std = INITIAL_STD
-            if name.endswith(("attention.out.weight", "feedforward.down.weight")):
-                # 2 L of these add to the stream one after the other; the scale keeps their sum's variance (GPT-2, 2.3).
-                std /= math.sqrt(2 * self.config.num_layers)
-            # Keyed by name: a tensor's start does not depend on which other tensors there are.
-            generator = make_generator(seed, Stream.INITIALISATION, zlib.crc32(name.encode()))
-            parameter.normal_(0, std, generator=generator)
+            else:
+                # Keyed by name: a tensor's start does not depend on which other tensors there are.
+                generator = make_generator(seed, Stream.INITIALISATION, zlib.crc32(name.encode()))
+                parameter.normal_(0, self._initial_std(name, parameter), generator=generator)
         if isinstance(self.positions, RotaryPositions):
             self.positions.fill()
+
+    def _initial_std(self, name: str, parameter: torch.Tensor) -> float:
+        """Return the standard deviation that a matrix starts with."""
+        adds_to_stream = name.endswith(("attention.out.weight", "feedforward.down.weight"))
+        if self.config.initialization == "gpt2" or name == "positions.weight":
+            # 2 L of these add to the stream one after the other; the scale keeps their sum's variance (GPT-2, 2.3).
+            return INITIAL_STD / math.sqrt(2 * self.config.num_layers) if adds_to_stream else INITIAL_STD
+        if name == "embedding.weight":
+            return INITIAL_STD if self.head is None else 1.0
+        # What adds to the stream or reads it out starts at nothing, as in the "ReZero" of Bachlechner et al. 2020; the
+        # others keep the length of what they are given.
+        return 0.0 if adds_to_stream or name == "head.weight" else 1 / math.sqrt(parameter.shape[1])
 
     @property
     def device(self) -> torch.device:

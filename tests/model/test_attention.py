@@ -80,7 +80,7 @@ def test_every_stage_is_what_it_is_called(small, generator):
         return tensor
 
     attention(torch.randn(2, 4, 32, generator=generator), probe=record)
-    assert list(seen) == list(BLOCK_POINTS[1:10])
+    assert list(seen) == list(BLOCK_POINTS[2:11])
     raw, scores, masked = seen["attn_scores_raw"], seen["attn_scores"], seen["attn_scores_masked"]
     assert raw.shape == (2, 4, 4, 4)
     torch.testing.assert_close(raw, seen["q"] @ seen["k"].mT)

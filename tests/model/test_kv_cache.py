@@ -20,6 +20,22 @@ MODELS = {
     for positions in ("rotary", "learned")
     for kv_heads in (1, 2, 4)
 }
+MODELS |= {
+    (name, 4): Transformer(TransformerConfig(num_layers=2, num_heads=4, d_model=32, sequence_length=16, **fields), V)
+    for name, fields in {
+        "blended": {"convolution": 3},
+        "blended wide": {"convolution": 7, "positions": "learned"},
+        "modern": {"norm_gain": False, "qk_norm": True, "activation": "relu2"},
+        "gated": {"activation": "swiglu", "bias": True, "norm": "layernorm"},
+        "linear": {"activation": "none", "qk_norm": True, "positions": "learned"},
+    }.items()
+}
+for _model in MODELS.values():
+    _model.eval()
+    with torch.no_grad():  # a new model's blend reads nothing but the position itself, which would hide a mistake
+        for _name, _parameter in _model.named_parameters():
+            if "convolution" in _name:
+                _parameter.normal_(0, 0.5, generator=torch.Generator().manual_seed(5))
 every_model = pytest.mark.parametrize("model", MODELS.values(), ids=[f"{p}-{h}" for p, h in MODELS])
 
 
@@ -117,6 +133,12 @@ STYLES = [
     for tie in (True, False)
     for positions in ("rotary", "learned")
     for kv_heads in (1, 4)
+] + [
+    {"convolution": 3},
+    {"convolution": 5, "positions": "learned", "qk_norm": True, "activation": "relu"},
+    {"norm_gain": False, "qk_norm": True, "activation": "relu2", "convolution": 2},
+    {"activation": "swiglu", "bias": True, "norm": "layernorm"},
+    {"activation": "none"},
 ]
 
 

@@ -32,6 +32,9 @@ configs = st.builds(
     positions=st.sampled_from(["learned", "rotary"]),
     bias=st.booleans(),
     tie_embeddings=st.booleans(),
+    activation=st.sampled_from(["gelu", "relu2", "swiglu"]),
+    convolution=st.integers(0, 3),
+    qk_norm=st.booleans(),
 )
 
 
@@ -46,6 +49,7 @@ def test_names_shapes_and_counts_are_the_models(config, vocab_size):
     assert count.embeddings == model.embedding.weight.numel()
     blocks = [(n, p.numel()) for n, p in model.named_parameters() if n.startswith("blocks")]
     assert count.attention == sum(size for name, size in blocks if ".attention." in name)
+    assert count.convolutions == sum(size for name, size in blocks if "_convolution." in name)
     assert count.feedforward == sum(size for name, size in blocks if ".feedforward." in name)
 
 

@@ -21,6 +21,9 @@ SHAPES = {
     "one kv head, learned": {"num_kv_heads": 1, "positions": "learned"},
     "gpt-2": {"positions": "learned", "norm": "layernorm", "bias": True},
     "untied": {"tie_embeddings": False},
+    "blended": {"convolution": 3, "tie_embeddings": False},
+    "modern": {"norm_gain": False, "qk_norm": True, "activation": "relu2"},
+    "gated": {"activation": "swiglu", "bias": True},
 }
 
 
@@ -77,8 +80,8 @@ def test_the_probe_sees_every_point_once_in_order(model, ids):
 def test_points_have_the_shapes_of_the_table(model, ids):
     config = model.config
     B, T, D, H, K, F_ = 2, 16, config.d_model, config.num_heads, config.d_head, config.ff_width
-    shapes = dict.fromkeys(("embed", "pos_embed", "resid_pre", "attn_out", "resid_mid", "ff_out"), (B, T, D))
-    shapes |= dict.fromkeys(("resid_post", "final_norm"), (B, T, D))
+    shapes = dict.fromkeys(("embed", "pos_embed", "resid_pre", "attn_in", "attn_out", "resid_mid"), (B, T, D))
+    shapes |= dict.fromkeys(("ff_in", "ff_out", "resid_post", "final_norm"), (B, T, D))
     shapes |= dict.fromkeys(("q", "z"), (B, H, T, K)) | dict.fromkeys(("k", "v"), (B, config.kv_heads, T, K))
     shapes |= dict.fromkeys(("attn_scores_raw", "attn_scores", "attn_scores_masked", "attn_pattern"), (B, H, T, T))
     shapes |= dict.fromkeys(("ff_pre", "ff_act"), (B, T, F_)) | {"logits": (B, T, V)}

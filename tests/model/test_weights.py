@@ -239,5 +239,13 @@ def test_the_documented_names_are_the_names():
     """docs/format.md lists every tensor of every configuration, and nothing else."""
     text = (Path(__file__).parents[2] / "docs" / "format.md").read_text("utf-8")
     documented = set(re.findall(r"^\| `([a-z_.{}]+)` \|", text.split("## Tensor names")[1].split("\n## ")[0], re.M))
-    every = TransformerConfig(num_layers=1, norm="layernorm", positions="learned", bias=True, tie_embeddings=False)
+    every = TransformerConfig(
+        num_layers=1,
+        norm="layernorm",
+        positions="learned",
+        bias=True,
+        tie_embeddings=False,
+        activation="swiglu",
+        convolution=2,
+    )
     assert documented == {name.replace("blocks.0.", "blocks.{l}.") for name in tensor_shapes(every, V)}
