@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from minigpt.data.readers import BLOCK_BYTES, clean_pieces, decode_blocks, open_text, read_blocks
+from minigpt.data.readers import BLOCK_BYTES, clean_text, decode_blocks, open_text, read_blocks, safe_pieces
 from minigpt.errors import CorpusError
 
 
@@ -76,12 +76,15 @@ class TextFile:
         with open_text(self.path, str(self.path)) as file:
             self._check_unchanged(file.fileno())
             _, texts = decode_blocks(read_blocks(file, self._block_bytes), str(self.path))
-            num_chars, has_words = 0, False
-            for text in clean_pieces(texts) if self._clean else texts:
+            num_chars, has_words, was_clean = 0, False, True
+            for raw in safe_pieces(texts) if self._clean else texts:
+                text = clean_text(raw) if self._clean else raw
+                was_clean = was_clean and text == raw
                 text = text if self._most is None else text[: self._most - num_chars]
                 num_chars += len(text)
                 has_words = has_words or bool(text.strip())
-                yield text
+                if text:
+                    yield text
                 if num_chars == self._most:
                     break
             else:
@@ -92,6 +95,7 @@ class TextFile:
                     )
             self._check_unchanged(file.fileno())
             self._num_chars = num_chars
+            self._clean = self._clean and not was_clean  # a clean text need not be cleaned when it is read again
 
     def _check_unchanged(self, handle: int) -> None:
         """Compare the file with what it was: its vocabulary is made in one reading and its ids in the next."""

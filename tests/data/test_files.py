@@ -11,10 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minigpt.config import DataConfig
+from minigpt.data import files
 from minigpt.data.corpora import Corpus, corpus_from_documents, corpus_from_files, read_corpus
 from minigpt.data.files import TextFile
 from minigpt.data.prepared import encode_corpus, prepare_data, train_tokenizer
-from minigpt.data.readers import BLOCK_BYTES, clean_pieces, clean_text, read_text
+from minigpt.data.readers import BLOCK_BYTES, clean_text, read_text, safe_pieces
 from minigpt.errors import CorpusError
 from minigpt.tokenizers import CharacterTokenizer
 
@@ -42,8 +43,9 @@ texts = st.lists(
 @example("e\u0301", 1)
 @example("漢\u1100\u1161", 2)
 def test_cleaning_in_pieces_is_cleaning_the_whole(text: str, size: int) -> None:
-    pieces = list(clean_pieces(text[n : n + size] for n in range(0, len(text), size)))
-    assert "".join(pieces) == clean_text(text)
+    pieces = list(safe_pieces(text[n : n + size] for n in range(0, len(text), size)))
+    assert "".join(pieces) == text
+    assert "".join(map(clean_text, pieces)) == clean_text(text)
     assert all(pieces)
 
 
@@ -69,6 +71,11 @@ def test_a_file_is_the_same_in_blocks_of_any_size(tmp_path: Path, text: str, cod
     file = TextFile(path, block_bytes=size)
     assert "".join(file.pieces()) == file.read() == clean_text(read_text(path).text)
     assert file.num_chars == len(clean_text(text))
+    assert file.read() == file.read() == clean_text(text), "a third time, when it may be known that it is clean"
+    path.write_bytes(clean_text(text).encode(codec))
+    tidy = TextFile(path, block_bytes=size)
+    assert [tidy.read(), tidy.read(), tidy.head(9).read()] == [clean_text(text)] * 2 + [clean_text(text)[:9]]
+    path.write_bytes(text.encode(codec))
     assert TextFile(path, clean=False, block_bytes=size).read() == read_text(path).text == text
 
 
@@ -189,6 +196,19 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         corpus_from_files([tmp_path / "none.txt"])
     with pytest.raises(CorpusError, match="is a folder"):
         corpus_from_files([tmp_path])
+
+
+def test_what_is_clean_is_cleaned_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read twice, for the vocabulary and for the ids; cleaning takes half of the time of that."""
+    cleaned: list[str] = []
+    monkeypatch.setattr(files, "clean_text", lambda text: (cleaned.append(text), clean_text(text))[1])
+    for content, times in ((b"tidy\n", 1), (b"from Windows\r\n", 3)):
+        path = tmp_path / f"{times}"
+        path.write_bytes(content)
+        file = TextFile(path)
+        assert file.read() == file.read() == file.read() == content.decode().replace("\r\n", "\n")
+        assert len(cleaned) == times
+        cleaned.clear()
 
 
 # --- memory
