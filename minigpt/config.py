@@ -235,16 +235,22 @@ class TrainingConfig(_Section):
     """Highest learning rate."""
     min_learning_rate_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Where the schedule ends, as a share of the highest learning rate."""
-    optimizer: Literal["adamw"] = "adamw"
-    """How gradients become updates."""
+    optimizer: Literal["adamw", "muon", "sgd"] = "adamw"
+    """How gradients become updates; muon takes the blocks' matrices and leaves the rest to AdamW."""
+    muon_learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.02
+    """Muon: highest learning rate of the matrices; learning_rate is then that of the rest."""
+    muon_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    """Muon: how slowly the mean of the gradients forgets."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """AdamW: how slowly the mean of the gradients forgets."""
+    """AdamW: how slowly the mean of the gradients forgets; SGD: the same for its momentum."""
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """AdamW: how slowly the mean of their squares forgets."""
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.1
     """Pull of weight matrices towards zero; biases and norms are left alone."""
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """Shape of the learning rate after the warm-up."""
+    schedule: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
+    """Shape of the learning rate after the warm-up; wsd holds it and brings it down at the end alone."""
+    cooldown_steps: Annotated[int | None, Field(ge=0)] = None
+    """Steps at the end over which wsd brings the learning rate down; empty: a fifth of max_steps."""
     warmup_steps: Annotated[int | None, Field(ge=0)] = None
     """Steps over which the learning rate rises from zero; empty: a tenth of max_steps, at most 100."""
     max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
@@ -295,6 +301,11 @@ class TrainingConfig(_Section):
     def warmup(self) -> int:
         """Steps over which the learning rate rises, resolved."""
         return min(100, self.max_steps // 10) if self.warmup_steps is None else self.warmup_steps
+
+    @property
+    def cooldown(self) -> int:
+        """Steps over which wsd brings the learning rate down, resolved."""
+        return self.max_steps // 5 if self.cooldown_steps is None else self.cooldown_steps
 
 
 class GenerationConfig(_Section):

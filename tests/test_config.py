@@ -454,6 +454,6 @@ def test_a_key_that_stands_twice_is_named(write, text, key, line):
 
 def test_what_is_allowed_can_be_read_for_every_setting():
     assert allowed_values("data.validation_fraction") == "a number, at least 0 and less than 1"
-    assert allowed_values("training.schedule") == "cosine or constant"
+    assert allowed_values("training.schedule") == "cosine, linear, constant or wsd"
     assert allowed_values("model.bias") == "true or false"
     assert all(allowed_values(dotted) for dotted in dotted_fields())

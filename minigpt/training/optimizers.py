@@ -7,39 +7,73 @@ renamed; here it is keyed by name, so it can be stored as plain named tensors an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
 from minigpt.config import TrainingConfig
 from minigpt.errors import CheckpointError
+from minigpt.training.muon import MuonAdamW
 
 
-def decay_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, object]]:
+def decay_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Split the parameters into those that are pulled towards zero and those that are left alone.
 
-    Matrices decay. Biases and the gains of norms (1-D) do not: they set a scale or an offset, and zero is no better a
-    guess for them than what they start from.
+    Matrices decay. Biases, the gains of norms and the blends of convolutions do not: they set an offset, a scale or a
+    mixture for each coordinate, and zero is no better a guess for them than what they start from.
 
     Source: Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization"; the split as in GPT-2 and nanoGPT.
     """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     return [
-        {"params": [parameter for parameter in parameters if parameter.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0},
+        {"params": [parameter for name, parameter in named if _is_matrix(name, parameter) is wanted], "weight_decay": d}
+        for wanted, d in ((True, weight_decay), (False, 0.0))
     ]
 
 
 def build_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """Return the optimizer that `config.optimizer` names, over all parameters of `model`."""
-    groups = [group for group in decay_groups(model, config.weight_decay) if group["params"]]
+    """Return the optimizer that `config.optimizer` names, over all parameters of `model`.
+
+    Every group has a `scale`: the learning rate that it is given is its share of the schedule's.
+    """
+    groups = [group | {"scale": 1.0} for group in decay_groups(model, config.weight_decay)]
+    rate, betas = config.learning_rate, (config.beta1, config.beta2)
+    if config.optimizer == "muon":
+        hidden = {p for name, p in model.named_parameters() if name.startswith("blocks.") and _is_matrix(name, p)}
+        orthogonal = {
+            "params": [parameter for parameter in groups[0]["params"] if parameter in hidden],
+            "weight_decay": config.weight_decay,
+            "scale": config.muon_learning_rate / rate,
+            "momentum": config.muon_momentum,
+            "orthogonal": True,
+        }
+        groups[0]["params"] = [parameter for parameter in groups[0]["params"] if parameter not in hidden]
+        groups.append(orthogonal)
+    groups = [group for group in groups if group["params"]]
+    if config.optimizer == "muon":
+        return MuonAdamW(groups, lr=rate, betas=betas)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=config.beta1)
     # fused does an update in one pass over memory: 0.5 ms against 1.7 ms at four layers of width 128 on a processor
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True)
+    return torch.optim.AdamW(groups, lr=rate, betas=betas, fused=True)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Give every group its share of the schedule's learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group["scale"]
+
+
+def _is_matrix(name: str, parameter: torch.Tensor) -> bool:
+    """Say whether a parameter maps vectors to vectors, or tokens to them."""
+    return parameter.ndim >= 2 and "convolution" not in name
 
 
 def optimizer_state(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """Return copies of the optimizer's memory, on the processor, as `<parameter name>.<slot>`.
 
-    For AdamW the slots are `step`, `exp_avg` and `exp_avg_sq`. Before the first update it is empty.
+    AdamW has the slots `step`, `exp_avg` and `exp_avg_sq`, Muon `momentum`, SGD `momentum_buffer`. Before the first
+    update, and for SGD without momentum, it is empty.
     """
     return {
         f"{name}.{slot}": value.detach().to("cpu", copy=True).contiguous()

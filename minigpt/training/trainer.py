@@ -33,7 +33,7 @@ from minigpt.training.averaging import WeightAverage
 from minigpt.training.callbacks import Callback, Record
 from minigpt.training.callbacks import Work as Work
 from minigpt.training.losses import count_targets, cross_entropy
-from minigpt.training.optimizers import build_optimizer, load_optimizer_state, optimizer_state
+from minigpt.training.optimizers import build_optimizer, load_optimizer_state, optimizer_state, set_learning_rate
 from minigpt.training.precision import autocast, check_precision, make_scaler
 from minigpt.training.schedules import learning_rate_at
 
@@ -325,8 +325,7 @@ class Trainer:
         self.is_whole = False
         if settings.max_grad_norm and settings.max_grad_norm < grad_norm < math.inf:
             torch._foreach_mul_(gradients, settings.max_grad_norm / grad_norm)
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
+        set_learning_rate(self._optimizer, learning_rate)
         if self._scaler is None:
             self._optimizer.step()
         else:

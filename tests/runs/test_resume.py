@@ -175,12 +175,19 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "training__max_steps": 200, "training__checkpoint_steps": 3, "training__warmup_steps": 0,
     },
     "norms": {"training__norm_steps": 2},
+    "muon": {"training__optimizer": "muon", "training__schedule": "wsd"},
+    "sgd": {"training__optimizer": "sgd", "training__schedule": "linear"},
+    "sprint": {
+        "training__optimizer": "muon", "training__schedule": "linear", "model__convolution": 3, "model__qk_norm": True,
+        "model__norm_gain": False, "model__activation": "relu2", "model__initialization": "identity",
+        "model__tie_embeddings": False,
+    },
     "all at once": {
         "training__precision": "bfloat16", "training__weights_ema": 0.5, "training__early_stopping": 50,
         "training__norm_steps": 3, "model__attention_dropout": 0.1,
     },
 }  # fmt: skip
-"""Settings under which resuming has to be as exact; optimizers and schedules belong here too."""
+"""Settings under which resuming has to be as exact."""
 
 
 @pytest.mark.parametrize("name", OPTIONS)

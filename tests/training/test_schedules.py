@@ -21,12 +21,28 @@ def test_cosine_is_half_way_down_in_the_middle_and_at_its_floor_at_the_end() -> 
     assert learning_rate_at(10_000, config) == pytest.approx(0.2)
 
 
+def test_linear_falls_in_equal_steps() -> None:
+    config = TrainingConfig(
+        learning_rate=1.0, warmup_steps=0, max_steps=4, schedule="linear", min_learning_rate_ratio=0
+    )
+    assert [learning_rate_at(step, config) for step in range(6)] == pytest.approx([1.0, 0.75, 0.5, 0.25, 0.0, 0.0])
+
+
+def test_wsd_stays_and_then_falls_over_a_fifth_or_as_long_as_it_is_told() -> None:
+    config = TrainingConfig(learning_rate=1.0, warmup_steps=1, max_steps=10, schedule="wsd", min_learning_rate_ratio=0)
+    assert [learning_rate_at(step, config) for step in range(11)] == pytest.approx([0.5] + [1.0] * 8 + [0.5, 0.0])
+    config = config.model_copy(update={"cooldown_steps": 100})  # never before the warm-up is over
+    assert [learning_rate_at(step, config) for step in (0, 1, 10)] == pytest.approx([0.5, 1.0, 0.0])
+
+
 def test_constant_stays() -> None:
     config = TrainingConfig(learning_rate=0.5, warmup_steps=1, max_steps=10, schedule="constant")
     assert [learning_rate_at(step, config) for step in (0, 1, 9, 50)] == [0.25, 0.5, 0.5, 0.5]
 
 
-@given(st.integers(1, 500), st.integers(0, 500), st.floats(0, 1), st.sampled_from(["cosine", "constant"]))
+@given(
+    st.integers(1, 500), st.integers(0, 500), st.floats(0, 1), st.sampled_from(["cosine", "linear", "constant", "wsd"])
+)
 def test_rises_then_never_rises_again_and_stays_in_bounds(most: int, warmup: int, floor: float, kind: str) -> None:
     warmup = min(warmup, most)
     config = TrainingConfig.model_validate(
