@@ -54,6 +54,7 @@ def base_layout(palette: Palette, *, height: int) -> go.Layout:
             "bordercolor": palette.border,
             "font": {"family": FONT, "size": 13, "color": palette.text},
         },
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": palette.reference, "activecolor": palette.attention},
         showlegend=False,
         dragmode="zoom",
     )

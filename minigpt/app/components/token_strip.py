@@ -63,6 +63,7 @@ def message(
     mark: int | None = None,
     tallest: int | None = None,
     is_even: bool = False,
+    ground: str = "surprise",
 ) -> dict[str, Any]:
     """Return what the browser is sent; see `token_strip` for the arguments. Each candidate's text is sent once."""
     vocabulary: dict[str, int] = {}
@@ -87,8 +88,8 @@ def message(
         "tallest": tallest,
         "even": is_even,
         "words": dict(words),
-        "light": _colours(colours("light")),
-        "dark": _colours(colours("dark")),
+        "light": _colours(colours("light"), ground),
+        "dark": _colours(colours("dark"), ground),
     }
 
 
@@ -96,8 +97,8 @@ def _breaks(text: str) -> bool:
     return text.endswith("\n")
 
 
-def _colours(palette: Palette) -> dict[str, str]:
-    return {"brand": palette.brand, "surprise": palette.surprise}
+def _colours(palette: Palette, ground: str) -> dict[str, str]:
+    return {"brand": palette.brand, "surprise": getattr(palette, ground)}
 
 
 def token_strip(
@@ -110,6 +111,7 @@ def token_strip(
     mark: int | None = None,
     tallest: int | None = None,
     is_even: bool = False,
+    ground: str = "surprise",
 ) -> None:
     """Draw the strip.
 
@@ -123,6 +125,16 @@ def token_strip(
         mark: Index of a token that is framed.
         tallest: Pixels from which on the text scrolls.
         is_even: On wide screens it takes those pixels in any case, so that strips side by side end alike.
+        ground: Which colour of the palette the ground has, where `bits` stand for something else than surprise.
     """
-    data = message(tokens, labels=labels, words=words, prompt=prompt, mark=mark, tallest=tallest, is_even=is_even)
+    data = message(
+        tokens,
+        labels=labels,
+        words=words,
+        prompt=prompt,
+        mark=mark,
+        tallest=tallest,
+        is_even=is_even,
+        ground=ground,
+    )
     _component(key=key, data=data)

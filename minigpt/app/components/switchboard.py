@@ -1,0 +1,109 @@
+"""The model's parts as switches: every head and every feed-forward block, layer by layer, to be turned off and on.
+
+The browser keeps which are off and answers a press at once; the server is told and computes. Only where the page itself
+moves the switches (a button that turns a layer off) does the server's word count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from minigpt import resources
+from minigpt.viz.palette import Palette, colours, head_name
+
+HTML = """
+<div class="board" role="group"></div>
+<p class="hint"></p>
+"""
+
+_COLOURS = ("attention", "text", "blocked", "up", "down")
+
+_component = st.components.v2.component(
+    "minigpt_switchboard",
+    html=HTML,
+    css=resources.asset_path("components", "switchboard.css").read_text("utf-8"),
+    js=resources.asset_path("components", "switchboard.js").read_text("utf-8"),
+)
+
+Part = tuple[int, int]
+"""(layer, head), counted from 0; the feed-forward block of a layer is (layer, H)."""
+
+
+def part_name(part: Part, num_heads: int) -> str:
+    """Return what a part is called on a screen.
+
+    >>> part_name((0, 2), 4), part_name((1, 4), 4)
+    ('1.3', 'FF 2')
+    """
+    layer, column = part
+    return head_name(layer, column) if column < num_heads else f"FF {layer + 1}"
+
+
+def message(
+    layers: int,
+    heads: int,
+    *,
+    off: frozenset[Part],
+    moved: int,
+    importance: np.ndarray | None,
+    unit: str,
+    words: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return what the browser is sent; see `switchboard` for the arguments."""
+    return {
+        "layers": layers,
+        "heads": heads,
+        "off": sorted(layer * (heads + 1) + column for layer, column in off),
+        "moved": moved,
+        "importance": None if importance is None else [[round(float(value), 4) for value in row] for row in importance],
+        "unit": unit,
+        "words": dict(words),
+        "light": _colours(colours("light")),
+        "dark": _colours(colours("dark")),
+    }
+
+
+def _colours(palette: Palette) -> dict[str, str]:
+    return {name: getattr(palette, name) for name in _COLOURS}
+
+
+def switchboard(
+    layers: int,
+    heads: int,
+    *,
+    off: frozenset[Part],
+    moved: int,
+    importance: np.ndarray | None,
+    unit: str,
+    words: Mapping[str, str],
+    key: str,
+    on_switch: Callable[[], None],
+) -> None:
+    """Draw the switches.
+
+    Args:
+        layers: L.
+        heads: H, in each layer.
+        off: The parts that are off.
+        moved: Grows each time the page itself has changed `off`; else the browser keeps its own.
+        importance: What turning each part off costs, (L, H + 1), the feed-forward blocks last; None: not measured.
+        unit: What importance is measured in.
+        words: `layer`, `feedforward`, `head`, `on`, `off`, `hint`, `whole` (for a layer's own switch), `label`.
+        key: Key of the element; in `on_switch`, `parts_off(st.session_state[key].switched, heads)` are off.
+        on_switch: Called when a switch was pressed.
+    """
+    data = message(layers, heads, off=off, moved=moved, importance=importance, unit=unit, words=words)
+    _component(key=key, data=data, on_switched_change=on_switch)
+
+
+def parts_off(switched: Sequence[int], heads: int) -> frozenset[Part]:
+    """Return the parts that the browser says are off.
+
+    >>> sorted(parts_off([0, 9], 4))
+    [(0, 0), (1, 4)]
+    """
+    return frozenset(divmod(int(index), heads + 1) for index in switched)

@@ -1,0 +1,137 @@
+"""Vectors as figures: tokens as points in two or three dimensions, their way through a training, positions compared.
+
+Plain arrays in, Plotly figures out.
+
+Shapes: V tokens, N kept steps, d 2 or 3 dimensions, n positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas  # noqa: F401 - as in viz/training.py: never leave it half imported to plotly
+import plotly.graph_objects as go
+
+from minigpt.viz.distribution import MONOSPACE, token_label
+from minigpt.viz.palette import Palette
+from minigpt.viz.training import base_layout
+
+
+def points_figure(
+    points: np.ndarray,
+    tokens: Sequence[str],
+    groups: Sequence[int],
+    *,
+    group_names: Sequence[str],
+    explained: Sequence[float],
+    trails: np.ndarray | None,
+    palette: Palette,
+    axis: str,
+    height: int = 470,
+) -> go.Figure:
+    """Draw tokens as points that carry their own text.
+
+    Args:
+        points: (V, d).
+        tokens: The text of each.
+        groups: The group of each, an index into `group_names`; at most three.
+        group_names: What the groups are called, below the figure.
+        explained: Share of the whole spread that each dimension shows, (d,).
+        trails: Where each token stood at the kept steps, (N, V, d), the newest last; None: no trails.
+        palette: Colours of the theme.
+        axis: Name of an axis, with `{number}` and `{share}`.
+        height: In pixels.
+    """
+    is_solid = points.shape[1] == 3
+    colours = (palette.attention, palette.text, palette.reference)
+    figure = go.Figure(layout=base_layout(palette, height=height))
+    labels = [token_label(token) for token in tokens]
+    if trails is not None:
+        _add_trails(figure, trails, palette, is_solid)
+    for group, name in enumerate(group_names):
+        chosen = [index for index, value in enumerate(groups) if value == group]
+        if not chosen:
+            continue
+        place = _coordinates(points[chosen], is_solid)
+        kind = go.Scatter3d if is_solid else go.Scatter
+        figure.add_trace(
+            kind(
+                **place,
+                mode="text",
+                text=[labels[index] for index in chosen],
+                textfont={"family": MONOSPACE, "size": 15, "color": colours[group]},
+                name=name,
+                hovertemplate=f"<b>%{{text}}</b> {name}<extra></extra>",
+            )
+        )
+    titles = [axis.format(number=index + 1, share=f"{share * 100:.0f} %") for index, share in enumerate(explained)]
+    figure.update_layout(margin={"l": 30, "r": 8, "t": 6, "b": 36}, uirevision=f"points-{points.shape[1]}")
+    if is_solid:
+        look = {"backgroundcolor": "rgba(0,0,0,0)", "gridcolor": palette.grid, "showticklabels": False}
+        figure.update_layout(
+            margin={"l": 0, "r": 0, "t": 0, "b": 0},
+            scene={name: {**look, "title": {"text": title}} for name, title in zip(_AXES, titles, strict=False)},
+        )
+        return figure
+    shared: dict[str, Any] = {"showticklabels": False, "zeroline": True, "zerolinecolor": palette.grid}
+    figure.update_xaxes(title={"text": titles[0]}, **shared)
+    figure.update_yaxes(title={"text": titles[1]}, **shared)
+    return figure
+
+
+_AXES = ("xaxis", "yaxis", "zaxis")
+
+
+def _coordinates(points: np.ndarray, is_solid: bool) -> dict[str, np.ndarray]:
+    names = ("x", "y", "z") if is_solid else ("x", "y")
+    return {name: points[:, index] for index, name in enumerate(names)}
+
+
+def _add_trails(figure: go.Figure, trails: np.ndarray, palette: Palette, is_solid: bool) -> None:
+    """Add every token's way as one trace, with a gap between two tokens."""
+    steps, tokens, width = trails.shape
+    joined = np.full((tokens, steps + 1, width), np.nan)
+    joined[:, :steps] = trails.transpose(1, 0, 2)
+    place = _coordinates(joined.reshape(-1, width), is_solid)
+    kind = go.Scatter3d if is_solid else go.Scatter
+    figure.add_trace(
+        kind(
+            **place,
+            mode="lines",
+            line={"color": palette.reference, "width": 1.5 if is_solid else 1},
+            opacity=0.45,
+            connectgaps=False,
+            hoverinfo="skip",
+        )
+    )
+
+
+def similarity_figure(values: np.ndarray, *, palette: Palette, label: str, axis: str, height: int = 430) -> go.Figure:
+    """Draw how alike the vectors of two positions are.
+
+    Args:
+        values: Cosine similarities (n, n) between -1 and 1.
+        palette: Colours of the theme.
+        label: What a cell's number is called.
+        axis: Title of both axes.
+        height: In pixels.
+    """
+    length = len(values)
+    numbers = list(range(1, length + 1))
+    figure = go.Figure(layout=base_layout(palette, height=height))
+    figure.add_heatmap(
+        z=values,
+        x=numbers,
+        y=numbers,
+        zmin=-1,
+        zmax=1,
+        colorscale=palette.scale("diverging"),
+        colorbar={"thickness": 10, "len": 0.8, "outlinewidth": 0, "tickvals": [-1, 0, 1]},
+        hovertemplate=f"{axis} %{{y}} · %{{x}}<br>{label} <b>%{{z:.2f}}</b><extra></extra>",
+    )
+    figure.update_layout(margin={"l": 52, "r": 8, "t": 8, "b": 44}, uirevision="similarity")
+    figure.update_xaxes(title={"text": axis}, showgrid=False, constrain="domain")
+    figure.update_yaxes(title={"text": axis}, showgrid=False, autorange="reversed", scaleanchor="x", constrain="domain")
+    return figure
