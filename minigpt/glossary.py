@@ -14,6 +14,8 @@ VASWANI = "Vaswani et al. 2017, Attention Is All You Need"
 RADFORD = "Radford et al. 2019, Language Models are Unsupervised Multitask Learners"
 SHANNON = "Shannon 1948, A Mathematical Theory of Communication"
 ELHAGE = "Elhage et al. 2021, A Mathematical Framework for Transformer Circuits"
+MICHEL = "Michel et al. 2019, Are Sixteen Heads Really Better than One?"
+WANG = "Wang et al. 2022, Interpretability in the Wild: a Circuit for Indirect Object Identification in GPT-2 small"
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,8 @@ TERMS: tuple[Term, ...] = (
          ("resid_pre", "resid_mid", "x", "hidden state", "skip connection"), ELHAGE),
     Term("normalisation", "norm",
          "Scales the numbers of a position to a common size, which keeps training steady.",
-         ("layer norm", "RMSNorm", "LayerNorm", "ln"), "Zhang and Sennrich 2019, Root Mean Square Layer Normalization"),
+         ("layer norm", "RMSNorm", "LayerNorm", "ln", "attn_in", "ff_in"),
+         "Zhang and Sennrich 2019, Root Mean Square Layer Normalization"),
     Term("pre-norm", "norm_position",
          "Normalising before attention and feed-forward, not after; deep models train more easily so.",
          (), "Xiong et al. 2020, On Layer Normalization in the Transformer Architecture"),
@@ -248,6 +251,44 @@ TERMS: tuple[Term, ...] = (
     Term("trace", "trace_forward",
          "Everything that the model computed on the way from tokens to logits, recorded.",
          ("activation cache",), ELHAGE),
+    Term("ablation", "Ablation",
+         "Switching a part of the model off to see what it was good for.",
+         ("knock-out", "lesion"), MICHEL),
+    Term("importance", "importance",
+         "How much worse the model predicts a text when one of its parts is switched off.", (), MICHEL),
+    Term("previous-token head", "previous",
+         "A head that looks at the token just before.", (), ELHAGE),
+    Term("same-token head", "same_token",
+         "A head that looks for earlier places of the same token.", ("duplicate-token head",), WANG),
+    Term("attention sink", "first",
+         "The first token, where a head rests its attention when there is nothing to do.",
+         ("resting position",), "Xiao et al. 2023, Efficient Streaming Language Models with Attention Sinks"),
+    Term("induction head", "induction",
+         "A head that looks up what came after the same token earlier, and so can copy.",
+         ("prefix matching",), "Olsson et al. 2022, In-context Learning and Induction Heads"),
+    Term("circuit", "circuit",
+         "Several parts of a model that do one thing together.", (), ELHAGE),
+    Term("logit lens", "logit_lens",
+         "Reading the stream after each block as if it were the last, to see when the prediction is made.",
+         (), "nostalgebraist 2020, interpreting GPT: the logit lens"),
+    Term("logit attribution", "logit_attribution",
+         "Splitting a logit into what each head and each block added to it.",
+         ("direct logit attribution", "DLA"), ELHAGE),
+    Term("activation patching", "patch_residual",
+         "Putting what the model computed on one text into another, to see where the difference lies.",
+         ("causal tracing", "interchange intervention"), WANG),
+    Term("erasure", "erasure_effects",
+         "Taking a token's vector away to see how much a prediction owed to it.",
+         ("occlusion", "leave-one-out"),
+         "Li et al. 2016, Understanding Neural Networks through Representation Erasure"),
+    Term("unit", "ff_act",
+         "One number in the wide layer of a feed-forward block; some stand for something in the text.",
+         ("neuron",), "Geva et al. 2021, Transformer Feed-Forward Layers Are Key-Value Memories"),
+    Term("principal components", "principal_components",
+         "The few directions in which many vectors differ most, from which a picture of them is drawn.",
+         ("PCA",), "Pearson 1901, On Lines and Planes of Closest Fit to Systems of Points in Space"),
+    Term("cosine similarity", "cosine_similarity",
+         "How alike two vectors are in direction: 1 the same, 0 nothing in common, -1 opposite.", ("cosine",)),
 )  # fmt: skip
 """All terms, in the order of a text's way through the model."""
 

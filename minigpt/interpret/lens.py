@@ -206,7 +206,7 @@ class _Reader:
 
     def __call__(self, vectors: torch.Tensor) -> torch.Tensor:
         """(..., D) -> (...)."""
-        return self._centre(vectors.detach().double()) @ self._direction
+        return self._centre(vectors.double()) @ self._direction
 
     def _centre(self, vectors: torch.Tensor) -> torch.Tensor:
         return vectors - vectors.mean(dim=-1, keepdim=True) if self._centred else vectors

@@ -102,8 +102,9 @@ def trace_forward(model: Transformer, ids: torch.Tensor, probe: Probe | None = N
     points: dict[str, torch.Tensor] = {}
 
     def record(name: str, tensor: torch.Tensor) -> torch.Tensor:
-        points[name] = tap(probe, name, tensor)
-        return points[name]
+        tensor = tap(probe, name, tensor)
+        points[name] = tensor.detach()  # a view of a parameter remembers that it can be learned
+        return tensor
 
     was_training = model.training
     model.eval()
