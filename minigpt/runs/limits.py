@@ -134,6 +134,11 @@ class Limits(BaseModel):
                 f"this server allows {self.max_seconds:g}.",
                 mend="Set training.max_seconds to no more than that.",
             )
+        if config.training.track and self.owner_tokens:
+            raise LimitError(
+                f"The training would be tracked with {' and '.join(config.training.track)}, in this server's name.",
+                mend="Leave training.track empty, or train on your own machine.",
+            )
         parameters = count_parameters(config.model, vocab_size).total
         mend = "Lower model.d_model or model.num_layers."
         self._at_most("The model", parameters, self.max_parameters, "parameters", mend)
@@ -195,18 +200,19 @@ RECORD_BYTES = 300
 def disk_needed(config: RunConfig, corpus: Corpus, vocab_size: int) -> dict[str, float]:
     """Estimate what a run comes to take on the disk, part by part, in MB (10^6 bytes).
 
-    It is an upper bound: of the checkpoints it counts those that are kept, the best one and the one that is being
-    written, each with the weights and the optimizer's two numbers for each of them; of the history its budget or, if
-    that is less, every step that is due; of the records one for each step.
+    It errs on the safe side: of the checkpoints it counts those that are kept, the best one and the one that is being
+    written, each with the weights, AdamW's two numbers for each of them and their running mean if there is one; of the
+    history its budget or, if that is less, every step that is due; of the records one for each step.
     """
     from minigpt.model.size import BYTES_PER_NUMBER, count_parameters
 
     training = config.training
     parameters = count_parameters(config.model, vocab_size).total
+    numbers = 4 if training.weights_ema else 3
     snapshots = 1 + training.history_per_octave * max(1, training.max_steps.bit_length())
     sizes = {
         "the corpus": (corpus.num_chars + len(corpus.sources)) * smallest_id_type(vocab_size).itemsize,
-        "checkpoints": (training.keep_checkpoints + 2) * 3 * BYTES_PER_NUMBER * parameters,
+        "checkpoints": (training.keep_checkpoints + 2) * numbers * BYTES_PER_NUMBER * parameters,
         "the history": min(training.history_megabytes * 1e6, snapshots * 2 * parameters),
         "records": RECORD_BYTES * training.max_steps if training.max_seconds is None else 0,
     }

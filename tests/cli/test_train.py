@@ -39,6 +39,26 @@ def test_json_says_what_scripts_rely_on(trained: tuple[Path, dict[str, Any]]) ->
     assert printed["val_loss"] == pytest.approx(whole[-1]["val_loss"], abs=1e-6)
     assert 0 < printed["seconds"] <= printed["total_seconds"]
     assert printed["tokens_per_second"] == pytest.approx(12 * 4 * 16 / printed["seconds"])
+    assert 0 < printed["mfu"] < 1
+    assert printed["best_step"] in (4, 8, 12)
+    assert printed["early_end"] is None
+
+
+def test_the_last_line_tells_how_much_of_the_machine_was_used_and_which_step_was_best(
+    call, tiny, corpus_file: Path, tmp_path: Path
+) -> None:
+    hopeless = ["learning_rate=10", "eval_steps=2", "max_steps=100", "early_stopping=2", "warmup_steps=0"]
+    options = [f"--set=training.{text}" for text in hopeless]
+    result = call("train", *tiny, *options, "--data", corpus_file, "--out", tmp_path / "run")
+    last = result.stdout.splitlines()[0]
+    step, best = RunFolder(tmp_path / "run").checkpoints()[-1], RunFolder(tmp_path / "run").best_step
+    assert best is not None
+    assert step == best + 4
+    assert f"{step} steps in" in last
+    assert "% of the matrix peak of this machine" in last
+    assert f"best at step {best}, with a validation loss of" in last
+    assert f"Ended early at step {step} of 100" in result.stderr
+    assert "the best so far" in result.stderr
 
 
 def test_the_run_can_be_loaded_and_names_its_corpus(trained, corpus_file: Path) -> None:

@@ -128,3 +128,27 @@ def test_a_full_disk_is_said_in_words_and_the_lines_before_stay(tmp_path: Path) 
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         append_record(tmp_path / "none" / "metrics.jsonl", step(1))
+
+
+NORMS = {"kind": "norms", "step": 2, "gradient": {"embedding": 1.0}, "update": {"embedding": 0.1}, "ratio": {}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"gradient": 1.0},
+        {"gradient": None},
+        {"update": {"embedding": "far"}},
+        {"ratio": {"embedding": True}},
+        {"ratio": {"embedding": 1e300}},
+    ],
+)
+def test_norms_that_are_no_numbers_by_layer_are_passed_over(change: dict[str, object]) -> None:
+    assert parse_records(encoded(NORMS)) == [NORMS]
+    assert parse_records(encoded({**NORMS, **change})) == []
+
+
+def test_an_early_end_needs_its_words() -> None:
+    ended = {"kind": "early_end", "step": 8, "best_step": 2, "text": "Ended early."}
+    assert parse_records(encoded(ended)) == [ended]
+    assert parse_records(encoded({"kind": "early_end", "step": 8})) == []
