@@ -145,8 +145,8 @@ def corpus_infos() -> list[CorpusInfo]:
         ),
         CorpusInfo(
             "repeat",
-            "Letters that come twice",
-            "Lines of random letters in which a stretch comes twice: only who looks back can tell what comes next.",
+            "Letters that come again",
+            "Lines of random letters in which a stretch comes again and again: only looking back tells the next.",
             "AGPL-3.0-or-later, as minigpt",
             needs_download=False,
         ),

@@ -1,4 +1,4 @@
-"""Endless texts of our own, the same for everybody: a book of simple tales, and lines of letters that come twice.
+"""Endless texts of our own, the same for everybody: a book of simple tales, and lines of letters that come again.
 
 Every tale has a hero and a friend, something that goes wrong for a reason, words that are said, a rhyme that comes
 back, and an end that follows. So there is something to learn at every distance: spelling and quotation marks, `was`
@@ -9,8 +9,8 @@ integer draw, so the text depends on the seed alone, on no platform and no Pytho
 with the shorter one.
 
 The lines of repeats have no grammar at all: their letters are drawn blindly, so nothing but looking back tells what
-comes next, and that only where a stretch comes for the second time. A model that gets better than chance at them has
-learned to copy from its context, which is what an induction head does.
+comes next, and that only where a stretch comes again. A model that gets better than chance at them has learned to copy
+from its context, which is what an induction head does.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from minigpt.randomness import Stream, derive_key
 T = TypeVar("T")
 TALE_SEPARATOR = "\n\n"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_STRETCH = range(8, 25)
-"""How many letters come twice in a line of repeats."""
-_FILLING = range(5)
-"""How many stand before the stretch, and how many between its two places."""
+_STRETCH = range(4, 14)
+"""How many letters come again and again in a line of repeats."""
+_LINE = 48
+"""Letters in a line of repeats."""
 
 
 def _words(text: str, separator: str | None = None) -> tuple[str, ...]:
@@ -242,20 +242,21 @@ def generate_tales(num_chars: int, *, seed: int = 0) -> str:
 
 
 def generate_repeats(num_chars: int, *, seed: int = 0) -> str:
-    """Return the first characters of the endless list of lines in which a stretch of letters comes twice.
+    """Return the first characters of the endless list of lines in which a stretch of letters comes again and again.
 
-    A line is a few letters, a stretch of 8 to 24, a few letters, and the same stretch again. More characters of the
-    same seed begin with fewer.
+    Each line has a stretch of its own, of 4 to 13 random letters, with up to two others before every time it comes;
+    after 48 letters the line ends. More characters of the same seed begin with fewer.
 
     Args:
         num_chars: Length of the text; 0 gives an empty one.
         seed: Which list.
 
-    Source: the task of Olsson et al. 2022, "In-context Learning and Induction Heads", as a corpus.
+    Source: the task of Olsson et al. 2022, "In-context Learning and Induction Heads", as a corpus. Short stretches that
+    come often are learned first and long ones then follow; with long ones alone nothing is learned for very long.
 
-    >>> print(generate_repeats(64))
-    ntllawtxajvgghjuwwhnwcllawtxajvgghjuwwhnw
-    tavhuyeifoigsgneqmqzew
+    >>> print(generate_repeats(97))
+    axepxzvpqxldvepxzvpqxluepxzvpqxlepxzvpqxlepxzvpq
+    rlomexahmvtyfzwpomexahmvtyfzwfomexahmvtyfzwgomex
     """
     lines: list[str] = []
     length = 0
@@ -270,20 +271,22 @@ def generate_repeats(num_chars: int, *, seed: int = 0) -> str:
 def _repeat(seed: int, line: int) -> str:
     """Return one line of `generate_repeats`, with its end."""
     # Three counters, where a draw of a tale has two: they share no number.
-    sizes, lead, gap, *halves = (derive_key(seed, Stream.SYNTHETIC, line, place, 0) for place in range(5))
-    sizes, before = divmod(sizes, len(_FILLING))
-    sizes, between = divmod(sizes, len(_FILLING))
-    stretch = "".join(_letters(half, 12) for half in halves)[: _STRETCH[sizes % len(_STRETCH)]]
-    return f"{_letters(lead, before)}{stretch}{_letters(gap, between)}{stretch}\n"
+    keys = (derive_key(seed, Stream.SYNTHETIC, line, place, 0) for place in count())
+    stretch = _letters(next(keys), 13)[: _STRETCH[next(keys) % len(_STRETCH)]]
+    text = ""
+    while len(text) < _LINE:
+        filling, number = divmod(next(keys), 3)
+        text += _letters(filling, number) + stretch
+    return f"{text[:_LINE]}\n"
 
 
 def _letters(key: int, number: int) -> str:
-    """Return up to 13 letters: 63 bits hold no more of them."""
-    drawn = []
+    """Return up to 13 random letters; more of them the 63 bits of a key do not hold."""
+    letters = ""
     for _ in range(number):
         key, letter = divmod(key, len(LETTERS))
-        drawn.append(LETTERS[letter])
-    return "".join(drawn)
+        letters += LETTERS[letter]
+    return letters
 
 
 class _Tale:

@@ -6,17 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt.data import synthetic
-from minigpt.data.synthetic import generate_tales
+from minigpt.data.synthetic import generate_repeats, generate_tales
 
 SAMPLE_SHA256 = "2f1bfaa15e89703c457244afef14107a022a404421cf48ebd6ab7a8b62c90350"
+REPEATS_SHA256 = "136815f370fbad88b8127e5291e6195b2f8217fadbcaa68570cc41d1eb792ef5"
 OTHER_SHA256 = "ce3fe20e890949abcc8af101fc71d9b4d0f261b8d745bd666bfc1aa96fdb70b4"
 TALES = generate_tales(300_000).split("\n\n")[:-1]
 
 
 def test_the_book_is_the_same_everywhere_and_for_ever():
-    """Bundled runs regenerate their corpus: whoever changes the grammar has to train them again."""
+    """Bundled runs regenerate their corpus: whoever changes a generator has to train them again."""
     assert hashlib.sha256(generate_tales(20_000).encode()).hexdigest() == SAMPLE_SHA256
     assert hashlib.sha256(generate_tales(20_000, seed=7).encode()).hexdigest() == OTHER_SHA256
+    assert hashlib.sha256(generate_repeats(20_000).encode()).hexdigest() == REPEATS_SHA256
 
 
 @given(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 2**63 - 1))
@@ -79,3 +81,44 @@ def test_every_field_of_the_grammar_is_used():
 @pytest.mark.parametrize("num_chars", [0, -5])
 def test_no_characters(num_chars):
     assert generate_tales(num_chars) == ""
+
+
+# --- repeats
+
+
+@given(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 2**63 - 1))
+def test_a_longer_list_of_repeats_begins_with_the_shorter_one(one, other, seed):
+    short, long = sorted((one, other))
+    text = generate_repeats(long, seed=seed)
+    assert len(text) == long
+    assert text[:short] == generate_repeats(short, seed=seed)
+
+
+def test_a_line_of_repeats_is_a_stretch_that_comes_again():
+    lines = generate_repeats(49 * 400).splitlines()
+    lengths = set()
+    for line in lines:
+        assert re.fullmatch("[a-z]{48}", line)
+        # The stretch of a line: up to two letters before it, and before every time it comes again.
+        fits = [
+            length
+            for length in range(4, 14)
+            for start in range(3)
+            if (stretch := line[start : start + length]) in line[start + length :]
+            and re.fullmatch(rf"([a-z]{{0,2}}{stretch})*[a-z]{{0,{length + 2}}}", line)
+        ]
+        assert fits, line
+        lengths.add(max(fits))
+    assert lengths >= set(range(5, 14))
+    assert len(set(lines)) == len(lines)
+
+
+def test_letters_of_repeats_are_about_equally_common():
+    text = generate_repeats(200_000).replace("\n", "")
+    shares = [text.count(letter) / len(text) for letter in synthetic.LETTERS]
+    assert max(shares) < 1.15 / 26
+    assert min(shares) > 0.85 / 26
+
+
+def test_no_repeats():
+    assert generate_repeats(0) == generate_repeats(-1) == ""
