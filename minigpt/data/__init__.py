@@ -7,10 +7,12 @@ page that only looks at a corpus stays quick.
 from minigpt.data.corpora import Corpus as Corpus
 from minigpt.data.corpora import CorpusInfo as CorpusInfo
 from minigpt.data.corpora import corpus_from_documents as corpus_from_documents
+from minigpt.data.corpora import corpus_from_files as corpus_from_files
 from minigpt.data.corpora import corpus_from_text as corpus_from_text
 from minigpt.data.corpora import corpus_infos as corpus_infos
 from minigpt.data.corpora import load_corpus as load_corpus
 from minigpt.data.corpora import read_corpus as read_corpus
+from minigpt.data.files import TextFile as TextFile
 from minigpt.data.order import BatchOrder as BatchOrder
 from minigpt.data.readers import Document as Document
 from minigpt.data.readers import clean_text as clean_text

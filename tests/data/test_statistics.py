@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from unittest import mock
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minigpt.data import statistics
 from minigpt.data.statistics import repeated_share, text_statistics
 
 
-@given(st.text(alphabet=st.sampled_from("ab \n\t\u00a0é😀\u2028"), max_size=60))
-def test_counts_are_those_of_plain_python(text):
-    facts = text_statistics(text)
+@pytest.mark.parametrize("piece", [1, 3, 1 << 20])
+@given(text=st.text(alphabet=st.sampled_from("ab \n\t\u00a0é😀\u2028\u3000\u3001"), max_size=60))
+def test_counts_are_those_of_plain_python(text, piece):
+    with mock.patch.object(statistics, "_PIECE", piece):
+        facts = text_statistics(text)
     assert facts.num_chars == len(text)
     assert dict(facts.common) == Counter(text)
     assert facts.num_words == len(text.split())
@@ -35,3 +40,7 @@ def test_short_lines_are_no_repetition_and_long_ones_are():
     line = "a line that is long enough to count"
     assert repeated_share("yes\n" * 50) == 0.0
     assert repeated_share(f"{line}\nother {line}\n{line}\n{line}") == 0.5
+
+
+def test_no_white_space_lies_beyond_the_table():
+    assert not any(chr(code).isspace() for code in range(len(statistics._IS_SPACE) - 1, 0x110000))

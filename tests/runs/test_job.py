@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from minigpt.config import SECTIONS, RunConfig
-from minigpt.data.corpora import Corpus, corpus_from_text
+from minigpt.data.corpora import Corpus, corpus_from_files, corpus_from_text
+from minigpt.data.prepared import train_tokenizer
 from minigpt.errors import CheckpointError, CorpusError, InputError, NonFiniteLossError, RunExistsError, StorageError
 from minigpt.runs.engine import ThreadEngine
 from minigpt.runs.folder import RunFolder
@@ -23,6 +24,7 @@ from minigpt.runs.job import TrainingJob, check_resume, create_run
 from minigpt.runs.lock import is_being_trained
 from minigpt.runs.snapshots import snapshot_of
 from minigpt.runs.store import load_run
+from minigpt.tokenizers.base import make_tokenizer
 from minigpt.training.callbacks import Callback, Record
 from minigpt.training.trainer import Trainer
 
@@ -72,6 +74,27 @@ def test_create_run_writes_everything() -> None:
     assert baselines["uniform"] == pytest.approx(math.log(folder.tokenizer.vocab_size), abs=1e-5)
     assert baselines["uniform"] > baselines["unigram"] > baselines["bigram"] > 0
     assert create_run(CONFIG, corpus()).name == "cats"
+
+
+def test_a_tokenizer_that_is_trained_already_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line trains one to estimate the memory; a gigabyte is not read for that again."""
+    tokenizer = train_tokenizer(make_tokenizer(CONFIG.tokenizer), corpus())
+    monkeypatch.setattr("minigpt.runs.job.train_tokenizer", None)
+    assert create_run(CONFIG, corpus(), tokenizer=tokenizer).tokenizer.to_dict() == tokenizer.to_dict()
+
+
+def test_a_corpus_in_files_makes_the_same_run_as_one_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "cats.txt").write_text(TEXT)
+    streamed = create_run(CONFIG, corpus_from_files([tmp_path / "cats.txt"]))
+    whole = create_run(CONFIG, corpus())
+    for name in ("tokenizer.json", "data/train.bin", "data/validation.bin"):
+        assert (streamed.path / name).read_bytes() == (whole.path / name).read_bytes()
+    told = {"name": "cats.txt", "origin": "files: cats.txt"}
+    assert streamed.meta == {**whole.meta, **told}
+    assert check_resume(whole, CONFIG, corpus_from_files([tmp_path / "cats.txt"])) == whole.config
+    (tmp_path / "cats.txt").write_text(TEXT + "more")
+    with pytest.raises(RunExistsError, match="another corpus"):
+        check_resume(whole, CONFIG, corpus_from_files([tmp_path / "cats.txt"]))
 
 
 def test_create_run_where_there_is_one(tmp_path: Path) -> None:
@@ -305,7 +328,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_checkpoint() -> None:
     info = folder.info
     assert info.status == "failed"
     assert info.error is not None
-    assert "Lower training.learning_rate" in info.error
+    assert "lower training.learning_rate" in info.error
     assert folder.checkpoints() == [5]
     run_all(TrainingJob(folder))  # resumed without what broke it
     assert folder.info.status == "finished"

@@ -129,10 +129,14 @@ def test_what_a_run_may_take_on_the_disk_by_hand() -> None:
     assert wide["the corpus"] == 2 * needed["the corpus"]
     capped = disk_needed(config.updated({"training.history_megabytes": 0.01}), corpus_from_text(TEXT, name="cat"), 20)
     assert capped["the history"] == 0.01
+    averaged = disk_needed(config.updated({"training.weights_ema": 0.9}), corpus_from_text(TEXT, name="cat"), 20)
+    assert averaged["checkpoints"] == pytest.approx(4 / 3 * needed["checkpoints"])
 
 
-def test_no_run_takes_more_than_was_estimated(tmp_path: Path) -> None:
-    config = small(max_steps=40, checkpoint_steps=10, eval_steps=5, eval_batches=1, sample_steps=0, num_threads=1)
+@pytest.mark.parametrize("weights_ema", [0.0, 0.9])
+def test_no_run_takes_more_than_was_estimated(tmp_path: Path, weights_ema: float) -> None:
+    settings = {"checkpoint_steps": 10, "eval_steps": 5, "eval_batches": 1, "sample_steps": 0, "num_threads": 1}
+    config = small(max_steps=40, weights_ema=weights_ema, **settings)
     corpus = corpus_from_text(TEXT, name="cat")
     folder = create_run(config, corpus, path=tmp_path / "run")
     most = 0
