@@ -200,7 +200,7 @@ class DataConfig(_Section):
     stride: Annotated[int | None, Field(ge=1)] = None
     """Tokens between the starts of two training windows; empty: 1, every window."""
     num_workers: Annotated[int, Field(ge=0, le=64)] = 0
-    """Processes that gather batches; 0 gathers them in the training thread."""
+    """Processes that gather batches; 0 gathers them in the training thread, which was the fastest."""
 
     @field_validator("paths", mode="before")
     @classmethod
