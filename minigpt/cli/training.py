@@ -26,7 +26,7 @@ from minigpt.cli.signals import Interruption
 from minigpt.config import RunConfig, load_config
 from minigpt.data.corpora import Corpus, read_corpus
 from minigpt.data.prepared import train_tokenizer
-from minigpt.errors import ConfigError, MinigptError, RunExistsError
+from minigpt.errors import ConfigError, MinigptError, NonFiniteLossError, RunExistsError
 from minigpt.model.devices import resolve_device
 from minigpt.runs.job import TrainingJob, check_resume, create_run
 from minigpt.runs.limits import LESS_MEMORY, machine_megabytes, memory_needed
@@ -75,8 +75,8 @@ def run_training(
                     job.request_stop()
                     bar.update(watch.task, description="saving")
         except MinigptError as error:
-            # whoever is told that the run is damaged or taken would be sent in a circle
-            if not isinstance(error, RunExistsError) and _is_readable(folder):
+            # whoever is told that the run is damaged, taken or has diverged would be sent in a circle
+            if not isinstance(error, RunExistsError | NonFiniteLossError) and _is_readable(folder):
                 note(f"What was saved before is kept. Go on with: {_resume_command(folder)}")
             raise
         is_stopped = interruption.signal is not None and not job.is_done

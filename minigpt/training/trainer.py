@@ -32,6 +32,7 @@ from minigpt.randomness import Stream, make_generator
 from minigpt.training.averaging import WeightAverage
 from minigpt.training.callbacks import Callback, Record
 from minigpt.training.callbacks import Work as Work
+from minigpt.training.gradient import GradientSharing
 from minigpt.training.losses import count_targets, cross_entropy
 from minigpt.training.optimizers import build_optimizer, load_optimizer_state, optimizer_state, set_learning_rate
 from minigpt.training.precision import autocast, check_precision, make_scaler
@@ -148,6 +149,9 @@ class Trainer:
         self._has_dropout = config.model.dropout > 0 or config.model.attention_dropout > 0
         self._autocast = autocast(config.training, model.device)
         self._scaler = make_scaler(config.training, model.device)
+        num_threads = config.training.num_threads or torch.get_num_threads()
+        shared = num_threads > 1 and model.device.type == "cpu" and not self._has_dropout
+        self._sharing = GradientSharing(model, config.training, num_threads) if shared else None
         self._hooks = {name: _overriding(self.callbacks, name) for name in HOOKS}
 
     # -- where it stands
@@ -299,12 +303,15 @@ class Trainer:
         for micro, (x, y) in enumerate(zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True)):
             if self._has_dropout:
                 self.model.seed_dropout(make_generator(self.config.seed, Stream.DROPOUT, self.step, 0, micro))
-            with self._autocast:
-                logits = self.model(x.to(device, non_blocking=True))  # (B, T, V)
-            part = cross_entropy(logits.float(), y.to(device, non_blocking=True), "sum")
-            mean = part / num_targets
-            (mean if self._scaler is None else self._scaler.scale(mean)).backward()  # type: ignore[no-untyped-call]
-            nats += part.detach()
+            if self._sharing is not None:
+                nats += self._sharing.add(x, y, num_targets)
+            else:
+                with self._autocast:
+                    logits = self.model(x.to(device, non_blocking=True))  # (B, T, V)
+                part = cross_entropy(logits.float(), y.to(device, non_blocking=True), "sum")
+                mean = part / num_targets
+                (mean if self._scaler is None else self._scaler.scale(mean)).backward()  # type: ignore[no-untyped-call]
+                nats += part.detach()
             self.seconds += time.perf_counter() - started
             yield Work("micro_batch", self.step)
             started = time.perf_counter()
@@ -317,7 +324,7 @@ class Trainer:
         # with float16 a gradient may be too large for its factor; the update is then left out and the factor lowered
         overflows = self._scaler is not None and math.isfinite(loss) and self._scaler.get_scale() > 1
         if not (math.isfinite(loss) and (math.isfinite(grad_norm) or overflows)):
-            raise _non_finite(loss, grad_norm, self.step, learning_rate)
+            raise self._non_finite(loss, grad_norm)
         if self._hooks["on_gradient"]:
             self.seconds += time.perf_counter() - started
             yield from self._call("on_gradient")
@@ -351,6 +358,21 @@ class Trainer:
             "tokens_seen": self.tokens_seen,
         }
 
+    def _non_finite(self, loss: float, grad_norm: float | None) -> NonFiniteLossError:
+        """Say that it cannot go on, and what to try; the same again would end the same."""
+        settings = self.config.training
+        what = f"The loss became {loss}" if not math.isfinite(loss) else f"The gradient's length became {grad_norm}"
+        tries = [
+            f"lower training.learning_rate, for example to {settings.learning_rate / 3:.2g}",
+            "lengthen training.warmup_steps",
+            "set training.max_grad_norm to 1" if not 0 < settings.max_grad_norm <= 1 else "",
+            "set training.precision to float32" if settings.precision != "float32" else "",
+        ]
+        return NonFiniteLossError(
+            f"{what} after {self.step} updates, at a learning rate of {learning_rate_at(self.step, settings):.3g}.",
+            mend=f"In a new run, {', or '.join(filter(None, tries))}; what this one saved before is kept.",
+        )
+
     def _is_evaluation_due(self) -> bool:
         every = self.config.training.eval_steps
         return self._validation is not None and every > 0 and (self.step % every == 0 or self.is_finished)
@@ -376,7 +398,7 @@ class Trainer:
             yield Work("evaluation_batch", self.step)
         val_loss = nats / max(num_targets, 1)
         if not math.isfinite(val_loss):
-            raise _non_finite(val_loss, None, self.step, learning_rate_at(self.step, self.config.training))
+            raise self._non_finite(val_loss, None)
         if is_all:
             self.val_loss = val_loss
         # an untrained model is never "the best so far", and the last look at the whole part is another measurement
@@ -527,12 +549,3 @@ def _measured_batches(
     rest = torch.from_numpy(dataset.ids[first_left:].astype(np.int64))
     if whole and len(rest) > 1:
         yield rest[None, :-1], rest[None, 1:]  # (1, fewer than T)
-
-
-def _non_finite(loss: float, grad_norm: float | None, step: int, learning_rate: float) -> NonFiniteLossError:
-    what = f"The loss became {loss}" if not math.isfinite(loss) else f"The gradient's length became {grad_norm}"
-    return NonFiniteLossError(
-        f"{what} after {step} updates, at a learning rate of {learning_rate:.3g}.",
-        mend="Lower training.learning_rate, for example to a third, lengthen training.warmup_steps, or set "
-        "training.max_grad_norm to 1; what was saved before is kept.",
-    )

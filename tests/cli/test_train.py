@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from minigpt.cli.root import cli
 from minigpt.cli.training import Watch, command_line, num_cores
 from minigpt.config import RunConfig, allowed_values, dotted_fields, field_info
+from minigpt.errors import StorageError
 from minigpt.model.weights import load_weights
 from minigpt.runs.store import RunFolder, RunStore, load_run
 from minigpt.training.callbacks import Record
@@ -324,8 +325,9 @@ def test_a_signal_saves_and_the_rest_ends_bit_identical(
     assert weights(out, 12) == weights(trained[0], 12)
 
 
+@pytest.mark.parametrize("fault", ["not a number", "a full disk"])
 def test_a_fault_keeps_the_run_and_says_how_to_go_on(
-    call, tiny, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call, tiny, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     import minigpt.training.trainer as module
 
@@ -334,13 +336,16 @@ def test_a_fault_keeps_the_run_and_says_how_to_go_on(
 
     def explode(*arguments: Any, **keywords: Any) -> Any:
         calls["n"] += 1
+        if calls["n"] > 12 and fault == "a full disk":
+            raise StorageError("The disk is full.", mend="Free some space.")
         return real(*arguments, **keywords) * (float("nan") if calls["n"] > 12 else 1)
 
     monkeypatch.setattr(module, "cross_entropy", explode)
     result = call("train", *tiny, "--data", corpus_file, "--out", tmp_path / "run", code=1)
-    assert "Go on with: minigpt train --resume" in result.stderr
-    assert "learning_rate" in result.stderr
     assert RunFolder(tmp_path / "run").info.status == "failed"
+    # going on would lead to the same loss again: it says what to change in a new run
+    assert ("Go on with: minigpt train --resume" in result.stderr) == (fault == "a full disk")
+    assert ("In a new run, lower training.learning_rate" in result.stderr) == (fault == "not a number")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
