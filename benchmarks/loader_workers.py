@@ -5,6 +5,10 @@
 Every number of workers is a process of its own that trains the same model on the same tokens; they take turns, and what
 counts is the median over the rounds. Two models are measured: nanoGPT's recipe for a processor, and a very small one,
 of which the data are the largest share. The winner is the default of `data.num_workers`.
+
+Measured with one thread on two busy cores, against none: 1, 2 and 4 workers 1.00, 1.01 and 0.97 times as fast with
+nanoGPT's recipe, and 0.52, 0.58 and 0.58 with the very small model. A batch is gathered in 10 microseconds; to hand it
+from one process to another takes longer than that. So the default is 0.
 """
 
 from __future__ import annotations

@@ -7,6 +7,9 @@ The text is tales, repeated, in a temporary folder outside the repository (`--fo
 `minigpt train --data` does before the first update: read, check, clean, vocabulary, encode, hash, split, baselines,
 write. It runs in a process of its own, whose anonymous memory (RssAnon in /proc/self/status, which leaves out files
 mapped into memory) is looked at every 10 ms. Goals: 50 MB/s, under 600 MB.
+
+Measured on two busy cores, of which it uses one: 92 MB/s, 183 MB (160 of them Python and torch). Text beyond ASCII and
+line ends of Windows take longer: German 45 to 55 MB/s, Russian 72, Chinese 97, English with CR LF 64.
 """
 
 from __future__ import annotations
