@@ -79,6 +79,20 @@ def return_of(function: Any) -> SourceLines:
     return SourceLines(_file(function.__module__), first + last.lineno - 1, text)
 
 
+def called_in(source: SourceLines) -> list[SourceLines]:
+    """Return the functions of the library that some lines call by name, without what only watches the model."""
+    module = importlib.import_module(source.file.removesuffix(".py").replace("/", "."))
+    calls = (node for node in ast.walk(ast.parse(_unreturned(source.text))) if isinstance(node, ast.Call))
+    names = dict.fromkeys(node.func.id for node in calls if isinstance(node.func, ast.Name))
+    found = (getattr(module, name, None) for name in names if name != "tap")
+    return [lines_of(function) for function in found if inspect.isfunction(function)]
+
+
+def _unreturned(text: str) -> str:
+    """Return lines as a piece of code that can be read by itself, `return` and all."""
+    return "def piece():\n" + textwrap.indent(text, "    ")
+
+
 def _is_torch(part: nn.Module) -> bool:
     return type(part).__module__.startswith("torch.")
 
@@ -123,12 +137,21 @@ def _slice(body: list[ast.stmt], index: int, point: str) -> tuple[int, int]:
         return statement.lineno, _end(statement)
     first, needed = statement.lineno, _names(statement, ast.Load)
     for earlier in reversed(body[:index]):
-        if _points(earlier) or isinstance(earlier, ast.For) or _end(earlier) - earlier.lineno >= LONGEST:
+        if _is_step(earlier) or isinstance(earlier, ast.For) or _end(earlier) - earlier.lineno >= LONGEST:
             break
         if needed & _names(earlier, ast.Store):
             first = earlier.lineno
             needed |= _names(earlier, ast.Load)
+        if _points(earlier):
+            break
     return first, _end(statement)
+
+
+def _is_step(statement: ast.stmt) -> bool:
+    """Return whether a statement is a step of its own: what it assigns is what it shows to the probe."""
+    shown = statement.value if isinstance(statement, ast.Assign) else None
+    values = shown.elts if isinstance(shown, ast.Tuple) else [shown]
+    return any(isinstance(value, ast.Call) and getattr(value.func, "id", "") == "tap" for value in values)
 
 
 def _narrowed(statement: ast.stmt, point: str) -> ast.stmt:

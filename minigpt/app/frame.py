@@ -32,6 +32,8 @@ PAGES = (
     PageEntry("build", "corpus", "build/corpus.py", ":material/menu_book:"),
     PageEntry("build", "train", "build/train.py", ":material/model_training:"),
     PageEntry("inside", "attention", "inside/attention.py", ":material/grid_on:"),
+    PageEntry("inside", "forward", "inside/forward.py", ":material/account_tree:"),
+    PageEntry("inside", "circuits", "inside/circuits.py", ":material/hub:"),
     PageEntry("use", "sampling", "use/sampling.py", ":material/casino:"),
     PageEntry("use", "perplexity", "use/perplexity.py", ":material/ink_highlighter:"),
     PageEntry("class", "runs", "class/runs.py", ":material/folder_open:"),

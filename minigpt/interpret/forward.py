@@ -31,6 +31,8 @@ class ForwardPass:
         layer: The block that is open, counted from 0.
         before: Name and values of each step below the blocks, from `ids` (T,) on, without the batch.
         inside: The same of the open block, names without `blocks.{l}.`.
+        parts: Name of a step of the open block to that of the part of the block which answered with it, where that is
+            known: `attn_in` is what `attention_norm` answered.
         after: The same above the blocks, to `probabilities` (T, V).
         streams: The first numbers of the residual stream as it leaves each block, (L, T, at most STREAM_NUMBERS).
         lengths: Mean length of a position's vector as it enters the first block and leaves each block, (L + 1,).
@@ -39,6 +41,7 @@ class ForwardPass:
     layer: int
     before: dict[str, np.ndarray]
     inside: dict[str, np.ndarray]
+    parts: dict[str, str]
     after: dict[str, np.ndarray]
     streams: np.ndarray
     lengths: np.ndarray
@@ -63,6 +66,7 @@ def forward_pass(model: Transformer, ids: torch.Tensor, layer: int) -> ForwardPa
     prefix = f"blocks.{layer}."
     outside: dict[str, torch.Tensor] = {}
     inside: dict[str, torch.Tensor] = {}
+    parts: dict[str, str] = {}
     streams: list[torch.Tensor] = []
     entered: list[torch.Tensor] = []
     before: list[str] = []  # names of the steps that came before the first block
@@ -75,7 +79,11 @@ def forward_pass(model: Transformer, ids: torch.Tensor, layer: int) -> ForwardPa
                 before.extend(outside)
                 entered.append(tensor)
             if name.startswith(prefix):
-                inside[name.removeprefix(prefix)] = tensor
+                name_inside = name.removeprefix(prefix)
+                for part in [part for part in parts if inside.get(part) is tensor]:  # it has a point after all
+                    parts[name_inside] = parts.pop(part)
+                    del inside[part]
+                inside[name_inside] = tensor
             if name.endswith(".resid_post"):
                 streams.append(tensor)
         return tensor
@@ -84,7 +92,7 @@ def forward_pass(model: Transformer, ids: torch.Tensor, layer: int) -> ForwardPa
         def answered(module: nn.Module, arguments: Any, answer: Any) -> None:
             seen = any(answer is tensor for tensor in inside.values())  # it was a point already
             if isinstance(answer, torch.Tensor) and not seen:
-                inside[name] = answer
+                inside[name], parts[name] = answer, name
 
         return answered
 
@@ -104,6 +112,7 @@ def forward_pass(model: Transformer, ids: torch.Tensor, layer: int) -> ForwardPa
         layer=layer,
         before={"ids": to_numpy(ids[0]), **_arrays({name: outside[name] for name in before})},
         inside=_arrays(inside),
+        parts=parts,
         after=_arrays(after),
         streams=np.stack([to_numpy(stream[0, :, :STREAM_NUMBERS]) for stream in streams]),
         lengths=np.array([float(stream[0].float().norm(dim=-1).mean()) for stream in [*entered, *streams]]),

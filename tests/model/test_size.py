@@ -15,6 +15,7 @@ from minigpt.model.size import (
     BYTES_PER_NUMBER,
     count_parameters,
     flops_per_token,
+    size_map,
     tensor_shapes,
     training_megabytes,
 )
@@ -100,3 +101,15 @@ def test_memory_is_close_to_what_the_backward_pass_keeps(norm, positions, vocab_
 def test_asking_for_a_size_does_not_import_torch():
     code = "import sys, minigpt.model.size; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("changes", [{}, {"tie_embeddings": False, "positions": "learned", "bias": True}])
+def test_the_map_of_sizes_leaves_nothing_out(changes: dict[str, object]) -> None:
+    config = TransformerConfig.model_validate({"num_layers": 3, "num_heads": 2, "d_model": 8, **changes})
+    parts = size_map(config, 11)
+    assert sum(part.parameters for part in parts) == count_parameters(config, 11).total
+    assert 3 * sum(part.flops for part in parts) == flops_per_token(config, 11)
+    attention = [part.parameters for part in parts if part.part == "attention"]
+    assert len(attention) == 3
+    assert len(set(attention)) == 1  # blocks are alike
+    assert sum(attention) == count_parameters(config, 11).attention

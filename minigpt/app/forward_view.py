@@ -1,0 +1,482 @@
+"""What the Forward page shows, as plain data and sentences; the page and its picture only draw it.
+
+A box is one step of the forward pass. What is known about steps (where they stand in the picture, the letters of their
+shape, what is said about them) lies in one table; a step that the table does not know is shown all the same.
+
+torch is imported inside the functions that the compute gate calls, so that opening the page does not wait for it.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigpt.app.attention_view import Reading, percent, quoted, read_prompt
+from minigpt.app.forward_source import SourceLines, called_in, lines_of, lines_of_point, return_of
+from minigpt.app.texts import compact, has, number, t
+
+if TYPE_CHECKING:
+    from minigpt.app.models import LoadedRun
+    from minigpt.config import TransformerConfig
+    from minigpt.interpret.forward import ForwardPass
+    from minigpt.viz.forward import Piece
+
+STREAM, ATTENTION, FEEDFORWARD, INPUT, OUTPUT = "stream", "attention", "feedforward", "input", "output"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known about a step of this name.
+
+    Attributes:
+        letters: Of its shape, without the batch.
+        column: Steps of one column stand below each other in the picture; "" is a column of its own.
+        colour: Name in the palette of what it means, "" where it has no colour of its own.
+    """
+
+    letters: str
+    column: str = ""
+    colour: str = ""
+
+
+KNOWN = {
+    "ids": Known("T"),
+    "embed": Known("T D"),
+    "pos_embed": Known("T D"),
+    "resid_pre": Known("T D", colour="reference"),
+    "attn_in": Known("T D"),
+    "q": Known("H T K", "qkv", "query"),
+    "k": Known("Hkv S K", "qkv", "key"),
+    "v": Known("Hkv S K", "qkv", "value"),
+    "attn_scores_raw": Known("H T S", "scores"),
+    "attn_scores": Known("H T S", "scores"),
+    "attn_scores_masked": Known("H T S", "scores"),
+    "attn_pattern": Known("H T S", colour="attention"),
+    "z": Known("H T K", "mix", "value"),
+    "attn_out": Known("T D", "mix"),
+    "resid_mid": Known("T D", colour="reference"),
+    "ff_in": Known("T D"),
+    "ff_pre": Known("T F"),
+    "ff_act": Known("T F"),
+    "ff_out": Known("T D"),
+    "resid_post": Known("T D", colour="reference"),
+    "final_norm": Known("T D"),
+    "logits": Known("T V"),
+    "probabilities": Known("T V", colour="attention"),
+}
+SCORES = ("attn_scores_raw", "attn_scores", "attn_scores_masked", "attn_pattern")
+"""In the order of `minigpt.viz.attention.attention_map`'s stages."""
+
+FIRST = "embed"
+"""The box that is open when the page is first seen: where text has just become numbers."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Numbers about numbers; minus infinity, where the mask lies, is left out and counted."""
+
+    low: float
+    high: float
+    mean: float
+    std: float
+    norm: float
+    blocked: int
+
+
+def statistics(values: np.ndarray) -> Statistics:
+    """Describe an array.
+
+    >>> statistics(np.array([3.0, 4.0, -np.inf]))
+    Statistics(low=3.0, high=4.0, mean=3.5, std=0.5, norm=5.0, blocked=1)
+    """
+    finite = values[np.isfinite(values)].astype(np.float64)
+    return Statistics(
+        low=float(finite.min()),
+        high=float(finite.max()),
+        mean=float(finite.mean()),
+        std=float(finite.std()),
+        norm=float(np.sqrt(np.square(finite).sum())),
+        blocked=int(values.size - finite.size),
+    )
+
+
+@dataclass(frozen=True)
+class Box:
+    """One step of the forward pass, as it stands in the picture.
+
+    Attributes:
+        name: Of the step: a point of the model, a norm, `ids` or `probabilities`.
+        layer: The block it belongs to, from 0; None outside the blocks.
+        place: input, stream, attention, feedforward or output.
+        column: Boxes with the same one stand below each other.
+        part: Of the block or the model, which answered with it, for example `attention_norm`; "" where none did.
+        values: Without the batch.
+        source: The lines that compute it.
+    """
+
+    name: str
+    layer: int | None
+    place: str
+    column: str
+    part: str
+    values: np.ndarray
+    source: tuple[SourceLines, ...]
+
+    @property
+    def subject(self) -> str:
+        """What texts about it are about: norms and convolutions are alike wherever they stand."""
+        for kind in ("norm", "convolution"):
+            if self.part.endswith(kind):
+                return kind
+        return self.name
+
+
+@dataclass(frozen=True)
+class ForwardView:
+    """A prompt on its way through a model, with one block open.
+
+    Attributes:
+        reading: The prompt.
+        config: The model's shape.
+        vocab_size: V.
+        step: Weight updates behind the model.
+        layer: The block that is open, from 0.
+        boxes: All steps outside the blocks and in the open one, in order of computation.
+        streams: The first numbers of the stream as it leaves each block, (L, T, n).
+        lengths: Mean length of a position's vector before the first and after each block, (L + 1,).
+        vocabulary: The text of every token.
+    """
+
+    reading: Reading
+    config: TransformerConfig
+    vocab_size: int
+    step: int
+    layer: int
+    boxes: tuple[Box, ...]
+    streams: np.ndarray
+    lengths: np.ndarray
+    vocabulary: tuple[str, ...]
+
+    @property
+    def context(self) -> int:
+        """How many tokens the model sees at once."""
+        return self.config.sequence_length
+
+    @functools.cached_property
+    def _counts(self) -> tuple[int, int]:
+        """How many boxes stand before the blocks, and how many in one."""
+        inside = sum(box.layer is not None for box in self.boxes)
+        return sum(box.place == INPUT for box in self.boxes), inside
+
+    @property
+    def num_steps(self) -> int:
+        """How many steps the whole model takes, every block opened."""
+        return len(self.boxes) + (self.config.num_layers - 1) * self._counts[1]
+
+    def find(self, name: str) -> Box:
+        """Return the box of that name; where there is none, the first one that is open by default, or any."""
+        named = {box.name: box for box in self.boxes}
+        return named.get(name) or named.get(FIRST) or self.boxes[0]
+
+    def number_of(self, box: Box) -> int:
+        """Return the place of a box among all steps of the model, from 1."""
+        before, inside = self._counts
+        index = self.boxes.index(box)
+        if index >= before + inside:
+            index += (self.config.num_layers - 1) * inside
+        elif index >= before:
+            index += self.layer * inside
+        return index + 1
+
+
+def view_of(run: LoadedRun, text: str, layer: int = 0) -> ForwardView:
+    """Run the model on a prompt and return what the page shows.
+
+    Args:
+        run: The run at one step.
+        text: The prompt.
+        layer: The block to open, clipped to what the model has.
+
+    Raises:
+        TokenizerError: The prompt is empty and the tokenizer has no start token.
+    """
+    import torch
+
+    from minigpt.interpret.forward import forward_pass
+
+    model, tokenizer = run.model, run.tokenizer
+    layer = max(0, min(layer, model.config.num_layers - 1))
+    reading = read_prompt(tokenizer, text, model.config.sequence_length)
+    passed = forward_pass(model, torch.tensor([reading.ids]), layer)
+    return ForwardView(
+        reading=reading,
+        config=model.config,
+        vocab_size=model.vocab_size,
+        step=run.step,
+        layer=layer,
+        boxes=_boxes(run, passed),
+        streams=passed.streams,
+        lengths=passed.lengths,
+        vocabulary=tuple(tokenizer.token_text(token) for token in range(model.vocab_size)),
+    )
+
+
+def _boxes(run: LoadedRun, passed: ForwardPass) -> tuple[Box, ...]:
+    boxes: list[Box] = []
+
+    def add(name: str, values: np.ndarray, layer: int | None, place: str) -> None:
+        known = KNOWN.get(name)
+        part = passed.parts.get(name, "") if layer is not None else "final_norm" if name == "final_norm" else ""
+        source = _source(run, name, layer, part)
+        boxes.append(Box(name, layer, place, (known and known.column) or name, part, values, source))
+
+    for name, values in passed.before.items():
+        add(name, values, None, INPUT)
+    branch = ATTENTION
+    for name, values in passed.inside.items():
+        is_stream = name.startswith("resid_")
+        add(name, values, passed.layer, STREAM if is_stream else branch)
+        if name == "resid_mid":
+            branch = FEEDFORWARD
+    for name, values in passed.after.items():
+        add(name, values, None, OUTPUT)
+    return tuple(boxes)
+
+
+def _source(run: LoadedRun, name: str, layer: int | None, part: str) -> tuple[SourceLines, ...]:
+    """Return the lines that compute a step: where it happens, then what is called there and does the arithmetic."""
+    from minigpt.interpret.trace import Trace
+    from minigpt.model.attention import explicit_attention
+
+    if name == "ids":
+        return (lines_of(type(run.tokenizer).encode_array),)
+    if name == "probabilities":
+        return (lines_of(Trace.probabilities.fget),)  # type: ignore[attr-defined]
+    point = lines_of_point(run.model, name)
+    found = [] if point is None else [point]
+    if name == "z":
+        found.append(return_of(explicit_attention))
+    if part:
+        owner: Any = run.model if layer is None else run.model.blocks[layer]
+        found.append(lines_of(type(getattr(owner, part)).forward))
+        found += called_in(found[-1])
+    elif name == "ff_act" and point is not None:
+        found += called_in(point)
+    return tuple(found)
+
+
+# ---- words
+
+
+def letters_of(box: Box) -> str:
+    """Return the letters of a box's shape, "" where they are not known.
+
+    A variant may use a known name for another shape, so the number of letters has to fit.
+    """
+    known = KNOWN.get(box.name)
+    fits = known is not None and len(known.letters.split()) == box.values.ndim
+    return ", ".join(["B", *known.letters.split()]) if known and fits else ""
+
+
+def shape_of(box: Box) -> str:
+    """Return a shape as code writes it, in letters and numbers: `(B, T, D) = (1, 12, 128)`."""
+    numbers = ", ".join(str(size) for size in (1, *box.values.shape))
+    letters = letters_of(box)
+    return f"({letters}) = ({numbers})" if letters else f"({numbers})"
+
+
+def letter_meanings(box: Box) -> str:
+    """Return what each letter of a box's shape stands for."""
+    letters = letters_of(box)
+    return " · ".join(t(f"forward.letter_{letter.lower()}") for letter in letters.split(", ")) if letters else ""
+
+
+def _kind(view: ForwardView, box: Box) -> str:
+    """Return which of several texts about a step fits this model: by kind of norm, activation and so on."""
+    settings = {
+        "norm": "norm", "ff_act": "activation", "q": "positions", "k": "positions", "logits": "tie_embeddings",
+        "attn_scores_masked": "causal",
+    }  # fmt: skip
+    return str(getattr(view.config, settings.get(box.subject, ""), "")).lower()
+
+
+def title_of(view: ForwardView, box: Box) -> str:
+    """Return what a box is called; a step that nobody has named yet is called as in the code."""
+    if box.name == "final_norm":
+        return t("forward.box_final_norm")
+    for key in (f"forward.box_{box.subject}_{_kind(view, box)}", f"forward.box_{box.subject}"):
+        if has(key):
+            return t(key)
+    return box.name
+
+
+def say_of(view: ForwardView, box: Box) -> str:
+    """Return in one plain sentence what a step does."""
+    config, kind = view.config, _kind(view, box)
+    subject = box.name if box.name == "final_norm" else box.subject
+    for key in (f"forward.say_{subject}_{kind}", f"forward.say_{subject}"):
+        if has(key):
+            return t(
+                key,
+                d_model=config.d_model,
+                d_head=config.d_head,
+                d_ff=config.ff_width,
+                heads=config.num_heads,
+                vocab_size=view.vocab_size,
+                layers=config.num_layers,
+            )
+    return t("forward.say_unknown")
+
+
+def where_of(view: ForwardView, box: Box) -> str:
+    """Return where in the model a box stands."""
+    if box.layer is not None:
+        return t("forward.where_block", layer=box.layer + 1, layers=view.config.num_layers)
+    return t(f"forward.where_{box.place}")
+
+
+def short_number(value: float) -> str:
+    """Write a number of any size with three significant digits.
+
+    >>> [short_number(value) for value in (0.0, 12.345, -0.00123, 12345.6)]
+    ['0', '12.3', '-0.00123', '12,346']
+    """
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 1e-4 or value == 0 else f"{value:.1e}"
+
+
+def statistics_line(box: Box) -> str:
+    """Return a box's statistics in one line, for the picture."""
+    found = statistics(box.values)
+    return t(
+        "forward.statistics",
+        low=short_number(found.low),
+        high=short_number(found.high),
+        mean=short_number(found.mean),
+        std=short_number(found.std),
+        norm=short_number(found.norm),
+    )
+
+
+def facts(view: ForwardView) -> str:
+    """Return the model's shape in one line, as it is configured; unusual settings are named as in its file."""
+    config = view.config
+    said = [
+        t("forward.fact_layers", count=config.num_layers),
+        t("forward.fact_heads", count=config.num_heads),
+        t("forward.fact_width", width=config.d_model, inner=config.ff_width),
+        _fact("norm", config.norm),
+        _fact("positions", config.positions),
+        _fact("activation", config.activation),
+        t("forward.fact_tied") if config.tie_embeddings else t("forward.fact_untied"),
+        t("forward.fact_context", count=f"{config.sequence_length:,}"),
+    ]
+    told = {
+        "num_layers", "num_heads", "d_model", "d_ff", "norm", "positions", "activation", "tie_embeddings",
+        "sequence_length", "dropout", "attention_dropout",
+    }  # fmt: skip
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if name not in told and value != field.default:
+            said.append(f"`{name}: {str(value).lower()}`")
+    return " · ".join(said)
+
+
+def _fact(field: str, value: Any) -> str:
+    key = f"forward.fact_{field}_{value}"
+    return t(key) if has(key) else f"`{field}: {value}`"
+
+
+def candidates(view: ForwardView, position: int, count: int = 5) -> list[tuple[str, float]]:
+    """Return the likeliest next tokens after a position and their probabilities."""
+    row = view.find("probabilities").values[position]
+    order = np.argsort(-row, kind="stable")[:count]
+    return [(view.vocabulary[token], float(row[token])) for token in order]
+
+
+def sentences(view: ForwardView, position: int) -> list[str]:
+    """Return what is seen, in sentences that quote the numbers on screen."""
+    config, tokens = view.config, view.reading.tokens
+    (best, share), *_ = candidates(view, position, 1)
+    return [
+        t(
+            "forward.see_numbers",
+            count=f"**{len(tokens)}**",
+            width=f"**{config.d_model}**",
+            total=f"{len(tokens) * config.d_model:,}",
+        ),
+        t(
+            "forward.see_tower" if config.num_layers > 1 else "forward.see_one_block",
+            layers=f"**{config.num_layers}**",
+            start=f"**{short_number(float(view.lengths[0]))}**",
+            end=f"**{short_number(float(view.lengths[-1]))}**",
+        ),
+        t(
+            "forward.see_next",
+            position=position + 1,
+            token=quoted(tokens[position]),
+            best=quoted(best),
+            share=f"**{percent(share)}**",
+        ),
+    ]
+
+
+def part_name(part: str) -> str:
+    """Return what a part of the size map is called."""
+    return t(f"forward.part_{part}") if has(f"forward.part_{part}") else part
+
+
+def size_pieces(view: ForwardView, what: str) -> list[Piece]:
+    """Return the rectangles of the size map: a group for each block, and for each part outside the blocks.
+
+    Args:
+        view: What the page shows.
+        what: parameters or flops.
+    """
+    from minigpt.model.size import size_map
+    from minigpt.viz.forward import Piece
+
+    pieces = []
+    for part in size_map(view.config, view.vocab_size):
+        name = part_name(part.part)
+        if part.layer is not None:
+            group = t("forward.group_block", number=part.layer + 1)
+        else:
+            group = name = t("forward.group_final_norm") if part.part == "norm" else name
+        pieces.append(Piece(group, name, part.part, getattr(part, what)))
+    return pieces
+
+
+def _size_sums(view: ForwardView, what: str) -> dict[str, int]:
+    """Return what each part takes in all blocks together, the largest first."""
+    from minigpt.model.size import size_map
+
+    sums: dict[str, int] = {}
+    for part in size_map(view.config, view.vocab_size):
+        sums[part.part] = sums.get(part.part, 0) + getattr(part, what)
+    return dict(sorted(sums.items(), key=lambda item: -item[1]))
+
+
+def size_list(view: ForwardView, what: str) -> str:
+    """Return every part with its size, the largest first; see `size_pieces`."""
+    sums = _size_sums(view, what)
+    return " · ".join(f"{part_name(part)} {number(size)}" for part, size in sums.items() if size)
+
+
+def size_sentence(view: ForwardView) -> str:
+    """Return where most of the parameters and most of the work sit."""
+    parameters, work = _size_sums(view, "parameters"), _size_sums(view, "flops")
+    (most, size), (busiest, flops) = next(iter(parameters.items())), next(iter(work.items()))
+    return t(
+        "forward.see_size",
+        total=f"**{compact(sum(parameters.values()))}**",
+        most=part_name(most),
+        share=f"**{percent(size / sum(parameters.values()))}**",
+        work=f"**{compact(sum(work.values()))}**",
+        busiest=part_name(busiest),
+        busy=f"**{percent(flops / sum(work.values()))}**",
+    )

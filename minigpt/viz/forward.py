@@ -1,0 +1,257 @@
+"""The numbers of one step of the forward pass as figures, and where a model's size sits.
+
+Shapes: T positions, C numbers of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas  # noqa: F401 - as in viz/training.py: never leave it half imported to plotly
+import plotly.graph_objects as go
+
+from minigpt.viz.palette import Palette, visible_token
+from minigpt.viz.token_axes import MONOSPACE, ROOM_ON_PHONE, colour_bar, dress, token_axis
+
+MOST_CELLS = 32_768
+"""Cells that one map draws: 128 kB."""
+
+
+def num_columns(length: int, width: int) -> int:
+    """Return how many of `width` numbers a map of `length` positions draws.
+
+    >>> num_columns(64, 128), num_columns(256, 512)
+    (128, 128)
+    """
+    return min(width, max(64, MOST_CELLS // max(1, length)))
+
+
+def tensor_map(
+    values: np.ndarray,
+    tokens: Sequence[str],
+    *,
+    palette: Palette,
+    position: int,
+    is_weight: bool = False,
+    names: Sequence[str] | None = None,
+    number: str = "number",
+    value: str = "value",
+    compact: bool = False,
+) -> go.Figure:
+    """Draw what stands at each position: positions downwards, their numbers to the right.
+
+    Args:
+        values: (T, C); of very many numbers the first are drawn, see `num_columns`.
+        tokens: The text of each of the T tokens.
+        palette: Colours of the theme.
+        position: Its row is outlined.
+        is_weight: Whether values lie between 0 and 1; others are coloured around 0.
+        names: What each of the C numbers belongs to, for example tokens of the vocabulary.
+        number: What one of the C numbers is called.
+        value: What a value is called.
+        compact: Whether it is shown on a phone.
+    """
+    length, width = len(values), num_columns(len(values), values.shape[1])
+    shown = values[:, :width].astype(np.float32)
+    first = 0 if names is not None else 1  # tokens are labelled by their place, numbers are counted from 1
+    columns = list(names[:width]) if names is not None else [str(index + 1) for index in range(width)]
+    most = float(np.quantile(np.abs(shown), 0.995)) or float(np.abs(shown).max()) or 1.0
+    figure = go.Figure(
+        go.Heatmap(
+            z=shown,
+            zmin=0 if is_weight else -most,
+            zmax=1 if is_weight else most,
+            colorscale=palette.scale("sequential" if is_weight else "diverging"),
+            colorbar={**colour_bar(palette, ""), "nticks": 5, "len": 0.9},
+            x0=first,
+            # A cell's words cost more bytes than its number: where there are many, its place has to do.
+            text=_pairs(tokens, columns, number) if shown.size <= 8192 else None,
+            hovertemplate=(
+                ("%{text}" if shown.size <= 8192 else f"%{{y}} · {number} %{{x}}")
+                + f"<br>{value} <b>%{{z:.4g}}</b><extra></extra>"
+            ),
+        )
+    )
+    figure.add_shape(
+        type="rect",
+        x0=first - 0.5,
+        x1=first + width - 0.5,
+        y0=position - 0.5,
+        y1=position + 0.5,
+        line={"color": palette.query, "width": 2},
+    )
+    room = ROOM_ON_PHONE if compact else 22
+    figure.update_yaxes(
+        **token_axis(tokens, room, palette, stagger="{}\u2003"), range=[length - 0.5, -0.5], fixedrange=True
+    )
+    if names is None:
+        axis = {
+            "tickfont": {"size": 11, "color": palette.text},
+            "nticks": 6,
+            "showgrid": False,
+            "zeroline": False,
+            "ticks": "",
+            "automargin": True,
+        }
+    else:
+        axis = {**token_axis(columns, 24, palette, stagger="<br>{}"), "tickangle": 0}
+    figure.update_xaxes(**axis, side="top", range=[first - 0.5, first + width - 0.5], fixedrange=True)
+    dress(figure, palette, height=260 if compact else 300)
+    return figure
+
+
+def _pairs(tokens: Sequence[str], columns: Sequence[str], number: str) -> list[list[str]]:
+    rows = [f"{visible_token(token)} {row + 1}" for row, token in enumerate(tokens)]
+    names = [visible_token(column) for column in columns]
+    return [[f"{row} · {number} {name}" for name in names] for row in rows]
+
+
+def tensor_row(
+    values: np.ndarray, *, palette: Palette, number: str = "number", value: str = "value", compact: bool = False
+) -> go.Figure:
+    """Draw the numbers of one position as bars; positive ones rise, negative ones hang.
+
+    Args:
+        values: (C,).
+        palette: Colours of the theme.
+        number: What one of them is called.
+        value: What a value is called.
+        compact: Whether it is shown on a phone.
+    """
+    colours = np.where(values >= 0, palette.diverging[-2], palette.diverging[1])
+    figure = go.Figure(
+        go.Bar(
+            x=np.arange(1, len(values) + 1),
+            y=values.astype(np.float32),
+            marker={"color": colours, "line": {"width": 0}},
+            hovertemplate=f"{number} %{{x}}<br>{value} <b>%{{y:.4g}}</b><extra></extra>",
+        )
+    )
+    figure.update_yaxes(
+        gridcolor=palette.grid, zerolinecolor=palette.border, nticks=5, automargin=True, fixedrange=True
+    )
+    figure.update_xaxes(showgrid=False, nticks=8, automargin=True, fixedrange=True)
+    dress(figure, palette, height=140 if compact else 150)
+    figure.update_layout(bargap=0 if len(values) > 150 else 0.15)
+    return figure
+
+
+def token_bars(tokens: Sequence[str], values: np.ndarray, *, palette: Palette, value: str, is_share: bool) -> go.Figure:
+    """Draw the likeliest tokens as horizontal bars, each with its number.
+
+    Args:
+        tokens: The likeliest first.
+        values: Probabilities or scores of them.
+        palette: Colours of the theme.
+        value: What a value is called.
+        is_share: Whether values are probabilities.
+    """
+    labels = [f"{visible_token(token)}\u2002" for token in tokens]
+    written = [f"{share * 100:.1f} %" for share in values] if is_share else [f"{score:.2f}" for score in values]
+    figure = go.Figure(
+        go.Bar(
+            x=values.astype(np.float64),
+            y=list(range(len(values))),
+            orientation="h",
+            text=written,
+            textposition="auto",
+            cliponaxis=False,
+            marker={"color": palette.attention if is_share else palette.training},
+            hovertemplate=f"%{{customdata}}<br>{value} <b>%{{x:.4g}}</b><extra></extra>",
+            customdata=labels,
+        )
+    )
+    figure.update_yaxes(
+        tickvals=list(range(len(values))),
+        ticktext=labels,
+        tickfont={"family": MONOSPACE, "size": 13, "color": palette.text},
+        range=[len(values) - 0.5, -0.5],
+        showgrid=False,
+        fixedrange=True,
+    )
+    figure.update_xaxes(
+        gridcolor=palette.grid, zerolinecolor=palette.border, nticks=5, automargin=True, fixedrange=True
+    )
+    if is_share:
+        figure.update_xaxes(range=[0, 1], tickformat=".0%")
+    dress(figure, palette, height=26 * len(values) + 40)
+    return figure
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One rectangle of the size map.
+
+    Attributes:
+        group: The block or part outside the blocks that it lies in.
+        name: What it is called.
+        part: embedding, attention, feedforward, ...; decides the colour.
+        size: Parameters, or operations a token.
+    """
+
+    group: str
+    name: str
+    part: str
+    size: int
+
+
+def size_tree(pieces: Sequence[Piece], *, palette: Palette, unit: str, compact: bool = False) -> go.Figure:
+    """Draw a model as a map on which area is size: blocks, and in them what they are made of.
+
+    Args:
+        pieces: Those without size are left out. A group of one piece is drawn as that piece.
+        palette: Colours of the theme.
+        unit: What is counted, for the hover.
+        compact: Whether it is shown on a phone.
+    """
+    pieces = [piece for piece in pieces if piece.size]
+    steps = palette.sequential
+    of_part = {
+        "embedding": palette.training, "positions": palette.reference, "attention": steps[6], "feedforward": steps[3],
+        "norm": palette.reference, "head": palette.training,
+    }  # fmt: skip
+    groups: dict[str, list[Piece]] = {}
+    for piece in pieces:
+        groups.setdefault(piece.group, []).append(piece)
+    ids, labels, parents, sizes, fills = [], [], [], [], []
+
+    def add(node: str, label: str, parent: str, size: int, fill: str) -> None:
+        ids.append(node)
+        labels.append(label)
+        parents.append(parent)
+        sizes.append(size)
+        fills.append(fill)
+
+    for group, members in groups.items():
+        if len(members) == 1 and members[0].name == group:
+            add(group, group, "", members[0].size, of_part.get(members[0].part, palette.reference))
+            continue
+        add(group, group, "", sum(piece.size for piece in members), palette.secondary)
+        for piece in members:
+            add(f"{group}/{piece.name}", piece.name, group, piece.size, of_part.get(piece.part, palette.reference))
+    total = sum(piece.size for piece in pieces) or 1
+    figure = go.Figure(
+        go.Treemap(
+            ids=ids,
+            labels=labels,
+            parents=parents,
+            values=sizes,
+            branchvalues="total",
+            marker={
+                "colors": fills,
+                "line": {"color": palette.background, "width": 2},
+                "pad": {"t": 22, "l": 3, "r": 3, "b": 3},
+            },
+            customdata=[f"{size / total * 100:.1f} %" for size in sizes],
+            texttemplate="%{label}<br>%{customdata}",
+            textfont={"size": 13},
+            hovertemplate=f"<b>%{{label}}</b><br>%{{value:,}} {unit}<br>%{{customdata}}<extra></extra>",
+            sort=False,
+            tiling={"packing": "dice-slice" if compact else "slice-dice"},
+            pathbar={"visible": False},
+        )
+    )
+    dress(figure, palette, height=420 if compact else 300)
+    return figure
