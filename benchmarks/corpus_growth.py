@@ -7,8 +7,8 @@ in temporary files that are deleted again; they take turns in one run. The ratio
 it comes what there is to get wrong, the cost of a batch alone: its windows' numbers (`BatchOrder`) and gathering them.
 
 Measured on one thread of a busy machine: a ratio of 1.001 (median of 7); a batch takes 7 and 10 microseconds of a step
-of some 60 milliseconds. The pages of the larger file come from the page cache; on a machine whose memory does not hold the file, each
-new window is a read of its own from the disk.
+of some 60 milliseconds. The pages of the larger file come from the page cache; on a machine whose memory does not hold
+the file, each new window is a read of its own from the disk.
 """
 
 from __future__ import annotations
