@@ -144,3 +144,10 @@ def test_the_library_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_training_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     exec(compile(marked(ROOT / "docs" / "library.md", "example: training"), "library.md", "exec"), {})
     assert capsys.readouterr().out.startswith("30 ")
+
+
+def test_the_example_of_a_callback_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(marked(ROOT / "docs" / "library.md", "example: callback"), "library.md", "exec"), {})
+    step, text = capsys.readouterr().out.split(" ", 1)
+    assert int(step) < 2000
+    assert text.startswith(f"Good enough at step {step}.")

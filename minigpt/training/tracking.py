@@ -35,13 +35,18 @@ def check_trackers(names: Iterable[str]) -> None:
     Raises:
         ConfigError: One of them is not installed.
     """
-    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    missing = [name for name in names if not _is_installed(name)]
     if missing:
         raise ConfigError(
             f"training.track asks for {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
             "installed.",
             mend=f'Install it with: pip install "minigpt-lab[{",".join(missing)}]", or leave training.track empty.',
         )
+
+
+def _is_installed(name: str) -> bool:
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None  # a mere folder of that name, such as wandb leaves, has none
 
 
 def make_trackers(names: Iterable[str], folder: Path, *, run_id: str, run_name: str) -> list[Records]:

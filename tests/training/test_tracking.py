@@ -75,6 +75,14 @@ def test_a_missing_package_is_one_clear_message(monkeypatch: pytest.MonkeyPatch,
         make_trackers(["wandb", "tensorboard"], tmp_path, run_id="x", run_name="y")
 
 
+def test_a_folder_of_that_name_is_no_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "tensorboard").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "tensorboard", raising=False)
+    with pytest.raises(ConfigError, match="tensorboard, which is not installed"):
+        check_trackers(["tensorboard"])
+
+
 def test_numbers_and_nothing_else() -> None:
     record = {"kind": "step", "step": 4, "loss": 2.0, "grad_norm": None, "text": "no", "whole": True, "seconds": 1}
     assert dict(numbers_in(record)) == {"step/loss": 2.0, "step/seconds": 1.0}
