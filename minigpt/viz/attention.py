@@ -74,7 +74,7 @@ def attention_map(
     figure = go.Figure(
         go.Heatmap(
             z=shown,
-            text=_pairs(tokens, masked=is_masked),
+            text=np.array(_pairs(tokens, masked=is_masked), dtype=object),  # as an array it is not copied cell by cell
             hoverongaps=False,
             hovertemplate=f"%{{text}}<br>{name} <b>%{{z:.3g}}</b><extra></extra>",
             xgap=1 if length <= 40 else 0,

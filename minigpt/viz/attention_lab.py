@@ -166,7 +166,8 @@ def unmasked_loss_figure(
         )
         at, nats = points[-1]
         figure.add_annotation(
-            x=at, y=nats, text=f"<b>{name} {nats:.2f}</b>", xanchor="right", yanchor="bottom", showarrow=False,
+            x=at, y=nats, text=f"<b>{name} {nats:.2f}</b>", xanchor="right", yanchor="bottom", yshift=9,
+            showarrow=False,
             font={"color": colour, "size": 13},
         )  # fmt: skip
     figure.update_xaxes(

@@ -13,14 +13,30 @@ import torch
 
 from minigpt.app import attention_heads, attention_reason, attention_view, circuits_corpus, state
 from minigpt.app.components import attention_grid
+from minigpt.config import RunConfig
+from minigpt.errors import LimitError
 from minigpt.interpret.averages import head_averages
 from minigpt.interpret.erasure import erasure_effects
 from minigpt.interpret.trace import trace_forward
-from minigpt.runs import manager
+from minigpt.runs import experiments, manager
 from minigpt.runs.store import load_run
 from minigpt.tokenizers.character import CharacterTokenizer
 
 PAGE = "inside/attention"
+TINY = {
+    "model.num_layers": 1,
+    "model.num_heads": 2,
+    "model.d_model": 16,
+    "model.sequence_length": 16,
+    "training.max_steps": 12,
+    "training.batch_size": 4,
+    "training.warmup_steps": 2,
+    "training.eval_steps": 4,
+    "training.eval_batches": 1,
+    "training.sample_steps": 6,
+    "training.sample_tokens": 8,
+}
+"""Of the two trainings of the mask lab, done again."""
 
 
 @pytest.fixture
@@ -396,3 +412,52 @@ def test_twelve_by_twelve_heads_of_64_tokens_fit_one_small_message():
 
 def test_bytes_round_to_the_nearest_weight():
     assert attention_grid.to_bytes(np.array([0.0, 0.5, 1.0, 1.0000001])).tolist() == [0, 128, 255, 255]
+
+
+def test_the_shipped_trainings_are_shown_and_can_be_done_again(trained, pages, monkeypatch):
+    _, at = trained
+    choose(at, "section", "mask")
+    choose(at, "lab", "train")
+    shipped = experiments.shipped_mask_experiment()
+    curves = [trace for trace in spec(at, "attention:train")["data"] if trace.get("hovertemplate")]
+    assert [trace["y"][-1] for trace in curves] == [
+        shipped.masked.val_losses[-1][1],
+        shipped.unmasked.val_losses[-1][1],
+    ]
+    assert [item.value for item in at.code][:2] == [
+        shipped.prompt + shipped.masked.text,
+        shipped.prompt + shipped.unmasked.text,
+    ]
+    assert "copying" in pages.words(at)
+
+    tiny = RunConfig().updated({**TINY, "data.corpus": "tales", "data.num_chars": 5000})
+    monkeypatch.setattr(experiments, "mask_settings", lambda: tiny)
+    at.button(key="attention:try_train_0").click().run()
+    for count in (1, 2):
+        live = at.session_state["attention:live"]
+        assert len(live) == count
+        pages.wait(live[-1], "finished")
+        at.run()
+        assert not at.exception
+    snapshots = [manager.get_engine().snapshot(run_id) for run_id in live]
+    assert [shot.config.model.causal for shot in snapshots] == [True, False]
+    drawn = [trace for trace in spec(at, "attention:train")["data"] if trace.get("hovertemplate")]
+    assert [trace["y"][-1] for trace in drawn] == [shot.curves["val_loss"][-1][1] for shot in snapshots]
+    at.button(key="attention:try_train_0").click().run()
+    assert pages.run_of(at) == live[1]
+    assert grid(at)[0]["causal"] is False
+
+
+def test_what_a_server_does_not_allow_is_said(trained, monkeypatch):
+    _, at = trained
+    choose(at, "section", "mask")
+    choose(at, "lab", "train")
+
+    def refuse(*args, **kwargs):
+        raise LimitError("Not now.", mend="Later.")
+
+    monkeypatch.setattr(manager.get_engine(), "submit", refuse)
+    at.button(key="attention:try_train_0").click().run()
+    assert not at.exception
+    assert "Not now" in at.error[0].value
+    assert at.button(key="attention:try_train_0").label == "Train both again, here and now"
