@@ -66,6 +66,9 @@ def draw(subject: Subject) -> None:
     if position + 1 < len(lens.reading.ids) and lens.reading.ids[position + 1] not in likely:
         likely.append(lens.reading.ids[position + 1])
     texts = {**lens.texts, **dict(zip(lens.reading.ids, lens.reading.tokens, strict=True))}
+    question = (subject.run.id, subject.weights, subject.prompt, position)
+    if st.session_state.get("circuits:asked") != question:  # another prediction: begin with what it is
+        st.session_state.update({"circuits:asked": question, "circuits:target": likely[0], "circuits:versus": NOBODY})
     target, versus = _choose_tokens(likely, texts)
     work = _attribution(lens.reading.ids, position, target, versus)
     attribution = subject.ask("parts", work, subject.prompt, position, target, versus)
@@ -85,8 +88,6 @@ def draw(subject: Subject) -> None:
 def _choose_tokens(likely: list[int], texts: dict[int, str]) -> tuple[int, int | None]:
     """Draw the choice of the token whose score is taken apart, and of one to subtract; return their ids."""
     left, right, _ = st.columns([1, 1, 1], gap="medium")
-    if st.session_state.get("circuits:target") not in likely:
-        st.session_state["circuits:target"] = likely[0]
     target = left.selectbox(
         t("circuits.target"), likely, format_func=lambda token: visible_token(texts[token]), key="circuits:target"
     )

@@ -179,9 +179,10 @@ def notes(reading: Reading, text: str) -> list[str]:
 
 
 def say(reading: Reading, text: str) -> None:
-    """Write the notes about a prompt."""
-    for note in notes(reading, text):
-        st.info(note, icon=":material/info:")
+    """Write the notes about a prompt, in a place of their own: what stands below keeps its place and its focus."""
+    with st.container():
+        for note in notes(reading, text):
+            st.info(note, icon=":material/info:")
 
 
 def choose_position(reading: Reading) -> int:

@@ -1,0 +1,85 @@
+"""A run's own text: found where it is, made again where that is possible, and never another one."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from minigpt import resources
+from minigpt.app import circuits_corpus, state
+from minigpt.app.circuits_heads import birth
+from minigpt.app.circuits_patching import one_changed
+from minigpt.data.corpora import load_corpus
+from minigpt.data.prepared import encode_corpus
+from minigpt.runs.folder import RunFolder
+from minigpt.runs.store import load_run
+
+
+@pytest.fixture(scope="module")
+def tales():
+    return state.find_run("tales"), load_run("tales")
+
+
+def test_the_tales_are_made_again_as_they_were_learned(tales):
+    ref, run = tales
+    ids = circuits_corpus.stream(ref, run)
+    whole = encode_corpus(load_corpus("tales", num_chars=circuits_corpus.CORPUS_CHARS), run.tokenizer)
+    assert np.array_equal(ids, whole)
+    found = circuits_corpus.windows(ref, run, 32, 10)
+    assert found.shape == (10, 32)
+    assert np.array_equal(found[0], whole[:32])
+    assert np.array_equal(found[-1], whole[-32:])
+    assert circuits_corpus.windows(ref, run, len(whole) + 1, 10) is None
+
+
+def test_a_corpus_that_would_have_to_be_fetched_is_not_at_hand():
+    ref, run = state.find_run("shakespeare"), load_run("shakespeare")
+    assert circuits_corpus.stream(ref, run) is None
+    passage = circuits_corpus.fixed_passage(ref, run, (5, 6))
+    assert passage.origin == "shipped"
+    assert passage.text.startswith("To be, or not to be")
+    assert len(passage.ids) == 64
+    assert run.tokenizer.unk_id not in passage.ids
+
+
+def test_another_corpus_than_the_one_that_was_learned_is_not_taken(tmp_path, tales):
+    shutil.copytree(resources.bundled_runs_path() / "tales", tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    assert circuits_corpus.rebuilt(folder) is not None
+    folder.write_meta({**folder.meta, "origin": "files: my own.txt"})
+    assert circuits_corpus.rebuilt(folder) is None
+
+
+def test_the_passage_of_an_own_run_is_what_it_never_learned_from(pages):
+    ref = state.find_run(pages.trained())
+    run = load_run(ref.id)
+    passage = circuits_corpus.fixed_passage(ref, run, (5, 6))
+    assert passage.origin == "held_out"
+    assert np.array_equal(passage.ids, np.fromfile(ref.path / "data" / "validation.bin", np.uint8)[:16])
+    for path in (ref.path / "data").glob("*.bin"):
+        path.unlink()
+    for prompt in ((5, 6, 7), (5,), (run.tokenizer.bos_id,)):
+        passage = circuits_corpus.fixed_passage(ref, run, prompt)
+        assert passage.origin == "prompt"
+        assert len(passage.ids) >= 2  # one token has nothing after it to guess
+
+
+def test_the_changed_token_turns_the_answer(tales):
+    _, run = tales
+    import torch
+
+    def answer(text):
+        return int(run.model(torch.tensor([run.tokenizer.encode(text)]))[0, -1].argmax())
+
+    first = "Her name was Lily, and "
+    second = one_changed(run, first)
+    assert sum(one != other for one, other in zip(first, second, strict=True)) == 1
+    assert answer(first) != answer(second)
+
+
+def test_a_birth_is_between_the_last_step_below_and_the_first_above():
+    induction = np.zeros((4, 1, 2))
+    induction[:, 0, 1] = (0.0, 0.6, 0.2, 0.9)
+    assert birth([0, 8, 64, 512], induction) == (64, 512)
+    assert birth([0, 8, 64, 512], induction * 0.5) is None
+    assert birth([512], induction[-1:]) is None
