@@ -27,7 +27,7 @@ from minigpt.config import (
 from minigpt.errors import ConfigError
 from minigpt.model.size import count_parameters
 
-PRESETS = ["nano", "shakespeare", "small", "tales"]
+PRESETS = ["nano", "repeat", "shakespeare", "small", "tales"]
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_a_file_that_is_no_text_or_not_there(tmp_path):
         load_config(tmp_path / "latin.yaml", environment={})
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path, environment={})
-    with pytest.raises(ConfigError, match=r"no settings file and no preset.*Presets are nano, shakespeare"):
+    with pytest.raises(ConfigError, match=r"no settings file and no preset.*Presets are nano, repeat, shakespeare"):
         load_config(tmp_path / "none.yaml", environment={})
     with pytest.raises(ConfigError, match="no preset 'huge'"):
         load_config("huge", environment={})
@@ -381,7 +381,7 @@ def test_a_preset_loads_and_says_what_it_costs(name):
         assert re.search(rf"^# {line}: \S", header, re.M), line
 
 
-@pytest.mark.parametrize("name", ["nano", "small", "tales"])
+@pytest.mark.parametrize("name", ["nano", "repeat", "small", "tales"])
 def test_the_vocabulary_that_a_preset_names_is_that_of_its_corpus(name):
     from minigpt.data import read_corpus
     from minigpt.tokenizers import CharacterTokenizer
@@ -399,7 +399,7 @@ def test_a_preset_can_be_cut_short_with_one_setting(name):
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_name_a_built_in_corpus_and_keep_attention_on_its_fast_path(name):
     settings = load_config(name, environment={})
-    assert settings.data.corpus == ("shakespeare" if name == "shakespeare" else "tales")
+    assert settings.data.corpus == (name if name in ("repeat", "shakespeare") else "tales")
     assert settings.model.attention_dropout == 0
 
 

@@ -282,8 +282,9 @@ def _tales(num_chars: int, seed: int) -> Corpus:
 
 
 def _repeats(num_chars: int, seed: int) -> Corpus:
-    """Return lines of repeats as one document: no line has to do with another."""
-    return Corpus("repeat", (generate_repeats(num_chars, seed=seed),), f"minigpt's generator of repeats, seed {seed}")
+    """Return repeats, one document a line: no line has to do with another."""
+    lines = generate_repeats(num_chars, seed=seed).splitlines()
+    return Corpus("repeat", tuple(lines), f"minigpt's generator of repeats, seed {seed}")
 
 
 def _python_manual() -> Corpus:
