@@ -30,6 +30,9 @@ MAX_TOKENS = 256
 FOCUSED = 0.35
 """A head that gives a larger share than this to one place is named after it."""
 
+FAINTEST = 0.01
+"""Weights below this have no line between tokens, and nobody is said to look there; as in `attention_lines.js`."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -224,7 +227,7 @@ def looked_sentence(view: AttentionView, query: int) -> str:
     tokens, column = view.reading.tokens, view.stages.pattern[:, query].copy()
     column[query] = 0
     other = int(column.argmax())
-    if not column.any():
+    if column[other] < FAINTEST:
         return t("attention.see_unseen", position=query + 1, token=quoted(tokens[query]))
     return t(
         "attention.see_looked",

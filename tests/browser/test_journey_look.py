@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from playwright.sync_api import expect
 
+from minigpt.app.components.attention_grid import to_bytes
 from minigpt.app.texts import t
 from minigpt.config import RunConfig
 from minigpt.data.corpora import corpus_from_text
 from minigpt.interpret.trace import trace_forward
 from minigpt.runs.job import TrainingJob, create_run
 from minigpt.runs.store import RunStore, load_run
+from minigpt.viz.palette import visible_token
 
 pytestmark = pytest.mark.browser
 
@@ -55,13 +59,29 @@ def point_at(page, name, query, key, length):
 def read(page, text):
     """Let the model read a text and wait until it is drawn."""
     page.get_by_label(t("attention.prompt")).fill(text)
-    expect(page.get_by_test_id("stSliderThumbValue").get_by_text(f"{len(text)} · {text[-1]}")).to_be_visible()
+    query = 2 * len(text) // 3
+    expect(page.get_by_test_id("stSliderThumbValue").get_by_text(f"{query + 1} · {text[query]}")).to_be_visible()
+
+
+def choose(page, key):
+    """Press one of the choices between views."""
+    name = t(f"attention.{key}")
+    page.get_by_role("radio", name=name, exact=True).or_(
+        page.get_by_role("button", name=name, exact=True)
+    ).first.click()
 
 
 def test_hover_open_and_step_through_the_mask(trained, open_page):
     url, weights = trained
     page = open_page(url)
     read(page, PROMPT)
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name=t("attention.csv")).click()
+    rows = list(csv.reader(Path(download.value.path()).read_text("utf-8").splitlines()))
+    assert rows[1][0] == "1 t"
+    assert len(rows) == len(rows[0]) == len(PROMPT) + 1
+    expect(page.locator(".modebar-btn[data-title='Download plot as an svg']").first).to_be_attached()
 
     point_at(page, "2.1", 10, 4, len(PROMPT))
     share = round(float(weights[1, 0, 10, 4]) * 100)
@@ -76,16 +96,81 @@ def test_hover_open_and_step_through_the_mask(trained, open_page):
     expect(page.get_by_test_id("stSliderThumbValue").get_by_text("7 · t")).to_be_visible()  # the row that was pressed
     expect(head(page, "2.2")).to_have_attribute("aria-pressed", "true")
 
+    choose(page, "view_stages")
     figure = page.locator(".js-plotly-plot").first
     hatched = figure.locator("path.js-fill")
     expect(hatched).to_have_count(1)
-    page.get_by_role("radio", name=t("attention.stage_1")).or_(
-        page.get_by_role("button", name=t("attention.stage_1"))
-    ).first.click()
-    expect(hatched).to_have_count(0)
+    page.get_by_role("button", name=t("attention.stage_back"), exact=True).click()  # from softmax to the mask
+    expect(page.get_by_text(t("attention.stage_2_meaning"))).to_be_visible()
+    expect(page.get_by_text("4 scores to its right are struck out")).to_be_visible()
+    expect(hatched).to_have_count(1)
+    page.get_by_role("button", name=t("attention.stage_back"), exact=True).click()  # the mask is not there yet
     expect(page.get_by_text("√8")).to_be_visible()
+    expect(hatched).to_have_count(0)
     page.get_by_role("button", name=t("attention.try_mask")).click()
     expect(hatched).to_have_count(1)
+
+
+def test_lines_show_where_a_token_looks_and_who_looks_at_it(trained, open_page):
+    url, weights = trained
+    page = open_page(url)
+    read(page, PROMPT)
+    head(page, "1.1").click()
+    expect(page.get_by_role("heading", name="Head 1.1")).to_be_visible()
+    choose(page, "view_lines")
+    said = page.locator(".lines .said")
+    tokens = page.locator(".lines .tokens bdi")
+    expect(tokens).to_have_count(len(PROMPT))
+
+    tokens.nth(2).hover()
+    expect(said).to_contain_text(f"{PROMPT[2]} 3 {t('attention.lines_looks')}")
+    for key, weight in enumerate(to_bytes(weights[0, 0, 2, :3])):
+        expect(said).to_contain_text(f"{PROMPT[key]} {key + 1} {round(int(weight) / 2.55)} %")
+    expect(page.locator(".lines path.looked").first).to_be_attached()
+
+    tokens.nth(2).click()  # it stays, and the other views show the same row
+    expect(page.get_by_text(re.compile("Position 3, .*gives most"))).to_be_visible()
+    page.locator(".lines .tokens").focus()
+    page.keyboard.press("ArrowRight")
+    expect(said).to_contain_text(f"{visible_token(PROMPT[3])} 4 {t('attention.lines_looks')}")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text(re.compile("Position 4, .*gives most"))).to_be_visible()
+
+
+def test_what_comes_later_cannot_change_what_comes_before(trained, open_page):
+    url, _ = trained
+    page = open_page(url)
+    read(page, PROMPT)
+    choose(page, "section_mask")
+    expect(page.get_by_text(re.compile("The 6 before it move by"))).to_be_visible()
+    bars = page.locator(".js-plotly-plot").nth(1)
+    heights = bars.evaluate("chart => Array.from(chart._fullData[0].y)")
+    assert heights[:6] == [0] * 6
+    assert min(heights[6:]) > 0
+    page.get_by_role("button", name=t("attention.try_change_first")).click()
+    expect(page.get_by_text(t("attention.see_change_first"))).to_be_visible()
+    choose(page, "lab_lift")
+    expect(page.get_by_role("heading", name=re.compile("with the mask lifted"))).to_be_visible()
+    expect(page.locator(".js-plotly-plot").nth(1).locator("path.js-fill")).to_have_count(0)
+    choose(page, "lab_train")
+    expect(page.get_by_text(re.compile("That is not learning but copying"))).to_be_visible()
+
+
+def test_effects_stand_beside_the_weights_and_plotly_comes_once(trained, open_page):
+    url, _ = trained
+    page = open_page(url)
+    fetched = []
+    page.on("request", lambda request: fetched.append(request.url))
+    read(page, PROMPT)
+    choose(page, "section_reason")
+    expect(page.get_by_text(re.compile("the model bets on"))).to_be_visible()
+    expect(page.locator(".js-plotly-plot")).to_have_count(2)
+    choose(page, "whose_all")
+    expect(page.get_by_role("heading", name=t("attention.reason_map_all"))).to_be_visible()
+    page.reload()
+    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+    scripts = [address for address in fetched if "plotly" in address.lower()]
+    assert len(set(scripts)) == 1, scripts  # Streamlit's own Plotly is not fetched as well
 
 
 def test_the_grid_is_reached_by_keyboard(trained, open_page):
