@@ -114,12 +114,28 @@ def importance_seconds(repeat: int) -> list[float]:
     return timed(lambda: importance(run.model, ids), repeat)
 
 
+STOPWATCH = """([ready, argument]) => {
+    const isReady = eval(ready);
+    window.seconds = new Promise((resolve) => {
+        const start = () => {
+            const began = performance.now();
+            const look = () => {
+                if (isReady(argument)) resolve((performance.now() - began) / 1000);
+                else requestAnimationFrame(look);
+            };
+            requestAnimationFrame(look);
+        };
+        for (const type of ['click', 'keydown']) addEventListener(type, start, { capture: true, once: true });
+    });
+}"""
+"""From the press or key itself, without what Playwright does before, to the frame in which a condition holds."""
+
+
 def drawn(page: Page, act: Callable[[], None], ready: str, argument: object) -> float:
-    """Return the seconds from an act until a condition in the browser holds and the next frame is on screen."""
-    began = time.perf_counter()
+    """Return the seconds from an act until a condition holds in the browser."""
+    page.evaluate(STOPWATCH, [ready, argument])
     act()
-    page.wait_for_function(ready, arg=argument, polling="raf", timeout=PATIENCE)
-    return time.perf_counter() - began
+    return float(page.evaluate("window.seconds"))
 
 
 PROMPT_READY = """(text) => {

@@ -35,14 +35,14 @@ MIX = 4
 def draw_heads(subject: Subject, view: AttentionView) -> None:
     """Draw the section: the grid, the open head in the chosen view, what is seen, what to try."""
     left, right = st.columns([9, 11], gap="medium")
-    with left:
-        st.subheader(t("attention.grid_title"), anchor=False)
-        draw_grid(view)
-    with right:
+    with right:  # first, since whoever has pressed a map waits for this; the grid shows the press by itself
         st.subheader(t("attention.head_title", head=view.name), anchor=False)
         shown = choice("view", VIEWS)
         draw = {"map": _map, "lines": _lines, "stages": _stages, "averages": _averages}[shown]
         seen, experiments = draw(subject, view)
+    with left:
+        st.subheader(t("attention.grid_title"), anchor=False)
+        draw_grid(view)
     if shown in ("map", "stages"):
         _row(view)
     anatomy.what_you_see(seen)
