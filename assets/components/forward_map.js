@@ -339,7 +339,7 @@ class ForwardView {
     if (box.picture && kind !== "odds") {
       if (box.isMap) {
         const maps = element("span", "maps");
-        maps.dataset.count = box.picture.count > 4 ? "many" : "few";
+        maps.dataset.count = box.picture.count > 4 ? "many" : box.picture.count > 1 ? "few" : "one";
         for (let index = 0; index < box.picture.count; index++) maps.append(this.map(box, index));
         button.append(maps);
       } else {

@@ -131,8 +131,7 @@ def _draw_scores(view: ForwardView, box: Box, head: int, position: int) -> None:
         query=position,
         causal=getattr(view.config, "causal", True),
         words=Words(**{name: t(f"forward.axis_{name}") for name in names}, blocked=t("attention.blocked")),
-        compact=_compact(),
-        height=380,
+        compact=True,  # the panel is as narrow as a phone
     )
     live_chart(figure, key="forward:scores", config=PLOT_CONFIG, alt=_alt(view, box))
 
@@ -142,11 +141,11 @@ def _draw_row(view: ForwardView, box: Box, values: np.ndarray, position: int) ->
 
     token = escape(visible_token(view.reading.tokens[position]))
     st.markdown(f"**{t('forward.row_title', number=position + 1, token=token)}**")
-    finite = np.where(np.isfinite(values), values, np.nan)
+    finite, found = np.where(np.isfinite(values), values, np.nan), forward_view.statistics(values)
     figure = tensor_row(
         finite,
         palette=colours(state.theme()),
-        number=t("forward.number"),
+        number=t("forward.column_position" if box.name in forward_view.SCORES else "forward.number"),
         value=t("forward.value"),
         compact=_compact(),
     )
@@ -154,8 +153,8 @@ def _draw_row(view: ForwardView, box: Box, values: np.ndarray, position: int) ->
         "forward.row_alt",
         title=forward_view.title_of(view, box),
         position=position + 1,
-        low=short_number(float(np.nanmin(finite))),
-        high=short_number(float(np.nanmax(finite))),
+        low=short_number(found.low),
+        high=short_number(found.high),
     )
     live_chart(figure, key="forward:row", config={"displayModeBar": False}, alt=alt)
     with st.expander(t("forward.all_numbers"), icon=":material/table_rows:"):

@@ -56,6 +56,7 @@ def lines_of_point(model: nn.Module, point: str) -> SourceLines | None:
     return None
 
 
+@functools.lru_cache(maxsize=64)
 def lines_of(function: Any) -> SourceLines:
     """Return a function's lines without its documentation, or all lines of anything else that has a source."""
     lines, first = inspect.getsourcelines(function)
@@ -69,6 +70,7 @@ def lines_of(function: Any) -> SourceLines:
     return SourceLines(_file(module.__name__ if module else ""), first, "\n".join(kept))
 
 
+@functools.lru_cache(maxsize=64)
 def return_of(function: Any) -> SourceLines:
     """Return the last statement of a function: what it answers with."""
     lines, first = inspect.getsourcelines(function)
@@ -79,13 +81,14 @@ def return_of(function: Any) -> SourceLines:
     return SourceLines(_file(function.__module__), first + last.lineno - 1, text)
 
 
-def called_in(source: SourceLines) -> list[SourceLines]:
+@functools.lru_cache(maxsize=64)
+def called_in(source: SourceLines) -> tuple[SourceLines, ...]:
     """Return the functions of the library that some lines call by name, without what only watches the model."""
     module = importlib.import_module(source.file.removesuffix(".py").replace("/", "."))
     calls = (node for node in ast.walk(ast.parse(_unreturned(source.text))) if isinstance(node, ast.Call))
     names = dict.fromkeys(node.func.id for node in calls if isinstance(node.func, ast.Name))
     found = (getattr(module, name, None) for name in names if name != "tap")
-    return [lines_of(function) for function in found if inspect.isfunction(function)]
+    return tuple(lines_of(function) for function in found if inspect.isfunction(function))
 
 
 def _unreturned(text: str) -> str:

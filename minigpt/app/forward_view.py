@@ -9,6 +9,7 @@ torch is imported inside the functions that the compute gate calls, so that open
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,8 @@ def statistics(values: np.ndarray) -> Statistics:
     Statistics(low=3.0, high=4.0, mean=3.5, std=0.5, norm=5.0, blocked=1)
     """
     finite = values[np.isfinite(values)].astype(np.float64)
+    if not finite.size:  # a training that went astray leaves no number
+        return Statistics(*[math.nan] * 5, blocked=int(values.size))
     return Statistics(
         low=float(finite.min()),
         high=float(finite.max()),
@@ -393,7 +396,7 @@ def _fact(field: str, value: Any) -> str:
 
 def candidates(view: ForwardView, position: int, count: int = 5) -> list[tuple[str, float]]:
     """Return the likeliest next tokens after a position and their probabilities."""
-    row = view.find("probabilities").values[position]
+    row = np.nan_to_num(view.find("probabilities").values[position])
     order = np.argsort(-row, kind="stable")[:count]
     return [(view.vocabulary[token], float(row[token])) for token in order]
 

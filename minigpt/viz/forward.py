@@ -57,7 +57,9 @@ def tensor_map(
     shown = values[:, :width].astype(np.float32)
     first = 0 if names is not None else 1  # tokens are labelled by their place, numbers are counted from 1
     columns = list(names[:width]) if names is not None else [str(index + 1) for index in range(width)]
-    most = float(np.quantile(np.abs(shown), 0.995)) or float(np.abs(shown).max()) or 1.0
+    finite = np.abs(shown[np.isfinite(shown)])
+    most = (float(np.quantile(finite, 0.995)) or float(finite.max())) if finite.size else 0
+    most = most or 1.0
     figure = go.Figure(
         go.Heatmap(
             z=shown,
@@ -169,6 +171,7 @@ def token_bars(tokens: Sequence[str], values: np.ndarray, *, palette: Palette, v
         tickfont={"family": MONOSPACE, "size": 13, "color": palette.text},
         range=[len(values) - 0.5, -0.5],
         showgrid=False,
+        automargin=True,
         fixedrange=True,
     )
     figure.update_xaxes(

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +13,10 @@ from minigpt.app.components import forward_map
 from minigpt.app.models import LoadedRun
 from minigpt.config import RunConfig, TransformerConfig
 from minigpt.interpret.trace import trace_forward
+from minigpt.model.block import Block
+from minigpt.model.points import tap, within
 from minigpt.model.transformer import Transformer
+from minigpt.runs import manager
 from minigpt.runs.store import load_run
 from minigpt.tokenizers.character import CharacterTokenizer
 
@@ -227,6 +231,72 @@ def test_every_kind_of_model_is_drawn_as_it_is_configured(changes):
             assert f"`{name}: {str(value).lower()}`" in facts
     assert len(forward_view.sentences(shown, 2)) == 3
     assert forward_view.size_list(shown, "parameters")
+
+
+class Shouting(Block):
+    """A block that works otherwise, with a point of its own."""
+
+    def forward(self, x, rotation=None, *, cache=None, probe=None):
+        probe = within(probe, f"blocks.{self.layer}.")
+        x = tap(probe, "resid_pre", x)
+        x = x + tap(probe, "shout", 2 * self.attention_norm(x))
+        return tap(probe, "resid_post", x)
+
+
+def test_a_block_that_works_otherwise_changes_the_picture():
+    tokenizer = CharacterTokenizer().train("the cat sat")
+    model = Transformer(
+        TransformerConfig(num_layers=2, num_heads=2, d_model=8, sequence_length=16), tokenizer.vocab_size
+    )
+    run = LoadedRun(model, tokenizer, RunConfig(), 0, ("x", 0))
+    before = forward_view.view_of(run, "the cat", 1)
+    model.blocks[1] = Shouting(model.config, 1).to_empty(device="cpu")
+    model.blocks[1].attention_norm.weight.data.fill_(1)
+    after = forward_view.view_of(run, "the cat", 1)
+    assert [box.name for box in after.boxes if box.layer is not None] == [
+        "resid_pre", "attention_norm", "shout", "resid_post",
+    ]  # fmt: skip
+    shout = after.find("shout")
+    assert forward_view.title_of(after, shout) == "shout"
+    assert forward_view.shape_of(shout) == "(1, 7, 8)"
+    assert np.allclose(shout.values, 2 * after.find("attention_norm").values)
+    assert forward_view.title_of(after, after.find("attention_norm")) == "RMSNorm"
+    assert not np.allclose(before.find("probabilities").values, after.find("probabilities").values)
+
+
+def test_a_model_that_went_astray_is_shown_all_the_same():
+    tokenizer = CharacterTokenizer().train("the cat sat")
+    model = Transformer(
+        TransformerConfig(num_layers=1, num_heads=2, d_model=8, sequence_length=16), tokenizer.vocab_size
+    )
+    with torch.no_grad():
+        model.blocks[0].attention.qkv.weight.fill_(float("nan"))
+    shown = forward_view.view_of(LoadedRun(model, tokenizer, RunConfig(), 0, ("x", 0)), "the cat")
+    boxes = [
+        forward_map.MapBox(box.name, box.layer, box.place, box.column, "", "", "", forward_view.statistics_line(box), "",
+                           box.values, box.name == "attn_pattern")
+        for box in shown.boxes
+    ]  # fmt: skip
+    data = forward_map.message(
+        boxes, streams=shown.streams, layer=0, opened="q", number=1, total=1, tokens=shown.reading.tokens,
+        ids=shown.reading.ids, position=0, candidates=forward_view.candidates(shown, 0), causal=True, tied=True,
+        words={}, compact=False,
+    )  # fmt: skip
+    (size,) = struct.unpack("<I", data[:4])
+    assert "NaN" not in data[4 : 4 + size].decode()  # a browser's JSON has no such word
+    assert "nan" in forward_view.statistics_line(shown.find("q"))
+
+
+def test_a_run_in_training_is_looked_at_as_it_is_now(pages):
+    run_id = pages.submit("long", training__max_steps=100_000, training__history_per_octave=4)
+    pages.wait(run_id, "running")
+    while manager.get_engine().snapshot(run_id).step < 3:
+        time.sleep(0.02)
+    at = pages.open(PAGE, run=run_id)
+    assert not at.error
+    assert picture(at)[0]["layers"] == 1
+    manager.get_engine().command(run_id, "", "stop")
+    pages.wait(run_id, "stopped")
 
 
 def test_norms_are_called_what_they_are():

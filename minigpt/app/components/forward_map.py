@@ -100,13 +100,14 @@ def thumbnail(values: np.ndarray, most: int = NUMBERS) -> np.ndarray:
         heads, length, _ = values.shape
         each = max(1, most // heads)
         values = values[:most, :, :each].transpose(1, 0, 2).reshape(length, -1)
-    shown = values[:, :most].T.astype(np.float64)
+    shown = np.nan_to_num(values[:, :most].T.astype(np.float64))
     scale = float(np.quantile(np.abs(shown), 0.98)) or float(np.abs(shown).max()) or 1.0
     return np.rint(np.clip(shown / scale, -1, 1) * 127 + 128).astype(np.uint8)
 
 
 def small_map(weights: np.ndarray) -> np.ndarray:
     """Return one head's weights (T, T) as bytes of at most MAP by MAP; of several weights the largest stays."""
+    weights = np.nan_to_num(weights)
     edges = np.unique(np.linspace(0, len(weights), min(len(weights), MAP), endpoint=False).astype(int))
     pooled = np.maximum.reduceat(np.maximum.reduceat(weights, edges, axis=0), edges, axis=1)
     return np.rint(np.clip(pooled, 0, 1) * 255).astype(np.uint8)
