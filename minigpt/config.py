@@ -275,8 +275,8 @@ class TrainingConfig(_Section):
     """Length of those samples."""
     loss_ema: Annotated[float, Field(ge=0, lt=1)] = 0.95
     """How slowly the smoothed loss forgets."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Numbers that the matrix products of training are computed in; float16 on NVIDIA GPUs only."""
+    precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    """Numbers that matrix products are computed in; auto: bfloat16 where it is quick; float16: NVIDIA GPUs only."""
     weights_ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """How slowly a running mean of the weights forgets, which is measured and used in their place; 0 keeps none."""
     early_stopping: Annotated[int, Field(ge=0)] = 0

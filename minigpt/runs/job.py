@@ -41,7 +41,7 @@ from minigpt.training.callbacks import (
     WeightHistory,
 )
 from minigpt.training.checkpoint import describe_environment, load_checkpoint
-from minigpt.training.precision import check_precision
+from minigpt.training.precision import check_precision, resolve_precision
 from minigpt.training.telemetry import Norms, Utilisation
 from minigpt.training.tracking import check_trackers, make_trackers
 from minigpt.training.trainer import Trainer, Work
@@ -139,6 +139,8 @@ def check_resume(folder: RunFolder, config: RunConfig, corpus: Corpus | None = N
     ignored = {"preset"}
     if config.training.num_threads is None:
         ignored.add("training.num_threads")  # settled by the program when the run began
+    if config.training.precision == "auto":
+        ignored.add("training.precision")  # likewise
     if config.training.warmup_steps is None:
         ignored.add("training.warmup_steps")
     if corpus is not None:
@@ -235,6 +237,10 @@ class TrainingJob:
                 config.training.num_threads,
                 num_threads,
             )
+        if config.training.precision == "auto":
+            precision = resolve_precision("auto", resolve_device(config.device))
+            config = config.updated({"training.precision": precision})
+            folder.write_config(config)
         self._num_threads: int = config.training.num_threads or 1
         self._use_threads()
         check_machine(config)

@@ -55,14 +55,14 @@ class MuonAdamW(torch.optim.Optimizer):
     """Muon for the groups that are marked `orthogonal`, AdamW for the others; one memory and one list of groups.
 
     Args:
-        groups: Parameter groups. Those with `orthogonal: True` hold matrices and have `lr`, `momentum` and
-            `weight_decay`; the others are torch's AdamW's own.
+        groups: Parameter groups. Those with `orthogonal: True` hold matrices and have `momentum`, `weight_decay` and
+            the `dtype` that they are made orthogonal in; the others are torch's AdamW's own.
         lr: Learning rate of groups that name none.
         betas: AdamW's.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], *, lr: float, betas: tuple[float, float]) -> None:
-        super().__init__(groups, {"lr": lr, "betas": betas, "weight_decay": 0.0, "orthogonal": False, "momentum": 0.95})
+        super().__init__(groups, {"lr": lr, "betas": betas, "weight_decay": 0.0, "orthogonal": False})
         self._adamw = torch.optim.AdamW(
             [group for group in self.param_groups if not group["orthogonal"]], lr=lr, betas=betas, fused=True
         )
@@ -95,7 +95,7 @@ class MuonAdamW(torch.optim.Optimizer):
         for places in _by_shape(parameters).values():
             wide = [directions[place] for place in places]
             wide = [matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT for matrix in wide]
-            for place, update in zip(places, orthogonalised(torch.stack(wide)), strict=True):
+            for place, update in zip(places, orthogonalised(torch.stack(wide).to(group["dtype"])), strict=True):
                 parameter = parameters[place]
                 rows, columns = parameter.shape
                 # A tall matrix writes its R outputs from fewer inputs; the factor keeps each output's step alike.

@@ -21,6 +21,16 @@ from minigpt.errors import ConfigError
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """Turn `auto` into bfloat16 where the hardware multiplies in it, at twice the pace, else into float32."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    has = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return "bfloat16" if has.get("avx512_bf16") or has.get("amx_bf16") else "float32"
+
+
 def check_precision(precision: str, device: torch.device) -> None:
     """Refuse a precision that is no use on a device.
 

@@ -32,10 +32,9 @@ from minigpt.randomness import Stream, make_generator
 from minigpt.training.averaging import WeightAverage
 from minigpt.training.callbacks import Callback, Record
 from minigpt.training.callbacks import Work as Work
-from minigpt.training.gradient import GradientSharing
 from minigpt.training.losses import count_targets, cross_entropy
 from minigpt.training.optimizers import build_optimizer, load_optimizer_state, optimizer_state, set_learning_rate
-from minigpt.training.precision import autocast, check_precision, make_scaler
+from minigpt.training.precision import autocast, check_precision, make_scaler, resolve_precision
 from minigpt.training.schedules import learning_rate_at
 
 if TYPE_CHECKING:
@@ -122,7 +121,9 @@ class Trainer:
         *,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        check_precision(config.training.precision, model.device)
+        precision = resolve_precision(config.training.precision, model.device)
+        config = config.updated({"training.precision": precision}) if config.training.precision == "auto" else config
+        check_precision(precision, model.device)
         self.model = model
         self.config = config
         self.callbacks = tuple(callbacks)
@@ -149,9 +150,6 @@ class Trainer:
         self._has_dropout = config.model.dropout > 0 or config.model.attention_dropout > 0
         self._autocast = autocast(config.training, model.device)
         self._scaler = make_scaler(config.training, model.device)
-        num_threads = config.training.num_threads or torch.get_num_threads()
-        shared = num_threads > 1 and model.device.type == "cpu" and not self._has_dropout
-        self._sharing = GradientSharing(model, config.training, num_threads) if shared else None
         self._hooks = {name: _overriding(self.callbacks, name) for name in HOOKS}
 
     # -- where it stands
@@ -303,15 +301,12 @@ class Trainer:
         for micro, (x, y) in enumerate(zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True)):
             if self._has_dropout:
                 self.model.seed_dropout(make_generator(self.config.seed, Stream.DROPOUT, self.step, 0, micro))
-            if self._sharing is not None:
-                nats += self._sharing.add(x, y, num_targets)
-            else:
-                with self._autocast:
-                    logits = self.model(x.to(device, non_blocking=True))  # (B, T, V)
-                part = cross_entropy(logits.float(), y.to(device, non_blocking=True), "sum")
-                mean = part / num_targets
-                (mean if self._scaler is None else self._scaler.scale(mean)).backward()  # type: ignore[no-untyped-call]
-                nats += part.detach()
+            with self._autocast:
+                logits = self.model(x.to(device, non_blocking=True))  # (B, T, V)
+            part = cross_entropy(logits.float(), y.to(device, non_blocking=True), "sum")
+            mean = part / num_targets
+            (mean if self._scaler is None else self._scaler.scale(mean)).backward()  # type: ignore[no-untyped-call]
+            nats += part.detach()
             self.seconds += time.perf_counter() - started
             yield Work("micro_batch", self.step)
             started = time.perf_counter()

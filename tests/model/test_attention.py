@@ -35,6 +35,16 @@ def test_explicit_and_fused_equal_the_loop(kv_heads, num_queries, num_keys, gene
     torch.testing.assert_close(fused_attention(q, k, v), expected)
 
 
+@pytest.mark.parametrize("kv_heads", [1, 4])
+@pytest.mark.parametrize(("num_queries", "num_keys"), [(1, 1), (3, 3), (1, 5), (3, 5)])
+def test_bfloat16_on_a_processor_equals_the_loop_to_its_digits(kv_heads, num_queries, num_keys, generator):
+    q = torch.randn(2, 4, num_queries, 8, generator=generator).bfloat16()
+    k, v = torch.randn(2, 2, kv_heads, num_keys, 8, generator=generator).bfloat16()
+    torch.testing.assert_close(fused_attention(q, k, v).float(), attend_by_loop(q, k, v), atol=0.03, rtol=0.03)
+    everything = fused_attention(q, k, v, causal=False)[:, :, -1]
+    torch.testing.assert_close(everything.float(), attend_by_loop(q, k, v)[:, :, -1], atol=0.03, rtol=0.03)
+
+
 @pytest.mark.parametrize("length", [1, 2, 3, 4])
 def test_the_mask_is_the_lower_triangle_with_its_diagonal(length):
     mask = causal_mask(length, length)

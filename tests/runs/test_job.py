@@ -26,6 +26,7 @@ from minigpt.runs.snapshots import snapshot_of
 from minigpt.runs.store import load_run
 from minigpt.tokenizers.base import make_tokenizer
 from minigpt.training.callbacks import Callback, Record
+from minigpt.training.precision import resolve_precision
 from minigpt.training.trainer import Trainer
 
 CONFIG = RunConfig().updated(
@@ -233,6 +234,17 @@ def test_threads_are_settled_once_and_set_where_it_trains(caplog: pytest.LogCapt
     torch.set_num_threads(before)
     assert "goes on with them" in caplog.text
     assert folder.config.training.num_threads == 2
+
+
+def test_the_precision_is_settled_once_and_kept() -> None:
+    folder = new_run(training__precision="auto")
+    TrainingJob(folder)
+    settled = folder.config.training.precision
+    assert settled == resolve_precision("auto", torch.device("cpu"))
+    check_resume(folder, folder.config.updated({"training.precision": "auto"}), None)  # it is the same run
+    other = "float32" if settled == "bfloat16" else "bfloat16"
+    with pytest.raises(RunExistsError, match="precision"):
+        check_resume(folder, folder.config.updated({"training.precision": other}), None)
 
 
 def test_time_is_settled_in_the_runs_own_settings() -> None:

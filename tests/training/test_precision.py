@@ -9,7 +9,7 @@ from minigpt.config import TrainingConfig
 from minigpt.errors import ConfigError, NonFiniteLossError
 from minigpt.training import precision, trainer
 from minigpt.training.callbacks import Record, Records
-from minigpt.training.precision import autocast, check_precision
+from minigpt.training.precision import autocast, check_precision, resolve_precision
 from minigpt.training.trainer import Trainer
 
 MakeTrainer = Callable[..., Trainer]
@@ -24,6 +24,19 @@ def test_float16_is_for_nvidia_alone() -> None:
             check_precision("float16", torch.device(device))
         assert device in error.value.problem
         assert "bfloat16" in error.value.mend
+
+
+def test_auto_is_bfloat16_where_the_hardware_has_it(monkeypatch: pytest.MonkeyPatch, make_trainer: MakeTrainer) -> None:
+    for capabilities, expected in (
+        ({"avx512_bf16": True}, "bfloat16"),
+        ({"amx_bf16": True}, "bfloat16"),
+        ({}, "float32"),
+    ):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found)
+        assert resolve_precision("auto", torch.device("cpu")) == expected
+        assert make_trainer(training__precision="auto").config.training.precision == expected
+    assert resolve_precision("auto", torch.device("mps")) == "float32"
+    assert resolve_precision("float16", torch.device("cpu")) == "float16"  # what was asked for is not replaced
 
 
 def test_a_trainer_refuses_float16_here(make_trainer: MakeTrainer) -> None:
