@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from minigpt import resources
 from minigpt.app import circuits_heads, circuits_parts, circuits_subject, models, state
 from minigpt.app.circuits_switches import BOARD
 from minigpt.app.components.switchboard import parts_off
@@ -64,7 +65,7 @@ def shares(at):
     return {row[0]: (row[1], row[2]) for row in charts(at)[0]["data"][0]["customdata"]}
 
 
-@pytest.mark.parametrize("run", ["tales", "shakespeare"])
+@pytest.mark.parametrize("run", resources.bundled_run_names())
 def test_every_view_opens_on_bundled_runs(pages, run):
     at = pages.open(PAGE, run=run)
     for view in VIEWS:
@@ -156,6 +157,19 @@ def test_head_scores_of_every_kept_step_stand_under_the_loss(pages, run_id):
     heads = [trace for trace in charts(at)[1]["data"] if trace.get("yaxis") == "y2"]
     assert len(heads) == 4
     assert sorted(heads[0]["customdata"]) == sorted([*steps, newest])
+
+
+@pytest.mark.skipif("repeat" not in resources.bundled_run_names(), reason="the run is not in this checkout")
+def test_the_birth_of_an_induction_head_can_be_watched_and_undone(pages):
+    at = open_view(pages, "heads", "repeat")
+    words = pages.words(at)
+    assert "is an induction head" in words
+    assert "the strongest induction head was born" in words
+    at.button(key="circuits:try_heads_0").click().run()
+    assert not at.exception
+    assert "No head is an induction head" in pages.words(at)
+    at.button(key="circuits:try_heads_0").click().run()  # and back to the newest weights
+    assert "is an induction head" in pages.words(at)
 
 
 def test_an_own_text_can_be_measured(pages, run_id):
