@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from minigpt.app import forms, forward_view, state
+from minigpt.app import forms, forward_view, forward_words, state
 from minigpt.app.attention_view import percent
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.forward_view import Box, ForwardView, short_number
+from minigpt.app.forward_view import Box, ForwardView
+from minigpt.app.forward_words import short_number
 from minigpt.app.texts import escape, t
 from minigpt.viz.palette import colours, visible_token
 
@@ -24,10 +25,10 @@ def draw(view: ForwardView, box: Box, position: int) -> None:
         box: The open one.
         position: The token that is followed, from 0.
     """
-    st.subheader(forward_view.title_of(view, box), anchor=False)
-    st.markdown(forward_view.say_of(view, box))
-    st.code(forward_view.shape_of(box), language=None)
-    meanings = forward_view.letter_meanings(box)
+    st.subheader(forward_words.title_of(view, box), anchor=False)
+    st.markdown(forward_words.say_of(view, box))
+    st.code(forward_words.shape_of(box), language=None)
+    meanings = forward_words.letter_meanings(box)
     if meanings:
         st.caption(meanings)
     if box.name == "ids":
@@ -110,9 +111,9 @@ def _alt(view: ForwardView, box: Box) -> str:
     found = forward_view.statistics(box.values)
     return t(
         "forward.values_alt",
-        title=forward_view.title_of(view, box),
-        where=forward_view.where_of(view, box),
-        shape=forward_view.shape_of(box),
+        title=forward_words.title_of(view, box),
+        where=forward_words.where_of(view, box),
+        shape=forward_words.shape_of(box),
         low=short_number(found.low),
         high=short_number(found.high),
     )
@@ -151,7 +152,7 @@ def _draw_row(view: ForwardView, box: Box, values: np.ndarray, position: int) ->
     )
     alt = t(
         "forward.row_alt",
-        title=forward_view.title_of(view, box),
+        title=forward_words.title_of(view, box),
         position=position + 1,
         low=short_number(found.low),
         high=short_number(found.high),
@@ -233,12 +234,12 @@ def draw_size(view: ForwardView) -> None:
     )
     unit = t(f"forward.size_{what}")
     figure = size_tree(
-        forward_view.size_pieces(view, what), palette=colours(state.theme()), unit=unit.lower(), compact=_compact()
+        forward_words.size_pieces(view, what), palette=colours(state.theme()), unit=unit.lower(), compact=_compact()
     )
-    finding = forward_view.size_sentence(view)
+    finding = forward_words.size_sentence(view)
     alt = t("forward.size_alt", what=unit.lower(), finding=finding.replace("*", ""))
     live_chart(figure, key="forward:tree", config={"displayModeBar": False}, alt=alt)
     st.markdown(finding)
-    st.caption(forward_view.size_list(view, what))
+    st.caption(forward_words.size_list(view, what))
     if view.config.tie_embeddings and what == "parameters":
         st.caption(t("forward.size_tied"))

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from minigpt.app import anatomy, forms, forward_panel, forward_view, state
+from minigpt.app import anatomy, forms, forward_panel, forward_view, forward_words, state
 from minigpt.app.attention_view import notes
 from minigpt.app.circuits_subject import NEWEST, Subject, kept_steps
 from minigpt.app.components.forward_map import MapBox, forward_map
@@ -112,10 +112,10 @@ def draw_map(view: ForwardView, box: forward_view.Box, position: int) -> None:
             layer=item.layer,
             place=item.place,
             column=item.column,
-            title=forward_view.title_of(view, item),
-            say=forward_view.say_of(view, item),
-            shape=forward_view.shape_of(item),
-            stats=forward_view.statistics_line(item),
+            title=forward_words.title_of(view, item),
+            say=forward_words.say_of(view, item),
+            shape=forward_words.shape_of(item),
+            stats=forward_words.statistics_line(item),
             colour=known.colour if (known := forward_view.KNOWN.get(item.name)) else "",
             values=None if item.name in forward_view.SCORES[:-1] else item.values,
             is_map=item.name == "attn_pattern",
@@ -190,11 +190,11 @@ def look(run: state.RunRef) -> None:
     picture, panel = st.columns([13, 8], gap="medium")
     with picture:
         draw_map(view, box, position)
-        st.caption(forward_view.facts(view))
+        st.caption(forward_words.facts(view))
         forward_panel.draw_lines(box)
     with panel:
         forward_panel.draw(view, box, position)
-    anatomy.what_you_see(forward_view.sentences(view, position))
+    anatomy.what_you_see(forward_words.sentences(view, position))
     anatomy.try_this(experiments(subject, view), key="forward:try")
     forward_panel.draw_size(view)
 

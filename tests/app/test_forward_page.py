@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from minigpt.app import forward_view
+from minigpt.app import forward_view, forward_words
 from minigpt.app.components import forward_map
 from minigpt.app.models import LoadedRun
 from minigpt.config import RunConfig, TransformerConfig
@@ -219,18 +219,18 @@ def test_every_kind_of_model_is_drawn_as_it_is_configured(changes):
     known = {name: value for name, value in changes.items() if name in TransformerConfig.model_fields}
     shown = view(known, layer=1)
     for box in shown.boxes:
-        assert forward_view.title_of(shown, box)
-        assert "{" not in forward_view.say_of(shown, box)
-        assert forward_view.shape_of(box).endswith(")")
+        assert forward_words.title_of(shown, box)
+        assert "{" not in forward_words.say_of(shown, box)
+        assert forward_words.shape_of(box).endswith(")")
         assert box.source or box.name not in forward_view.KNOWN, box.name
     assert [box.name for box in shown.boxes if not box.source] == []
-    facts = forward_view.facts(shown)
+    facts = forward_words.facts(shown)
     assert f"{shown.config.num_layers} blocks" in facts
     for name, value in known.items():
         if name in ("qk_norm", "norm_gain", "causal", "num_kv_heads", "convolution", "bias"):
             assert f"`{name}: {str(value).lower()}`" in facts
-    assert len(forward_view.sentences(shown, 2)) == 3
-    assert forward_view.size_list(shown, "parameters")
+    assert len(forward_words.sentences(shown, 2)) == 3
+    assert forward_words.size_list(shown, "parameters")
 
 
 class Shouting(Block):
@@ -257,10 +257,10 @@ def test_a_block_that_works_otherwise_changes_the_picture():
         "resid_pre", "attention_norm", "shout", "resid_post",
     ]  # fmt: skip
     shout = after.find("shout")
-    assert forward_view.title_of(after, shout) == "shout"
-    assert forward_view.shape_of(shout) == "(1, 7, 8)"
+    assert forward_words.title_of(after, shout) == "shout"
+    assert forward_words.shape_of(shout) == "(1, 7, 8)"
     assert np.allclose(shout.values, 2 * after.find("attention_norm").values)
-    assert forward_view.title_of(after, after.find("attention_norm")) == "RMSNorm"
+    assert forward_words.title_of(after, after.find("attention_norm")) == "RMSNorm"
     assert not np.allclose(before.find("probabilities").values, after.find("probabilities").values)
 
 
@@ -273,7 +273,7 @@ def test_a_model_that_went_astray_is_shown_all_the_same():
         model.blocks[0].attention.qkv.weight.fill_(float("nan"))
     shown = forward_view.view_of(LoadedRun(model, tokenizer, RunConfig(), 0, ("x", 0)), "the cat")
     boxes = [
-        forward_map.MapBox(box.name, box.layer, box.place, box.column, "", "", "", forward_view.statistics_line(box), "",
+        forward_map.MapBox(box.name, box.layer, box.place, box.column, "", "", "", forward_words.statistics_line(box), "",
                            box.values, box.name == "attn_pattern")
         for box in shown.boxes
     ]  # fmt: skip
@@ -284,7 +284,7 @@ def test_a_model_that_went_astray_is_shown_all_the_same():
     )  # fmt: skip
     (size,) = struct.unpack("<I", data[:4])
     assert "NaN" not in data[4 : 4 + size].decode()  # a browser's JSON has no such word
-    assert "nan" in forward_view.statistics_line(shown.find("q"))
+    assert "nan" in forward_words.statistics_line(shown.find("q"))
 
 
 def test_a_run_in_training_is_looked_at_as_it_is_now(pages):
@@ -300,10 +300,10 @@ def test_a_run_in_training_is_looked_at_as_it_is_now(pages):
 
 
 def test_norms_are_called_what_they_are():
-    titles = {box.name: forward_view.title_of(view(), box) for box in view().boxes}
+    titles = {box.name: forward_words.title_of(view(), box) for box in view().boxes}
     assert titles["attn_in"] == titles["ff_in"] == "RMSNorm"
     layered = view({"norm": "layernorm"})
-    assert {forward_view.title_of(layered, box) for box in layered.boxes if box.name == "attn_in"} == {"LayerNorm"}
+    assert {forward_words.title_of(layered, box) for box in layered.boxes if box.name == "attn_in"} == {"LayerNorm"}
 
 
 def test_statistics_by_hand():
