@@ -1,0 +1,85 @@
+"""How long the Circuits page computes for each of its views, on a bundled run and 64 tokens.
+
+    python benchmarks/circuits_speed.py --run shakespeare --repeat 20
+
+Medians of `--repeat` of what the compute gate is given, with one torch thread as on the server; nothing is remembered
+between them. The goal is for `importance`: every head and feed-forward block switched off once, in under 2 s. `forward`
+is a single forward pass of the same tokens, for comparison.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from minigpt.app import (
+    circuits_corpus,
+    circuits_heads,
+    circuits_lens,
+    circuits_neurons,
+    circuits_patching,
+    circuits_switches,
+    state,
+)
+from minigpt.app.models import LoadedRun
+from minigpt.generation.inference import reading
+from minigpt.runs.store import load_run
+
+TOKENS = 64
+GOALS = {"importance": 2.0}
+
+
+def never() -> bool:
+    return False
+
+
+def works(name: str) -> dict[str, Callable[[], object]]:
+    """Return what is measured, by name."""
+    ref = state.find_run(name)
+    assert ref is not None, f"there is no run {name}"
+    opened = load_run(name)
+    run = LoadedRun(opened.model, opened.tokenizer, opened.config, opened.step, (ref.id, opened.step))
+    circuits_corpus.PASSAGE_TOKENS = TOKENS
+    ids = tuple(circuits_corpus.fixed_passage(ref, run, (4,) * TOKENS).ids.tolist())
+    text = run.tokenizer.decode(ids)
+    other = circuits_patching.one_changed(run, text)
+
+    def forward() -> None:
+        with reading(run.model):
+            run.model(torch.tensor([ids]))
+
+    off = frozenset({(0, 0)})
+    return {
+        "forward": forward,
+        "switch": lambda: circuits_switches.outcome(run, ref, text, off, "zero", never),
+        "importance": lambda: circuits_switches.importance(run, ref, text, "zero", never),
+        "heads": lambda: circuits_heads.scores_of(run, ref, ids, suited=True),
+        "lens": lambda: circuits_lens.lens_of(run, text),
+        "patching": lambda: circuits_patching.patched(run, text, other, never),
+        "neuron": lambda: circuits_neurons.unit_of(run, ref, 0, 0, text, never),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", default="tales", help="a bundled run")
+    parser.add_argument("--repeat", type=int, default=20, help="measurements of each")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    for name, work in works(arguments.run).items():
+        seconds = []
+        for _ in range(arguments.repeat + 1):
+            began = time.perf_counter()
+            work()
+            seconds.append(time.perf_counter() - began)
+        seconds = sorted(seconds[1:])  # the first pays for what is loaded once
+        goal = f"; goal {GOALS[name]:g} s" if name in GOALS else ""
+        print(f"{name:>10}: median {statistics.median(seconds):.3f} s, slowest {seconds[-1]:.3f} s{goal}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
