@@ -71,6 +71,16 @@ def cell_labels(
     )
 
 
+def number_labels(count: int) -> list[str]:
+    """Return the numbers from 1 as labels of an axis, every other one where there are many.
+
+    >>> number_labels(2), number_labels(10)[:4]
+    (['1', '2'], ['1', '', '3', ''])
+    """
+    every = 2 if count > FEW_HEADS else 1
+    return [str(index + 1) if index % every == 0 else "" for index in range(count)]
+
+
 def scores_figure(
     scores: Mapping[str, np.ndarray], *, palette: Palette, titles: Mapping[str, str], height: int = 400
 ) -> go.Figure:
@@ -114,7 +124,8 @@ def scores_figure(
             figure.add_trace(cell_labels(texts, values, palette), **place)
         figure.update_xaxes(
             tickvals=list(range(heads)),
-            ticktext=[str(head + 1) for head in range(heads)],
+            ticktext=number_labels(heads),
+            tickangle=0,
             range=[-0.5, heads - 0.5],
             **_plain_axis(),
             **place,

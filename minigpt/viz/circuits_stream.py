@@ -13,7 +13,7 @@ import numpy as np
 import pandas  # noqa: F401 - as in viz/training.py: never leave it half imported to plotly
 import plotly.graph_objects as go
 
-from minigpt.viz.circuits import FEW_HEADS, cell_labels
+from minigpt.viz.circuits import FEW_HEADS, cell_labels, number_labels
 from minigpt.viz.distribution import MONOSPACE, token_label
 from minigpt.viz.palette import Palette, head_name
 from minigpt.viz.training import base_layout
@@ -242,6 +242,7 @@ def heads_figure(values: np.ndarray, *, palette: Palette, label: str, layer: str
     layers, heads = values.shape
     figure = go.Figure(layout=base_layout(palette, height=max(150, 38 * layers + 70)))
     limit = max(1.0, float(np.abs(values).max(initial=0.0)))
+    names = [f"{head} {index + 1}" for index in range(heads)] if heads <= FEW_HEADS else number_labels(heads)
     figure.add_heatmap(
         z=values,
         zmin=-limit,
@@ -259,7 +260,7 @@ def heads_figure(values: np.ndarray, *, palette: Palette, label: str, layer: str
     figure.update_layout(
         margin={"l": 62, "r": 6, "t": 34, "b": 6},
         xaxis={
-            "tickvals": list(range(heads)), "ticktext": [f"{head} {index + 1}" for index in range(heads)],
+            "tickvals": list(range(heads)), "ticktext": names, "tickangle": 0,
             "side": "top", "showgrid": False, "ticks": "", "fixedrange": True, "range": [-0.5, heads - 0.5],
         },
         yaxis={

@@ -78,6 +78,28 @@ def test_every_view_opens_on_bundled_runs(pages, run):
         assert [header.value for header in at.header][:2] == [t("frame.what_you_see"), t("frame.try_this")]
 
 
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {"model__positions": "learned", "model__norm": "layernorm", "model__bias": True},
+        {"model__causal": False, "model__num_kv_heads": 1, "model__tie_embeddings": False},
+        {"model__num_layers": 3, "model__num_heads": 1, "model__sequence_length": 4},
+        {"model__norm_gain": False, "model__qk_norm": True, "model__activation": "swiglu", "model__convolution": 3},
+    ],
+    ids=["gpt2", "without-mask", "narrow", "quick"],
+)
+def test_every_view_opens_on_every_kind_of_model(pages, variant):
+    run_id = pages.trained(**variant, training__max_steps=4)
+    at = pages.open(PAGE, run=run_id)
+    for view in VIEWS:
+        at.segmented_control(key="circuits:view").set_value(view).run()
+        assert not at.exception, at.exception
+        assert not at.error
+    at.segmented_control(key="circuits:view").set_value("parts").run()
+    sizes = decoded(charts(at)[0]["data"][0]["x"])
+    assert sizes[:-1].sum() == pytest.approx(sizes[-1], abs=1e-3)
+
+
 def test_a_switch_shows_what_the_ablated_model_says(pages, run_id):
     at = open_view(pages, "switches", run_id)
     prompt_of(at, run_id).set_value("the cat s").run()
