@@ -95,6 +95,7 @@ def open_unmasked(run_id: str) -> None:
     """Open the run that was trained without the mask, to see its heads look ahead."""
     state.set_current_run(run_id)
     st.session_state["attention:section"] = "heads"
+    st.session_state.pop("attention:head", None)  # the page then opens the head that looks ahead most
 
 
 def _snapshot(run_id: str) -> RunSnapshot | None:

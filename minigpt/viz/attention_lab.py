@@ -166,7 +166,8 @@ def unmasked_loss_figure(
         )
         at, nats = points[-1]
         figure.add_annotation(
-            x=at, y=nats, text=f"<b>{name} {nats:.2f}</b>", xanchor="right", yanchor="bottom", yshift=9,
+            x=at, y=nats, text=f"<b>{name} {nats:.2f}</b>", yanchor="bottom", yshift=9,
+            xanchor="right" if at > 0.5 * max_steps else "left",
             showarrow=False,
             font={"color": colour, "size": 13},
         )  # fmt: skip

@@ -17,6 +17,8 @@ SECTIONS = {"heads": draw_heads, "mask": draw_mask, "reason": draw_reason}
 @st.fragment
 def look(run: state.RunRef) -> None:
     """Draw everything that follows the text; moving a control redraws only this."""
+    if state.current_run().id != run.id:
+        st.rerun()  # a button in here has opened another run: address and sidebar follow too
     subject = choose(run)
     section = choice("section", tuple(SECTIONS))
     try:

@@ -252,6 +252,8 @@ def test_a_model_without_a_mask_is_said_to_have_none(pages):
     assert grid(at)[0]["causal"] is False
     assert not [trace for trace in spec(at, "attention:map")["data"] if trace.get("fillpattern")]
     assert "This model has no mask" in pages.words(at)
+    ahead = [np.diagonal(head.numpy(), 1).mean() for head in trace_of(run_id, "the cat sat").attn_pattern[0][0]]
+    assert grid(at)[0]["selected"] == [0, int(np.argmax(ahead))]  # it opens the head that copies its answer
     choose(at, "section", "mask")
     assert "They have seen the future" in pages.words(at)
     choose(at, "lab", "lift")
