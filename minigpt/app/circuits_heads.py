@@ -11,7 +11,7 @@ import streamlit as st
 from minigpt.app import anatomy, forms, state
 from minigpt.app.attention_view import percent
 from minigpt.app.circuits_corpus import fixed_passage
-from minigpt.app.circuits_subject import NEWEST, Cancelled, Subject, kept_steps, read, say, step_name
+from minigpt.app.circuits_subject import NEWEST, Cancelled, Subject, history, read, say, step_name
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.texts import number, t
 from minigpt.viz.palette import colours, head_name
@@ -191,14 +191,13 @@ def _draw_history(subject: Subject, ids: tuple[int, ...], suited: bool) -> tuple
     from minigpt.viz.circuits import PLOT_CONFIG, BirthWords, birth_figure
 
     st.subheader(t("circuits.history_title"), anchor=False)
-    kept, newest = kept_steps(subject.run)
-    pairs = sorted([*((step, step) for step in kept), (newest, None)], key=lambda pair: pair[0])
+    pairs = history(subject.run)
     steps = [step for step, _ in pairs]
     if len(steps) < 2:
         st.info(t("circuits.history_none"), icon=":material/info:")
         return None
-    newest_subject = Subject(subject.run, None, newest, subject.prompt)
-    over = newest_subject.ask(
+    latest = Subject(subject.run, pairs[-1][1], steps[-1], subject.prompt)
+    over = latest.ask(
         "history",
         lambda run, cancelled: scores_over(subject.run, [step for _, step in pairs], ids, cancelled, suited=suited),
         tuple(steps),

@@ -33,6 +33,10 @@ MAX_TOKENS = 64
 """Longer prompts are cut: a picture of more tokens could not be read, and patching runs the model once a token."""
 
 
+MOST_STEPS = 32
+"""Kept steps that a history is drawn from: each one is a model to load."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """What every view of the page looks at.
@@ -158,6 +162,22 @@ def kept_steps(run: state.RunRef) -> tuple[list[int], int]:
         best = folder.best_step
         newest = best if best is not None else max(steps, default=0)
     return [step for step in steps if step != newest], newest
+
+
+def history(run: state.RunRef) -> list[tuple[int, int | None]]:
+    """Return the steps to draw a run's history from, in order: (step, what `loaded_run` takes for it).
+
+    At most `MOST_STEPS`, evenly picked. Of a run in training only what is kept for good, so that the answer stays.
+    """
+    kept, newest = kept_steps(run)
+    snapshot = state.look(run)
+    steps: list[tuple[int, int | None]] = [(step, step) for step in kept]
+    if snapshot is None or not snapshot.is_active:
+        steps.append((newest, None))
+    steps.sort(key=lambda pair: pair[0])
+    if len(steps) <= MOST_STEPS:
+        return steps
+    return [steps[round(index * (len(steps) - 1) / (MOST_STEPS - 1))] for index in range(MOST_STEPS)]
 
 
 def read(run: LoadedRun, text: str) -> Reading:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from minigpt.app import anatomy, state
 from minigpt.app.attention_view import quoted
-from minigpt.app.circuits_subject import Cancelled, Subject, kept_steps
+from minigpt.app.circuits_subject import Cancelled, Subject, history
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.texts import number, t
 from minigpt.viz.palette import colours
@@ -77,11 +77,11 @@ def vectors_of(
 
     matrix, ids = embedding_matrix(run)
     projection = principal_components(matrix, dims)
-    history = []
+    matrices = []
     for _, step in steps:
         if cancelled():
             break
-        history.append(embedding_matrix(loaded_run(subject.run, step))[0])
+        matrices.append(embedding_matrix(loaded_run(subject.run, step))[0])
     similar = cosine_similarity(matrix)
     np.fill_diagonal(similar, -np.inf)
     nearest = np.argsort(-similar, axis=1, kind="stable")[:, :NUM_NEIGHBOURS]
@@ -90,7 +90,7 @@ def vectors_of(
         points=projection.points,
         explained=projection.explained,
         steps=tuple(step for step, _ in steps),
-        trails=trail(history, projection),
+        trails=trail(matrices or [matrix], projection),  # a run that has just begun has kept nothing
         neighbours=tuple(
             tuple((int(other), float(similar[token, other])) for other in row if np.isfinite(similar[token, other]))
             for token, row in enumerate(nearest)
@@ -130,8 +130,7 @@ def draw(subject: Subject) -> None:
         persist_state="session",
     )
     with_trails = right.toggle(t("circuits.trails"), key="circuits:trails", help=t("circuits.trails_help"))
-    kept, newest = kept_steps(subject.run)
-    steps = sorted([*((step, step) for step in kept), (newest, None)], key=lambda pair: pair[0])
+    steps = history(subject.run)
     with st.spinner(t("circuits.computing")):
         view = subject.ask(
             "vectors",

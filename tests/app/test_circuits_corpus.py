@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minigpt import resources
-from minigpt.app import circuits_corpus, state
+from minigpt.app import circuits_corpus, circuits_subject, state
 from minigpt.app.circuits_heads import birth
 from minigpt.app.circuits_patching import one_changed
 from minigpt.data.corpora import load_corpus
@@ -83,3 +83,15 @@ def test_a_birth_is_between_the_last_step_below_and_the_first_above():
     assert birth([0, 8, 64, 512], induction) == (64, 512)
     assert birth([0, 8, 64, 512], induction * 0.5) is None
     assert birth([512], induction[-1:]) is None
+
+
+def test_a_long_history_is_thinned_and_keeps_its_ends(pages, monkeypatch):
+    ref = state.find_run(pages.trained(training__history_per_octave=8))
+    whole = circuits_subject.history(ref)
+    assert len(whole) > 4
+    assert whole[-1][1] is None  # the newest weights are asked for as such
+    monkeypatch.setattr(circuits_subject, "MOST_STEPS", 4)
+    few = circuits_subject.history(ref)
+    assert len(few) == 4
+    assert (few[0], few[-1]) == (whole[0], whole[-1])
+    assert set(few) <= set(whole)
