@@ -354,6 +354,7 @@ def change_figure(
             "ticktext": labels,
             "tickfont": {"family": MONOSPACE, "size": 14},
             "range": [len(changes) - 0.45, -0.55],
+            "automargin": True,
             "showgrid": False,
             "ticklen": 0,
             "fixedrange": True,

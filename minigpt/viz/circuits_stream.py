@@ -84,7 +84,7 @@ def lens_figure(
             "tickvals": list(range(rows)),
             "ticktext": [f"{first + row + 1} {token_label(token)}" for row, token in enumerate(tokens)],
             "tickfont": {"family": MONOSPACE, "size": 13},
-            "range": [rows - 0.5, -0.5], "showgrid": False, "ticks": "", "fixedrange": True,
+            "range": [rows - 0.5, -0.5], "automargin": True, "showgrid": False, "ticks": "", "fixedrange": True,
         },
         uirevision="lens",
     )  # fmt: skip
@@ -222,7 +222,7 @@ def patch_figure(
         },
         yaxis={
             "tickvals": list(range(rows)), "ticktext": list(tokens), "tickfont": {"family": MONOSPACE, "size": 13},
-            "range": [rows - 0.5, -0.5], "showgrid": False, "ticks": "", "fixedrange": True,
+            "range": [rows - 0.5, -0.5], "automargin": True, "showgrid": False, "ticks": "", "fixedrange": True,
         },
         uirevision="patch",
     )  # fmt: skip
