@@ -91,7 +91,7 @@ def main() -> None:
             rates: dict[str, list[float]] = {side.name: [] for side in sides}
             for number in range(options.rounds):
                 for side_ in sides[number % len(sides) :] + sides[: number % len(sides)]:
-                    rates[side_.name].append(side_.rate())
+                    rates[side_.name].append(side_.ask())
             for side_ in sides:
                 side_.close()
             print(f"{name}: tokens per second, median of {options.rounds}")

@@ -7,21 +7,23 @@ those ratios.
 
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 
-def serve(work: Callable[[], float]) -> None:
-    """Be one side: do the work whenever a line comes in, and answer with its rate."""
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        print(work(), flush=True)
+def serve(work: Callable[..., Any]) -> None:
+    """Be one side: do the work with whatever comes in as a line of JSON, and answer with a line of JSON."""
+    print('"ready"', flush=True)
+    for line in sys.stdin:
+        print(json.dumps(work(*json.loads(line))), flush=True)
 
 
 class Side:
-    """The other end of `serve`: starts this script again with `arguments` and asks it for rates."""
+    """The other end of `serve`: starts this script again with `arguments` and asks it to work."""
 
     def __init__(self, name: str, arguments: Sequence[str]) -> None:
         self.name = name
@@ -30,12 +32,12 @@ class Side:
         if self._answer() != "ready":
             raise SystemExit(f"{name} did not start; see its message above.")
 
-    def rate(self) -> float:
-        """Have the work done once and return its rate."""
+    def ask(self, *arguments: Any) -> Any:
+        """Have the work done once and return what it came to."""
         assert self._process.stdin is not None
-        self._process.stdin.write("go\n")
+        self._process.stdin.write(json.dumps(arguments) + "\n")
         self._process.stdin.flush()
-        return float(self._answer())
+        return self._answer()
 
     def close(self) -> None:
         """Let the process end."""
@@ -43,9 +45,12 @@ class Side:
         self._process.stdin.close()
         self._process.wait()
 
-    def _answer(self) -> str:
+    def _answer(self) -> Any:
         assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.name} ended; see its message above.")
+        return json.loads(line)
 
 
 def compare(ours: Side, theirs: Side, *, rounds: int, unit: str) -> float:
@@ -54,7 +59,7 @@ def compare(ours: Side, theirs: Side, *, rounds: int, unit: str) -> float:
     ratios = []
     for number in range(1, rounds + 1):
         order = (ours, theirs) if number % 2 else (theirs, ours)
-        rates = {side.name: side.rate() for side in order}
+        rates = {side.name: side.ask() for side in order}
         ratios.append(rates[ours.name] / rates[theirs.name])
         print(f"{number:>5}  {rates[ours.name]:>14.0f}  {rates[theirs.name]:>14.0f}  {ratios[-1]:.3f}", flush=True)
     median = statistics.median(ratios)
