@@ -17,12 +17,12 @@ from collections.abc import Callable
 import torch
 
 from minigpt.app import (
-    circuits_corpus,
     circuits_heads,
     circuits_lens,
     circuits_neurons,
     circuits_patching,
     circuits_switches,
+    run_text,
     state,
 )
 from minigpt.app.models import LoadedRun
@@ -43,8 +43,8 @@ def works(name: str) -> dict[str, Callable[[], object]]:
     assert ref is not None, f"there is no run {name}"
     opened = load_run(name)
     run = LoadedRun(opened.model, opened.tokenizer, opened.config, opened.step, (ref.id, opened.step))
-    circuits_corpus.PASSAGE_TOKENS = TOKENS
-    ids = tuple(circuits_corpus.fixed_passage(ref, run, (4,) * TOKENS).ids.tolist())
+    run_text.PASSAGE_TOKENS = TOKENS
+    ids = tuple(run_text.fixed_passage(ref, run, (4,) * TOKENS).ids.tolist())
     text = run.tokenizer.decode(ids)
     other = circuits_patching.one_changed(run, text)
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from minigpt.app import circuits_corpus, state
-from minigpt.app.attention_subject import is_compact
-from minigpt.app.attention_view import AttentionView, percent
-from minigpt.app.circuits_subject import Subject
+from minigpt.app import run_text, state
+from minigpt.app.attention_view import AttentionView
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.home_flow import written_samples
-from minigpt.app.texts import t
+from minigpt.app.subject import Subject, is_compact
+from minigpt.app.texts import percent, plain, t
 from minigpt.viz.palette import colours
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def _average(ref: state.RunRef, run: LoadedRun, prompt: tuple[int, ...]) -> Text
     from minigpt.interpret.averages import head_averages
 
     length, origin = min(run.model.config.sequence_length, LENGTH), "corpus"
-    windows = circuits_corpus.windows(ref, run, length, NUM_WINDOWS)
+    windows = run_text.windows(ref, run, length, NUM_WINDOWS)
     if windows is None:
         written, origin = "\n".join(sample.text for sample in written_samples(ref.path)[-NUM_WINDOWS:]), "samples"
         ids = np.array(run.tokenizer.encode(written), np.int64)
@@ -74,19 +73,19 @@ def draw_averages(shown: TextAverages, view: AttentionView) -> None:
     from minigpt.viz.attention_averages import distance_figure, entropy_figure
 
     place, palette = (view.layer, view.head), colours(state.theme())
-    averages, config = shown.averages, {"displayModeBar": False}
+    averages = shown.averages
     height = 190 if is_compact() else 220
     st.markdown(t("attention.distance_title"))
     figure = distance_figure(
         averages.by_distance[place],
         palette=palette,
         axis=t("attention.distance_axis"),
-        weight=t("attention.weight"),
+        weight=t("inside.weight"),
         hover=t("attention.distance_hover"),
         height=height,
     )
-    alt = t("attention.distance_alt", head=view.name, finding=averages_sentence(shown, view).replace("*", ""))
-    live_chart(figure, key="attention:distance", config=config, alt=alt)
+    alt = t("attention.distance_alt", head=view.name, finding=plain(averages_sentence(shown, view)))
+    live_chart(figure, key="attention:distance", alt=alt)
     st.markdown(t("attention.entropy_title"))
     figure = entropy_figure(
         averages.entropy[place],
@@ -97,7 +96,7 @@ def draw_averages(shown: TextAverages, view: AttentionView) -> None:
         even=t("attention.entropy_even"),
         height=height,
     )
-    live_chart(figure, key="attention:entropy", config=config, alt=t("attention.entropy_alt", head=view.name))
+    live_chart(figure, key="attention:entropy", alt=t("attention.entropy_alt", head=view.name))
 
 
 def furthest(shown: TextAverages) -> tuple[int, int]:

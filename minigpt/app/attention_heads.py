@@ -9,20 +9,13 @@ import streamlit as st
 
 from minigpt.app import anatomy, attention_view, forms, state
 from minigpt.app.attention_averages import averages_now, averages_sentence, draw_averages, furthest
-from minigpt.app.attention_subject import (
-    choice,
-    is_compact,
-    position_slider,
-    prompt_key,
-    set_state,
-    words_of_figures,
-)
+from minigpt.app.attention_controls import choice, set_state
 from minigpt.app.attention_view import AttentionView
-from minigpt.app.circuits_subject import Subject
 from minigpt.app.components.attention_grid import attention_grid
 from minigpt.app.components.attention_lines import attention_lines
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.texts import t
+from minigpt.app.subject import Subject, choose_position, is_compact, prompt_key, remember_compact, words_of_figures
+from minigpt.app.texts import plain, t
 from minigpt.viz.palette import colours, visible_token
 
 GRID, LINES, QUERY = "attention:grid", "attention:lines", "attention:query"
@@ -61,8 +54,8 @@ def on_open() -> None:
 
 
 def on_compact() -> None:
-    """Remember that the page is shown on a phone."""
-    st.session_state["attention:compact"] = bool(st.session_state[GRID].compact)
+    """Follow the grid onto a phone, or back."""
+    remember_compact(st.session_state[GRID].compact)
 
 
 def draw_grid(view: AttentionView) -> None:
@@ -76,7 +69,7 @@ def draw_grid(view: AttentionView) -> None:
         words={
             "layer": t("attention.layer"),
             "head": t("attention.head"),
-            "blocked": t("attention.blocked"),
+            "blocked": t("inside.blocked"),
             "hint": t("attention.grid_hint"),
         },
         compact=is_compact(),
@@ -108,14 +101,15 @@ def _map(subject: Subject, view: AttentionView):
         (t("attention.try_previous"), lambda: set_state(head=view.habits.find("previous"))),
         (
             t("attention.try_repeat"),
-            lambda: st.session_state.update({prompt_key(subject.run): attention_view.repeated(subject.prompt)}),
+            lambda: st.session_state.update(
+                {prompt_key(subject.run, "attention"): attention_view.repeated(subject.prompt)}
+            ),
         ),
     ]
 
 
 def _draw_map(view: AttentionView, stage: int, finding: str, *, height: int = 500) -> None:
     from minigpt.viz.attention import attention_map
-    from minigpt.viz.token_axes import PLOT_CONFIG
 
     figure = attention_map(
         view.stages.at(stage),
@@ -133,9 +127,9 @@ def _draw_map(view: AttentionView, stage: int, finding: str, *, height: int = 50
         head=view.name,
         stage=t(f"attention.stage_{stage}"),
         count=len(view.reading.tokens),
-        finding=finding.replace("*", ""),
+        finding=plain(finding),
     )
-    live_chart(figure, key="attention:map", config=PLOT_CONFIG, alt=alt)
+    live_chart(figure, key="attention:map", alt=alt)
 
 
 def _lines(subject: Subject, view: AttentionView):
@@ -203,7 +197,6 @@ def _stages(subject: Subject, view: AttentionView):
 
 def _mix(view: AttentionView, query: int) -> None:
     from minigpt.viz.attention import mix_map
-    from minigpt.viz.token_axes import PLOT_CONFIG
 
     weights = view.stages.pattern[query]
     figure = mix_map(
@@ -219,7 +212,7 @@ def _mix(view: AttentionView, query: int) -> None:
         compact=is_compact(),
     )
     alt = t("attention.mix_alt", head=view.name, position=query + 1)
-    live_chart(figure, key="attention:mix", config=PLOT_CONFIG, alt=alt)
+    live_chart(figure, key="attention:mix", alt=alt)
 
 
 def _averages(subject: Subject, view: AttentionView):
@@ -238,11 +231,10 @@ def _averages(subject: Subject, view: AttentionView):
 
 def _row(view: AttentionView) -> None:
     from minigpt.viz.attention import attention_row
-    from minigpt.viz.token_axes import PLOT_CONFIG
 
     tokens = view.reading.tokens
     stage = st.session_state["attention:stage"] if st.session_state["attention:view"] == "stages" else 3
-    query = position_slider(QUERY, tokens, t("attention.query"))
+    query = choose_position(QUERY, tokens, t("attention.query"))
     figure = attention_row(
         view.stages.at(min(stage, 3))[query],
         tokens,
@@ -254,7 +246,7 @@ def _row(view: AttentionView) -> None:
         compact=is_compact(),
     )
     alt = t("attention.row_alt", position=query + 1, head=view.name, stage=t(f"attention.stage_{stage}"))
-    live_chart(figure, key="attention:row", config={**PLOT_CONFIG, "displayModeBar": False}, alt=alt)
+    live_chart(figure, key="attention:row", alt=alt)
     numbers = st.expander(
         t("attention.row_numbers"), icon=":material/table_rows:", on_change="rerun", key="attention:row_numbers"
     )

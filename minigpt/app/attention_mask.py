@@ -11,19 +11,12 @@ import numpy as np
 import streamlit as st
 
 from minigpt.app import anatomy, forms, state
-from minigpt.app.attention_subject import (
-    choice,
-    is_compact,
-    pick_head,
-    position_slider,
-    set_state,
-    words_of_figures,
-)
+from minigpt.app.attention_controls import choice, pick_head, set_state
 from minigpt.app.attention_training import draw_training
-from minigpt.app.attention_view import AttentionView, percent, quoted
-from minigpt.app.circuits_subject import Subject
+from minigpt.app.attention_view import AttentionView
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.texts import t
+from minigpt.app.subject import Subject, choose_position, is_compact, words_of_figures
+from minigpt.app.texts import percent, plain, quoted, t
 from minigpt.viz.palette import colours, visible_token
 
 if TYPE_CHECKING:
@@ -49,7 +42,6 @@ def draw_mask(subject: Subject, view: AttentionView) -> None:
 
 def _change(subject: Subject, view: AttentionView) -> None:
     from minigpt.viz.attention_lab import change_figure, mask_map
-    from minigpt.viz.token_axes import PLOT_CONFIG
 
     tokens, palette = view.reading.tokens, colours(state.theme())
     length = len(tokens)
@@ -60,7 +52,7 @@ def _change(subject: Subject, view: AttentionView) -> None:
     with right:
         place, token = st.columns([3, 2], gap="medium", vertical_alignment="bottom")
         with place:
-            position = position_slider(POSITION, tokens, t("attention.changed_position"))
+            position = choose_position(POSITION, tokens, t("attention.changed_position"))
         with token:
             new_id, new_text = _replacement(subject, view, position)
         effects = changed_now(subject, view, position, new_id)
@@ -76,8 +68,8 @@ def _change(subject: Subject, view: AttentionView) -> None:
             height=300,
         )
         seen = change_sentences(view, effects, position, new_text)
-        alt = t("attention.change_alt", finding=seen[0].replace("*", ""))
-        live_chart(figure, key="attention:change", config={"displayModeBar": False}, alt=alt)
+        alt = t("attention.change_alt", finding=plain(seen[0]))
+        live_chart(figure, key="attention:change", alt=alt)
     with left:
         st.subheader(t("attention.mask_title"), anchor=False)
         figure = mask_map(
@@ -91,7 +83,7 @@ def _change(subject: Subject, view: AttentionView) -> None:
             height=430,
         )
         alt = t("attention.mask_alt", count=length, position=position + 1)
-        live_chart(figure, key="attention:mask_map", config=PLOT_CONFIG, alt=alt)
+        live_chart(figure, key="attention:mask_map", alt=alt)
     anatomy.what_you_see(seen)
     anatomy.try_this(
         [
@@ -163,7 +155,6 @@ def change_sentences(view: AttentionView, effects: np.ndarray, position: int, ne
 
 def _lift(subject: Subject, view: AttentionView) -> None:
     from minigpt.viz.attention import attention_map
-    from minigpt.viz.token_axes import PLOT_CONFIG
 
     picker, _ = st.columns([2, 3])
     with picker:
@@ -189,8 +180,8 @@ def _lift(subject: Subject, view: AttentionView) -> None:
                 compact=is_compact(),
                 height=440,
             )
-            alt = t(f"attention.lift_{name}_alt", head=view.name, finding=seen[0].replace("*", ""))
-            live_chart(figure, key=f"attention:lift_{name}", config=PLOT_CONFIG, alt=alt)
+            alt = t(f"attention.lift_{name}_alt", head=view.name, finding=plain(seen[0]))
+            live_chart(figure, key=f"attention:lift_{name}", alt=alt)
     anatomy.what_you_see(seen)
     anatomy.try_this(
         [

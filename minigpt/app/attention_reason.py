@@ -14,11 +14,11 @@ import numpy as np
 import streamlit as st
 
 from minigpt.app import anatomy, state
-from minigpt.app.attention_subject import choice, is_compact, pick_head, position_slider, set_state, words_of_figures
-from minigpt.app.attention_view import AttentionView, percent, quoted
-from minigpt.app.circuits_subject import Subject
+from minigpt.app.attention_controls import choice, pick_head, set_state
+from minigpt.app.attention_view import AttentionView
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.texts import t
+from minigpt.app.subject import Subject, choose_position, is_compact, words_of_figures
+from minigpt.app.texts import percent, plain, quoted, t
 from minigpt.viz.palette import colours
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ def draw_reason(subject: Subject, view: AttentionView) -> None:
     from minigpt.interpret.erasure import disagreements
     from minigpt.viz.attention import attention_map
     from minigpt.viz.attention_reason import reason_figure
-    from minigpt.viz.token_axes import PLOT_CONFIG
 
     tokens = view.reading.tokens
     place, whose = st.columns([3, 2], gap="large", vertical_alignment="bottom")
@@ -59,7 +58,7 @@ def draw_reason(subject: Subject, view: AttentionView) -> None:
         pick_head(view)
         shown = choice("whose", WHOSE)
     with place:
-        query = position_slider(QUERY, tokens, t("attention.reason_query"))
+        query = choose_position(QUERY, tokens, t("attention.reason_query"))
     reason = reason_now(subject, view, query)
     weights = weights_of(view, query, shown)
     shares = effect_shares(reason.effects)
@@ -84,7 +83,7 @@ def draw_reason(subject: Subject, view: AttentionView) -> None:
             height=420,
         )
         alt = t("attention.reason_map_alt", position=query + 1)
-        live_chart(figure, key="attention:reason_map", config=PLOT_CONFIG, alt=alt)
+        live_chart(figure, key="attention:reason_map", alt=alt)
     with right:
         st.subheader(t("attention.reason_title", answer=quoted(reason.answer)), anchor=False)
         figure = reason_figure(
@@ -96,13 +95,13 @@ def draw_reason(subject: Subject, view: AttentionView) -> None:
             palette=colours(state.theme()),
             weight=t("attention.reason_weight"),
             effect=t("attention.reason_effect"),
-            blocked=t("attention.blocked"),
+            blocked=t("inside.blocked"),
             causal=view.causal,
             compact=is_compact(),
             height=420,
         )
-        alt = t("attention.reason_alt", finding=" ".join(seen).replace("*", ""))
-        live_chart(figure, key="attention:reason", config=PLOT_CONFIG, alt=alt)
+        alt = t("attention.reason_alt", finding=plain(" ".join(seen)))
+        live_chart(figure, key="attention:reason", alt=alt)
     anatomy.what_you_see(seen)
     other, rival = "all" if shown == "head" else "head", furthest_apart(view, query, reason.effects)
     anatomy.try_this(

@@ -14,7 +14,7 @@ import streamlit as st
 
 from minigpt.app import anatomy, state
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.texts import duration, number, t
+from minigpt.app.texts import duration, number, plain, t
 from minigpt.errors import MinigptError
 from minigpt.runs.snapshots import RunSnapshot
 from minigpt.viz.palette import colours
@@ -153,8 +153,8 @@ def _draw(masked: Training, unmasked: Training, steps: int) -> None:
             guess=t("attention.train_guess"),
             max_steps=steps,
         )
-        alt = t("attention.train_alt", finding=" ".join(seen).replace("*", ""))
-        live_chart(figure, key="attention:train", config={"displayModeBar": False}, alt=alt)
+        alt = t("attention.train_alt", finding=plain(" ".join(seen)))
+        live_chart(figure, key="attention:train", alt=alt)
     with right:
         for kind, training in zip(KINDS, (masked, unmasked), strict=True):
             st.subheader(t(f"attention.train_text_{kind}"), anchor=False)

@@ -7,71 +7,26 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minigpt.app.components.attention_grid import to_bytes
-from minigpt.app.texts import escape, t
-from minigpt.errors import TokenizerError
+from minigpt.app.reading import Reading, read_prompt
+from minigpt.app.texts import percent, quoted, t
 from minigpt.viz.palette import head_name, visible_token
 
 if TYPE_CHECKING:
     from minigpt.app.models import LoadedRun
     from minigpt.interpret.head_output import HeadOutput
     from minigpt.interpret.heads import HeadHabits, HeadStages
-    from minigpt.tokenizers.base import BaseTokenizer
-
-MAX_TOKENS = 256
-"""More than this are not drawn: a cell would be narrower than a pixel."""
 
 FOCUSED = 0.35
 """A head that gives a larger share than this to one place is named after it."""
 
 FAINTEST = 0.01
 """Weights below this have no line between tokens, and nobody is said to look there; as in `attention_lines.js`."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A prompt as the model reads it.
-
-    Attributes:
-        ids: What the model is given; the start token alone for an empty prompt.
-        tokens: The text of each.
-        num_given: Tokens of the whole prompt, of which `ids` are the last.
-        unknown: Characters that are not in the vocabulary, and how often each stands in the prompt.
-    """
-
-    ids: tuple[int, ...]
-    tokens: tuple[str, ...]
-    num_given: int
-    unknown: Mapping[str, int]
-
-
-def read_prompt(tokenizer: BaseTokenizer, text: str, context: int) -> Reading:
-    """Cut a prompt into tokens and keep the last that fit.
-
-    Args:
-        tokenizer: The run's.
-        text: Anything, also nothing.
-        context: How many tokens the model sees at once.
-
-    Raises:
-        TokenizerError: The prompt is empty and the tokenizer has no start token.
-    """
-    everything = tokenizer.encode(text)
-    if not everything:
-        if tokenizer.bos_id is None:
-            raise TokenizerError(
-                "There is nothing to read, and this tokenizer has no start token.", mend=t("attention.note_empty")
-            )
-        everything = [tokenizer.bos_id]
-    ids = everything[-min(context, MAX_TOKENS) :]
-    tokens = tuple(tokenizer.token_text(token) for token in ids)
-    return Reading(tuple(ids), tokens, len(everything), tokenizer.unknown_characters(text))
 
 
 @dataclass(frozen=True)
@@ -87,7 +42,6 @@ class AttentionView:
         stages: Its numbers up to the weights.
         output: What it mixes with them.
         causal: Whether the model has a mask.
-        context: How many tokens the model sees at once.
         d_head: Width of one head.
         step: Weight updates behind the model.
     """
@@ -100,7 +54,6 @@ class AttentionView:
     stages: HeadStages
     output: HeadOutput
     causal: bool
-    context: int
     d_head: int
     step: int
 
@@ -144,7 +97,6 @@ def view_of(run: LoadedRun, text: str, head: tuple[int, int] | None = None) -> A
         stages=head_stages(trace, layer, number),
         output=head_output(trace, layer, number),
         causal=config.causal,
-        context=config.sequence_length,
         d_head=config.d_head,
         step=run.step,
     )
@@ -157,21 +109,6 @@ def _first_head(patterns: np.ndarray, habits: HeadHabits, *, causal: bool) -> tu
     ahead = np.diagonal(patterns, 1, axis1=2, axis2=3).mean(axis=-1)  # (L, H): weight on the token to be guessed
     layer, head = np.unravel_index(int(ahead.argmax()), ahead.shape)
     return int(layer), int(head)
-
-
-def percent(share: float) -> str:
-    r"""Write a share as people read it, unbroken at a line's end; nothing that is there is called 0.
-
-    >>> [percent(share).replace("\xa0", " ") for share in (0.814, 0.0004, 0.0)]
-    ['81 %', '< 1 %', '0 %']
-    """
-    text = "< 1 %" if 0 < share < 0.005 else f"{share * 100:.0f} %"
-    return text.replace(" ", "\xa0")
-
-
-def quoted(token: str) -> str:
-    """Return a token for a sentence in Markdown: visible, quoted, harmless, its direction kept to itself."""
-    return f"\u2068“{escape(visible_token(token))}”\u2069"
 
 
 def captions(habits: HeadHabits) -> list[list[str]]:
@@ -281,28 +218,6 @@ def csv_of(view: AttentionView) -> str:
     for name, row in zip(names, view.stages.pattern.tolist(), strict=True):
         writer.writerow([name, *(f"{weight:.6g}" for weight in row)])
     return file.getvalue()
-
-
-def notes(view: AttentionView, prompt: str) -> list[str]:
-    """Return what has to be said about a prompt that is empty, too long, or written in unknown characters."""
-    reading, said = view.reading, []
-    if not prompt:
-        said.append(t("attention.note_empty"))
-    if reading.num_given > len(reading.ids):
-        said.append(
-            t(
-                "attention.note_long",
-                given=f"{reading.num_given:,}",
-                shown=len(reading.ids),
-                context=f"{view.context:,}",
-            )
-        )
-    if reading.unknown:
-        listed = ", ".join(f"{quoted(character)} × {count}" for character, count in list(reading.unknown.items())[:8])
-        more = len(reading.unknown) - 8
-        listed += " " + t("attention.note_unknown_more", count=more).strip() if more > 0 else ""
-        said.append(t("attention.note_unknown", listed=listed))
-    return said
 
 
 def repeated(text: str, length: int = 12) -> str:

@@ -9,11 +9,12 @@ import pandas as pd
 import streamlit as st
 
 from minigpt.app import anatomy, forms, state
-from minigpt.app.attention_view import percent
-from minigpt.app.circuits_corpus import fixed_passage
-from minigpt.app.circuits_subject import NEWEST, Cancelled, Subject, history, read, say, step_name
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.texts import number, t
+from minigpt.app.compute import Cancelled
+from minigpt.app.reading import read_few, say
+from minigpt.app.run_text import fixed_passage
+from minigpt.app.subject import NEWEST, Subject, history, step_name
+from minigpt.app.texts import number, percent, t
 from minigpt.viz.palette import colours, head_name
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def draw(subject: Subject) -> None:
         persist_state="session",
     )
     suited = text == "suited"
-    reading = subject.ask("reading", lambda run, cancelled: read(run, subject.prompt), subject.prompt)
+    reading = subject.ask("reading", lambda run, cancelled: read_few(run, subject.prompt), subject.prompt)
     if not suited:
         say(reading, subject.prompt)
     scores = subject.ask(
@@ -169,13 +170,13 @@ def draw(subject: Subject) -> None:
     if born is not None:
         back = born[0] if subject.weights != born[0] else NEWEST
         label = t("circuits.try_before", step=number(born[0])) if back != NEWEST else t("circuits.try_newest")
-        experiments.insert(0, (label, lambda: forms.move(step_name(subject.run), back)))
+        experiments.insert(0, (label, lambda: forms.move(step_name(subject.run, "circuits"), back)))
     anatomy.try_this(experiments, key="circuits:try_heads")
     _draw_words(scores)
 
 
 def _draw_scores(scores: Scores) -> None:
-    from minigpt.viz.circuits import PLOT_CONFIG, scores_figure
+    from minigpt.viz.circuits import scores_figure
 
     st.subheader(t("circuits.scores_title"), anchor=False)
     st.caption(t("circuits.scores_caption"))
@@ -183,12 +184,12 @@ def _draw_scores(scores: Scores) -> None:
     figure = scores_figure(scores, palette=colours(state.theme()), titles=titles)
     layer, head, share = best(scores["induction"])
     alt = t("circuits.scores_alt", head=head_name(layer, head), share=percent(share))
-    live_chart(figure, key="circuits:scores", config=PLOT_CONFIG, alt=alt)
+    live_chart(figure, key="circuits:scores", alt=alt)
 
 
 def _draw_history(subject: Subject, ids: tuple[int, ...], suited: bool) -> tuple[int, int] | None:
     """Draw one kind's scores over the run's history under its loss; return when the induction head was born."""
-    from minigpt.viz.circuits import PLOT_CONFIG, BirthWords, birth_figure
+    from minigpt.viz.circuits import BirthWords, birth_figure
 
     st.subheader(t("circuits.history_title"), anchor=False)
     pairs = history(subject.run)
@@ -234,7 +235,7 @@ def _draw_history(subject: Subject, ids: tuple[int, ...], suited: bool) -> tuple
         share=percent(share),
         first=percent(float(over[kind][0, layer, head])),
     )
-    live_chart(figure, key="circuits:history", config=PLOT_CONFIG, alt=alt)
+    live_chart(figure, key="circuits:history", alt=alt)
     return birth(steps, over["induction"])
 
 

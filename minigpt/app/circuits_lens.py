@@ -9,15 +9,16 @@ import numpy as np
 import streamlit as st
 
 from minigpt.app import anatomy, forms, state
-from minigpt.app.attention_view import Reading, percent, quoted
-from minigpt.app.circuits_subject import Subject, choose_position, read, say
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.texts import t
+from minigpt.app.reading import Reading, read_few, say
+from minigpt.app.subject import Subject, choose_position, keep_position
+from minigpt.app.texts import percent, plain, quoted, t
 from minigpt.viz.palette import colours, visible_token
 
 if TYPE_CHECKING:
     from minigpt.app.models import LoadedRun
 
+POSITION = "circuits:position"
 ROWS = 24
 """Positions drawn at once; more would not fit a screen."""
 NUM_TOP = 5
@@ -67,7 +68,7 @@ def lens_of(run: LoadedRun, prompt: str) -> LensView:
 
     from minigpt.interpret.lens import logit_lens
 
-    reading = read(run, prompt)
+    reading = read_few(run, prompt)
     lens = logit_lens(run.model, torch.tensor([reading.ids]), k=min(NUM_KEPT, run.tokenizer.vocab_size))
     texts = {int(token): run.tokenizer.token_text(int(token)) for token in np.unique(lens.top_ids)}
     return LensView(reading, lens.top_ids, lens.top_probs, lens.rank_of_actual, lens.nats_of_actual, texts)
@@ -83,13 +84,19 @@ def places(number: int) -> list[str]:
     return [t("circuits.place_embed"), *(t("circuits.place_block", number=block) for block in range(1, number))]
 
 
+def position_of(reading: Reading) -> int:
+    """Draw the choice of a position, shared with another view; a text of another length begins at its end."""
+    keep_position(POSITION, len(reading.tokens), len(reading.tokens) - 1)
+    return choose_position(POSITION, reading.tokens, t("circuits.position"))
+
+
 def draw(subject: Subject) -> None:
     """Draw the view."""
     with st.spinner(t("circuits.computing")):
         view = ask(subject)
     say(view.reading, subject.prompt)
     tokens = view.reading.tokens
-    position = choose_position(view.reading)
+    position = position_of(view.reading)
     first = max(0, min(position - ROWS // 2, len(tokens) - ROWS))
     left, right = st.columns([11, 9], gap="large")
     with left:
@@ -101,15 +108,14 @@ def draw(subject: Subject) -> None:
     early = min(range(len(tokens)), key=lambda index: (view.settled(index), -index))
     anatomy.try_this(
         [
-            (t("circuits.try_latest"), lambda: forms.move("circuits:position", latest)),
-            (t("circuits.try_earliest"), lambda: forms.move("circuits:position", early)),
+            (t("circuits.try_latest"), lambda: forms.move(POSITION, latest)),
+            (t("circuits.try_earliest"), lambda: forms.move(POSITION, early)),
         ],
         key="circuits:try_lens",
     )
 
 
 def _draw_grid(view: LensView, first: int, position: int) -> None:
-    from minigpt.viz.circuits import PLOT_CONFIG
     from minigpt.viz.circuits_stream import lens_figure
 
     names = places(len(view.top_ids))
@@ -124,7 +130,7 @@ def _draw_grid(view: LensView, first: int, position: int) -> None:
         selected=position - first,
         palette=colours(state.theme()),
     )
-    live_chart(figure, key=f"circuits:lens_{len(shown)}", config=PLOT_CONFIG, alt=_plain(_seen(view, position)[0]))
+    live_chart(figure, key=f"circuits:lens_{len(shown)}", alt=plain(_seen(view, position)[0]))
 
 
 def _hover(view: LensView, place: int, row: int, name: str) -> str:
@@ -141,7 +147,6 @@ def _hover(view: LensView, place: int, row: int, name: str) -> str:
 
 
 def _draw_depth(view: LensView, position: int) -> None:
-    from minigpt.viz.circuits import PLOT_CONFIG
     from minigpt.viz.circuits_stream import depth_figure
 
     st.subheader(t("circuits.depth_title", position=position + 1), anchor=False)
@@ -160,7 +165,7 @@ def _draw_depth(view: LensView, position: int) -> None:
     )
     shares = ", ".join(percent(float(share)) for share in view.share(answer, position))
     alt = t("circuits.depth_alt", token=visible_token(view.texts[answer]), shares=shares)
-    live_chart(figure, key="circuits:depth", config={**PLOT_CONFIG, "displayModeBar": False}, alt=alt)
+    live_chart(figure, key="circuits:depth", alt=alt)
     st.caption(t("circuits.depth_caption"))
 
 
@@ -186,8 +191,3 @@ def _seen(view: LensView, position: int) -> list[str]:
         rank = int(view.rank[-1, position])
         said.append(t("circuits.see_rank", token=quoted(view.reading.tokens[position + 1]), rank=f"**{rank}**"))
     return said
-
-
-def _plain(text: str) -> str:
-    """Return a sentence without its Markdown, for those who hear it."""
-    return text.replace("*", "").replace("\\", "")

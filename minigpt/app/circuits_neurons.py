@@ -10,11 +10,12 @@ import numpy as np
 import streamlit as st
 
 from minigpt.app import anatomy
-from minigpt.app.attention_view import Reading, percent, quoted
-from minigpt.app.circuits_corpus import windows
-from minigpt.app.circuits_subject import Cancelled, Subject, read, say
 from minigpt.app.components.token_strip import MUCH, StripToken, token_strip
-from minigpt.app.texts import number, t
+from minigpt.app.compute import Cancelled
+from minigpt.app.reading import Reading, read_few, say
+from minigpt.app.run_text import windows
+from minigpt.app.subject import Subject
+from minigpt.app.texts import number, percent, quoted, t
 
 if TYPE_CHECKING:
     from minigpt.app.models import LoadedRun
@@ -74,7 +75,7 @@ def units_of(run: LoadedRun, prompt: str) -> Units:
 
     from minigpt.interpret.trace import trace_forward
 
-    reading = read(run, prompt)
+    reading = read_few(run, prompt)
     trace = trace_forward(run.model, torch.tensor([reading.ids]))
     strongest = tuple(
         tuple(act[0, -1].float().topk(min(NUM_SNIPPETS, act.shape[-1])).indices.tolist()) for act in trace.ff_act
@@ -100,7 +101,7 @@ def unit_of(run: LoadedRun, ref: RunRef, layer: int, unit: int, prompt: str, can
     length = min(WINDOW, run.model.config.sequence_length)
     affordable = int(BUDGET / (2 * run.model.num_parameters() * length))
     found = windows(ref, run, length, max(8, min(MOST_WINDOWS, affordable)))
-    ids = np.array([read(run, prompt).ids]) if found is None else found
+    ids = np.array([read_few(run, prompt).ids]) if found is None else found
     snippets = top_snippets(run.model, torch.from_numpy(ids), layer, unit, NUM_SNIPPETS, cancelled=cancelled)
     text_of = run.tokenizer.token_text
     return UnitView(

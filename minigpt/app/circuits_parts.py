@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from minigpt.app import anatomy, forms, state
-from minigpt.app.attention_view import quoted
+from minigpt.app.circuits_lens import POSITION, position_of
 from minigpt.app.circuits_lens import ask as ask_lens
-from minigpt.app.circuits_subject import Subject, choose_position, say
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.texts import t
+from minigpt.app.reading import say
+from minigpt.app.subject import Subject
+from minigpt.app.texts import quoted, t
 from minigpt.viz.circuits_stream import signed
 from minigpt.viz.palette import colours, head_name, visible_token
 
@@ -61,7 +62,7 @@ def draw(subject: Subject) -> None:
     with st.spinner(t("circuits.computing")):
         lens = ask_lens(subject)
     say(lens.reading, subject.prompt)
-    position = choose_position(lens.reading)
+    position = position_of(lens.reading)
     likely = [int(token) for token in lens.top_ids[-1, position, :NUM_TARGETS]]
     if position + 1 < len(lens.reading.ids) and lens.reading.ids[position + 1] not in likely:
         likely.append(lens.reading.ids[position + 1])
@@ -81,7 +82,7 @@ def draw(subject: Subject) -> None:
         label = t("circuits.try_versus", token=quoted(texts[runner_up]))
         experiments.append((label, lambda: st.session_state.update({"circuits:versus": runner_up})))
     elsewhere = max(0, position - 1)
-    experiments.append((t("circuits.try_one_back"), lambda: forms.move("circuits:position", elsewhere)))
+    experiments.append((t("circuits.try_one_back"), lambda: forms.move(POSITION, elsewhere)))
     anatomy.try_this(experiments, key="circuits:try_parts")
 
 
@@ -118,7 +119,6 @@ def _attribution(ids: tuple[int, ...], position: int, target: int, versus: int |
 def _draw_parts(
     parts: list[tuple[str, float]], total: float, texts: dict[int, str], target: int, versus: int | None
 ) -> None:
-    from minigpt.viz.circuits import PLOT_CONFIG
     from minigpt.viz.circuits_stream import waterfall_figure
 
     unit = t("circuits.unit_logit") if versus is None else t("circuits.unit_difference")
@@ -133,7 +133,7 @@ def _draw_parts(
         part=largest[0],
         size=signed(largest[1]),
     )
-    live_chart(figure, key=f"circuits:parts_{len(parts)}", config=PLOT_CONFIG, alt=alt)
+    live_chart(figure, key=f"circuits:parts_{len(parts)}", alt=alt)
 
 
 def _seen(

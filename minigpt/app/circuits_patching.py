@@ -10,11 +10,12 @@ import numpy as np
 import streamlit as st
 
 from minigpt.app import anatomy, state
-from minigpt.app.attention_view import Reading, percent, quoted, read_prompt
 from minigpt.app.circuits_lens import places
-from minigpt.app.circuits_subject import MAX_TOKENS, Cancelled, Subject, default_prompt, say, shipped
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.texts import has, t
+from minigpt.app.compute import Cancelled
+from minigpt.app.reading import FEW_TOKENS, Reading, read_prompt, say
+from minigpt.app.subject import Subject, default_prompt, shipped, text_options
+from minigpt.app.texts import has, percent, plain, quoted, t
 from minigpt.errors import ShapeError
 from minigpt.viz.palette import colours, head_name, visible_token
 
@@ -60,7 +61,7 @@ def most_tokens(run: LoadedRun) -> int:
     """Return how many tokens of each text are compared: the map costs P T forward passes of T tokens."""
     places = run.model.config.num_layers + 1
     affordable = int(math.sqrt(BUDGET / (2 * places * run.model.num_parameters())))
-    return max(FEWEST_TOKENS, min(MAX_TOKENS // 2, affordable, run.model.config.sequence_length))
+    return max(FEWEST_TOKENS, min(FEW_TOKENS // 2, affordable, run.model.config.sequence_length))
 
 
 def patched(run: LoadedRun, first: str, second: str, cancelled: Cancelled) -> PatchView:
@@ -148,15 +149,14 @@ def draw(subject: Subject) -> None:
     first_key, second_key = _key(subject, "clean"), _key(subject, "corrupt")
     if first_key not in st.session_state:
         is_shipped = subject.run.bundled and has(f"circuits.clean_{subject.run.id}")
-        first = shipped(f"circuits.clean_{subject.run.id}") if is_shipped else default_prompt(subject.run)
+        first = shipped(f"circuits.clean_{subject.run.id}") if is_shipped else default_prompt(subject.run, "circuits")
         st.session_state[first_key] = first
         st.session_state[second_key] = (
             shipped(f"circuits.corrupt_{subject.run.id}") if is_shipped else _find(subject, first)
         )
     left, right = st.columns(2, gap="medium")
-    options = {"max_chars": state.limits().max_prompt_chars, "live": "400ms", "persist_state": "session"}
-    first = left.text_input(t("circuits.clean"), key=first_key, **options)
-    second = right.text_input(t("circuits.corrupt"), key=second_key, help=t("circuits.corrupt_help"), **options)
+    first = left.text_input(t("circuits.clean"), key=first_key, **text_options())
+    second = right.text_input(t("circuits.corrupt"), key=second_key, help=t("circuits.corrupt_help"), **text_options())
     with st.spinner(t("circuits.patching")):
         view = subject.ask("patching", lambda run, cancelled: patched(run, first, second, cancelled), first, second)
     for reading, text in ((view.clean, first), (view.corrupt, second)):
@@ -176,7 +176,6 @@ def draw(subject: Subject) -> None:
 
 
 def _draw_maps(view: PatchView) -> None:
-    from minigpt.viz.circuits import PLOT_CONFIG
     from minigpt.viz.circuits_stream import heads_figure, patch_figure
 
     assert view.residual is not None
@@ -197,8 +196,8 @@ def _draw_maps(view: PatchView) -> None:
             palette=palette,
             label=t("circuits.comes_back"),
         )
-        alt = _seen(view)[1].replace("*", "")
-        live_chart(figure, key=f"circuits:patch_{len(tokens)}", config=PLOT_CONFIG, alt=alt)
+        alt = plain(_seen(view)[1])
+        live_chart(figure, key=f"circuits:patch_{len(tokens)}", alt=alt)
     with right:
         st.subheader(t("circuits.patch_heads_title"), anchor=False)
         st.caption(t("circuits.patch_heads_caption"))
@@ -209,8 +208,8 @@ def _draw_maps(view: PatchView) -> None:
             layer=t("circuits.board_layer"),
             head=t("circuits.board_head"),
         )
-        alt = _seen(view)[2].replace("*", "")
-        live_chart(figure, key="circuits:patch_heads", config=PLOT_CONFIG, alt=alt)
+        alt = plain(_seen(view)[2])
+        live_chart(figure, key="circuits:patch_heads", alt=alt)
 
 
 def _label(one: str, other: str) -> str:

@@ -10,12 +10,13 @@ import numpy as np
 import streamlit as st
 
 from minigpt.app import anatomy, state
-from minigpt.app.attention_view import Reading, percent, quoted
-from minigpt.app.circuits_corpus import Passage, fixed_passage
-from minigpt.app.circuits_subject import Cancelled, Subject, read, say
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.components.switchboard import Part, part_name, parts_off, switchboard
-from minigpt.app.texts import t
+from minigpt.app.compute import Cancelled
+from minigpt.app.reading import Reading, read_few, say
+from minigpt.app.run_text import Passage, fixed_passage
+from minigpt.app.subject import Subject
+from minigpt.app.texts import percent, quoted, t
 from minigpt.viz.palette import colours
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def outcome(run: LoadedRun, ref: RunRef, prompt: str, off: frozenset[Part], kind
 
     heads = run.model.config.num_heads
     ablation = _ablation(off, heads, kind)
-    reading = read(run, prompt)
+    reading = read_few(run, prompt)
     passage = fixed_passage(ref, run, reading.ids)
     scored = torch.from_numpy(passage.ids)[None]
     means = mean_activations(run.model, scored) if kind == "mean" and off else None
@@ -101,7 +102,7 @@ def importance(run: LoadedRun, ref: RunRef, prompt: str, kind: str, cancelled: C
 
     from minigpt.interpret.ablation import importance as measure
 
-    passage = fixed_passage(ref, run, read(run, prompt).ids)
+    passage = fixed_passage(ref, run, read_few(run, prompt).ids)
     measured = measure(run.model, torch.from_numpy(passage.ids)[None], kind=kind, cancelled=cancelled)
     nats = np.column_stack([measured.heads, measured.feedforwards]) * (len(passage.ids) - 1)
     return nats * bits_per_char(1.0, run, passage)
@@ -234,7 +235,7 @@ def _draw_board(subject: Subject, before: Outcome, off: frozenset[Part], kind: s
 
 
 def _draw_change(before: Outcome, after: Outcome) -> None:
-    from minigpt.viz.circuits import PLOT_CONFIG, ChangeWords, change_figure
+    from minigpt.viz.circuits import ChangeWords, change_figure
 
     st.subheader(t("circuits.next_title"), anchor=False)
     st.caption(t("circuits.next_caption"))
@@ -243,7 +244,7 @@ def _draw_change(before: Outcome, after: Outcome) -> None:
     top = max(shown, key=lambda change: change.after)
     alt = t("circuits.next_alt", token=quoted(top.text), before=percent(top.before), after=percent(top.after))
     figure = change_figure(shown, palette=colours(state.theme()), words=words)
-    live_chart(figure, key="circuits:change", config={**PLOT_CONFIG, "displayModeBar": False}, alt=alt)
+    live_chart(figure, key="circuits:change", alt=alt)
 
 
 def _draw_bits(before: Outcome, after: Outcome, off: frozenset[Part]) -> None:

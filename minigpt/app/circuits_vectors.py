@@ -9,10 +9,10 @@ import numpy as np
 import streamlit as st
 
 from minigpt.app import anatomy, state
-from minigpt.app.attention_view import quoted
-from minigpt.app.circuits_subject import Cancelled, Subject, history
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.texts import number, t
+from minigpt.app.compute import Cancelled
+from minigpt.app.subject import Subject, history
+from minigpt.app.texts import number, plain, quoted, t
 from minigpt.viz.palette import colours
 
 if TYPE_CHECKING:
@@ -159,7 +159,6 @@ def draw(subject: Subject) -> None:
 
 
 def _draw_points(view: VectorsView, with_trails: bool) -> None:
-    from minigpt.viz.circuits import PLOT_CONFIG
     from minigpt.viz.circuits_vectors import points_figure
 
     st.subheader(t("circuits.points_title"), anchor=False)
@@ -175,13 +174,11 @@ def _draw_points(view: VectorsView, with_trails: bool) -> None:
         palette=colours(state.theme()),
         axis=t("circuits.axis_component", number="{number}", share="{share}"),
     )
-    config = {**PLOT_CONFIG, "modeBarButtons": [["toImage", "toSvg"]]} if view.points.shape[1] == 3 else PLOT_CONFIG
-    alt = _seen(view)[0].replace("*", "")
-    live_chart(figure, key=f"circuits:points_{view.points.shape[1]}", config=config, alt=alt)
+    alt = plain(_seen(view)[0])
+    live_chart(figure, key=f"circuits:points_{view.points.shape[1]}", alt=alt)
 
 
 def _draw_positions(similar: np.ndarray | None, kind: str) -> None:
-    from minigpt.viz.circuits import PLOT_CONFIG
     from minigpt.viz.circuits_vectors import similarity_figure
 
     st.subheader(t("circuits.positions_title"), anchor=False)
@@ -197,7 +194,7 @@ def _draw_positions(similar: np.ndarray | None, kind: str) -> None:
         axis=t("circuits.axis_position"),
     )
     alt = t("circuits.positions_alt", count=len(similar), beside=f"{beside:.2f}")
-    live_chart(figure, key="circuits:positions", config=PLOT_CONFIG, alt=alt)
+    live_chart(figure, key="circuits:positions", alt=alt)
 
 
 def _seen(view: VectorsView) -> list[str]:

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from minigpt.app import forms, forward_view, forward_words, state
-from minigpt.app.attention_view import percent
+from minigpt.app import forward_view, forward_words, state
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.forward_view import Box, ForwardView
 from minigpt.app.forward_words import short_number
-from minigpt.app.texts import escape, t
+from minigpt.app.subject import choose_position, is_compact, words_of_figures
+from minigpt.app.texts import escape, percent, plain, t
 from minigpt.viz.palette import colours, visible_token
 
 NUM_LIKELY = 12
@@ -51,10 +51,6 @@ def draw(view: ForwardView, box: Box, position: int) -> None:
         _draw_statistics(box, position)
 
 
-def _compact() -> bool:
-    return bool(st.session_state.get("forward:compact", False))
-
-
 def _choose_head(count: int) -> int:
     if count == 1:
         return 0
@@ -65,17 +61,7 @@ def _choose_head(count: int) -> int:
 
 
 def _choose_position(view: ForwardView) -> int:
-    tokens = view.reading.tokens
-    if len(tokens) == 1:
-        return 0
-    return int(
-        forms.moved_slider(
-            "forward:position",
-            t("forward.position"),
-            range(len(tokens)),
-            format_func=lambda index: f"{index + 1} · {visible_token(tokens[index])}",
-        )
-    )
+    return choose_position("forward:position", view.reading.tokens, t("forward.position"))
 
 
 def _draw_ids(view: ForwardView) -> None:
@@ -90,7 +76,6 @@ def _draw_ids(view: ForwardView) -> None:
 
 def _draw_values(view: ForwardView, box: Box, values: np.ndarray, position: int) -> None:
     from minigpt.viz.forward import num_columns, tensor_map
-    from minigpt.viz.token_axes import PLOT_CONFIG
 
     figure = tensor_map(
         values,
@@ -99,9 +84,9 @@ def _draw_values(view: ForwardView, box: Box, values: np.ndarray, position: int)
         position=position,
         number=t("forward.number"),
         value=t("forward.value"),
-        compact=_compact(),
+        compact=is_compact(),
     )
-    live_chart(figure, key="forward:values", config=PLOT_CONFIG, alt=_alt(view, box))
+    live_chart(figure, key="forward:values", alt=_alt(view, box))
     drawn = num_columns(*values.shape)
     if drawn < values.shape[1]:
         st.caption(t("forward.first_shown", shown=drawn, count=f"{values.shape[1]:,}"))
@@ -121,9 +106,7 @@ def _alt(view: ForwardView, box: Box) -> str:
 
 def _draw_scores(view: ForwardView, box: Box, head: int, position: int) -> None:
     from minigpt.viz.attention import attention_map
-    from minigpt.viz.token_axes import PLOT_CONFIG, Words
 
-    names = ("query_axis", "key_axis", "weight", "score")
     figure = attention_map(
         box.values[head],
         view.reading.tokens,
@@ -131,10 +114,10 @@ def _draw_scores(view: ForwardView, box: Box, head: int, position: int) -> None:
         palette=colours(state.theme()),
         query=position,
         causal=getattr(view.config, "causal", True),
-        words=Words(**{name: t(f"forward.axis_{name}") for name in names}, blocked=t("attention.blocked")),
+        words=words_of_figures(),
         compact=True,  # the panel is as narrow as a phone
     )
-    live_chart(figure, key="forward:scores", config=PLOT_CONFIG, alt=_alt(view, box))
+    live_chart(figure, key="forward:scores", alt=_alt(view, box))
 
 
 def _draw_row(view: ForwardView, box: Box, values: np.ndarray, position: int) -> None:
@@ -148,7 +131,7 @@ def _draw_row(view: ForwardView, box: Box, values: np.ndarray, position: int) ->
         palette=colours(state.theme()),
         number=t("forward.column_position" if box.name in forward_view.SCORES else "forward.number"),
         value=t("forward.value"),
-        compact=_compact(),
+        compact=is_compact(),
     )
     alt = t(
         "forward.row_alt",
@@ -157,7 +140,7 @@ def _draw_row(view: ForwardView, box: Box, values: np.ndarray, position: int) ->
         low=short_number(found.low),
         high=short_number(found.high),
     )
-    live_chart(figure, key="forward:row", config={"displayModeBar": False}, alt=alt)
+    live_chart(figure, key="forward:row", alt=alt)
     with st.expander(t("forward.all_numbers"), icon=":material/table_rows:"):
         rows = {t("forward.column_number"): range(1, len(values) + 1), t("forward.column_value"): values}
         st.dataframe(pd.DataFrame(rows), hide_index=True, height=220)
@@ -173,7 +156,7 @@ def _draw_vocabulary(view: ForwardView, box: Box, position: int) -> None:
         [view.vocabulary[token] for token in order],
         row[order],
         palette=colours(state.theme()),
-        value=t("forward.share" if is_share else "forward.axis_score"),
+        value=t("forward.share" if is_share else "inside.score"),
         is_share=is_share,
     )
     best = visible_token(view.vocabulary[order[0]])
@@ -182,7 +165,7 @@ def _draw_vocabulary(view: ForwardView, box: Box, position: int) -> None:
         if is_share
         else t("forward.scores_alt", position=position + 1, token=best)
     )
-    live_chart(figure, key="forward:likely", config={"displayModeBar": False}, alt=alt)
+    live_chart(figure, key="forward:likely", alt=alt)
     with st.expander(t("forward.all_numbers"), icon=":material/table_rows:"):
         rows = {
             t("forward.column_id"): range(len(row)),
@@ -234,11 +217,11 @@ def draw_size(view: ForwardView) -> None:
     )
     unit = t(f"forward.size_{what}")
     figure = size_tree(
-        forward_words.size_pieces(view, what), palette=colours(state.theme()), unit=unit.lower(), compact=_compact()
+        forward_words.size_pieces(view, what), palette=colours(state.theme()), unit=unit.lower(), compact=is_compact()
     )
     finding = forward_words.size_sentence(view)
-    alt = t("forward.size_alt", what=unit.lower(), finding=finding.replace("*", ""))
-    live_chart(figure, key="forward:tree", config={"displayModeBar": False}, alt=alt)
+    alt = t("forward.size_alt", what=unit.lower(), finding=plain(finding))
+    live_chart(figure, key="forward:tree", alt=alt)
     st.markdown(finding)
     st.caption(forward_words.size_list(view, what))
     if view.config.tie_embeddings and what == "parameters":

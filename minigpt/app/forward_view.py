@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigpt.app.attention_view import Reading, read_prompt
 from minigpt.app.forward_source import SourceLines, called_in, lines_of, lines_of_point, return_of
+from minigpt.app.reading import Reading, read_prompt
 
 if TYPE_CHECKING:
     from minigpt.app.models import LoadedRun
@@ -160,11 +160,6 @@ class ForwardView:
     streams: np.ndarray
     lengths: np.ndarray
     vocabulary: tuple[str, ...]
-
-    @property
-    def context(self) -> int:
-        """How many tokens the model sees at once."""
-        return self.config.sequence_length
 
     @functools.cached_property
     def _counts(self) -> tuple[int, int]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minigpt.app.attention_view import percent, quoted
 from minigpt.app.forward_view import KNOWN, Box, ForwardView, candidates, statistics
-from minigpt.app.texts import compact, has, number, t
+from minigpt.app.texts import compact, has, number, percent, quoted, t
 
 if TYPE_CHECKING:
     from minigpt.viz.forward import Piece

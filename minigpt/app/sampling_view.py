@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from minigpt.app.components.token_strip import StripToken
-from minigpt.app.texts import escape, t
+from minigpt.app.texts import quoted, t
 from minigpt.viz.distribution import TokenChance
-from minigpt.viz.palette import visible_token
 
 if TYPE_CHECKING:
     from minigpt.generation.generator import Candidate, GeneratedToken
@@ -266,11 +265,6 @@ def percent(share: float) -> str:
     if 0.999 < share < 1:
         return "> 99.9 %"
     return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"
-
-
-def quoted(text: str) -> str:
-    """Return a token for a sentence in Markdown: visible, quoted, harmless."""
-    return f"“{escape(visible_token(text))}”"
 
 
 def sentences(columns: Sequence[Column], choices: Sequence[NextToken], position: int) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from minigpt import resources
+from minigpt.viz.palette import visible_token
 
 LANGUAGE = "en"
 
@@ -59,6 +60,20 @@ def escape(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", _ICON.sub(":\u2060", " ".join(text.split())))
 
 
+def quoted(token: str) -> str:
+    """Return a token for a sentence in Markdown: visible, quoted, harmless, its direction kept to itself."""
+    return f"\u2068“{escape(visible_token(token))}”\u2069"
+
+
+def plain(sentence: str) -> str:
+    r"""Return a sentence without its Markdown, for those who hear it.
+
+    >>> plain(r"After **81 %** comes “\<”.")
+    'After 81 % comes “<”.'
+    """
+    return re.sub(r"\\(.)", r"\1", re.sub(r"(?<!\\)\*", "", sentence))
+
+
 def number(value: float) -> str:
     """Write a count with thousands separated.
 
@@ -66,6 +81,16 @@ def number(value: float) -> str:
     '1,234,567'
     """
     return f"{value:,.0f}"
+
+
+def percent(share: float) -> str:
+    r"""Write a share as people read it, unbroken at a line's end; nothing that is there is called 0.
+
+    >>> [percent(share).replace("\xa0", " ") for share in (0.814, 0.0004, 0.0)]
+    ['81 %', '< 1 %', '0 %']
+    """
+    text = "< 1 %" if 0 < share < 0.005 else f"{share * 100:.0f} %"
+    return text.replace(" ", "\xa0")
 
 
 def compact(value: float) -> str:

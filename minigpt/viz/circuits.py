@@ -17,16 +17,9 @@ import pandas  # noqa: F401 - as in viz/training.py: never leave it half importe
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from minigpt.viz import token_axes
 from minigpt.viz.distribution import MONOSPACE, token_label
 from minigpt.viz.palette import Palette, head_name
 from minigpt.viz.training import Points, base_layout, spread
-
-PLOT_CONFIG: dict[str, Any] = {
-    **token_axes.PLOT_CONFIG,
-    "toImageButtonOptions": {**token_axes.PLOT_CONFIG["toImageButtonOptions"], "filename": "circuits"},
-}
-"""What the figures are shown with: PNG, SVG, zoom, and nothing else."""
 
 STRONG = 0.42
 """From this share of a colour scale on a cell is nearer to the far end than to the page's ground."""

@@ -14,14 +14,6 @@ import plotly.graph_objects as go
 
 from minigpt.viz.palette import Palette, visible_token
 
-PLOT_CONFIG: dict[str, Any] = {
-    "displaylogo": False,
-    "displayModeBar": "hover",
-    "modeBarButtons": [["toImage", "toSvg", "zoom2d", "resetScale2d"]],
-    "toImageButtonOptions": {"format": "png", "scale": 2, "filename": "attention"},
-}
-"""What the larger figures are shown with: PNG, SVG (our own button, see `live_chart`), zoom, and nothing else."""
-
 _SHORT = {"<pad>": "·", "<unk>": "\ufffd", "<bos>": "⊢", "<eos>": "⊣"}
 """What special tokens are called on an axis, where a word would turn every label on its side."""
 

@@ -2,12 +2,14 @@
 
 import streamlit as st
 
-from minigpt.app import anatomy, attention_view, forms, state
+from minigpt.app import anatomy, state
+from minigpt.app.attention_controls import choice, view_now
 from minigpt.app.attention_heads import draw_heads
 from minigpt.app.attention_mask import draw_mask
 from minigpt.app.attention_reason import draw_reason
-from minigpt.app.attention_subject import choice, choose, view_now
 from minigpt.app.compute import Superseded
+from minigpt.app.reading import say
+from minigpt.app.subject import choose, keep_position
 from minigpt.app.texts import t
 from minigpt.errors import MinigptError
 
@@ -19,17 +21,14 @@ def look(run: state.RunRef) -> None:
     """Draw everything that follows the text; moving a control redraws only this."""
     if state.current_run().id != run.id:
         st.rerun()  # a button in here has opened another run: address and sidebar follow too
-    subject = choose(run)
+    subject = choose(run, "attention")
     section = choice("section", tuple(SECTIONS))
     try:
         with st.spinner(t("attention.computing")):
             view = view_now(subject)
-        for note in attention_view.notes(view, subject.prompt):
-            st.info(note, icon=":material/info:")
+        say(view.reading, subject.prompt)
         length = len(view.reading.tokens)
-        if st.session_state.get("attention:length") != length:
-            st.session_state["attention:length"] = length
-            forms.move("attention:query", 2 * length // 3)  # not the last: it has nothing that the mask could hide
+        keep_position("attention:query", length, 2 * length // 3)  # the last has nothing that the mask could hide
         SECTIONS[section](subject, view)
     except Superseded:
         st.stop()

@@ -9,10 +9,10 @@ from minigpt.app import (
     circuits_neurons,
     circuits_parts,
     circuits_patching,
-    circuits_subject,
     circuits_switches,
     circuits_vectors,
     state,
+    subject,
 )
 from minigpt.app.compute import Superseded
 from minigpt.app.texts import t
@@ -45,8 +45,7 @@ def look(run: state.RunRef) -> None:
     )
     st.markdown(t(f"circuits.lead_{view}"))
     try:
-        subject = circuits_subject.choose(run, with_prompt=view not in WITHOUT_PROMPT)
-        VIEWS[view](subject)
+        VIEWS[view](subject.choose(run, "circuits", with_prompt=view not in WITHOUT_PROMPT))
         code(view)
     except Superseded:
         st.stop()

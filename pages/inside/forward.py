@@ -3,25 +3,26 @@
 import streamlit as st
 
 from minigpt.app import anatomy, forms, forward_panel, forward_view, forward_words, state
-from minigpt.app.attention_view import notes
-from minigpt.app.circuits_subject import NEWEST, Subject, kept_steps
 from minigpt.app.components.forward_map import MapBox, forward_map
 from minigpt.app.compute import Superseded
 from minigpt.app.forward_view import ForwardView
-from minigpt.app.home_flow import written_samples
+from minigpt.app.reading import say
+from minigpt.app.subject import (
+    NEWEST,
+    Subject,
+    choose,
+    is_compact,
+    keep_position,
+    kept_steps,
+    remember_compact,
+    step_name,
+)
 from minigpt.app.texts import has, number, t
 from minigpt.errors import MinigptError
 
 MAP = "forward:map"
-
-
-def default_prompt(run: state.RunRef) -> str:
-    """Return a text in the manner of what the run has learned, short enough to be seen whole."""
-    if run.bundled and has(f"forward.prompt_{run.id}"):
-        return t(f"forward.prompt_{run.id}")
-    samples, snapshot = written_samples(run.path), state.look(run)
-    length = min(24, snapshot.config.model.sequence_length) if snapshot else 24
-    return (samples[-1].text.strip()[:length].strip() if samples else "") or t("forward.prompt_default")
+PROPOSED = 24
+"""Characters of a text that we propose: short enough to be seen whole."""
 
 
 def on_open() -> None:
@@ -36,8 +37,8 @@ def on_place() -> None:
 
 
 def on_compact() -> None:
-    """Remember that the page is shown on a phone."""
-    st.session_state["forward:compact"] = bool(st.session_state[MAP].compact)
+    """Follow the picture onto a phone, or back."""
+    remember_compact(st.session_state[MAP].compact)
 
 
 def set_state(**values) -> None:
@@ -49,38 +50,6 @@ def set_state(**values) -> None:
 def shown(name: str, default):
     """Return what is shown, for example which box is open."""
     return st.session_state.setdefault(f"forward:{name}", default)
-
-
-def choose(run: state.RunRef) -> Subject:
-    """Draw the row above the picture, text and weights, and return what they choose."""
-    prompt_key, name = f"forward:prompt_{run.id}", f"forward:step_{run.id}"
-    if prompt_key not in st.session_state:
-        st.session_state[prompt_key] = default_prompt(run)
-    steps, newest = kept_steps(run)
-    left, right = st.columns([13, 8], gap="medium", vertical_alignment="bottom")
-    prompt = left.text_input(
-        t("forward.prompt"),
-        key=prompt_key,
-        max_chars=state.limits().max_prompt_chars,
-        live="400ms",
-        persist_state="session",
-    )
-    if not steps:
-        return Subject(run, None, newest, prompt)
-    options: list[int | str] = [*steps, NEWEST]
-    if st.session_state.get(f"{name}:options") != options:  # a slider remembers places, and these now mean others
-        st.session_state[f"{name}:options"] = options
-        kept = st.session_state.get(name, NEWEST)
-        forms.move(name, kept if kept in options else NEWEST)
-    with right:
-        step = forms.moved_slider(
-            name,
-            t("forward.weights"),
-            options,
-            format_func=lambda step: t("forward.weights_now", step=number(newest)) if step == NEWEST else number(step),
-            help=t("forward.weights_help"),
-        )
-    return Subject(run, None, newest, prompt) if step == NEWEST else Subject(run, step, step, prompt)
 
 
 def draw_map(view: ForwardView, box: forward_view.Box, position: int) -> None:
@@ -136,7 +105,7 @@ def draw_map(view: ForwardView, box: forward_view.Box, position: int) -> None:
         causal=getattr(config, "causal", True),
         tied=config.tie_embeddings,
         words=words,
-        compact=shown("compact", False),
+        compact=is_compact(),
         key=MAP,
         on_open=on_open,
         on_place=on_place,
@@ -146,7 +115,7 @@ def draw_map(view: ForwardView, box: forward_view.Box, position: int) -> None:
 
 def experiments(subject: Subject, view: ForwardView):
     """Return what to try: a walk, the mask, the same text before any learning."""
-    name = f"forward:step_{subject.run.id}"
+    name = step_name(subject.run, "forward")
     offered = [
         (t("forward.try_start"), lambda: set_state(layer=0, box="ids")),
         (t("forward.try_mask", layer=view.layer + 1), lambda: set_state(box="attn_scores_masked")),
@@ -162,7 +131,7 @@ def experiments(subject: Subject, view: ForwardView):
 @st.fragment
 def look(run: state.RunRef) -> None:
     """Draw everything that follows the prompt; opening a box redraws only this."""
-    subject = choose(run)
+    subject = choose(run, "forward", length=PROPOSED)
     layer = shown("layer", 0)
     try:
         with st.spinner(t("forward.computing")):
@@ -177,14 +146,9 @@ def look(run: state.RunRef) -> None:
     except MinigptError as error:
         anatomy.explain_error(error)
         st.stop()
-    for note in notes(view, subject.prompt):
-        st.info(note, icon=":material/info:")
-
+    say(view.reading, subject.prompt)
     set_state(layer=view.layer)
-    length = len(view.reading.tokens)
-    if st.session_state.get("forward:length") != length:
-        set_state(length=length)
-        forms.move("forward:position", length - 1)
+    keep_position("forward:position", len(view.reading.tokens), len(view.reading.tokens) - 1)
     position = st.session_state["forward:position"]
     box = view.find(shown("box", forward_view.FIRST))
     picture, panel = st.columns([13, 8], gap="medium")

@@ -4,10 +4,11 @@ import pandas as pd
 import streamlit as st
 
 from minigpt.app import anatomy, forms, perplexity_view, state
+from minigpt.app.components.live_chart import live_chart
 from minigpt.app.components.token_strip import token_strip
 from minigpt.app.compute import Superseded, gate
 from minigpt.app.perplexity_view import MOST_DRAWN, Score
-from minigpt.app.texts import escape, has, number, t
+from minigpt.app.texts import escape, has, number, plain, t
 from minigpt.data.readers import read_text
 from minigpt.errors import MinigptError
 from minigpt.viz.palette import colours
@@ -152,9 +153,9 @@ def draw_along(shown: Score, finding: str) -> None:
         "perplexity.figure_alt",
         count=number(len(bits)),
         mean=f"{sum(bits) / len(bits):.2f}",
-        finding=finding.replace("*", ""),
+        finding=plain(finding),
     )
-    st.plotly_chart(figure, theme=None, key="perplexity:along", config={"displayModeBar": False}, alt=alt)
+    live_chart(figure, key="perplexity:along", alt=alt)
 
 
 def draw(shown: Score, whole: Score | None) -> None:

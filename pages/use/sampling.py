@@ -3,11 +3,12 @@
 import streamlit as st
 
 from minigpt.app import anatomy, forms, sampling_view, state
+from minigpt.app.components.live_chart import live_chart
 from minigpt.app.components.token_strip import token_strip
 from minigpt.app.compute import Superseded, gate
 from minigpt.app.home_flow import written_samples
 from minigpt.app.sampling_view import DEFAULT_RULES, RANGES, RULES, Column, NextToken, Rule
-from minigpt.app.texts import escape, has, t
+from minigpt.app.texts import escape, has, plain, quoted, t
 from minigpt.errors import MinigptError
 from minigpt.viz.palette import colours
 
@@ -15,7 +16,6 @@ LENGTHS = (40, 80, 120, 240, 480)
 USUAL_LENGTH = 120
 FIRST_SEED = 9
 TALLEST = 236
-PLOT_CONFIG = {"displayModeBar": False}
 
 
 def default_prompt(run: state.RunRef) -> str:
@@ -150,26 +150,22 @@ def draw_choice(column: Column, choice: NextToken, number: int, position: int, l
 
     palette, name, token = colours(state.theme()), column.rule.name(), choice.chosen.text
     words = Words(**{word: t(f"sampling.{word}") for word in ("before", "after", "cut")}, dice=t("sampling.dice"))
-    share, quoted = sampling_view.percent(choice.chosen.after), sampling_view.quoted(token)
+    share, named = sampling_view.percent(choice.chosen.after), quoted(token)
     st.markdown(f"**{name}**")
-    st.plotly_chart(
+    live_chart(
         next_token_figure(choice.bars, chosen=choice.bar, palette=palette, longest=longest, words=words),
-        theme=None,
         key=f"sampling:bars_{number}",
-        config=PLOT_CONFIG,
-        alt=t("sampling.bars_alt", name=name, number=position + 1, token=quoted, share=share),
+        alt=plain(t("sampling.bars_alt", name=name, number=position + 1, token=named, share=share)),
     )
-    st.plotly_chart(
+    live_chart(
         dice_figure(choice.segments, u=choice.u, chosen=choice.segment, palette=palette, words=words),
-        theme=None,
         key=f"sampling:dice_{number}",
-        config=PLOT_CONFIG,
-        alt=t("sampling.dice_alt", name=name, u=f"{choice.u:.2f}", token=quoted),
+        alt=plain(t("sampling.dice_alt", name=name, u=f"{choice.u:.2f}", token=named)),
     )
     if choice.num_left == 1:
-        st.caption(t("sampling.lands_one", token=quoted))
+        st.caption(t("sampling.lands_one", token=named))
     else:
-        st.caption(t("sampling.lands", u=f"{choice.u:.2f}", token=quoted, left=choice.num_left))
+        st.caption(t("sampling.lands", u=f"{choice.u:.2f}", token=named, left=choice.num_left))
 
 
 def position_slider(columns: list[Column], question: tuple) -> int:

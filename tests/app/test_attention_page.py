@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 import torch
 
-from minigpt.app import attention_heads, attention_reason, attention_view, circuits_corpus, state
+from minigpt.app import attention_heads, attention_reason, attention_view, run_text, state
 from minigpt.app.components import attention_grid
+from minigpt.app.reading import MAX_TOKENS, read_prompt
+from minigpt.app.texts import percent, quoted
 from minigpt.config import RunConfig
 from minigpt.errors import LimitError
 from minigpt.interpret.averages import head_averages
@@ -97,7 +99,7 @@ def test_every_weight_on_the_page_is_the_models_own(trained, pages):
     words = pages.words(at)
     layer, head = header["selected"]
     assert query(at) == 7
-    assert attention_view.percent(float(exact[layer, head, 7].max())) in words
+    assert percent(float(exact[layer, head, 7].max())) in words
     assert "Position 8" in words
 
 
@@ -165,7 +167,7 @@ def test_averages_are_over_the_runs_own_text(trained, pages):
     assert "8 passages of 16 tokens from the text that this run learned" in pages.words(at)
     run = load_run(run_id)
     ref = state.find_run(run_id)
-    windows = circuits_corpus.windows(ref, run, 16, 8)
+    windows = run_text.windows(ref, run, 16, 8)
     layer, head = grid(at)[0]["selected"]
     exact = head_averages(run.model, torch.tensor(windows)).by_distance[layer, head]
     drawn = _numbers(spec(at, "attention:distance")["data"][0]["y"])
@@ -268,7 +270,7 @@ def test_effects_of_erasing_stand_beside_the_weights(trained, pages):
     exact = erasure_effects(run.model, torch.tensor([run.tokenizer.encode("the cat sat")]), query=7)
     figure = spec(at, "attention:reason")["data"]
     assert _numbers(figure[1]["y"]) == pytest.approx(exact.effects, abs=1e-6)
-    assert f"bets on {attention_view.quoted(run.tokenizer.token_text(exact.target))}" in pages.words(at)
+    assert f"bets on {quoted(run.tokenizer.token_text(exact.target))}" in pages.words(at)
     choose(at, "whose", "all")
     weights = _numbers(spec(at, "attention:reason")["data"][0]["y"])
     assert weights == pytest.approx(grid_mean(run_id, 7), abs=0.01)
@@ -316,7 +318,7 @@ def test_a_head_remembered_from_a_larger_model_is_clipped(trained):
         ("     ", None),
         ("the 😀 cät", "vocabulary"),
         ("שלום", "vocabulary"),
-        ("a" * 40, "The last 16 are shown"),
+        ("a" * 40, "The last 16 are read here"),
         ("**bold** <b>x</b> $x$ :red[x]", "vocabulary"),
     ],
 )
@@ -331,7 +333,7 @@ def test_unusual_prompts_are_shown_or_explained(trained, pages, prompt, note):
     assert header["length"] == len(header["tokens"]) == max(1, min(16, len(prompt)))
     assert abs(weights.sum(axis=-1) / 255.0 - 1).max() < 0.05
     if header["length"] == 1:
-        assert attention_view.percent(1.0) in pages.words(at)
+        assert percent(1.0) in pages.words(at)
     for view in ("lines", "averages", "stages"):
         choose(at, "view", view)
     choose(at, "stage", 4)
@@ -388,9 +390,9 @@ def row_slider(at):
 
 def test_reading_keeps_the_last_tokens_and_counts_strangers():
     tokenizer = CharacterTokenizer().train("abc")
-    reading = attention_view.read_prompt(tokenizer, "abcz" * 100, 10_000)
+    reading = read_prompt(tokenizer, "abcz" * 100, 10_000)
     assert reading.num_given == 400
-    assert len(reading.ids) == attention_view.MAX_TOKENS
+    assert len(reading.ids) == MAX_TOKENS
     assert dict(reading.unknown) == {"z": 100}
     assert reading.tokens[-2:] == ("c", "<unk>")
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from minigpt import resources
-from minigpt.app import circuits_heads, circuits_parts, circuits_subject, models, state
+from minigpt.app import circuits_heads, circuits_parts, models, state
 from minigpt.app.circuits_switches import BOARD
 from minigpt.app.components.switchboard import parts_off
+from minigpt.app.subject import Subject, kept_steps
 from minigpt.app.texts import t
 from minigpt.interpret.ablation import Ablation, ablated_logits, importance, text_nats
 from minigpt.interpret.lens import logit_lens
@@ -174,7 +175,7 @@ def test_head_scores_of_every_kept_step_stand_under_the_loss(pages, run_id):
     table = at.dataframe[0].value
     assert list(table.iloc[:, 0]) == ["1.1", "1.2", "2.1", "2.2"]
     assert all(name in words for name, words in zip(table.iloc[:, 0], table.iloc[:, 1], strict=True))
-    steps, newest = circuits_subject.kept_steps(state.find_run(run_id))
+    steps, newest = kept_steps(state.find_run(run_id))
     assert len(steps) >= 3
     heads = [trace for trace in charts(at)[1]["data"] if trace.get("yaxis") == "y2"]
     assert len(heads) == 4
@@ -397,10 +398,10 @@ def test_the_same_question_is_worked_out_once(pages, run_id):
         calls.append(run.step)
         return "answer"
 
-    subject = circuits_subject.Subject(ref, None, 12, "the cat")
+    subject = Subject(ref, None, 12, "the cat")
     assert [subject.ask("test", work, "the cat") for _ in range(3)] == ["answer"] * 3
     assert len(calls) == 1
-    older = circuits_subject.Subject(ref, 0, 0, "the cat")
+    older = Subject(ref, 0, 0, "the cat")
     older.ask("test", work, "the cat")
     assert calls[1] == 0
     assert not at.exception

@@ -141,7 +141,7 @@ def test_a_block_or_box_of_another_model_is_clipped(trained):
         ("     ", None),
         ("the 😀 cät", "vocabulary"),
         ("שלום", "vocabulary"),
-        ("a" * 40, "The last 16 are shown"),
+        ("a" * 40, "The last 16 are read here"),
         ("**bold** <b>x</b> $x$ :red[x]", "vocabulary"),
     ],
 )

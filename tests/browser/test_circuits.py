@@ -47,7 +47,7 @@ def circuits(trained, serve, open_page):
     def start(**size):
         server = serve(MINIGPT_HOME=str(folder.path.parent))
         page = open_page(f"{server.url}/circuits?run={folder.id}", **size)
-        page.get_by_label(t("circuits.prompt")).fill(PROMPT)
+        page.get_by_label(t("inside.prompt")).fill(PROMPT)
         expect(page.get_by_text(t("circuits.next_title")).first).to_be_visible()
         return page
 

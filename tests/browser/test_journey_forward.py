@@ -52,7 +52,7 @@ def is_open(page, name, title, shape):
 
 
 def read(page, text):
-    page.get_by_label(t("forward.prompt")).fill(text)
+    page.get_by_label(t("inside.prompt")).fill(text)
     expect(page.locator(".chip")).to_have_count(len(text))
 
 

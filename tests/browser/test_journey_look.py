@@ -58,7 +58,7 @@ def point_at(page, name, query, key, length):
 
 def read(page, text):
     """Let the model read a text and wait until it is drawn."""
-    page.get_by_label(t("attention.prompt")).fill(text)
+    page.get_by_label(t("inside.prompt")).fill(text)
     query = 2 * len(text) // 3
     expect(page.get_by_test_id("stSliderThumbValue").get_by_text(f"{query + 1} · {text[query]}")).to_be_visible()
 
@@ -87,7 +87,7 @@ def test_hover_open_and_step_through_the_mask(trained, open_page):
     share = round(float(weights[1, 0, 10, 4]) * 100)
     expect(page.locator(".tip")).to_contain_text(re.compile(rf"Head 2\.1 t 11 → c 5 {share} %"))
     point_at(page, "2.1", 4, 10, len(PROMPT))
-    expect(page.locator(".tip")).to_contain_text(t("attention.blocked"))
+    expect(page.locator(".tip")).to_contain_text(t("inside.blocked"))
 
     point_at(page, "2.2", 6, 3, len(PROMPT))
     page.mouse.down()
@@ -201,9 +201,9 @@ def test_what_hover_shows_a_press_shows_on_a_phone(trained, open_page):
 def test_strangers_in_the_prompt_are_named(trained, open_page):
     url, _ = trained
     page = open_page(url)
-    page.get_by_label(t("attention.prompt")).fill("the 😀 שלום")
+    page.get_by_label(t("inside.prompt")).fill("the 😀 שלום")
     expect(page.locator("[data-testid=stAlert]")).to_contain_text("😀")
-    page.get_by_label(t("attention.prompt")).fill("")
+    page.get_by_label(t("inside.prompt")).fill("")
     expect(page.locator("[data-testid=stAlert]")).to_contain_text(t("attention.note_empty"))
 
 

@@ -7,13 +7,15 @@ of its own. Where it cannot (a host that runs the app as a plain script), Stream
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import plotly.graph_objects as go
 import streamlit as st
 
 from minigpt import resources
 from minigpt.app import server
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 _COMPONENT = st.components.v2.component(
     "minigpt_live_chart",
@@ -23,15 +25,34 @@ _COMPONENT = st.components.v2.component(
 )
 
 
-def live_chart(figure: go.Figure, *, key: str, alt: str, config: dict[str, Any]) -> None:
+def usual_config(figure: go.Figure, key: str) -> dict[str, Any]:
+    """Return what a figure is shown with: PNG and SVG from its own buttons, zoom where an axis allows it, no more.
+
+    Args:
+        figure: The figure.
+        key: Names the chart; the files are called after it.
+    """
+    layout = figure.to_plotly_json()["layout"]
+    axes = [axis for name, axis in layout.items() if name[:5] in ("xaxis", "yaxis")]
+    zoom = ["zoom2d", "resetScale2d"] if any(not axis.get("fixedrange") for axis in axes) else []
+    return {
+        "displaylogo": False,
+        "displayModeBar": "hover",
+        "modeBarButtons": [["toImage", "toSvg", *zoom]],
+        "toImageButtonOptions": {"format": "png", "scale": 2, "filename": key.replace(":", "-")},
+    }
+
+
+def live_chart(figure: go.Figure, *, key: str, alt: str, config: dict[str, Any] | None = None) -> None:
     """Draw a figure, or change the one that is there.
 
     Args:
         figure: What to draw; its `uirevision` decides whether a zoom stays, its height must not change.
         key: Names the chart from one rerun to the next.
         alt: What it shows, for those who cannot see it.
-        config: Plotly's configuration; among its `modeBarButtons`, `toSvg` is ours.
+        config: Plotly's configuration, if not the usual one; among its `modeBarButtons`, `toSvg` is ours.
     """
+    config = usual_config(figure, key) if config is None else config
     if not server.offers_plotly():
         if "modeBarButtons" in config:
             known = [[name for name in group if name != "toSvg"] for group in config["modeBarButtons"]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minigpt import resources
-from minigpt.app import circuits_corpus, circuits_subject, state
+from minigpt.app import run_text, state, subject
 from minigpt.app.circuits_heads import birth
 from minigpt.app.circuits_patching import one_changed
 from minigpt.data.corpora import load_corpus
@@ -22,20 +22,20 @@ def tales():
 
 def test_the_tales_are_made_again_as_they_were_learned(tales):
     ref, run = tales
-    ids = circuits_corpus.stream(ref, run)
-    whole = encode_corpus(load_corpus("tales", num_chars=circuits_corpus.CORPUS_CHARS), run.tokenizer)
+    ids = run_text.stream(ref, run)
+    whole = encode_corpus(load_corpus("tales", num_chars=run_text.CORPUS_CHARS), run.tokenizer)
     assert np.array_equal(ids, whole)
-    found = circuits_corpus.windows(ref, run, 32, 10)
+    found = run_text.windows(ref, run, 32, 10)
     assert found.shape == (10, 32)
     assert np.array_equal(found[0], whole[:32])
     assert np.array_equal(found[-1], whole[-32:])
-    assert circuits_corpus.windows(ref, run, len(whole) + 1, 10) is None
+    assert run_text.windows(ref, run, len(whole) + 1, 10) is None
 
 
 def test_a_corpus_that_would_have_to_be_fetched_is_not_at_hand():
     ref, run = state.find_run("shakespeare"), load_run("shakespeare")
-    assert circuits_corpus.stream(ref, run) is None
-    passage = circuits_corpus.fixed_passage(ref, run, (5, 6))
+    assert run_text.stream(ref, run) is None
+    passage = run_text.fixed_passage(ref, run, (5, 6))
     assert passage.origin == "shipped"
     assert passage.text.startswith("To be, or not to be")
     assert len(passage.ids) == 64
@@ -45,21 +45,21 @@ def test_a_corpus_that_would_have_to_be_fetched_is_not_at_hand():
 def test_another_corpus_than_the_one_that_was_learned_is_not_taken(tmp_path, tales):
     shutil.copytree(resources.bundled_runs_path() / "tales", tmp_path / "run")
     folder = RunFolder(tmp_path / "run")
-    assert circuits_corpus.rebuilt(folder) is not None
+    assert run_text.rebuilt(folder) is not None
     folder.write_meta({**folder.meta, "origin": "files: my own.txt"})
-    assert circuits_corpus.rebuilt(folder) is None
+    assert run_text.rebuilt(folder) is None
 
 
 def test_the_passage_of_an_own_run_is_what_it_never_learned_from(pages):
     ref = state.find_run(pages.trained())
     run = load_run(ref.id)
-    passage = circuits_corpus.fixed_passage(ref, run, (5, 6))
+    passage = run_text.fixed_passage(ref, run, (5, 6))
     assert passage.origin == "held_out"
     assert np.array_equal(passage.ids, np.fromfile(ref.path / "data" / "validation.bin", np.uint8)[:16])
     for path in (ref.path / "data").glob("*.bin"):
         path.unlink()
     for prompt in ((5, 6, 7), (5,), (run.tokenizer.bos_id,)):
-        passage = circuits_corpus.fixed_passage(ref, run, prompt)
+        passage = run_text.fixed_passage(ref, run, prompt)
         assert passage.origin == "prompt"
         assert len(passage.ids) >= 2  # one token has nothing after it to guess
 
@@ -87,11 +87,11 @@ def test_a_birth_is_between_the_last_step_below_and_the_first_above():
 
 def test_a_long_history_is_thinned_and_keeps_its_ends(pages, monkeypatch):
     ref = state.find_run(pages.trained(training__history_per_octave=8))
-    whole = circuits_subject.history(ref)
+    whole = subject.history(ref)
     assert len(whole) > 4
     assert whole[-1][1] is None  # the newest weights are asked for as such
-    monkeypatch.setattr(circuits_subject, "MOST_STEPS", 4)
-    few = circuits_subject.history(ref)
+    monkeypatch.setattr(subject, "MOST_STEPS", 4)
+    few = subject.history(ref)
     assert len(few) == 4
     assert (few[0], few[-1]) == (whole[0], whole[-1])
     assert set(few) <= set(whole)

@@ -52,7 +52,7 @@ def fixed_passage(ref: RunRef, run: LoadedRun, prompt: tuple[int, ...]) -> Passa
     length = min(PASSAGE_TOKENS, run.model.config.sequence_length)
     start = [] if run.tokenizer.bos_id is None else [run.tokenizer.bos_id]
     held_out = stream(ref, run, held_out=True)
-    key = f"circuits.passage_{ref.id}"
+    key = f"inside.passage_{ref.id}"
     origin: Origin
     if held_out is not None and len(held_out) >= 2:
         ids, origin = held_out[:length], "held_out"

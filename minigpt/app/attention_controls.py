@@ -1,0 +1,57 @@
+"""What the parts of the Attention page share: the view they draw, and the controls that choose what is open."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from minigpt.app.attention_view import AttentionView, captions, view_of
+from minigpt.app.subject import Subject
+from minigpt.app.texts import t
+from minigpt.viz.palette import head_name
+
+
+def view_now(subject: Subject) -> AttentionView:
+    """Return all heads on the text and the open one in full, through the gate.
+
+    Raises:
+        Superseded: The visitor has asked something newer.
+        MinigptError: The run cannot be read, or the text cannot.
+    """
+    head = st.session_state.get("attention:head")
+    return subject.ask("attention", lambda run, cancelled: view_of(run, subject.prompt, head), subject.prompt, head)
+
+
+def set_state(**values: object) -> None:
+    """Change what is shown; for the buttons under "try this"."""
+    for name, value in values.items():
+        st.session_state[f"attention:{name}"] = value
+
+
+def choice(name: str, options: tuple[str, ...], **arguments: object) -> str:
+    """Draw a choice between views and return it; `attention.<name>_<option>` says what each is called."""
+    return st.segmented_control(
+        t(f"attention.{name}"),
+        options,
+        format_func=lambda option: t(f"attention.{name}_{option}"),
+        default=options[0],
+        required=True,
+        key=f"attention:{name}",
+        label_visibility="collapsed",
+        persist_state="session",
+        **arguments,
+    )
+
+
+def pick_head(view: AttentionView) -> None:
+    """Draw the choice of the open head as a list, where the grid is not on screen."""
+    said = captions(view.habits)
+    layers, heads = view.habits.previous.shape
+    options = [(layer, head) for layer in range(layers) for head in range(heads)]
+    st.session_state["attention:head_pick"] = (view.layer, view.head)
+    st.selectbox(
+        t("attention.pick_head"),
+        options,
+        format_func=lambda place: f"{head_name(*place)} · {said[place[0]][place[1]]}",
+        key="attention:head_pick",
+        on_change=lambda: set_state(head=st.session_state["attention:head_pick"]),
+    )
