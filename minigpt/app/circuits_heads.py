@@ -189,7 +189,7 @@ def _draw_scores(scores: Scores) -> None:
 
 def _draw_history(subject: Subject, ids: tuple[int, ...], suited: bool) -> tuple[int, int] | None:
     """Draw one kind's scores over the run's history under its loss; return when the induction head was born."""
-    from minigpt.viz.circuits import BirthWords, birth_figure
+    from minigpt.viz.circuits_history import BirthWords, birth_figure
 
     st.subheader(t("circuits.history_title"), anchor=False)
     pairs = history(subject.run)

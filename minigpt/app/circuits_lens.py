@@ -13,7 +13,7 @@ from minigpt.app.components.live_chart import live_chart
 from minigpt.app.reading import Reading, read_few, say
 from minigpt.app.subject import Subject, choose_position, keep_position
 from minigpt.app.texts import percent, plain, quoted, t
-from minigpt.viz.palette import colours, visible_token
+from minigpt.viz.palette import colours, token_label, visible_token
 
 if TYPE_CHECKING:
     from minigpt.app.models import LoadedRun
@@ -135,8 +135,6 @@ def _draw_grid(view: LensView, first: int, position: int) -> None:
 
 def _hover(view: LensView, place: int, row: int, name: str) -> str:
     """Return what pointing at a cell says: the likeliest tokens, and how the right one stood."""
-    from minigpt.viz.distribution import token_label
-
     lines = [f"{row + 1} · {name}"]
     for token, share in zip(view.top_ids[place, row, :NUM_TOP], view.top_probs[place, row, :NUM_TOP], strict=True):
         lines.append(f"<b>{token_label(view.texts[int(token)])}</b> {share * 100:.1f} %")

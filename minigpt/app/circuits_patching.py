@@ -17,7 +17,7 @@ from minigpt.app.reading import FEW_TOKENS, Reading, read_prompt, say
 from minigpt.app.subject import Subject, default_prompt, shipped, text_options
 from minigpt.app.texts import has, percent, plain, quoted, t
 from minigpt.errors import ShapeError
-from minigpt.viz.palette import colours, head_name, visible_token
+from minigpt.viz.palette import colours, head_name, token_label, visible_token
 
 if TYPE_CHECKING:
     from minigpt.app.models import LoadedRun
@@ -214,8 +214,6 @@ def _draw_maps(view: PatchView) -> None:
 
 def _label(one: str, other: str) -> str:
     """Return what stands at a position of both texts, as an axis shows it."""
-    from minigpt.viz.distribution import token_label
-
     return token_label(one) if one == other else f"<b>{token_label(one)}/{token_label(other)}</b>"
 
 

@@ -14,10 +14,9 @@ import numpy as np
 import pandas  # noqa: F401 - as in viz/training.py: never leave it half imported to plotly
 import plotly.graph_objects as go
 
-from minigpt.viz.palette import Palette, visible_token
+from minigpt.viz.palette import MONOSPACE, Palette, token_label
 from minigpt.viz.token_axes import (
     ENGLISH,
-    MONOSPACE,
     ROOM_ON_PHONE,
     Words,
     colour_bar,
@@ -25,9 +24,12 @@ from minigpt.viz.token_axes import (
     hatch_future,
     hatching,
     label,
+    numbered,
+    pairs,
     square_axes,
     staircase,
     text_axis,
+    value_axis,
 )
 
 MASK_STAGE = 2
@@ -74,7 +76,7 @@ def attention_map(
     figure = go.Figure(
         go.Heatmap(
             z=shown,
-            text=np.array(_pairs(tokens, masked=is_masked), dtype=object),  # as an array it is not copied cell by cell
+            text=pairs(tokens, masked=is_masked),
             hoverongaps=False,
             hovertemplate=f"%{{text}}<br>{name} <b>%{{z:.3g}}</b><extra></extra>",
             xgap=1 if length <= 40 else 0,
@@ -140,7 +142,7 @@ def attention_row(
             x=np.arange(length),
             y=heights,
             marker={"color": [palette.query if index == query else colour for index in range(length)]},
-            customdata=[f"{visible_token(token)} {index + 1}" for index, token in enumerate(tokens)],
+            customdata=numbered(tokens),
             hovertemplate=f"%{{customdata}}<br>{name} <b>%{{y:.3g}}</b><extra></extra>",
         )
     )
@@ -159,15 +161,7 @@ def attention_row(
                 x=(left + right) / 2, y=(low + high) / 2, text=words.blocked, showarrow=False, **label(palette)
             )
     text_axis(figure, tokens, palette, room=ROOM_ON_PHONE if compact else 72)
-    figure.update_yaxes(
-        title={"text": name, "font": {"size": 13}},
-        range=[low - margin, high + margin],
-        gridcolor=palette.grid,
-        zerolinecolor=palette.border,
-        nticks=5,
-        automargin=True,
-        fixedrange=True,
-    )
+    figure.layout.yaxis = value_axis(palette, name, range=[low - margin, high + margin])
     dress(figure, palette, height=210)
     figure.update_layout(bargap=0.25)
     return figure
@@ -207,7 +201,7 @@ def mix_map(
     largest = seen[np.argsort(weights[seen], kind="stable")[::-1][:MOST_PARTS]]
     shown = np.sort(largest[weights[largest] >= SMALLEST_PART])
     hidden = np.setdiff1d(seen, shown)
-    names = [f"{visible_token(tokens[index])} {index + 1} × {weights[index]:.3f}" for index in shown]
+    names = [f"{token_label(tokens[index])} {index + 1} × {weights[index]:.3f}" for index in shown]
     rows = list(parts[shown])
     if len(hidden):
         names.append(rest.format(count=len(hidden)))
@@ -240,27 +234,16 @@ def mix_map(
         showgrid=False,
         zeroline=False,
         ticks="",
+        ticklabeloverflow="allow",
         automargin=True,
         fixedrange=True,
     )
     figure.update_xaxes(
         showgrid=False, zeroline=False, ticks="", side="top", nticks=8, range=[0.5, width + 0.5], fixedrange=True,
-        automargin=True, tickfont={"size": 11, "color": palette.text},
+        automargin=True, ticklabeloverflow="allow", tickfont={"size": 11, "color": palette.text},
     )  # fmt: skip
     dress(figure, palette, height=335 if compact else height)
     return figure
-
-
-def _pairs(tokens: Sequence[str], *, masked: bool) -> list[list[str]]:
-    """Return for each cell, as hover text, which token looks at which; positions are counted from 1.
-
-    Where the mask is drawn, the cells under it say nothing: the hatching speaks for them, and half the bytes are saved.
-    """
-    seen = [f"{visible_token(token)} {index + 1}" for index, token in enumerate(tokens)]
-    if not masked:
-        return [[f"{query} → {key}" for key in seen] for query in seen]
-    blank = [""] * len(seen)
-    return [[f"{query} → {key}" for key in seen[: row + 1]] + blank[row + 1 :] for row, query in enumerate(seen)]
 
 
 def _colour_axis(shown: np.ndarray, is_weight: bool, palette: Palette, name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pandas  # noqa: F401 - as in viz/training.py: never leave it half importe
 import plotly.graph_objects as go
 
 from minigpt.viz.palette import Palette
-from minigpt.viz.token_axes import dress
+from minigpt.viz.token_axes import dress, value_axis
 
 
 def distance_figure(
@@ -43,7 +43,9 @@ def distance_figure(
         fixedrange=True,
         automargin=True,
     )
-    _weight_axis(figure, palette, weight, top=1.0 if shown.max() > 0.5 else None)
+    figure.layout.yaxis = value_axis(
+        palette, weight, **({"range": [0, 1]} if shown.max() > 0.5 else {"rangemode": "tozero"})
+    )
     dress(figure, palette, height=height)
     figure.update_layout(bargap=0.2)
     return figure
@@ -100,19 +102,6 @@ def entropy_figure(
     figure.update_xaxes(
         title={"text": axis, "font": {"size": 13}}, showgrid=False, zeroline=False, fixedrange=True, automargin=True
     )
-    _weight_axis(figure, palette, bits, top=1.15 * float(most[-1]) or 1.0)
+    figure.layout.yaxis = value_axis(palette, bits, range=[0, 1.15 * float(most[-1]) or 1.0])
     dress(figure, palette, height=height)
     return figure
-
-
-def _weight_axis(figure: go.Figure, palette: Palette, title: str, *, top: float | None) -> None:
-    figure.update_yaxes(
-        title={"text": title, "font": {"size": 13}},
-        gridcolor=palette.grid,
-        zerolinecolor=palette.border,
-        nticks=5,
-        automargin=True,
-        fixedrange=True,
-        rangemode="tozero",
-        **({} if top is None else {"range": [0, top]}),
-    )

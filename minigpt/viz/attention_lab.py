@@ -11,7 +11,7 @@ import numpy as np
 import pandas  # noqa: F401 - as in viz/training.py: never leave it half imported to plotly
 import plotly.graph_objects as go
 
-from minigpt.viz.palette import Palette, visible_token
+from minigpt.viz.palette import Palette
 from minigpt.viz.token_axes import (
     ENGLISH,
     ROOM_ON_PHONE,
@@ -20,8 +20,11 @@ from minigpt.viz.token_axes import (
     hatch_future,
     hatching,
     label,
+    numbered,
+    pairs,
     square_axes,
     text_axis,
+    value_axis,
 )
 
 
@@ -53,7 +56,6 @@ def mask_map(
     if causal:
         cells[np.triu_indices(length, 1)] = np.nan
     cells[:, position] *= 2
-    seen = [f"{visible_token(token)} {index + 1}" for index, token in enumerate(tokens)]
     figure = go.Figure(
         go.Heatmap(
             z=cells,
@@ -61,7 +63,7 @@ def mask_map(
             zmax=2,
             colorscale=[(0, palette.sequential[2]), (1, palette.key)],
             showscale=False,
-            text=[[f"{query} → {key}" for key in seen] for query in seen],
+            text=pairs(tokens, masked=causal),
             hovertemplate=f"%{{text}}<br>{allowed}<extra></extra>",
             hoverongaps=False,
             xgap=1 if length <= 40 else 0,
@@ -105,7 +107,7 @@ def change_figure(
             x=np.arange(length),
             y=effects,
             marker={"color": [palette.key if index == position else palette.attention for index in range(length)]},
-            customdata=[f"{visible_token(token)} {index + 1}" for index, token in enumerate(tokens)],
+            customdata=numbered(tokens),
             hovertemplate=f"%{{customdata}}<br>{axis} <b>%{{y:.3g}}</b><extra></extra>",
         )
     )
@@ -115,7 +117,7 @@ def change_figure(
         if position > 0.2 * length:
             figure.add_annotation(x=(left + right) / 2, y=0.55 * top, text=untouched, showarrow=False, **label(palette))
     text_axis(figure, tokens, palette, room=ROOM_ON_PHONE if compact else 50)
-    _value_axis(figure, palette, axis, top)
+    figure.layout.yaxis = value_axis(palette, axis, range=[0, top])
     dress(figure, palette, height=height)
     figure.update_layout(bargap=0.25)
     return figure
@@ -175,18 +177,6 @@ def unmasked_loss_figure(
         title={"text": step, "font": {"size": 13}}, showgrid=False, zeroline=False, range=[0, max_steps],
         fixedrange=True, automargin=True,
     )  # fmt: skip
-    _value_axis(figure, palette, loss, 1.12 * uniform)
+    figure.layout.yaxis = value_axis(palette, loss, range=[0, 1.12 * uniform])
     dress(figure, palette, height=height)
     return figure
-
-
-def _value_axis(figure: go.Figure, palette: Palette, title: str, top: float) -> None:
-    figure.update_yaxes(
-        title={"text": title, "font": {"size": 13}},
-        range=[0, top],
-        gridcolor=palette.grid,
-        zerolinecolor=palette.border,
-        nticks=5,
-        automargin=True,
-        fixedrange=True,
-    )

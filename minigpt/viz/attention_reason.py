@@ -12,8 +12,8 @@ import pandas  # noqa: F401 - as in viz/training.py: never leave it half importe
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from minigpt.viz.palette import Palette, visible_token
-from minigpt.viz.token_axes import ROOM_ON_PHONE, dress, hatching, text_axis
+from minigpt.viz.palette import Palette
+from minigpt.viz.token_axes import ROOM_ON_PHONE, dress, hatching, numbered, text_axis, value_axis
 
 
 def reason_figure(
@@ -49,7 +49,7 @@ def reason_figure(
     """
     length = len(tokens)
     places = np.arange(length)
-    names = [f"{visible_token(token)} {index + 1}" for index, token in enumerate(tokens)]
+    names = numbered(tokens)
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06)
     figure.add_bar(
         x=places, y=weights, row=1, col=1, customdata=names, marker={"color": palette.attention},
@@ -76,10 +76,7 @@ def reason_figure(
     text_axis(figure, tokens, palette, room=ROOM_ON_PHONE if compact else 72)
     figure.update_xaxes(showticklabels=False, row=1, col=1)
     for row, (name, bounds) in enumerate(((weight, ranges[0]), (effect, ranges[1])), start=1):
-        figure.update_yaxes(
-            title={"text": name, "font": {"size": 13}}, range=bounds, row=row, col=1, gridcolor=palette.grid,
-            zerolinecolor=palette.border, nticks=5, automargin=True, fixedrange=True,
-        )  # fmt: skip
+        figure.update_yaxes(value_axis(palette, name, range=bounds), row=row, col=1)
     dress(figure, palette, height=height)
     figure.update_layout(bargap=0.25)
     return figure

@@ -8,14 +8,14 @@ Shapes: P places in the stream (after the embedding and after each block), T pos
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas  # noqa: F401 - as in viz/training.py: never leave it half imported to plotly
 import plotly.graph_objects as go
 
-from minigpt.viz.circuits import FEW_HEADS, cell_labels, number_labels
-from minigpt.viz.distribution import MONOSPACE, token_label
-from minigpt.viz.palette import Palette, head_name
+from minigpt.viz.cells import FEW_HEADS, cell_axis, cell_labels, cell_map, number_labels
+from minigpt.viz.palette import MONOSPACE, Palette, head_name, token_label
 from minigpt.viz.training import base_layout
 
 ROW = 25
@@ -57,17 +57,7 @@ def lens_figure(
     """
     rows = len(tokens)
     figure = go.Figure(layout=base_layout(palette, height=ROW * rows + 46))
-    figure.add_heatmap(
-        z=shares,
-        zmin=0,
-        zmax=1,
-        colorscale=palette.scale(),
-        showscale=False,
-        customdata=hover,
-        hovertemplate="%{customdata}<extra></extra>",
-        xgap=2,
-        ygap=2,
-    )
+    figure.add_trace(cell_map(shares, palette, about=hover, hover="%{customdata}"))
     labels = [[token_label(text) for text in row] for row in texts]
     figure.add_trace(cell_labels(labels, shares, palette, size=14, family=MONOSPACE))
     figure.add_shape(
@@ -76,18 +66,9 @@ def lens_figure(
     )  # fmt: skip
     figure.update_layout(
         margin={"l": 62, "r": 6, "t": 40, "b": 6},
-        xaxis={
-            "tickvals": list(range(len(places))), "ticktext": list(places), "side": "top", "showgrid": False,
-            "tickangle": 0, "ticks": "", "fixedrange": True, "range": [-0.5, len(places) - 0.5],
-        },
-        yaxis={
-            "tickvals": list(range(rows)),
-            "ticktext": [f"{first + row + 1} {token_label(token)}" for row, token in enumerate(tokens)],
-            "tickfont": {"family": MONOSPACE, "size": 13},
-            "range": [rows - 0.5, -0.5], "automargin": True, "showgrid": False, "ticks": "", "fixedrange": True,
-        },
+        **_depth_axes(places, [f"{first + row + 1} {token_label(token)}" for row, token in enumerate(tokens)]),
         uirevision="lens",
-    )  # fmt: skip
+    )
     return figure
 
 
@@ -202,31 +183,28 @@ def patch_figure(
     rows = len(tokens)
     figure = go.Figure(layout=base_layout(palette, height=max(180, 23 * rows + 46)))
     limit = max(1.0, float(np.abs(recovered).max(initial=0.0)))
-    figure.add_heatmap(
-        z=recovered.T,
-        zmin=-limit,
-        zmax=limit,
-        colorscale=palette.scale("diverging"),
-        showscale=False,
-        hovertemplate=f"%{{y}} · %{{x}}<br>{label} <b>%{{z:.2f}}</b><extra></extra>",
-        xgap=2,
-        ygap=2,
-    )
+    hover = f"%{{y}} · %{{x}}<br>{label} <b>%{{z:.2f}}</b>"
+    figure.add_trace(cell_map(recovered.T, palette, hover=hover, limit=limit))
     shares = [[_share(value) for value in row] for row in recovered.T]
     figure.add_trace(cell_labels(shares, np.abs(recovered.T) / limit, palette, size=11))
     figure.update_layout(
         margin={"l": 74, "r": 6, "t": 40, "b": 6},
-        xaxis={
-            "tickvals": list(range(len(places))), "ticktext": list(places), "side": "top", "showgrid": False,
-            "tickangle": 0, "ticks": "", "fixedrange": True, "range": [-0.5, len(places) - 0.5],
-        },
-        yaxis={
-            "tickvals": list(range(rows)), "ticktext": list(tokens), "tickfont": {"family": MONOSPACE, "size": 13},
-            "range": [rows - 0.5, -0.5], "automargin": True, "showgrid": False, "ticks": "", "fixedrange": True,
-        },
+        **_depth_axes(places, tokens),
         uirevision="patch",
-    )  # fmt: skip
+    )
     return figure
+
+
+def _depth_axes(places: Sequence[str], rows: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the axes of a map of positions, downwards, by places in the stream, to the right."""
+    return {
+        "xaxis": {**cell_axis(places), "side": "top"},
+        "yaxis": {
+            **cell_axis(rows, is_down=True),
+            "tickfont": {"family": MONOSPACE, "size": 13},
+            "automargin": True,
+        },
+    }
 
 
 def heads_figure(values: np.ndarray, *, palette: Palette, label: str, layer: str, head: str) -> go.Figure:
@@ -243,32 +221,18 @@ def heads_figure(values: np.ndarray, *, palette: Palette, label: str, layer: str
     figure = go.Figure(layout=base_layout(palette, height=max(150, 38 * layers + 70)))
     limit = max(1.0, float(np.abs(values).max(initial=0.0)))
     names = [f"{head} {index + 1}" for index in range(heads)] if heads <= FEW_HEADS else number_labels(heads)
-    figure.add_heatmap(
-        z=values,
-        zmin=-limit,
-        zmax=limit,
-        colorscale=palette.scale("diverging"),
-        showscale=False,
-        customdata=[[head_name(row, column) for column in range(heads)] for row in range(layers)],
-        hovertemplate=f"<b>%{{customdata}}</b><br>{label} <b>%{{z:.2f}}</b><extra></extra>",
-        xgap=2,
-        ygap=2,
-    )
+    about = [[head_name(row, column) for column in range(heads)] for row in range(layers)]
+    hover = f"<b>%{{customdata}}</b><br>{label} <b>%{{z:.2f}}</b>"
+    figure.add_trace(cell_map(values, palette, about=about, hover=hover, limit=limit))
     if heads <= FEW_HEADS:
         shares = [[_share(value) for value in row] for row in values]
         figure.add_trace(cell_labels(shares, np.abs(values) / limit, palette))
     figure.update_layout(
         margin={"l": 62, "r": 6, "t": 34, "b": 6},
-        xaxis={
-            "tickvals": list(range(heads)), "ticktext": names, "tickangle": 0,
-            "side": "top", "showgrid": False, "ticks": "", "fixedrange": True, "range": [-0.5, heads - 0.5],
-        },
-        yaxis={
-            "tickvals": list(range(layers)), "ticktext": [f"{layer} {index + 1}" for index in range(layers)],
-            "range": [layers - 0.5, -0.5], "showgrid": False, "ticks": "", "fixedrange": True,
-        },
+        xaxis={**cell_axis(names), "side": "top"},
+        yaxis=cell_axis([f"{layer} {index + 1}" for index in range(layers)], is_down=True),
         uirevision="heads",
-    )  # fmt: skip
+    )
     return figure
 
 

@@ -14,8 +14,7 @@ import numpy as np
 import pandas  # noqa: F401 - as in viz/training.py: never leave it half imported to plotly
 import plotly.graph_objects as go
 
-from minigpt.viz.distribution import MONOSPACE, token_label
-from minigpt.viz.palette import Palette
+from minigpt.viz.palette import MONOSPACE, Palette, token_label
 from minigpt.viz.training import base_layout
 
 
@@ -132,6 +131,7 @@ def similarity_figure(values: np.ndarray, *, palette: Palette, label: str, axis:
         hovertemplate=f"{axis} %{{y}} · %{{x}}<br>{label} <b>%{{z:.2f}}</b><extra></extra>",
     )
     figure.update_layout(margin={"l": 52, "r": 8, "t": 8, "b": 44}, uirevision="similarity")
-    figure.update_xaxes(title={"text": axis}, showgrid=False, constrain="domain")
-    figure.update_yaxes(title={"text": axis}, showgrid=False, autorange="reversed", scaleanchor="x", constrain="domain")
+    shared = {"title": {"text": axis}, "showgrid": False, "constrain": "domain", "ticklabeloverflow": "allow"}
+    figure.update_xaxes(shared)
+    figure.update_yaxes(shared, autorange="reversed", scaleanchor="x")
     return figure

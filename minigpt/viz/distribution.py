@@ -5,29 +5,16 @@ Plain rows in, Plotly figures out.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from minigpt.viz.palette import Palette, visible_token
+from minigpt.viz.palette import MONOSPACE, Palette, token_label
 from minigpt.viz.training import base_layout
 
-MONOSPACE = "Source Code, Source Code Pro, ui-monospace, Menlo, Consolas, monospace"
 NARROWEST_LABEL = 0.07
 """Share of the bar below which a segment has no room for its token."""
-
-
-def token_label(text: str) -> str:
-    """Return a token as Plotly shows it: visible, and never taken for markup.
-
-    Plotly knows `&amp;`, `&lt;` and `&gt;`; the entities of quotation marks it would write out.
-
-    >>> token_label(" "), token_label("<"), token_label('"')
-    ('␣', '&lt;', '"')
-    """
-    return html.escape(visible_token(text), quote=False)
 
 
 @dataclass(frozen=True)

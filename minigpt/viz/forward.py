@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas  # noqa: F401 - as in viz/training.py: never leave it half imported to plotly
 import plotly.graph_objects as go
 
-from minigpt.viz.palette import Palette, visible_token
-from minigpt.viz.token_axes import MONOSPACE, ROOM_ON_PHONE, colour_bar, dress, token_axis
+from minigpt.viz.palette import MONOSPACE, Palette, token_label
+from minigpt.viz.token_axes import ROOM_ON_PHONE, colour_bar, dress, numbered, token_axis, value_axis
 
 MOST_CELLS = 32_768
 """Cells that one map draws: 128 kB."""
@@ -92,6 +93,7 @@ def tensor_map(
         axis = {
             "tickfont": {"size": 11, "color": palette.text},
             "nticks": 6,
+            "ticklabeloverflow": "allow",
             "showgrid": False,
             "zeroline": False,
             "ticks": "",
@@ -105,9 +107,8 @@ def tensor_map(
 
 
 def _pairs(tokens: Sequence[str], columns: Sequence[str], number: str) -> list[list[str]]:
-    rows = [f"{visible_token(token)} {row + 1}" for row, token in enumerate(tokens)]
-    names = [visible_token(column) for column in columns]
-    return [[f"{row} · {number} {name}" for name in names] for row in rows]
+    names = [token_label(column) for column in columns]
+    return [[f"{row} · {number} {name}" for name in names] for row in numbered(tokens)]
 
 
 def tensor_row(
@@ -131,13 +132,14 @@ def tensor_row(
             hovertemplate=f"{number} %{{x}}<br>{value} <b>%{{y:.4g}}</b><extra></extra>",
         )
     )
-    figure.update_yaxes(
-        gridcolor=palette.grid, zerolinecolor=palette.border, nticks=5, automargin=True, fixedrange=True
-    )
+    figure.layout.yaxis = value_axis(palette)
     figure.update_xaxes(showgrid=False, nticks=8, automargin=True, fixedrange=True)
     dress(figure, palette, height=140 if compact else 150)
     figure.update_layout(bargap=0 if len(values) > 150 else 0.15)
     return figure
+
+
+_SHARES: dict[str, Any] = {"range": [0, 1], "tickformat": ".0%"}
 
 
 def token_bars(tokens: Sequence[str], values: np.ndarray, *, palette: Palette, value: str, is_share: bool) -> go.Figure:
@@ -150,7 +152,7 @@ def token_bars(tokens: Sequence[str], values: np.ndarray, *, palette: Palette, v
         value: What a value is called.
         is_share: Whether values are probabilities.
     """
-    labels = [f"{visible_token(token)}\u2002" for token in tokens]
+    labels = [f"{token_label(token)}\u2002" for token in tokens]
     written = [f"{share * 100:.1f} %" for share in values] if is_share else [f"{score:.2f}" for score in values]
     figure = go.Figure(
         go.Bar(
@@ -174,11 +176,7 @@ def token_bars(tokens: Sequence[str], values: np.ndarray, *, palette: Palette, v
         automargin=True,
         fixedrange=True,
     )
-    figure.update_xaxes(
-        gridcolor=palette.grid, zerolinecolor=palette.border, nticks=5, automargin=True, fixedrange=True
-    )
-    if is_share:
-        figure.update_xaxes(range=[0, 1], tickformat=".0%")
+    figure.layout.xaxis = value_axis(palette, **(_SHARES if is_share else {}))
     dress(figure, palette, height=26 * len(values) + 40)
     return figure
 

@@ -2,16 +2,19 @@
 
 A colour never stands alone; a label, a shape or a pattern says the same. Figures and components ask here and write no
 colour of their own. `visible_token` and `head_name` belong to the same language: how a token that the eye cannot see is
-written, and what a head is called.
+written, and what a head is called; and so does the one font in which tokens stand on a figure.
 """
 
 from __future__ import annotations
 
+import html
 import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
 Theme = Literal["light", "dark"]
+
+MONOSPACE = "Source Code, Source Code Pro, ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,17 @@ def _visible_character(character: str, text: str, index: int) -> str:
     if category in ("Cc", "Cf", "Zs", "Zl", "Zp") and not inside_emoji:
         return f"U+{code:04X}"
     return character
+
+
+def token_label(text: str) -> str:
+    """Return a token as Plotly shows it: visible, and never taken for markup.
+
+    Plotly knows `&amp;`, `&lt;` and `&gt;`; the entities of quotation marks it would write out.
+
+    >>> token_label(" "), token_label("<"), token_label('"')
+    ('␣', '&lt;', '"')
+    """
+    return html.escape(visible_token(text), quote=False)
 
 
 def head_name(layer: int, head: int) -> str:

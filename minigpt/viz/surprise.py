@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from minigpt.viz.distribution import token_label
-from minigpt.viz.palette import Palette
+from minigpt.viz.palette import Palette, token_label
 from minigpt.viz.training import LABEL_GAP, base_layout
 
 MOST_BARS = 400

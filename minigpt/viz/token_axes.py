@@ -9,15 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas  # noqa: F401 - as in viz/training.py: never leave it half imported to plotly
 import plotly.graph_objects as go
 
-from minigpt.viz.palette import Palette, visible_token
+from minigpt.viz.palette import MONOSPACE, Palette, token_label, visible_token
 
 _SHORT = {"<pad>": "·", "<unk>": "\ufffd", "<bos>": "⊢", "<eos>": "⊣"}
 """What special tokens are called on an axis, where a word would turn every label on its side."""
-
-MONOSPACE = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'Liberation Mono', monospace"
 
 ROOM_ON_PHONE = 26
 """Labels of one character that fit beside each other on a phone."""
@@ -62,7 +61,7 @@ def token_axis(tokens: Sequence[str], room: int, palette: Palette, *, stagger: s
     length = len(tokens)
     staggers = room < length <= 2 * room
     shown = list(range(length)) if staggers else thinned(length, room)
-    labels = [_SHORT.get(tokens[index]) or visible_token(tokens[index]) for index in shown]
+    labels = [_SHORT.get(tokens[index]) or token_label(tokens[index]) for index in shown]
     if staggers:
         labels = [stagger.format(label) if index % 2 else label for index, label in enumerate(labels)]
     return {
@@ -82,6 +81,45 @@ def tick_angle(tokens: Sequence[str], room: int) -> int:
     """Return how the labels of a horizontal axis are turned: upright where all are short."""
     shown = range(len(tokens)) if len(tokens) <= 2 * room else thinned(len(tokens), room)
     return 0 if all(len(_SHORT.get(tokens[i]) or visible_token(tokens[i])) <= 2 for i in shown) else 90
+
+
+def numbered(tokens: Sequence[str]) -> list[str]:
+    """Return what each token is called in a hover: itself and its position, counted from 1."""
+    return [f"{token_label(token)} {index + 1}" for index, token in enumerate(tokens)]
+
+
+def pairs(tokens: Sequence[str], *, masked: bool) -> np.ndarray:
+    """Return for each cell of queries by keys, as hover text, which token looks at which: (T, T) of objects.
+
+    Where the mask is drawn, the cells under it say nothing: the hatching speaks for them, and half the bytes are saved.
+    """
+    seen, blank = numbered(tokens), [""] * len(tokens)
+    return np.array(  # as an array Plotly does not copy it cell by cell
+        [
+            [f"{query} → {key}" for key in (seen[: row + 1] if masked else seen)] + (blank[row + 1 :] if masked else [])
+            for row, query in enumerate(seen)
+        ],
+        dtype=object,
+    )
+
+
+def value_axis(palette: Palette, title: str = "", **more: Any) -> dict[str, Any]:
+    """Return an axis of values: faint lines, a few numbers, no zoom.
+
+    Args:
+        palette: Colours of the theme.
+        title: What stands beside it.
+        **more: Whatever else Plotly knows of an axis.
+    """
+    return {
+        "title": {"text": title, "font": {"size": 13}},
+        "gridcolor": palette.grid,
+        "zerolinecolor": palette.border,
+        "nticks": 5,
+        "automargin": True,
+        "fixedrange": True,
+        **more,
+    }
 
 
 def square_axes(figure: go.Figure, tokens: Sequence[str], palette: Palette, words: Words, *, compact: bool) -> None:

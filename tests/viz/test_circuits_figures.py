@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minigpt.viz import circuits, circuits_stream, circuits_vectors
+from minigpt.viz import cells, circuits, circuits_history, circuits_stream, circuits_vectors
 from minigpt.viz.palette import colours
 
 LIGHT = colours("light")
@@ -24,7 +24,7 @@ def test_scores_stand_in_their_cells_where_there_is_room(heads):
 
 
 def test_a_label_is_read_on_its_cell():
-    labels = circuits.cell_labels([["a", "b"]], np.array([[0.1, 0.9]]), LIGHT)
+    labels = cells.cell_labels([["a", "b"]], np.array([[0.1, 0.9]]), LIGHT)
     assert list(labels.textfont.color) == [LIGHT.text, LIGHT.background]
 
 
@@ -34,7 +34,7 @@ def test_the_strongest_heads_are_named_and_the_history_keeps_every_step():
     scores[:, 1, 0] = (0, 0.2, 0.9)
     scores[:, 0, 1] = (0, 0.1, 0.3)
     curves = {"val_loss": [(0, 4.0), (100, 1.5)], "loss_ema": [(1, 4.0), (100, float("nan"))]}
-    figure = circuits.birth_figure(curves, steps, scores, palette=LIGHT, at=10, num_named=2)
+    figure = circuits_history.birth_figure(curves, steps, scores, palette=LIGHT, at=10, num_named=2)
     named = [text for text in texts(figure) if text.startswith("<b>")]
     assert named == ["<b>2.1</b>  90 %", "<b>1.2</b>  30 %"]
     assert "validation 1.50" in texts(figure)
