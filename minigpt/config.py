@@ -197,6 +197,8 @@ class DataConfig(_Section):
     """Whether line ends, control characters and Unicode forms are made uniform first."""
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the tokens, at the end of the corpus, that is never trained on."""
+    max_validation_tokens: Annotated[int | None, Field(ge=1)] = 2_000_000
+    """Most tokens that go there, of however long a corpus, since all of them are measured; empty: no bound."""
     stride: Annotated[int | None, Field(ge=1)] = None
     """Tokens between the starts of two training windows; empty: 1, every window."""
     num_workers: Annotated[int, Field(ge=0, le=64)] = 0
@@ -277,6 +279,8 @@ class TrainingConfig(_Section):
     """How slowly the smoothed loss forgets."""
     precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     """Numbers that matrix products are computed in; auto: bfloat16 where it is quick; float16: NVIDIA GPUs only."""
+    compile: bool = False
+    """Whether the model is compiled first, which takes up to a minute and pays on long runs; needs a compiler."""
     weights_ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """How slowly a running mean of the weights forgets, which is measured and used in their place; 0 keeps none."""
     early_stopping: Annotated[int, Field(ge=0)] = 0

@@ -184,7 +184,9 @@ def check_length(config: RunConfig, corpus: Corpus) -> None:
     Raises:
         CorpusError: The part that is learned from is shorter than one window.
     """
-    num_training, _ = split_counts(corpora.num_tokens(corpus), config.data.validation_fraction)
+    num_training, _ = split_counts(
+        corpora.num_tokens(corpus), config.data.validation_fraction, config.data.max_validation_tokens
+    )
     context = config.model.sequence_length
     if not count_windows(num_training, context):
         raise CorpusError(
@@ -258,12 +260,11 @@ def free_name(corpus: str, label: str) -> str:
 def _cost(config: RunConfig) -> None:
     """Say in one line what the settings come to: parameters, memory, time, and on which text."""
     corpus, size = state.current_corpus(), vocab_size()
-    micro_batch = -(-config.training.batch_size // config.training.accumulation_steps)
     each = estimate.seconds_per_step(config, size) * estimate.correction(reversed(sidebar.own_runs()))
     line = t(
         "train.cost",
         parameters=compact(count_parameters(config.model, size).total),
-        megabytes=number(training_megabytes(config.model, size, micro_batch)),
+        megabytes=number(training_megabytes(config.model, size, config.training)),
         time=duration(each * config.training.max_steps),
         corpus=escape(corpus.name),
         characters=compact(corpus.num_chars),

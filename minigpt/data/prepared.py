@@ -88,7 +88,7 @@ def prepare_data(corpus: Corpus, tokenizer: BaseTokenizer, config: DataConfig, d
     Args:
         corpus: What to learn from.
         tokenizer: A trained one.
-        config: Its `validation_fraction` is used.
+        config: Its `validation_fraction` and `max_validation_tokens` are used.
         directory: Where to write; made if it is not there.
 
     Returns:
@@ -113,7 +113,7 @@ def prepare_data(corpus: Corpus, tokenizer: BaseTokenizer, config: DataConfig, d
                 file.write(ids.astype(id_type, copy=False).data)
                 num_tokens += len(ids)
         # how long the stream is has only come out now: its end moves to the other file
-        num_train, num_validation = split_counts(num_tokens, config.validation_fraction)
+        num_train, num_validation = split_counts(num_tokens, config.validation_fraction, config.max_validation_tokens)
         with train.open("r+b") as file, validation.open("wb") as end:
             file.seek(num_train * id_type.itemsize)
             shutil.copyfileobj(file, end, _CHUNK)

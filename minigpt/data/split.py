@@ -11,7 +11,7 @@ from minigpt.errors import ConfigError
 
 
 def split_ids(
-    ids: NDArray[np.integer[Any]], validation_fraction: float
+    ids: NDArray[np.integer[Any]], validation_fraction: float, max_validation_tokens: int | None = None
 ) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
     """Split a stream in two at one point: its end is for validation.
 
@@ -20,6 +20,7 @@ def split_ids(
     Args:
         ids: Token ids, shape `(num_tokens,)`.
         validation_fraction: Share of the tokens in [0, 1) that go to validation, rounded down; so it can be empty.
+        max_validation_tokens: Most that go there; None: as many as the share says.
 
     Returns:
         Views of the training part and of the validation part.
@@ -35,17 +36,19 @@ def split_ids(
             f"data.validation_fraction is {validation_fraction}; it must be at least 0 and less than 1.",
             mend="Set it to 0.1.",
         )
-    cut, _ = split_counts(len(ids), validation_fraction)
+    cut, _ = split_counts(len(ids), validation_fraction, max_validation_tokens)
     return ids[:cut], ids[cut:]
 
 
-def split_counts(num_tokens: int, validation_fraction: float) -> tuple[int, int]:
-    """Return how many tokens go to training and to validation; the latter are rounded down.
+def split_counts(num_tokens: int, validation_fraction: float, max_validation_tokens: int | None) -> tuple[int, int]:
+    """Return how many tokens go to training and to validation: a share, rounded down, but no more than the bound.
 
-    >>> split_counts(10, 0.25)
-    (8, 2)
+    >>> split_counts(10, 0.25, None), split_counts(1000, 0.25, 100)
+    ((8, 2), (900, 100))
     """
     num_validation = int(num_tokens * validation_fraction)
+    if max_validation_tokens is not None:
+        num_validation = min(num_validation, max_validation_tokens)
     return num_tokens - num_validation, num_validation
 
 

@@ -14,6 +14,21 @@ from torch import nn
 from minigpt.errors import ConfigError
 
 
+@torch.library.custom_op("minigpt::draw", mutates_args=("state",))
+def _draw(like: torch.Tensor, probability: float, state: torch.Tensor) -> torch.Tensor:
+    """Draw ones and zeros as `bernoulli_` does; torch.compile takes the state of a generator, but no generator."""
+    generator = torch.Generator(device=like.device)
+    generator.set_state(state)
+    drawn = torch.empty_like(like).bernoulli_(probability, generator=generator)
+    state.copy_(generator.get_state())
+    return drawn
+
+
+@_draw.register_fake
+def _(like: torch.Tensor, probability: float, state: torch.Tensor) -> torch.Tensor:
+    return torch.empty_like(like)
+
+
 class Dropout(nn.Module):
     """While training, set each number to zero with `probability` and scale the others by 1 / (1 - probability).
 
@@ -28,6 +43,11 @@ class Dropout(nn.Module):
         super().__init__()
         self.probability = probability
         self.generator: torch.Generator | None = None
+        self.state: torch.Tensor | None = None
+
+    def seed(self, generator: torch.Generator, state: torch.Tensor) -> None:
+        """Draw from a generator from now on; compiled, from a copy of its state that all dropouts of a model share."""
+        self.generator, self.state = generator, state
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Drop numbers of `x`, of any shape.
@@ -43,6 +63,9 @@ class Dropout(nn.Module):
                 mend="Call model.seed_dropout(generator) first, or model.eval() where nothing is to be dropped.",
             )
         keep = 1 - self.probability
+        if torch.compiler.is_compiling():
+            drawn: torch.Tensor = _draw(x.detach(), keep, self.state)
+            return x * (drawn / keep)
         kept = torch.empty_like(x).bernoulli_(keep, generator=self.generator)
         return x * kept.div_(keep)
 

@@ -65,7 +65,9 @@ class RotaryPositions(nn.Module):
 
     def forward(self, start: int, length: int) -> torch.Tensor:
         """Return the rotation at positions start, ..., start + length - 1: (T, 1, K/2), complex, of length 1."""
-        return torch.view_as_complex(self.table.narrow(0, start, length).float())
+        rotation = self.table.narrow(0, start, length).float()
+        # torch.compile knows no complex numbers; there it stays as pairs, (T, 1, K/2, 2)
+        return rotation if torch.compiler.is_compiling() else torch.view_as_complex(rotation)
 
 
 def rotate(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
@@ -86,5 +88,9 @@ def rotate(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
     if x.dtype in (torch.float16, torch.bfloat16):  # half precision has no complex numbers
         return rotate(x.float(), rotation).to(x.dtype)
     b, t, h, k = x.shape
+    if torch.compiler.is_compiling():
+        (first, second), (cos, sin) = x.view(b, t, h, k // 2, 2).unbind(-1), rotation.unbind(-1)
+        turned = torch.stack((first * cos - second * sin, first * sin + second * cos), dim=-1)
+        return turned.view(b, t, h, k)
     pairs = torch.view_as_complex(x.view(b, t, h, k // 2, 2))  # (B, T, H, K/2)
     return torch.view_as_real(pairs * rotation).view(b, t, h, k)

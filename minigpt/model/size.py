@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import astuple, dataclass
 
-from minigpt.config import TransformerConfig
+from minigpt.config import TrainingConfig, TransformerConfig
 
 BYTES_PER_NUMBER = 4
 """float32."""
@@ -186,19 +186,40 @@ def size_map(config: TransformerConfig, vocab_size: int) -> tuple[PartSize, ...]
     return tuple(PartSize(*place, count, flops.get(place, 0)) for place, count in parameters.items())
 
 
-def training_megabytes(config: TransformerConfig, vocab_size: int, batch: int) -> float:
+def state_numbers(config: TransformerConfig, vocab_size: int, training: TrainingConfig) -> int:
+    """Return how many numbers a training holds for its parameters: weights, gradients, memory and running mean.
+
+    AdamW remembers two numbers a parameter, Muon one for each of the blocks' matrices, SGD one where it has momentum.
+
+    >>> config = TransformerConfig(num_layers=1, num_heads=1, d_model=4, sequence_length=8)  # 244, of which 192 Muon's
+    >>> state_numbers(config, 10, TrainingConfig()), state_numbers(config, 10, TrainingConfig(optimizer="muon"))
+    (976, 784)
+    """
+    shapes = tensor_shapes(config, vocab_size)
+    total = sum(map(math.prod, shapes.values()))
+    remembered = {"adamw": 2, "muon": 2, "sgd": int(training.beta1 > 0)}[training.optimizer] * total
+    if training.optimizer == "muon":
+        remembered -= sum(
+            math.prod(shape)
+            for name, shape in shapes.items()
+            if name.startswith("blocks.") and len(shape) == 2 and "convolution" not in name
+        )
+    return 2 * total + remembered + (total if training.weights_ema else 0)
+
+
+def training_megabytes(config: TransformerConfig, vocab_size: int, training: TrainingConfig) -> float:
     """Estimate the memory that training takes, in megabytes (10^6 bytes), beyond the program itself.
 
-    Weights, gradients and AdamW's two moments are exact; of the activations that the backward pass needs, those of
-    each layer's inputs are counted in float32, which is right to about a fifth on a processor without attention
-    dropout.
+    What is held for each parameter is exact; of the activations that the backward pass needs, those of each layer's
+    inputs are counted in float32, which is right to about a fifth on a processor without attention dropout.
 
     Args:
         config: The model's shape.
         vocab_size: V.
-        batch: Windows in one micro-batch.
+        training: Its optimizer, its running mean of the weights, and how many windows make a micro-batch.
     """
-    states = 4 * count_parameters(config, vocab_size).total
+    batch = -(-training.batch_size // training.accumulation_steps)
+    states = state_numbers(config, vocab_size, training)
     width, inner, kv_width = config.d_model, config.ff_width, config.kv_heads * config.d_head
     # Read again by the backward pass: two norms' inputs and outputs, q, k, v and z, and the feed-forward layer's
     # numbers before and after the non-linearity.

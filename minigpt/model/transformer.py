@@ -128,9 +128,10 @@ class Transformer(nn.Module):
             seed = generator.initial_seed()
             generator = torch.Generator(device=self.device)
             generator.manual_seed(seed)
+        state = generator.get_state()
         for module in self.modules():
             if isinstance(module, Dropout):
-                module.generator = generator
+                module.seed(generator, state)
 
     def forward(self, ids: torch.Tensor, *, cache: KVCache | None = None, probe: Probe | None = None) -> torch.Tensor:
         """Score every token as the next one, after each position.

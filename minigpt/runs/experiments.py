@@ -131,7 +131,8 @@ def mask_experiment(
     config = mask_settings() if config is None else config
     corpus = read_corpus(config.data) if corpus is None else corpus
     tokenizer = make_tokenizer(config.tokenizer).train(corpus.documents)
-    parts = split_ids(encode_corpus(corpus, tokenizer), config.data.validation_fraction)
+    ids = encode_corpus(corpus, tokenizer)
+    parts = split_ids(ids, config.data.validation_fraction, config.data.max_validation_tokens)
     steps = config.training.max_steps if stop_step is None else min(stop_step, config.training.max_steps)
     courses: list[Course] = []
     for causal in (True, False):

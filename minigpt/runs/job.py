@@ -41,6 +41,7 @@ from minigpt.training.callbacks import (
     WeightHistory,
 )
 from minigpt.training.checkpoint import describe_environment, load_checkpoint
+from minigpt.training.compilation import check_compiler
 from minigpt.training.precision import check_precision, resolve_precision
 from minigpt.training.telemetry import Norms, Utilisation
 from minigpt.training.tracking import check_trackers, make_trackers
@@ -103,9 +104,13 @@ def check_machine(config: RunConfig) -> None:
 
     Raises:
         DeviceError: It does not have the device.
-        ConfigError: Its device cannot compute in `training.precision`, or a package of `training.track` is missing.
+        ConfigError: Its device cannot compute in `training.precision`, a package of `training.track` is missing, or
+            there is nothing to compile with.
     """
-    check_precision(config.training.precision, resolve_device(config.device))
+    device = resolve_device(config.device)
+    check_precision(config.training.precision, device)
+    if config.training.compile:
+        check_compiler(device)
     check_trackers(config.training.track)
 
 

@@ -189,8 +189,7 @@ def memory_needed(config: RunConfig, vocab_size: int) -> float:
     """Estimate the memory that a training takes, in MB; see `model.size.training_megabytes`."""
     from minigpt.model.size import training_megabytes
 
-    micro_batch = -(-config.training.batch_size // config.training.accumulation_steps)
-    return training_megabytes(config.model, vocab_size, micro_batch)
+    return training_megabytes(config.model, vocab_size, config.training)
 
 
 RECORD_BYTES = 300

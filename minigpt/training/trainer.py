@@ -6,7 +6,7 @@ between any two pieces; pausing is simply not asking for the next one. Checkpoin
 
 The same numbers come out however it is driven: data order, dropout and samples are functions of the seed and the step.
 
-Reads after: losses, schedules, optimizers, precision, averaging, callbacks.
+Reads after: losses, schedules, optimizers, precision, averaging, compilation, callbacks, state, measuring.
 Shapes: B windows in a micro-batch, T positions, V vocabulary.
 """
 
@@ -16,75 +16,38 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from minigpt.config import RunConfig
 from minigpt.data.dataset import LanguageModelDataset, make_loader
 from minigpt.data.order import BatchOrder
 from minigpt.errors import CheckpointError, NonFiniteLossError
-from minigpt.generation.inference import reading
 from minigpt.randomness import Stream, make_generator
 from minigpt.training.averaging import WeightAverage
 from minigpt.training.callbacks import Callback, Record
 from minigpt.training.callbacks import Work as Work
+from minigpt.training.compilation import check_compiler, compiled
 from minigpt.training.losses import count_targets, cross_entropy
+from minigpt.training.measuring import Batch, Validation
 from minigpt.training.optimizers import build_optimizer, load_optimizer_state, optimizer_state, set_learning_rate
 from minigpt.training.precision import autocast, check_precision, make_scaler, resolve_precision
 from minigpt.training.schedules import learning_rate_at
+from minigpt.training.state import Standing, copied, load_weights
+from minigpt.training.state import TrainerState as TrainerState
+from minigpt.training.state import TrainingResult as TrainingResult
 
 if TYPE_CHECKING:
     from minigpt.model.transformer import Transformer
 
-Batch = tuple[torch.Tensor, torch.Tensor]
-"""Inputs and targets, both (B, T) int64."""
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
 
 
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a finished training comes to.
-
-    Attributes:
-        steps: Updates done.
-        loss: Training loss of the last update, nats per token; None where nothing was left to do.
-        val_loss: Loss over the whole validation part, nats per token; None without one.
-        seconds: Training alone.
-        total_seconds: With measurements, samples and saves, of this call.
-        tokens_per_second: Over the training time.
-    """
-
-    steps: int
-    loss: float | None
-    val_loss: float | None
-    seconds: float
-    total_seconds: float
-    tokens_per_second: float
-
-
-@dataclass(frozen=True)
-class TrainerState:
-    """A copy of all that a trainer needs to go on: nothing in it changes when the training does.
-
-    Attributes:
-        model: Weights by name.
-        optimizer: The optimizer's memory by `<parameter>.<slot>`.
-        progress: Counters, plain numbers and texts.
-        averaged: The running mean of the weights by name; None where there is none.
-    """
-
-    model: dict[str, torch.Tensor]
-    optimizer: dict[str, torch.Tensor]
-    progress: dict[str, Any]
-    averaged: dict[str, torch.Tensor] | None = None
-
-
-class Trainer:
+class Trainer(Standing):
     """Learns the weights of one model from one text.
+
+    Where it stands (`step`, `seconds`, `best_step`, ...) is described in `Standing`.
 
     Args:
         model: What to train; it stays where it lies.
@@ -96,20 +59,11 @@ class Trainer:
     Attributes:
         model: What is trained.
         config: Its settings; `max_seconds` has been turned into `max_steps` once the first update is done.
-        step: Updates done.
-        seconds: Spent in training alone, without measurements, samples and saves.
-        tokens_seen: Targets learned from.
-        best_val_loss: Lowest loss of the regular measurements, nats per token; None before the first.
-        best_step: When that was.
-        loss: Training loss of the last update, nats per token.
-        val_loss: Loss over the whole validation part, once it has been measured.
-        is_whole: False while an update is being applied; the weights are then worth nothing.
         is_stopping: Whether `stop` was called; `work` then ends early.
-        early_end: Why the training is over before its last step, in words; None while it is not.
         average: The running mean of the weights; None where `weights_ema` is 0.
 
     Raises:
-        ConfigError: The device cannot compute in the precision that was asked for.
+        ConfigError: The device cannot compute in the precision that was asked for, or there is nothing to compile with.
     """
 
     def __init__(
@@ -124,32 +78,27 @@ class Trainer:
         precision = resolve_precision(config.training.precision, model.device)
         config = config.updated({"training.precision": precision}) if config.training.precision == "auto" else config
         check_precision(precision, model.device)
+        super().__init__()
         self.model = model
         self.config = config
         self.callbacks = tuple(callbacks)
-        self.step = 0
-        self.seconds = 0.0
-        self.tokens_seen = 0
-        self.best_val_loss: float | None = None
-        self.best_step: int | None = None
-        self.loss: float | None = None
-        self.val_loss: float | None = None
-        self.is_whole = True
         self.is_stopping = False
-        self.early_end: str | None = None
         decay = config.training.weights_ema
         self.average = WeightAverage(model, decay) if decay else None
-        self._smoothed = 0.0
         self._started = False
         self._driven: Iterator[Work] | None = None
         self._train = train
-        self._validation = validation
+        self._validation = None if validation is None else Validation(validation, config.training)
         self._order = BatchOrder(config.seed, len(train), config.training.batch_size)
         self._optimizer = build_optimizer(model, config.training)
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._has_dropout = config.model.dropout > 0 or config.model.attention_dropout > 0
         self._autocast = autocast(config.training, model.device)
         self._scaler = make_scaler(config.training, model.device)
+        self._forward: Callable[[torch.Tensor], torch.Tensor] = model
+        if config.training.compile:
+            check_compiler(model.device)
+            self._forward = compiled(model)
         self._hooks = {name: _overriding(self.callbacks, name) for name in HOOKS}
 
     # -- where it stands
@@ -302,7 +251,7 @@ class Trainer:
             if self._has_dropout:
                 self.model.seed_dropout(make_generator(self.config.seed, Stream.DROPOUT, self.step, 0, micro))
             with self._autocast:
-                logits = self.model(x.to(device, non_blocking=True))  # (B, T, V)
+                logits = self._forward(x.to(device, non_blocking=True))  # (B, T, V)
             part = cross_entropy(logits.float(), y.to(device, non_blocking=True), "sum")
             mean = part / num_targets
             (mean if self._scaler is None else self._scaler.scale(mean)).backward()  # type: ignore[no-untyped-call]
@@ -372,26 +321,10 @@ class Trainer:
         every = self.config.training.eval_steps
         return self._validation is not None and every > 0 and (self.step % every == 0 or self.is_finished)
 
-    def _evaluation_windows(self, whole: bool) -> tuple[NDArray[np.int64], bool]:
-        """Return the windows of one measurement, the same each time, and whether they are all that there are."""
-        assert self._validation is not None
-        num_windows = len(self._validation)
-        wanted = self.config.training.eval_batches * self.config.training.batch_size
-        if whole or wanted >= num_windows:
-            return np.arange(num_windows), True
-        return np.linspace(0, num_windows - 1, wanted).astype(np.int64), False
-
     def _evaluate(self, *, whole: bool = False) -> Iterator[Work]:
-        """Measure the loss on the validation part, without touching chance, gradients or the training clock."""
+        """Measure the loss on the validation part, off the training clock, and remember whether it is the best."""
         assert self._validation is not None
-        windows, is_all = self._evaluation_windows(whole)
-        size = math.ceil(self.config.training.batch_size / self.config.training.accumulation_steps)
-        nats, num_targets = 0.0, 0
-        for inputs, targets in _measured_batches(self._validation, windows, size, whole=is_all):
-            nats += self._nats(inputs, targets)
-            num_targets += count_targets(targets)
-            yield Work("evaluation_batch", self.step)
-        val_loss = nats / max(num_targets, 1)
+        val_loss, is_all = yield from self._validation.measure(self.measured, self.step, whole=whole)
         if not math.isfinite(val_loss):
             raise self._non_finite(val_loss, None)
         if is_all:
@@ -409,11 +342,6 @@ class Trainer:
         }
         yield from self._call("on_evaluation", record)
         yield Work("evaluation", self.step)
-
-    def _nats(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
-        device = self.model.device
-        with reading(self.measured):
-            return cross_entropy(self.measured(inputs.to(device)), targets.to(device), "sum").item()
 
     def _settle_budget(self, max_seconds: float) -> Iterator[Work]:
         """Turn `max_seconds` into `max_steps`: time some updates, then take them back.
@@ -452,8 +380,8 @@ class Trainer:
         Raises:
             CheckpointError: An update is being applied at this moment.
         """
-        averaged = None if self.average is None else _copied(self.average.model)
-        return TrainerState(_copied(self.model), self.optimizer_state(), self.progress(), averaged)
+        averaged = None if self.average is None else copied(self.average.model)
+        return TrainerState(copied(self.model), self.optimizer_state(), self.progress(), averaged)
 
     def optimizer_state(self) -> dict[str, torch.Tensor]:
         """Return a copy of the optimizer's memory by `<parameter name>.<slot>`."""
@@ -465,22 +393,7 @@ class Trainer:
         Raises:
             CheckpointError: An update is being applied at this moment.
         """
-        if not self.is_whole:
-            raise CheckpointError(
-                f"Step {self.step} was broken off while its weights were being written.",
-                mend="Resume from the last checkpoint.",
-            )
-        progress: dict[str, Any] = {
-            "step": self.step,
-            "seconds": self.seconds,
-            "tokens_seen": self.tokens_seen,
-            "loss": self.loss,
-            "smoothed_loss": self._smoothed,
-            "best_val_loss": self.best_val_loss,
-            "best_step": self.best_step,
-        }
-        if self.early_end is not None:
-            progress["early_end"] = self.early_end
+        progress = super().progress()
         if self._scaler is not None:
             progress["scaler"] = self._scaler.state_dict()
         return progress
@@ -496,51 +409,20 @@ class Trainer:
                 "The state of the training holds no running mean of the weights, which training.weights_ema asks for.",
                 mend="Resume with training.weights_ema as it was.",
             )
-        try:
-            self.model.load_state_dict(state.model)
-            if self.average is not None and state.averaged is not None:
-                self.average.model.load_state_dict(state.averaged)
-        except RuntimeError as error:
-            raise CheckpointError(
-                f"The weights do not fit the model: {str(error).splitlines()[-1].strip()}",
-                mend="Resume from the checkpoint of a run with the same model settings.",
-            ) from None
+        load_weights(self.model, state.model)
+        if self.average is not None and state.averaged is not None:
+            load_weights(self.average.model, state.averaged)
         load_optimizer_state(self.model, self._optimizer, state.optimizer)
-        progress = state.progress
-        try:
-            self.step, self.seconds = int(progress["step"]), float(progress["seconds"])
-            self.tokens_seen, self._smoothed = int(progress["tokens_seen"]), float(progress["smoothed_loss"])
-            self.loss = progress["loss"]
-            self.best_val_loss, self.best_step = progress["best_val_loss"], progress["best_step"]
-            self.early_end = progress.get("early_end")
-            if self._scaler is not None:
-                self._scaler.load_state_dict(progress["scaler"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise CheckpointError(
-                f"The progress of the training cannot be read: {error!r}.", mend="Resume from another checkpoint."
-            ) from None
-        self.val_loss = None
+        self.load_progress(state.progress)
         self._optimizer.zero_grad(set_to_none=True)
-        self.is_whole = True
+
+    def _read(self, progress: dict[str, Any]) -> None:
+        super()._read(progress)
+        if self._scaler is not None:
+            self._scaler.load_state_dict(progress["scaler"])
 
 
 def _overriding(callbacks: Sequence[Callback], name: str) -> list[Callable[..., Any]]:
     """Return one hook of each callback that has one of its own; a step does not ask the others."""
     own = [callback for callback in callbacks if getattr(type(callback), name) is not getattr(Callback, name)]
     return [getattr(callback, name) for callback in own]
-
-
-def _copied(model: Transformer) -> dict[str, torch.Tensor]:
-    return {name: value.to("cpu", copy=True) for name, value in model.state_dict().items()}
-
-
-def _measured_batches(
-    dataset: LanguageModelDataset, windows: NDArray[np.int64], size: int, *, whole: bool
-) -> Iterator[Batch]:
-    """Yield windows in batches of `size`; for the whole part also the tokens after its last full window."""
-    for start in range(0, len(windows), size):
-        yield dataset.gather(windows[start : start + size])
-    first_left = (len(dataset) - 1) * dataset.stride + dataset.sequence_length
-    rest = torch.from_numpy(dataset.ids[first_left:].astype(np.int64))
-    if whole and len(rest) > 1:
-        yield rest[None, :-1], rest[None, 1:]  # (1, fewer than T)

@@ -31,7 +31,9 @@ def main() -> None:
     corpus, facts = state.current_corpus(), corpora.current_statistics()
     config = state.draft_config()
     num_tokens = corpora.num_tokens(corpus)
-    num_training, num_validation = split_counts(num_tokens, config.data.validation_fraction)
+    num_training, num_validation = split_counts(
+        num_tokens, config.data.validation_fraction, config.data.max_validation_tokens
+    )
 
     judge(corpus.name, facts, num_training, num_validation, config)
     figures = [

@@ -96,6 +96,20 @@ def test_no_validation_part_is_no_fault(tmp_path, fraction):
     assert data.validation.dtype == np.uint8
 
 
+def test_a_bound_on_the_validation_part_leaves_the_rest_to_training(tmp_path):
+    """As it is for a corpus of a gigabyte, a tenth of which would take half an hour to measure."""
+    corpus, tokenizer = make_corpus("abcde" * 20), CharacterTokenizer().train("abcde")  # 101 tokens
+    settings = {"validation_fraction": 0.5, "max_validation_tokens": 12}
+    meta = prepare_data(corpus, tokenizer, DataConfig(**settings), tmp_path)
+    data = open_data(tmp_path)
+    assert (meta["num_train_tokens"], meta["num_validation_tokens"], meta["num_validation_chars"]) == (89, 12, 12)
+    assert tokenizer.decode(data.validation) == ("abcde" * 20)[-12:]
+    assert len(data.train) == 89
+    settings["max_validation_tokens"] = None
+    assert prepare_data(corpus, tokenizer, DataConfig(**settings), tmp_path)["num_validation_tokens"] == 50
+    assert DataConfig().max_validation_tokens == 2_000_000
+
+
 def test_preparing_needs_a_trained_tokenizer_and_a_folder(tmp_path):
     with pytest.raises(TokenizerError, match="not been trained"):
         prepare_data(make_corpus("ab"), CharacterTokenizer(), DataConfig(), tmp_path)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt.data.split import count_windows, largest_context, split_ids
+from minigpt.data.split import count_windows, largest_context, split_counts, split_ids
 from minigpt.errors import ConfigError
 
 
@@ -14,6 +14,15 @@ def test_the_parts_are_the_whole_and_share_nothing(num_tokens, fraction):
     assert np.concatenate([train, validation]).tolist() == ids.tolist()
     assert len(validation) == int(num_tokens * fraction)
     assert not set(train) & set(validation)
+
+
+@given(st.integers(0, 500), st.floats(0, 1, exclude_max=True), st.none() | st.integers(1, 100))
+def test_the_bound_is_kept_and_the_rest_is_learned_from(num_tokens, fraction, most):
+    counts = split_counts(num_tokens, fraction, most)
+    share = int(num_tokens * fraction)
+    assert counts[1] == (share if most is None or share < most else most)
+    assert sum(counts) == num_tokens
+    assert counts == tuple(map(len, split_ids(np.arange(num_tokens), fraction, most)))
 
 
 def test_the_parts_are_views():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,15 @@ def test_a_tracker_that_is_not_installed(corpus: Corpus, own_home: Path, monkeyp
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="not installed"):
         create_run(config(training__track="wandb"), corpus)
+    assert not own_home.exists() or list(own_home.iterdir()) == []
+
+
+def test_a_compiler_that_is_missing_is_told_before_anything_is_made(
+    corpus: Corpus, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(ConfigError, match="needs a C\\+\\+ compiler"):
+        create_run(config(training__compile=True), corpus)
     assert not own_home.exists() or list(own_home.iterdir()) == []
 
 

@@ -10,6 +10,7 @@ from minigpt.generation.inference import reading
 from minigpt.tokenizers.character import CharacterTokenizer
 from minigpt.training.averaging import WeightAverage
 from minigpt.training.callbacks import Callback, Record, Samples
+from minigpt.training.measuring import nats_of
 from minigpt.training.trainer import Trainer
 
 MakeTrainer = Callable[..., Trainer]
@@ -65,7 +66,7 @@ def test_the_mean_is_what_is_measured_and_sampled(make_trainer: MakeTrainer) -> 
     assert not measured.training
     assert all(not parameter.requires_grad for parameter in measured.parameters())
     with reading(measured):
-        total = sum(trainer._nats(*trainer._validation.gather([n])) for n in range(12))  # type: ignore[union-attr]
+        total = sum(nats_of(measured, *trainer._validation.dataset.gather([n])) for n in range(12))  # type: ignore[union-attr]
     assert total > 0
 
 

@@ -261,7 +261,7 @@ def test_measuring_is_the_mean_over_every_token(make_trainer: MakeTrainer) -> No
     """The whole validation part, token by token, in windows as they tile it; the rest of it counts too."""
     trainer = make_trainer(training__max_steps=2, training__eval_steps=0, training__warmup_steps=0)
     result = trainer.fit()
-    ids = torch.from_numpy(trainer._validation.ids.astype(np.int64))  # type: ignore[union-attr]
+    ids = torch.from_numpy(trainer._validation.dataset.ids.astype(np.int64))  # type: ignore[union-attr]
     nats = []
     with torch.no_grad():
         for start in range(0, len(ids) - 1, 8):
@@ -297,7 +297,7 @@ def test_the_same_windows_each_time(make_trainer: MakeTrainer) -> None:
     regular = [record["val_loss"] for record in log.kind("evaluation") if not record["whole"]]
     assert len(regular) == 4
     assert max(regular) - min(regular) < 1e-5  # the weights hardly move, so neither may the loss
-    windows, is_all = trainer._evaluation_windows(whole=False)
+    windows, is_all = trainer._validation.windows(whole=False)  # type: ignore[union-attr]
     assert windows.tolist() == [0, 2, 4, 6, 8, 11]  # of 12, spread evenly
     assert not is_all
     assert [record["step"] for record in log.kind("evaluation") if record["whole"]] == [12]

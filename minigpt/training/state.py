@@ -1,0 +1,149 @@
+"""Where a training stands: counters, what is copied of it to go on from, and what comes of it in the end.
+
+Reads before: trainer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from minigpt.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from minigpt.model.transformer import Transformer
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a finished training comes to.
+
+    Attributes:
+        steps: Updates done.
+        loss: Training loss of the last update, nats per token; None where nothing was left to do.
+        val_loss: Loss over the whole validation part, nats per token; None without one.
+        seconds: Training alone.
+        total_seconds: With measurements, samples and saves, of this call.
+        tokens_per_second: Over the training time.
+    """
+
+    steps: int
+    loss: float | None
+    val_loss: float | None
+    seconds: float
+    total_seconds: float
+    tokens_per_second: float
+
+
+@dataclass(frozen=True)
+class TrainerState:
+    """A copy of all that a trainer needs to go on: nothing in it changes when the training does.
+
+    Attributes:
+        model: Weights by name.
+        optimizer: The optimizer's memory by `<parameter>.<slot>`.
+        progress: Counters, plain numbers and texts.
+        averaged: The running mean of the weights by name; None where there is none.
+    """
+
+    model: dict[str, torch.Tensor]
+    optimizer: dict[str, torch.Tensor]
+    progress: dict[str, Any]
+    averaged: dict[str, torch.Tensor] | None = None
+
+
+class Standing:
+    """The counters of a training; others may read them while it goes on.
+
+    Attributes:
+        step: Updates done.
+        seconds: Spent in training alone, without measurements, samples and saves.
+        tokens_seen: Targets learned from.
+        best_val_loss: Lowest loss of the regular measurements, nats per token; None before the first.
+        best_step: When that was.
+        loss: Training loss of the last update, nats per token.
+        val_loss: Loss over the whole validation part, once it has been measured.
+        is_whole: False while an update is being applied; the weights are then worth nothing.
+        early_end: Why the training is over before its last step, in words; None while it is not.
+    """
+
+    def __init__(self) -> None:
+        self.step = 0
+        self.seconds = 0.0
+        self.tokens_seen = 0
+        self.best_val_loss: float | None = None
+        self.best_step: int | None = None
+        self.loss: float | None = None
+        self.val_loss: float | None = None
+        self.is_whole = True
+        self.early_end: str | None = None
+        self._smoothed = 0.0
+        """Running mean of the loss that began at 0; see `Trainer.loss_ema`."""
+
+    def progress(self) -> dict[str, Any]:
+        """Return the counters, as plain numbers.
+
+        Raises:
+            CheckpointError: An update is being applied at this moment.
+        """
+        if not self.is_whole:
+            raise CheckpointError(
+                f"Step {self.step} was broken off while its weights were being written.",
+                mend="Resume from the last checkpoint.",
+            )
+        progress: dict[str, Any] = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "tokens_seen": self.tokens_seen,
+            "loss": self.loss,
+            "smoothed_loss": self._smoothed,
+            "best_val_loss": self.best_val_loss,
+            "best_step": self.best_step,
+        }
+        if self.early_end is not None:
+            progress["early_end"] = self.early_end
+        return progress
+
+    def load_progress(self, progress: dict[str, Any]) -> None:
+        """Put back what `progress` returned.
+
+        Raises:
+            CheckpointError: Something is missing or of another type.
+        """
+        try:
+            self._read(progress)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"The progress of the training cannot be read: {error!r}.", mend="Resume from another checkpoint."
+            ) from None
+        self.val_loss = None
+        self.is_whole = True
+
+    def _read(self, progress: dict[str, Any]) -> None:
+        self.step, self.seconds = int(progress["step"]), float(progress["seconds"])
+        self.tokens_seen, self._smoothed = int(progress["tokens_seen"]), float(progress["smoothed_loss"])
+        self.loss = progress["loss"]
+        self.best_val_loss, self.best_step = progress["best_val_loss"], progress["best_step"]
+        self.early_end = progress.get("early_end")
+
+
+def copied(model: Transformer) -> dict[str, torch.Tensor]:
+    """Return copies of all weights by name, on the processor."""
+    return {name: value.to("cpu", copy=True) for name, value in model.state_dict().items()}
+
+
+def load_weights(model: Transformer, weights: dict[str, torch.Tensor]) -> None:
+    """Put weights into a model.
+
+    Raises:
+        CheckpointError: They are of another model.
+    """
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"The weights do not fit the model: {str(error).splitlines()[-1].strip()}",
+            mend="Resume from the checkpoint of a run with the same model settings.",
+        ) from None
