@@ -61,8 +61,16 @@ def pooled_loss(logits_of: Any, ids: np.ndarray, context: int) -> float:
     return nats / (len(stream) - 1)
 
 
-def our_run(folder: Path, preset: str, vocab_size: int, threads: int, seed: int) -> dict[str, Any]:
-    """Train a preset and return its curve."""
+def our_run(
+    folder: Path,
+    preset: str,
+    vocab_size: int,
+    threads: int,
+    seed: int,
+    settings: dict[str, Any] | None = None,
+    num_looks: int = CURVE_POINTS,
+) -> dict[str, Any]:
+    """Train a preset, with other settings where they are given, and return its curve."""
     import torch
 
     from minigpt.config import load_config
@@ -71,7 +79,7 @@ def our_run(folder: Path, preset: str, vocab_size: int, threads: int, seed: int)
     from minigpt.training.trainer import Trainer
 
     torch.set_num_threads(threads)
-    changes = {"seed": seed, "training.eval_steps": 0, "training.sample_steps": 0, "training.num_threads": threads}
+    changes = {"seed": seed, "training.eval_steps": 0, "training.num_threads": threads, **(settings or {})}
     config = load_config(preset, overrides=changes, environment={})
     context = config.model.sequence_length
     train = LanguageModelDataset(np.memmap(folder / "train.bin", np.uint16, mode="r"), context)
@@ -85,7 +93,7 @@ def our_run(folder: Path, preset: str, vocab_size: int, threads: int, seed: int)
         model.train()
         return result
 
-    curve = timed(trainer.step_once, trainer.max_steps, loss)
+    curve = timed(trainer.step_once, trainer.max_steps, loss, num_looks)
     return {"curve": curve, "parameters": model.num_parameters(), "precision": trainer.config.training.precision}
 
 
@@ -108,9 +116,9 @@ def their_run(folder: Path, checkout: Path, vocab_size: int, threads: int, seed:
     return {"curve": timed(step, nanogpt.STEPS, loss), "parameters": parameters, "precision": "float32"}
 
 
-def timed(step: Any, num_steps: int, loss: Any) -> list[tuple[int, float, float]]:
+def timed(step: Any, num_steps: int, loss: Any, num_looks: int = CURVE_POINTS) -> list[tuple[int, float, float]]:
     """Do all steps; return (steps, seconds of training, loss) at some of them, the first and the last included."""
-    looks = {round(num_steps * (n / CURVE_POINTS) ** 1.5) for n in range(CURVE_POINTS + 1)}
+    looks = {round(num_steps * (n / num_looks) ** 1.5) for n in range(1, num_looks + 1)}
     curve, seconds = [(0, 0.0, loss())], 0.0
     for done in range(1, num_steps + 1):
         started = time.perf_counter()
