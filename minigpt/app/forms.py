@@ -1,8 +1,10 @@
-"""Widgets made from the settings themselves: bounds, choices and help come from the field, never from a page."""
+"""Widgets made from the settings themselves: kind, choices and help come from the field, never from a page."""
 
 from __future__ import annotations
 
+import functools
 import math
+import re
 import types
 import typing
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ import streamlit as st
 
 from minigpt import config
 from minigpt.app.texts import has, t
+from minigpt.errors import MinigptError
 
 
 def label_of(dotted: str) -> str:
@@ -22,6 +25,38 @@ def label_of(dotted: str) -> str:
     """
     key = f"frame.field_{dotted.replace('.', '_')}"
     return t(key) if has(key) else dotted.rpartition(".")[2]
+
+
+@functools.cache
+def _names() -> tuple[dict[str, str], re.Pattern[str]]:
+    """Return the names of settings that the pages have words for, and what finds them in a sentence.
+
+    A name of one word, such as `positions`, is a word of the language too; it counts only in its dotted form.
+    """
+    known = {}
+    for dotted in config.dotted_fields():
+        plain = dotted.rpartition(".")[2]
+        if has(f"frame.field_{dotted.replace('.', '_')}"):
+            known |= {name: label_of(dotted) for name in (dotted, plain) if "." in name or "_" in name}
+    longest_first = sorted(known, key=len, reverse=True)
+    return known, re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, longest_first))})(?!\w)")
+
+
+def in_words(text: str) -> str:
+    """Call settings by the labels of their widgets where a sentence has their names in code.
+
+    >>> in_words("model.d_model 32 is not divisible by num_heads 3")
+    '“Width” 32 is not divisible by “Heads in each layer” 3'
+    """
+    known, pattern = _names()
+    return pattern.sub(lambda found: f"“{known[found[1]]}”", text)
+
+
+def error_in_words(error: MinigptError) -> MinigptError:
+    """Return an error as a page says it: by the labels of its widgets, and without what only a file can do."""
+    mend = error.mend.replace("Correct it or leave it out", "Correct it").replace(" in section model", "")
+    mend = mend.replace(" in section training", "")
+    return type(error)(in_words(error.problem), mend=in_words(mend))
 
 
 def _plain_type(annotation: Any) -> tuple[Any, bool]:
@@ -35,31 +70,30 @@ def _plain_type(annotation: Any) -> tuple[Any, bool]:
 def config_widget(dotted: str, *, key: str, value: Any, label: str | None = None, **options: Any) -> Any:
     """Draw the widget that fits one setting and return what it holds.
 
+    A number may be typed that is not allowed: were its bounds the widget's, the browser would keep the number to itself
+    and the page would go on with the one before. So it comes through, and the settings say what is wrong with it.
+
     Args:
         dotted: Name of the setting, for example `training.max_steps`.
         key: Key of the widget, for example `train:max_steps`.
         value: What it shows at first; afterwards the widget keeps its own state.
         label: What it is called, if not by the catalogue.
-        **options: Passed to the Streamlit widget, for example `disabled` or a narrower `max_value`.
+        **options: Passed to the Streamlit widget, for example `disabled`.
     """
     info = config.field_info(dotted)
     kind, may_be_empty = _plain_type(info.annotation)
-    low, high = config.field_bounds(dotted)
-    shared: dict[str, Any] = {"label": label or label_of(dotted), "key": key, "help": info.description, **options}
+    shared: dict[str, Any] = {"label": label or label_of(dotted), "key": key, "help": in_words(info.description)}
+    shared |= options
     if kind is bool:
         return st.toggle(value=value, **shared)
     if typing.get_origin(kind) is typing.Literal:
         choices = list(typing.get_args(kind))
         return st.selectbox(options=choices, index=choices.index(value), disabled=len(choices) == 1, **shared)
     if kind is int:
-        shared.setdefault("min_value", int(low) if low is not None else None)
-        shared.setdefault("max_value", int(high) if high is not None and high < 2**53 else None)
         return st.number_input(
             value=value, placeholder=t("frame.automatic") if may_be_empty else None, step=1, **shared
         )
     if kind is float:
-        shared.setdefault("min_value", float(low) if low is not None else None)
-        shared.setdefault("max_value", float(high) if high is not None else None)
         step = 10.0 ** math.floor(math.log10(value)) if value else 0.01  # one unit of the first digit
         return st.number_input(value=value if value is None else float(value), format="%.4g", step=step, **shared)
     return st.text_input(value=value or "", **shared)

@@ -172,14 +172,15 @@ def default_corpus() -> Corpus:
 
 
 def draft_config() -> RunConfig:
-    """Return the settings of the next run, as chosen on Train so far.
-
-    Raises:
-        ConfigError: They contradict each other.
-    """
+    """Return the settings of the next run, as chosen on Train so far; the preset's where those cannot be."""
     from minigpt.config import load_config
+    from minigpt.errors import ConfigError
 
-    return load_config(draft_preset(), overrides=draft_changes())
+    base = load_config(draft_preset())
+    try:
+        return base.updated(draft_changes())
+    except ConfigError:  # Train itself says what is wrong with them
+        return base
 
 
 def draft_preset() -> str:

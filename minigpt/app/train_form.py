@@ -2,107 +2,61 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from minigpt import config as settings
-from minigpt import resources
-from minigpt.app import anatomy, corpora, estimate, frame, sidebar, state
-from minigpt.app.forms import config_widget
-from minigpt.app.texts import compact, duration, escape, has, number, t
+from minigpt.app import anatomy, corpora, estimate, frame, presets, sidebar, state, train_expert
+from minigpt.app.forms import error_in_words
+from minigpt.app.texts import compact, duration, escape, number, size, t
 from minigpt.config import RunConfig
 from minigpt.data.corpora import Corpus
 from minigpt.data.split import count_windows, largest_context, split_counts
 from minigpt.errors import CorpusError, MinigptError
-from minigpt.model.size import count_parameters, training_megabytes
+from minigpt.model.size import count_parameters
+from minigpt.runs.limits import disk_needed, memory_needed
 from minigpt.tokenizers.base import SPECIAL_TOKENS
 
-EXPERT = {
-    "shape": (
-        "model.num_layers",
-        "model.num_heads",
-        "model.d_model",
-        "model.sequence_length",
-        "model.positions",
-        "model.norm",
-        "model.dropout",
-        "model.tie_embeddings",
-    ),
-    "learning": (
-        "training.learning_rate",
-        "training.schedule",
-        "training.warmup_steps",
-        "training.batch_size",
-        "training.accumulation_steps",
-        "training.weight_decay",
-        "training.max_grad_norm",
-        "seed",
-    ),
-    "watching": (
-        "training.eval_steps",
-        "training.sample_steps",
-        "training.sample_prompt",
-        "data.validation_fraction",
-    ),
-}
-"""Which settings stand behind Expert, group by group; the command line has them all."""
+IN_THE_ROW = ("training.max_steps", "device")
+"""Settings that stand beside Start; all others are behind Expert."""
 
 
-def preset_title(name: str) -> str:
-    """Return what a preset is called."""
-    return t(f"train.preset_{name}") if has(f"train.preset_{name}") else name
-
-
-@functools.cache
-def presets() -> list[str]:
-    """Return the names of all presets, the quickest first."""
-
-    def seconds(name: str) -> float:
-        config = settings.load_config(name, environment={})
-        return estimate.seconds_per_step(config, vocab_size=64) * config.training.max_steps
-
-    return sorted(resources.preset_names(), key=seconds)
-
-
-def draw(above: DeltaGenerator, below: DeltaGenerator) -> None:
-    """Draw the settings of the next run.
-
-    Args:
-        above: Takes the row with preset, steps, device and Start, and the line that says what it costs.
-        below: Takes the rest, behind Expert.
-    """
+def draw() -> None:
+    """Draw the settings of the next run: a row up to Start, all the others for who asks for them, what comes of it."""
     changes: dict[str, Any] = {}
-    with above, st.container(horizontal=True, vertical_alignment="bottom", key="train_row"):
-        preset = st.segmented_control(
-            t("train.preset"),
-            presets(),
-            format_func=preset_title,
-            default=state.draft_preset() if state.draft_preset() in presets() else presets()[0],
-            required=True,
-            key="train:preset",
-        )
+    with st.container(horizontal=True, vertical_alignment="bottom", key="train_row"):
+        known = presets.names()
+        with st.container(width=190):
+            preset = st.selectbox(
+                t("train.preset"),
+                known,
+                format_func=presets.title,
+                index=known.index(state.draft_preset()) if state.draft_preset() in known else 0,
+                filter_mode=None,
+                help=_all_presets(),
+                key="train:preset",
+            )
         base = settings.load_config(preset)
         kept = state.draft_changes() if preset == state.draft_preset() else {}
         with st.container(width=130):
-            _setting("training.max_steps", preset, base, kept, changes)
+            train_expert.setting("training.max_steps", preset, base, kept, changes)
         _device_picker(preset, base, kept, changes)
         place_of_start = st.container(width="content")
-    with below, st.expander(t("train.expert"), icon=":material/tune:"):
-        for group, fields in EXPERT.items():
-            st.markdown(f"**{t(f'train.group_{group}')}**")
-            columns = st.columns(4)
-            for index, dotted in enumerate(fields):
-                with columns[index % 4]:
-                    _setting(dotted, preset, base, kept, changes)
+        is_open = st.toggle(t("train.expert"), key="train:expert", help=t("train.about_expert"))
+    said = st.container()
+    if is_open:
+        with st.container(border=True, key="train_expert"):
+            train_expert.draw(preset, base, kept, changes)
+    else:  # what was changed there stays changed
+        changes = {name: value for name, value in kept.items() if name not in IN_THE_ROW} | changes
     state.set_draft(preset, changes)
     error, config = None, None
     try:
-        config = settings.load_config(preset, overrides=changes)
+        config = base.updated(changes, source=t("train.settings"))
         state.limits().check_run(config, state.current_corpus(), vocab_size())
+        check_precision(config)
         check_length(config, state.current_corpus())
     except MinigptError as found:
         error = found
@@ -114,27 +68,20 @@ def draw(above: DeltaGenerator, below: DeltaGenerator) -> None:
         disabled=error is not None,
         on_click=start,
     )
-    with above:
+    with said:
         for told in (st.session_state.pop("train:error", None), error):
             if told is not None:
-                anatomy.explain_error(told)
+                anatomy.explain_error(error_in_words(told))
         if config is not None:
             _cost(config)
+        if about := presets.about(preset):
+            with st.container(key="train_about"):
+                st.caption(about)
 
 
-def _value(config: RunConfig, dotted: str) -> Any:
-    value: Any = config
-    for part in dotted.split("."):
-        value = getattr(value, part)
-    return value
-
-
-def _setting(dotted: str, preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, Any]) -> None:
-    """Draw one setting; a value that differs from the preset's is a change."""
-    standard = _value(base, dotted)
-    value = config_widget(dotted, key=f"train:{preset}:{dotted}", value=kept.get(dotted, standard))
-    if value != standard:
-        changes[dotted] = value
+def _all_presets() -> str:
+    lines = [f"- **{escape(presets.title(name))}**: {presets.about(name)}" for name in presets.names()]
+    return "\n".join(lines)
 
 
 def device_title(title: str, name: str) -> str:
@@ -176,6 +123,19 @@ def _device_picker(preset: str, base: RunConfig, kept: dict[str, Any], changes: 
 def vocab_size() -> int:
     """Return how many different tokens the current corpus will have."""
     return corpora.current_statistics().num_distinct + len(SPECIAL_TOKENS)
+
+
+def check_precision(config: RunConfig) -> None:
+    """Refuse a precision that the chosen device is no good at, before anybody starts.
+
+    Raises:
+        ConfigError: float16 anywhere but on an NVIDIA GPU.
+    """
+    if config.training.precision == "float16":  # the one that can be wrong; for the others torch need not be loaded
+        from minigpt.model.devices import resolve_device
+        from minigpt.training import precision
+
+        precision.check_precision(config.training.precision, resolve_device(config.device))
 
 
 def check_length(config: RunConfig, corpus: Corpus) -> None:
@@ -222,13 +182,14 @@ def _submit(corpus: Corpus, label: str | None, extra: Mapping[str, Any]) -> None
         preset, changes = _at_this_moment()
         # The corpus in hand is what is learned, whatever text the preset was made for.
         given = {"data.corpus": None, "data.num_chars": None}
-        config = settings.load_config(preset, overrides={**changes, **extra, **given})
-        name = free_name(corpus.name, label or preset_title(preset).lower())
+        config = settings.load_config(preset).updated({**changes, **extra, **given}, source=t("train.settings"))
+        name = free_name(corpus.name, label or presets.title(preset).lower())
         run_id = state.engine().submit(config, corpus, state.owner_token(), name=name)
     except MinigptError as error:
         st.session_state["train:error"] = error
         return
     state.set_current_run(run_id)
+    st.session_state["train:arrived"] = run_id
 
 
 def _at_this_moment() -> tuple[str, dict[str, Any]]:
@@ -239,11 +200,12 @@ def _at_this_moment() -> tuple[str, dict[str, Any]]:
     preset = st.session_state.get("train:preset") or state.draft_preset()
     base = settings.load_config(preset)
     changes = state.draft_changes() if preset == state.draft_preset() else {}
-    for dotted in ("training.max_steps", *(field for fields in EXPERT.values() for field in fields)):
+    fields = (field for group in train_expert.FIELDS.values() for field in group)
+    for dotted in ("training.max_steps", *fields):
         key = f"train:{preset}:{dotted}"
         if key in st.session_state:
             changes[dotted] = st.session_state[key]
-            if changes[dotted] == _value(base, dotted):
+            if changes[dotted] == train_expert.get(base, dotted):
                 del changes[dotted]
     return preset, changes
 
@@ -258,13 +220,15 @@ def free_name(corpus: str, label: str) -> str:
 
 
 def _cost(config: RunConfig) -> None:
-    """Say in one line what the settings come to: parameters, memory, time, and on which text."""
-    corpus, size = state.current_corpus(), vocab_size()
-    each = estimate.seconds_per_step(config, size) * estimate.correction(reversed(sidebar.own_runs()))
+    """Say in one line what the settings come to: parameters, memory, disk, time, and on which text."""
+    corpus, symbols = state.current_corpus(), vocab_size()
+    each = estimate.seconds_per_step(config, symbols) * estimate.correction(reversed(sidebar.own_runs()))
+    disk = sum(disk_needed(config, corpora.num_tokens(corpus), symbols).values())
     line = t(
         "train.cost",
-        parameters=compact(count_parameters(config.model, size).total),
-        megabytes=number(training_megabytes(config.model, size, config.training)),
+        parameters=compact(count_parameters(config.model, symbols).total),
+        megabytes=number(memory_needed(config, symbols)),
+        disk=size(1e6 * disk),
         time=duration(each * config.training.max_steps),
         corpus=escape(corpus.name),
         characters=compact(corpus.num_chars),

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
 from minigpt.app import anatomy, state
 from minigpt.app.components.live_chart import live_chart
+from minigpt.app.forms import in_words
 from minigpt.app.sidebar import status_badge
-from minigpt.app.texts import duration, escape, number, t
+from minigpt.app.texts import compact, duration, escape, has, number, size, t
 from minigpt.errors import MinigptError
+from minigpt.runs.limits import disk_needed
 from minigpt.runs.snapshots import RunSnapshot
-from minigpt.viz.training import REFERENCES, first_step_below, line_figure, loss_figure
+from minigpt.runs.store import RunFolder
+from minigpt.viz.training import REFERENCES, first_step_below, layers_figure, line_figure, loss_figure, short
 
 POLL_SECONDS = 1.0
 CHART_HEIGHT = 372
 ICONS = {"pause": ":material/pause:", "resume": ":material/play_arrow:", "stop": ":material/stop:"}
-CHART_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
+NORMS = ("ratio", "update", "gradient")
+"""What was measured in each layer; the first is shown first."""
 
 
 def live_panel(ref: state.RunRef, snapshot: RunSnapshot) -> None:
@@ -27,21 +31,26 @@ def live_panel(ref: state.RunRef, snapshot: RunSnapshot) -> None:
     The buttons stand outside the part that is drawn again and again, so that no click is lost between two drawings.
     """
     label = f"{status_badge(snapshot.status)} **{escape(ref.name)}**"
+    if snapshot.status == "finished":  # a bar that is full says nothing more
+        label += " · " + steps_done(snapshot)
     if snapshot.queue_position:
         label += " · " + t("train.queue", position=snapshot.queue_position)
     with st.container(horizontal=True, vertical_alignment="center", key="train_status"):
         st.markdown(label)
-        if state.may_control(ref) and snapshot.status != "finished":
+        if state.may_control(ref) and snapshot.status != "finished" and not snapshot.is_elsewhere:
             _buttons(ref, snapshot)
     error = st.session_state.pop("train:command_error", None)
     if error is not None:
         anatomy.explain_error(error)
-    if snapshot.is_active and not state.may_control(ref):
+    if snapshot.is_elsewhere:
+        st.info(t("train.elsewhere"), icon=":material/terminal:")
+    elif snapshot.is_active and not state.may_control(ref):
         st.caption(t("train.not_yours"))
     if snapshot.status == "failed":
-        st.error(escape(snapshot.message), icon=":material/error:")
-    elif snapshot.message:
-        st.caption(escape(snapshot.message))
+        st.error(escape(in_words(snapshot.message)), icon=":material/error:")
+    elif snapshot.message and not snapshot.is_elsewhere:
+        ended_early = snapshot.status == "finished"
+        (st.info if ended_early else st.caption)(escape(in_words(snapshot.message)))
     drawn = (snapshot.status, snapshot.queue_position)
     st.fragment(_panel, run_every=POLL_SECONDS if snapshot.is_active else None)(ref, drawn)
 
@@ -50,18 +59,25 @@ def _panel(ref: state.RunRef, drawn: tuple[str, int | None]) -> None:
     snapshot = state.look(ref)
     if snapshot is None or (snapshot.status, snapshot.queue_position) != drawn:
         st.rerun()  # the whole page: other buttons, perhaps no timer any more
-    _progress(snapshot)
+    if snapshot.status != "finished":
+        _progress(snapshot)
     st.markdown(verdict(snapshot))
     left, right = st.columns([5, 2], gap="medium")
     with left:
         _chart(snapshot)
     with right:
         _samples(snapshot)
-    _numbers(snapshot)
+    _numbers(ref, snapshot)
+    _inside(snapshot)
+
+
+def steps_done(snapshot: RunSnapshot) -> str:
+    """Say how far the training is."""
+    return t("train.progress", step=number(snapshot.step), steps=number(snapshot.max_steps))
 
 
 def _progress(snapshot: RunSnapshot) -> None:
-    text = t("train.progress", step=number(snapshot.step), steps=number(snapshot.max_steps))
+    text = steps_done(snapshot)
     if snapshot.eta_seconds is not None and snapshot.status == "running":
         text += " · " + t("train.eta", time=duration(snapshot.eta_seconds))
     if snapshot.device != "auto":
@@ -102,7 +118,8 @@ def verdict(snapshot: RunSnapshot) -> str:
         return t("train.verdict_diverged")
     where = "validation" if validation else "training"
     said = t(f"train.verdict_{where}", nats=f"{loss:.2f}", bits=f"{loss / math.log(2):.2f}", choices=_choices(loss))
-    return f"{said} {_passed(curve, snapshot)}"
+    averaged = t("train.verdict_averaged") if validation and snapshot.config.training.weights_ema else ""
+    return " ".join(filter(None, (said, averaged, _passed(curve, snapshot))))
 
 
 def _choices(loss: float) -> str:
@@ -135,11 +152,12 @@ def _chart(snapshot: RunSnapshot) -> None:
         snapshot.curves,
         snapshot.baselines,
         max_steps=snapshot.max_steps,
+        best_step=snapshot.best_step,
         revision=snapshot.id,
         theme=state.theme(),
         height=CHART_HEIGHT,
     )
-    live_chart(figure, key="train_loss", alt=alt, config=CHART_CONFIG)
+    live_chart(figure, key="train_loss", alt=alt)
 
 
 def _samples(snapshot: RunSnapshot) -> None:
@@ -165,7 +183,13 @@ def spaced(samples: Sequence[tuple[int, str]], count: int) -> list[tuple[int, st
     return [*kept[:1], *kept[1:][-(count - 1) :]] if kept else []
 
 
-def _numbers(snapshot: RunSnapshot) -> None:
+def passes(snapshot: RunSnapshot) -> float | None:
+    """Return how often the run has gone through its text: tokens learned from by tokens there are to learn from."""
+    there_are = int(snapshot.corpus.get("num_train_tokens", 0))
+    return snapshot.tokens_seen / there_are if there_are else None
+
+
+def _numbers(ref: state.RunRef, snapshot: RunSnapshot) -> None:
     def shown(value: float | None, pattern: str) -> str:
         return "–" if value is None else format(value, pattern)
 
@@ -175,11 +199,13 @@ def _numbers(snapshot: RunSnapshot) -> None:
             ("val_loss", shown(snapshot.val_loss, ".3f")),
             ("learning_rate", scientific(snapshot.learning_rate)),
             ("tokens_per_second", shown(snapshot.tokens_per_second, ",.0f")),
-            ("tokens_seen", number(snapshot.tokens_seen)),
-            ("epoch", f"{snapshot.epoch:.2f}"),
+            ("mfu", shown(snapshot.mfu, ".0%")),
+            ("tokens_seen", compact(snapshot.tokens_seen)),
+            ("passes", shown(passes(snapshot), ".2f")),
             ("seconds", duration(snapshot.seconds)),
         ):
             st.metric(t(f"train.number_{name}"), value, width="content", help=t(f"train.about_{name}"))
+    st.caption(_disk(ref, snapshot))
     left, right = st.columns(2)
     for column, name, pattern in ((left, "learning_rate", "~g"), (right, "tokens_per_second", ",.0f")):
         points = snapshot.curves.get(name, ())
@@ -196,14 +222,66 @@ def _numbers(snapshot: RunSnapshot) -> None:
             live_chart(figure, key=f"train_{name}", alt=label, config={"displayModeBar": False})
 
 
+def _disk(ref: state.RunRef, snapshot: RunSnapshot) -> str:
+    """Say what the run takes on the disk and, while it may grow, what it may come to."""
+    taken = size(RunFolder(ref.path).disk_bytes())
+    tokens = int(snapshot.corpus.get("num_tokens", 0))
+    if ref.bundled or snapshot.status == "finished" or not tokens:
+        return t("train.disk", taken=taken)
+    most = sum(disk_needed(snapshot.config, tokens, int(snapshot.corpus["vocab_size"])).values())
+    return t("train.disk_growing", taken=taken, most=size(1e6 * most))
+
+
+def _inside(snapshot: RunSnapshot) -> None:
+    """Show, to those who open it, how long each layer's gradient is and how far it was moved."""
+    if not snapshot.norms:
+        return
+    box = st.expander(t("train.inside"), icon=":material/layers:", on_change="rerun", key="train:inside")
+    with box:
+        if not box.open:
+            return
+        kind = st.segmented_control(
+            t("train.norms_of"),
+            NORMS,
+            default=NORMS[0],
+            required=True,
+            format_func=lambda name: t(f"train.norms_{name}"),
+            key="train:norms",
+            label_visibility="collapsed",
+        )
+        values = {layer_title(layer): value for layer, value in snapshot.norms[kind].items()}
+        label = t(f"train.axis_{kind}")
+        figure = layers_figure(values, label=label, revision=f"{snapshot.id} {kind}", theme=state.theme())
+        said = t(f"train.see_norms_{kind}") + " " + _extremes(values)
+        live_chart(figure, key="train_norms", alt=said, config={"displayModeBar": False})
+        st.markdown(said)
+
+
+def layer_title(layer: str) -> str:
+    """Return what a part of the model is called: blocks are counted from 1, as on all pages."""
+    name, _, index = layer.partition(".")
+    if name == "blocks":
+        return t("train.layer_block", number=int(index) + 1)
+    return t(f"train.layer_{name}") if has(f"train.layer_{name}") else name
+
+
+def _extremes(values: Mapping[str, float]) -> str:
+    if len(values) < 2:
+        return ""
+    least, most = min(values, key=lambda layer: values[layer]), max(values, key=lambda layer: values[layer])
+    return t("train.norms_extremes", most=most, high=short(values[most]), least=least, low=short(values[least]))
+
+
 def scientific(value: float | None) -> str:
     """Write a learning rate as people do.
 
-    >>> scientific(3e-4), scientific(0.00123), scientific(None)
-    ('3e-4', '1.23e-3', '–')
+    >>> scientific(3e-4), scientific(0.00123), scientific(0.025), scientific(None)
+    ('3e-4', '1.23e-3', '0.025', '–')
     """
     if value is None:
         return "–"
+    if value >= 0.01:
+        return f"{value:.3g}"
     mantissa, exponent = f"{value:.2e}".split("e")
     return f"{float(mantissa):g}e{int(exponent)}"
 
@@ -230,7 +308,7 @@ def what_you_see(snapshot: RunSnapshot) -> None:
     if references:
         sentences.append(t("train.see_references") + " " + " ".join(references))
     train, validation = snapshot.loss_ema, snapshot.val_loss
-    if train is not None and validation is not None:
+    if train is not None and validation is not None and snapshot.status != "failed":
         gap = f"{validation - train:+.2f}"
         sentences.append(t("train.see_gap", gap=gap, train=f"{train:.2f}", validation=f"{validation:.2f}"))
     anatomy.what_you_see(sentences)

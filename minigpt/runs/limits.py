@@ -196,7 +196,7 @@ RECORD_BYTES = 300
 """What one step writes into `metrics.jsonl`, at most."""
 
 
-def disk_needed(config: RunConfig, corpus: Corpus, vocab_size: int) -> dict[str, float]:
+def disk_needed(config: RunConfig, num_tokens: int, vocab_size: int) -> dict[str, float]:
     """Estimate what a run comes to take on the disk, part by part, in MB (10^6 bytes).
 
     It errs on the safe side: of the checkpoints it counts those that are kept, the best one and the one that is being
@@ -210,7 +210,7 @@ def disk_needed(config: RunConfig, corpus: Corpus, vocab_size: int) -> dict[str,
     numbers = 4 if training.weights_ema else 3
     snapshots = 1 + training.history_per_octave * max(1, training.max_steps.bit_length())
     sizes = {
-        "the corpus": (corpus.num_chars + len(corpus.sources)) * smallest_id_type(vocab_size).itemsize,
+        "the corpus": num_tokens * smallest_id_type(vocab_size).itemsize,
         "checkpoints": (training.keep_checkpoints + 2) * numbers * BYTES_PER_NUMBER * parameters,
         "the history": min(training.history_megabytes * 1e6, snapshots * 2 * parameters),
         "records": RECORD_BYTES * training.max_steps if training.max_seconds is None else 0,
@@ -230,7 +230,7 @@ def check_disk(config: RunConfig, corpus: Corpus, vocab_size: int, path: Path) -
     Raises:
         StorageError: It needs more than is free; the message has both numbers.
     """
-    parts = disk_needed(config, corpus, vocab_size)
+    parts = disk_needed(config, corpus.num_chars + len(corpus.sources), vocab_size)
     needed = sum(parts.values())
     place = next(folder for folder in (path, *path.parents) if folder.exists())
     try:

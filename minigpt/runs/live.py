@@ -176,7 +176,8 @@ class LiveRun:
         """Swap the snapshot for one of this moment."""
         now = time.perf_counter()
         self._published = now
-        seen = replace(self.snapshot, status=self.status, queue_position=self.queue_position, **changes)
+        seen = replace(self.snapshot, status=self.status, queue_position=self.queue_position, is_elsewhere=False)
+        seen = replace(seen, **changes)
         if self._job is not None:
             trainer, latest = self._job.trainer, self._history.latest
             self._marks.append((now, trainer.step))

@@ -75,6 +75,8 @@ class RunSnapshot:
     """What the corpus is, as in `data/meta.json`."""
     created: str
     """When, in ISO 8601."""
+    is_elsewhere: bool = False
+    """Whether another process trains it; it can be paused and stopped only there."""
 
     @property
     def is_active(self) -> bool:
@@ -257,6 +259,7 @@ def _snapshot_of(folder: RunFolder) -> RunSnapshot:
         config=config,
         corpus=MappingProxyType(corpus),
         created=info.created.isoformat(),
+        is_elsewhere=status == "running",
     )
 
 

@@ -1,4 +1,4 @@
-"""Figures of a training: the loss with its yardsticks, the learning rate, the speed; and the sentence's numbers.
+"""Figures of a training: the loss with its yardsticks, the rate and the speed, each layer's share; and their numbers.
 
 Plain sequences in, Plotly figures out. A figure keeps its frame while a run grows (fixed axes, `uirevision`), so that
 nothing jumps when a point is added and a reader's zoom stays.
@@ -65,6 +65,7 @@ def loss_figure(
     baselines: Mapping[str, float],
     *,
     max_steps: int,
+    best_step: int | None = None,
     references: Sequence[str] = REFERENCES,
     unit: str = "nats per token",
     revision: str = "",
@@ -77,6 +78,7 @@ def loss_figure(
         curves: Points under `loss`, `loss_ema` and `val_loss`, in nats per token; any may be missing.
         baselines: Loss of each reference in nats per token.
         max_steps: Where the step axis ends.
+        best_step: Where the lowest validation loss was measured; it gets a ring and a label. None: nothing does.
         references: Which of the baselines to draw, dotted, labelled at their end.
         unit: What the axis says.
         revision: Zoom is kept as long as this stays the same, for example the run's id.
@@ -131,6 +133,10 @@ def loss_figure(
             hovertemplate="validation %{y:.3f}, perplexity %{customdata:.3g}<extra></extra>",
         )
 
+    best = dict(validation).get(best_step) if best_step is not None else None
+    if best is not None:
+        _mark_best(figure, int(best_step or 0), best, end=end, top=top, palette=palette)
+
     labels = [(level, f"{name} {level:.2f}", palette.reference, False) for name, level in shown.items()]
     if smooth:
         labels.append((smooth[-1][1], f"training {smooth[-1][1]:.2f}", palette.training, False))
@@ -150,13 +156,38 @@ def loss_figure(
             showarrow=False,
         )
     figure.update_layout(
-        margin={"r": 112},
+        margin={"r": 112, "t": 26},  # the buttons stand above the uppermost label
         hovermode="x",
         uirevision=revision,
         xaxis={"title": {"text": "step"}, "range": [0, end], "tickformat": ",d"},
         yaxis={"title": {"text": f"loss, {unit}"}, "range": [0, top]},
     )
     return figure
+
+
+def _mark_best(figure: go.Figure, step: int, loss: float, *, end: int, top: float, palette: Palette) -> None:
+    """Put a ring around the best measurement and under it, where there is room, when it was."""
+    figure.add_scatter(
+        x=[step],
+        y=[loss],
+        mode="markers",
+        marker={"size": 13, "color": "rgba(0,0,0,0)", "line": {"width": 2, "color": palette.validation}},
+        name="best",
+        hoverinfo="skip",
+    )
+    place, is_low = step / end, loss < 0.15 * top
+    figure.add_annotation(
+        x=step,
+        y=loss,
+        text=f"best: {loss:.2f} at step {step:,}",
+        font={"color": palette.validation, "size": 12.5},
+        bgcolor=palette.background,
+        opacity=0.9,
+        showarrow=False,
+        xanchor="left" if place < 0.2 else "right" if place > 0.75 else "center",
+        yanchor="bottom" if is_low else "top",
+        yshift=12 if is_low else -10,
+    )
 
 
 def line_figure(
@@ -195,6 +226,104 @@ def line_figure(
         xaxis={"title": {"text": "step"}, "range": [0, max(max_steps, 1)], "tickformat": ",d", "nticks": 6},
         yaxis={"title": {"text": label}, "rangemode": "tozero", "nticks": 5, "tickformat": value_format},
     )
+    return figure
+
+
+def short(value: float) -> str:
+    """Write a number that may be of any size with two digits.
+
+    >>> short(0.0123), short(4.2e-6), short(17.4)
+    ('0.012', '4.2e-6', '17')
+    """
+    return f"{value:.2g}".replace("e-0", "e-").replace("e+0", "e")
+
+
+DASHES = ("solid", "dash")
+
+
+def schedule_figure(
+    plans: Mapping[str, Points], *, max_steps: int, label: str, theme: str = "light", height: int = 190
+) -> go.Figure:
+    """Draw the learning rates of a whole run before it begins.
+
+    Args:
+        plans: For each kind of weights the points of its rate; the second one is dashed.
+        max_steps: Where the step axis ends.
+        label: Title of the axis.
+        theme: `light` or `dark`.
+        height: In pixels.
+    """
+    palette = colours(theme)
+    figure = go.Figure(layout=base_layout(palette, height=height))
+    tops = [max(value for _, value in points) for points in plans.values()]
+    top = 1.08 * max(tops)
+    for (name, points), dash in zip(plans.items(), DASHES, strict=False):
+        figure.add_scatter(
+            x=[step for step, _ in points],
+            y=[value for _, value in points],
+            mode="lines",
+            line={"color": palette.training, "width": 2, "dash": dash},
+            name=name,
+            hovertemplate=f"{name} %{{y:.3~g}} at step %{{x:,d}}<extra></extra>",
+        )
+    if len(plans) > 1:  # one line needs no name beside that of the axis
+        ends = [points[-1][1] for points in plans.values()]
+        heights = spread(tops if max(ends) < 0.3 * top else ends, gap=0.15 * top, low=0.05 * top, high=top)
+        for name, y, dash in zip(plans, heights, DASHES, strict=False):
+            figure.add_annotation(
+                x=1, xref="paper", xanchor="left", xshift=6, y=y, yanchor="middle", showarrow=False,
+                text=f"{'╌' if dash == 'dash' else '─'} {name}", font={"color": palette.training, "size": 12.5},
+            )  # fmt: skip
+    figure.update_layout(
+        margin={"l": 68, "r": 16 if len(plans) < 2 else 112},
+        xaxis={"title": {"text": "step"}, "range": [0, max(max_steps, 1)], "tickformat": ",d", "nticks": 6},
+        yaxis={"title": {"text": label}, "range": [0, top], "nticks": 5, "tickformat": ".2~g"},
+    )
+    return figure
+
+
+def layers_figure(
+    values: Mapping[str, float], *, label: str, revision: str = "", theme: str = "light", height: int | None = None
+) -> go.Figure:
+    """Draw one number for each layer on a scale of powers of ten, the first layer at the top.
+
+    Args:
+        values: Layer to number; one that is not above 0 has no place on such a scale.
+        label: Title of the axis.
+        revision: Zoom is kept as long as this stays the same.
+        theme: `light` or `dark`.
+        height: In pixels; None: enough for all layers.
+    """
+    palette = colours(theme)
+    height = 70 + 28 * max(len(values), 2) if height is None else height
+    figure = go.Figure(layout=base_layout(palette, height=height))
+    seen = {layer: value for layer, value in values.items() if value > 0}
+    low = 10 ** math.floor(math.log10(min(seen.values(), default=0.1)))
+    high = 10 ** math.ceil(math.log10(1.5 * max(seen.values(), default=1.0)))
+    figure.add_scatter(
+        x=list(seen.values()),
+        y=list(seen),
+        mode="markers+text",
+        marker={"size": 10, "color": palette.training},
+        text=[short(value) for value in seen.values()],
+        textposition="middle right",
+        textfont={"size": 12, "color": palette.text},
+        error_x={
+            "type": "data", "symmetric": False,
+            "array": [0.0] * len(seen), "arrayminus": [value - low for value in seen.values()],
+            "color": palette.border, "thickness": 1.5, "width": 0,
+        },
+        hovertemplate="%{y}: %{x:.3~g}<extra></extra>",
+    )  # fmt: skip
+    figure.update_layout(
+        uirevision=revision,
+        margin={"l": 8, "r": 48},
+        xaxis={
+            "title": {"text": label}, "type": "log", "range": [math.log10(low), math.log10(high)], "dtick": 1,
+            "exponentformat": "power",
+        },
+        yaxis={"autorange": "reversed", "categoryorder": "array", "categoryarray": list(values), "automargin": True},
+    )  # fmt: skip
     return figure
 
 

@@ -3,8 +3,10 @@
 import streamlit as st
 
 from minigpt.app import anatomy, state, train_form, train_panel
+from minigpt.app.components.scroll_up import scroll_up
 from minigpt.app.texts import t
 from minigpt.training.losses import cross_entropy
+from minigpt.training.schedules import schedule_at
 from minigpt.training.trainer import Trainer
 
 MEMORISED_CHARS, MEMORISED_STEPS = 3_000, 2_000
@@ -13,15 +15,13 @@ anatomy.header("train")
 ref = state.current_run()
 snapshot = state.look(ref)
 
-above, live, below = st.container(), st.container(), st.container()
-if snapshot is not None and snapshot.is_active:  # what trains comes first, a further run after it
-    above = below = st.expander(t("train.another"), icon=":material/add:")
-train_form.draw(above, below)
-with live:
-    if snapshot is None:
-        st.info(t("train.nothing_yet"), icon=":material/play_arrow:")
-    else:
-        train_panel.live_panel(ref, snapshot)
+is_active = snapshot is not None and snapshot.is_active
+with st.expander(t("train.another"), icon=":material/add:") if is_active else st.container():
+    train_form.draw()
+if snapshot is None:
+    st.info(t("train.nothing_yet"), icon=":material/play_arrow:")
+else:
+    train_panel.live_panel(ref, snapshot)
 
 if snapshot is not None:
     train_panel.live_explanation(ref, snapshot)
@@ -44,4 +44,6 @@ anatomy.try_this(
     ],
     key="train:try",
 )
-anatomy.show_code(Trainer.work, cross_entropy)
+anatomy.show_code(Trainer.work, schedule_at, cross_entropy)
+if arrived := st.session_state.get("train:arrived"):
+    scroll_up(arrived)

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
-from minigpt.app import state, train_panel
+from minigpt import config as settings
+from minigpt import resources
+from minigpt.app import estimate, presets, state, train_expert, train_panel
+from minigpt.app.texts import t
+from minigpt.config import TrainingConfig
 from minigpt.runs import manager
 
 PAGE = "build/train"
 NANO = "train:nano:"
 
 
+def expert(at):
+    """Open what is behind Expert."""
+    return at.toggle(key="train:expert").set_value(True).run()
+
+
 def small(at, steps=12):
     """Set the smallest shape that the page offers, so that a run takes a second."""
+    expert(at)
     for field, value in (("model.num_layers", 1), ("model.d_model", 16), ("model.sequence_length", 16)):
         at.number_input(key=NANO + field).set_value(value)
     at.number_input(key=NANO + "training.max_steps").set_value(steps)
@@ -26,8 +37,12 @@ def keys(at):
     return {button.key for button in at.button}
 
 
-def chart(at, index=0):
-    return json.loads(at.get("plotly_chart")[index].proto.spec)
+def charts(at):
+    return [json.loads(element.proto.spec) for element in at.get("plotly_chart")]
+
+
+def loss_chart(at):
+    return next(spec for spec in charts(at) if any(trace.get("name") == "training" for trace in spec["data"]))
 
 
 def test_start_trains_the_corpus_in_hand_and_looks_at_the_run(pages):
@@ -41,9 +56,9 @@ def test_start_trains_the_corpus_in_hand_and_looks_at_the_run(pages):
     words = pages.words(at)
     assert "finished" in words
     assert "equally likely characters" in words
-    assert "12 of 12" in " ".join(str(item.proto.text) for item in at.get("progress"))
-    names = [trace["name"] for trace in chart(at)["data"]]
-    assert names == ["uniform", "unigram", "bigram", "each step", "training", "validation"]
+    assert "12 of 12" in words
+    names = [trace["name"] for trace in loss_chart(at)["data"]]
+    assert names == ["uniform", "unigram", "bigram", "each step", "training", "validation", "best"]
     config = manager.get_engine().snapshot(run_id).config
     assert (config.model.d_model, config.training.max_steps, config.data.corpus) == (16, 12, None)
 
@@ -63,22 +78,116 @@ def test_an_experiment_is_one_click(pages):
     assert (config.model.num_layers, config.model.num_heads, config.model.d_model) == (1, 1, 16)
 
 
-def test_parameters_memory_and_time_follow_the_settings(pages):
-    at = pages.open(PAGE)
+def test_parameters_memory_disk_and_time_follow_the_settings(pages):
+    at = expert(pages.open(PAGE))
     before = next(item.value for item in at.markdown if "parameters" in item.value)
     at.number_input(key=NANO + "model.num_layers").set_value(8).run()
     after = next(item.value for item in at.markdown if "parameters" in item.value)
     assert before != after
-    assert "MB" in after
+    assert "MB of memory" in after
+    assert "on disk" in after
 
 
 def test_an_impossible_setting_is_explained_and_cannot_be_started(pages):
-    at = pages.open(PAGE)
+    at = expert(pages.open(PAGE))
     at.number_input(key=NANO + "model.num_heads").set_value(3).run()
     assert not at.exception
     assert len(at.error) == 1
-    assert "divisible" in at.error[0].value
+    assert "“Width” 32 is not divisible by “Heads in each layer” 3" in at.error[0].value
     assert at.button(key="train:start").disabled
+    at.switch_page("pages/build/corpus.py").run()  # where the settings are asked for their context
+    assert not at.exception
+
+
+def test_a_number_outside_its_bounds_is_told_beside_start_by_its_label(pages):
+    at = expert(pages.open(PAGE))
+    at.number_input(key=NANO + "model.num_layers").set_value(0).run()
+    assert len(at.error) == 1
+    told = at.error[0].value
+    assert "“Layers” is 0; it must be a whole number, at least 1 and at most 96" in told
+    assert "num_layers" not in told
+    assert at.button(key="train:start").disabled
+    at.number_input(key=NANO + "model.num_layers").set_value(1).run()
+    assert not at.error
+    assert not at.button(key="train:start").disabled
+
+
+def test_a_precision_that_the_device_lacks_is_told_before_the_start(pages):
+    at = expert(pages.open(PAGE))
+    at.selectbox(key=NANO + "training.precision").set_value("float16").run()
+    assert "“Precision” is float16" in at.error[0].value
+    assert at.button(key="train:start").disabled
+
+
+def fields(at):
+    kinds = (at.number_input, at.selectbox, at.toggle, at.text_input)
+    return {item.key.removeprefix(NANO) for kind in kinds for item in kind if item.key.startswith(NANO)}
+
+
+def test_only_what_counts_is_asked_for(pages):
+    at = expert(pages.open(PAGE))
+    muon = {"training.muon_learning_rate", "training.muon_momentum"}
+    assert not muon & fields(at)
+    assert "training.cooldown_steps" not in fields(at)
+    assert {"training.beta1", "training.beta2", "training.min_learning_rate_ratio"} <= fields(at)
+    at.selectbox(key=NANO + "training.optimizer").set_value("muon").run()
+    assert muon <= fields(at)
+    at.selectbox(key=NANO + "training.optimizer").set_value("sgd").run()
+    assert not (muon | {"training.beta2"}) & fields(at)
+    at.selectbox(key=NANO + "training.schedule").set_value("wsd").run()
+    assert "training.cooldown_steps" in fields(at)
+    at.selectbox(key=NANO + "training.schedule").set_value("constant").run()
+    assert not {"training.cooldown_steps", "training.min_learning_rate_ratio"} & fields(at)
+    at.number_input(key=NANO + "training.sample_steps").set_value(0).run()
+    assert "training.sample_prompt" not in fields(at)
+    assert not at.exception
+    assert not at.error
+
+
+def test_every_setting_behind_expert_exists_has_a_label_and_comes_after_what_it_depends_on():
+    order = [dotted for group in train_expert.FIELDS.values() for dotted in group]
+    assert len(order) == len(set(order))
+    for dotted in order:
+        assert settings.field_info(dotted).description
+        assert train_expert.label_of(dotted) != dotted.rpartition(".")[2], dotted
+    for dotted, (other, _) in train_expert.ONLY_WHERE.items():
+        assert order.index(other) < order.index(dotted)
+
+
+def test_what_was_changed_behind_expert_stays_changed_when_it_closes(pages):
+    at = small(pages.open(PAGE))
+    at.toggle(key="train:expert").set_value(False).run()
+    assert not fields(at) - {"training.max_steps"}
+    at.button(key="train:start").click().run()
+    assert manager.get_engine().snapshot(pages.run_of(at)).config.model.d_model == 16
+    at.toggle(key="train:expert").set_value(True).run()
+    assert at.number_input(key=NANO + "model.d_model").value == 16
+
+
+def test_the_learning_rate_is_drawn_before_the_run_and_follows_the_settings(pages):
+    at = expert(pages.open(PAGE))
+
+    def plan():
+        return next(spec for spec in charts(at) if "rate" in spec["data"][0].get("name", "") + spec["data"][-1]["name"])
+
+    assert [trace["name"] for trace in plan()["data"]] == [t("train.rate")]
+    at.selectbox(key=NANO + "training.schedule").set_value("constant").run()
+    assert plan()["data"][0]["y"][-1] == pytest.approx(4e-3)
+    at.number_input(key=NANO + "model.num_heads").set_value(3).run()  # the model is impossible, its rate is not
+    assert plan()
+
+
+def test_the_planned_rate_is_the_rate_of_training_with_its_corners():
+    config = TrainingConfig(max_steps=100_000, schedule="wsd", warmup_steps=7, cooldown_steps=11, optimizer="muon")
+    plans = train_expert.planned(config)
+    assert list(plans) == [t("train.rate_muon"), t("train.rate_rest")]
+    matrices = dict(plans[t("train.rate_muon")])
+    assert len(matrices) < 250
+    assert matrices[7] == config.muon_learning_rate > matrices[6]
+    assert matrices[100_000 - 11] == config.muon_learning_rate
+    assert matrices[99_999] < 0.2 * config.muon_learning_rate
+    assert dict(plans[t("train.rate_rest")])[7] == config.learning_rate
+    assert [step for step, _ in train_expert.planned(TrainingConfig(max_steps=1))[t("train.rate")]] == [0]
 
 
 def test_more_than_the_profile_allows_is_explained(pages, monkeypatch):
@@ -139,6 +248,42 @@ def test_a_run_that_failed_says_why_on_its_own_page(pages, own_home):
         assert at.error[0].value
 
 
+def test_a_run_that_ended_early_and_one_measured_on_the_mean_say_so(pages):
+    run_id = pages.trained(
+        training__max_steps=500, training__eval_steps=2, training__early_stopping=1, training__learning_rate=0.5,
+        training__weights_ema=0.5,
+    )  # fmt: skip
+    words = pages.words(pages.open(PAGE, run=run_id))
+    assert "Ended early at step" in words
+    assert "running mean of the weights" in words
+
+
+def test_the_machine_the_text_the_disk_and_the_layers(pages):
+    run_id = pages.trained()
+    at = pages.open(PAGE, run=run_id)
+    figures = {metric.label: metric.value for metric in at.metric}
+    assert figures[t("train.number_mfu")].endswith("%")
+    tokens = 12 * 4 * 16
+    assert float(figures[t("train.number_passes")]) == pytest.approx(tokens / 1800, abs=0.1)
+    assert "on disk" in pages.words(at)
+    before = len(charts(at))
+    at.session_state["train:inside"] = True
+    at.run()
+    assert not at.exception
+    assert len(charts(at)) == before + 1
+    assert charts(at)[-1]["data"][0]["y"] == ["embedding", "block 1", "last norm"]
+    assert "Most here: " in pages.words(at)
+
+
+def test_a_run_in_another_process_can_only_be_watched(pages, monkeypatch):
+    run_id = pages.trained()
+    seen = dataclasses.replace(manager.get_engine().snapshot(run_id), status="running", is_elsewhere=True)
+    monkeypatch.setattr(state, "look", lambda ref: seen)
+    at = pages.open(PAGE, run=run_id)
+    assert not {"train:pause", "train:stop"} & keys(at)
+    assert any("Another process" in info.value for info in at.info)
+
+
 def test_settings_survive_a_change_of_page(pages):
     at = pages.open(PAGE)
     at.number_input(key=NANO + "training.max_steps").set_value(77).run()
@@ -174,6 +319,7 @@ def test_missing_devices_are_greyed_with_a_reason(pages):
 def test_the_verdict_quotes_the_curve(curves, expected):
     class Seen:
         baselines = {"uniform": 4.1, "unigram": 3.1, "bigram": 2.3}
+        config = settings.RunConfig()
 
     Seen.curves = curves
     assert expected in train_panel.verdict(Seen)
@@ -182,3 +328,38 @@ def test_the_verdict_quotes_the_curve(curves, expected):
 def test_samples_that_are_kept_for_comparison_are_spaced():
     samples = [(step, str(step)) for step in range(0, 1000, 100)]
     assert [step for step, _ in train_panel.spaced(samples, 3)] == [0, 400, 800]
+
+
+def test_every_preset_is_named_and_explained():
+    assert sorted(presets.names()) == resources.preset_names()
+    for name in presets.names():
+        assert presets.title(name) != name, f"train.yaml lacks preset_{name}"
+        assert presets.about(name), f"train.yaml lacks about_preset_{name}"
+
+
+def test_what_was_measured_stands_above_the_settings(tmp_path, monkeypatch):
+    heads = {
+        "slow": "# slow: a model.\n# corpus: 1,000 characters of tales\n# seconds on two cores: 1,118, with other work\n"
+        "# expected loss: 0.22 nats per character\n\nmodel:\n",
+        "quick": "# quick: a model.\n# seconds on two cores: 7\n\nmodel:\n",
+        "big": "# big: a model.\n# seconds on one H200: 3\n\nmodel:\n",
+        "bare": "model:\n  num_layers: 1\n\n",
+    }
+    for name, head in heads.items():
+        (tmp_path / f"{name}.yaml").write_text(head)
+    monkeypatch.setattr(resources, "preset_path", lambda name: tmp_path / f"{name}.yaml")
+    monkeypatch.setattr(resources, "preset_names", lambda: sorted(heads))
+    read, names = presets.measured.__wrapped__, presets.names.__wrapped__
+    assert read("slow") == presets.Measured("1,000 characters of tales", "two cores", 1118.0, 0.22)
+    assert read("quick") == presets.Measured(None, "two cores", 7.0, None)
+    assert read("bare") == presets.Measured(None, None, None, None)
+    monkeypatch.setattr(presets, "measured", read)
+    assert names() == ["quick", "slow", "bare", "big"]
+
+
+@pytest.mark.parametrize("name", resources.preset_names())
+def test_an_unchanged_preset_is_foretold_to_take_what_it_took(name):
+    found, config = presets.measured(name), settings.load_config(name, environment={})
+    if found.machine == presets.USUAL_MACHINE:
+        foretold = estimate.seconds_per_step(config, vocab_size=64) * config.training.max_steps
+        assert foretold == pytest.approx(found.seconds)

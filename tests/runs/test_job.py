@@ -298,6 +298,7 @@ def test_what_another_process_trains_is_running_until_that_process_ends() -> Non
         for seen in (snapshot_of(folder), engine.snapshot(folder.id)):
             assert seen.status == "running"
             assert "Another process trains this run" in seen.message
+            assert seen.is_elsewhere
         with pytest.raises(RunExistsError, match="by another process"):
             next(TrainingJob(folder).work())
         assert folder.info.status == "running"
@@ -307,6 +308,7 @@ def test_what_another_process_trains_is_running_until_that_process_ends() -> Non
         other.kill()
     seen = engine.snapshot(folder.id)
     assert seen.status == "stopped"
+    assert not seen.is_elsewhere
     assert "Interrupted" in seen.message
     engine.close()
 

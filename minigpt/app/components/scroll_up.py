@@ -1,0 +1,23 @@
+"""Takes the page back to its top when what was asked for at its end appears there."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from minigpt import resources
+
+_COMPONENT = st.components.v2.component(
+    "minigpt_scroll_up",
+    html="<span hidden></span>",
+    js=resources.asset_path("components", "scroll_up.js").read_text("utf-8"),
+)
+
+
+def scroll_up(occasion: str) -> None:
+    """Scroll up once for each occasion. Draws nothing.
+
+    Args:
+        occasion: What happened, for example the id of the run that has begun; the same again scrolls no more.
+    """
+    with st.container(height=1, border=False, key="frame_scroll_up"):
+        _COMPONENT(key="frame:scroll_up", data={"occasion": occasion})

@@ -1,0 +1,64 @@
+"""Figures of a training: what stands where, and that nothing is drawn outside its axes."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+
+from minigpt.viz.training import layers_figure, loss_figure, schedule_figure, spread
+
+BASELINES = {"uniform": 4.0, "unigram": 3.0, "bigram": 2.3}
+
+
+def words(figure):
+    return [annotation.text for annotation in figure.layout.annotations]
+
+
+@pytest.mark.parametrize(("loss", "anchor"), [(2.0, "top"), (0.2, "bottom")])
+def test_the_best_measurement_is_ringed_and_named_where_there_is_room(loss, anchor):
+    curves = {"val_loss": [(0, 4.0), (600, loss), (800, loss + 0.3)]}
+    figure = loss_figure(curves, BASELINES, max_steps=1000, best_step=600)
+    ring = next(trace for trace in figure.data if trace.name == "best")
+    assert (list(ring.x), list(ring.y)) == ([600], [loss])
+    label = next(annotation for annotation in figure.layout.annotations if annotation.text.startswith("best"))
+    assert label.text == f"best: {loss:.2f} at step 600"
+    assert (label.xanchor, label.yanchor) == ("center", anchor)
+
+
+def test_a_best_step_that_was_not_measured_is_not_drawn():
+    for best_step in (None, 7):
+        figure = loss_figure({"val_loss": [(0, 4.0)]}, BASELINES, max_steps=10, best_step=best_step)
+        assert not [trace for trace in figure.data if trace.name == "best"]
+
+
+def test_one_rate_needs_no_name_and_two_are_told_apart_without_colour():
+    falling = [(0, 0.03), (99, 0.0)]
+    alone = schedule_figure({"learning rate": falling}, max_steps=100, label="Rate")
+    assert words(alone) == []
+    both = schedule_figure({"matrices": falling, "rest": [(0, 0.025), (99, 0.0)]}, max_steps=100, label="Rate")
+    assert [trace.line.dash for trace in both.data] == ["solid", "dash"]
+    assert words(both) == ["─ matrices", "╌ rest"]
+    first, second = (annotation.y for annotation in both.layout.annotations)
+    assert abs(first - second) >= 0.14 * both.layout.yaxis.range[1]  # names that do not overlap
+    assert both.layout.yaxis.range[1] > 0.03
+
+
+def test_layers_stand_in_order_on_powers_of_ten():
+    values = {"embedding": 3e-4, "block 1": 0.02, "output": 0.0}
+    figure = layers_figure(values, label="Update")
+    assert list(figure.data[0].y) == ["embedding", "block 1"]
+    assert list(figure.data[0].text) == ["0.0003", "0.02"]
+    assert list(figure.layout.yaxis.categoryarray) == list(values)
+    assert figure.layout.yaxis.autorange == "reversed"
+    low, high = figure.layout.xaxis.range
+    assert low <= math.log10(3e-4)
+    assert high > math.log10(0.02)
+    assert layers_figure({}, label="Update").layout.height > 0
+
+
+def test_labels_keep_their_order_and_their_distance():
+    placed = spread([1.0, 1.01, 1.02, 3.9], gap=0.2, low=0.0, high=4.0)
+    assert placed == sorted(placed)
+    assert min(b - a for a, b in itertools.pairwise(placed)) == pytest.approx(0.2)
