@@ -27,7 +27,8 @@ from minigpt.config import (
 from minigpt.errors import ConfigError
 from minigpt.model.size import count_parameters
 
-PRESETS = ["nano", "repeat", "shakespeare", "small", "tales"]
+SECONDS = "seconds on (?:two cores|one GPU)"
+PRESETS = ["nano", "repeat", "shakespeare", "shakespeare-gpu", "shakespeare-large", "small", "sprint", "tales"]
 
 
 @pytest.fixture
@@ -377,8 +378,12 @@ def test_a_preset_loads_and_says_what_it_costs(name):
     assert all(line.startswith("# ") for line in header.splitlines())
     parameters, vocab_size = re.search(r"^# parameters: ([\d,]+) \(with its (\d+) tokens\)$", header, re.M).groups()
     assert count_parameters(settings.model, int(vocab_size)).total == int(parameters.replace(",", ""))
-    for line in ("corpus", "seconds on two cores", "expected loss"):
-        assert re.search(rf"^# {line}: \S", header, re.M), line
+    assert re.search(r"^# corpus: \S", header, re.M)
+    measured = [re.search(rf"^# {line}: (\d|not measured$)", header, re.M) for line in (SECONDS, "expected loss")]
+    assert all(measured)
+    assert len({match[match.lastindex] == "not measured" for match in measured}) == 1  # both or neither
+    if "not measured" in header:
+        assert "No GPU was at hand" in header
 
 
 @pytest.mark.parametrize("name", ["nano", "repeat", "small", "tales"])
@@ -399,7 +404,9 @@ def test_a_preset_can_be_cut_short_with_one_setting(name):
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_name_a_built_in_corpus_and_keep_attention_on_its_fast_path(name):
     settings = load_config(name, environment={})
-    assert settings.data.corpus == (name if name in ("repeat", "shakespeare") else "tales")
+    assert settings.data.corpus == {"repeat": "repeat", "shakespeare": "shakespeare", "sprint": "shakespeare"}.get(
+        name.partition("-")[0], "tales"
+    )
     assert settings.model.attention_dropout == 0
 
 

@@ -20,7 +20,16 @@ def test_in_a_wheel_everything_lies_inside_the_package(tmp_path, monkeypatch):
 
 
 def test_presets_and_profiles_have_names_and_paths():
-    assert resources.preset_names() == ["nano", "repeat", "shakespeare", "small", "tales"]
+    assert resources.preset_names() == [
+        "nano",
+        "repeat",
+        "shakespeare",
+        "shakespeare-gpu",
+        "shakespeare-large",
+        "small",
+        "sprint",
+        "tales",
+    ]
     assert {"local", "classroom", "hosted"} <= set(resources.profile_names())
     assert all(resources.preset_path(name).is_file() for name in resources.preset_names())
     assert all(resources.profile_path(name).is_file() for name in resources.profile_names())
