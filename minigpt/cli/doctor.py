@@ -21,8 +21,15 @@ LIBRARIES = ("torch", "numpy", "safetensors", "pydantic", "streamlit", "plotly",
 @json_option
 def doctor(as_json: bool) -> None:
     """Show versions, devices and folders."""
-    from minigpt.model.devices import describe_devices
+    from minigpt.errors import ConfigError
+    from minigpt.model.devices import describe_devices, resolve_device
+    from minigpt.training.compilation import check_compiler
 
+    chosen, obstacle = resolve_device("auto"), ""
+    try:
+        check_compiler(chosen)
+    except ConfigError as error:
+        obstacle = error.problem
     devices = [
         {"name": device.name, "title": device.title, "available": device.available, "reason": device.reason}
         for device in describe_devices()
@@ -34,6 +41,8 @@ def doctor(as_json: bool) -> None:
         "cores": os.cpu_count(),
         "libraries": {name: _version(name) for name in LIBRARIES},
         "devices": devices,
+        "device_auto": str(chosen),
+        "compile": {"available": not obstacle, "reason": obstacle},
         "runs": str(resources.home()),
         "cache": str(resources.cache()),
         "bundled_runs": resources.bundled_run_names(),
@@ -48,6 +57,8 @@ def doctor(as_json: bool) -> None:
         click.echo(
             f"device {device['name']:6} {device['title']}" + ("" if device["available"] else f": {device['reason']}")
         )
+    click.echo(f"device auto   {chosen}")
+    click.echo(f"compile       {obstacle or 'training.compile can be used'}")
     click.echo(f"runs          {found['runs']}")
     click.echo(f"cache         {found['cache']}")
     click.echo("bundled runs  " + (", ".join(resources.bundled_run_names()) or "none"))

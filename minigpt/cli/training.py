@@ -28,12 +28,13 @@ from minigpt.data.corpora import Corpus, read_corpus
 from minigpt.data.prepared import train_tokenizer
 from minigpt.errors import ConfigError, MinigptError, NonFiniteLossError, RunExistsError
 from minigpt.model.devices import resolve_device
+from minigpt.model.size import flops_per_token
 from minigpt.runs.job import TrainingJob, check_resume, create_run
 from minigpt.runs.limits import LESS_MEMORY, machine_megabytes, memory_needed
 from minigpt.runs.store import RunFolder
 from minigpt.tokenizers.base import make_tokenizer
 from minigpt.training.callbacks import Progress, Record
-from minigpt.training.telemetry import share_of_peak
+from minigpt.training.telemetry import measure_peak, share_of_peak
 from minigpt.training.trainer import Trainer
 
 
@@ -69,6 +70,7 @@ def run_training(
         watch = Watch(bar, is_silent=as_json)
         job = TrainingJob(folder, callbacks=[watch], num_threads=None if is_settled(folder) else num_cores())
         watch.begin(job.trainer)
+        warn_of_hours(job.trainer)
         try:
             for _ in job.work():
                 if interruption.signal is not None:
@@ -145,6 +147,32 @@ def check_memory(config: RunConfig, vocab_size: int) -> None:
         raise ConfigError(
             f"The training would need about {needed:,.0f} MB of memory; this machine has {allowed:,} MB.",
             mend=LESS_MEMORY,
+        )
+
+
+LONG = 1800.0
+"""Seconds, computed at the machine's peak, from which on a training on a processor is worth a warning."""
+SLOW_PEAK = 5e9
+"""Operations a second that every machine reaches."""
+
+
+def warn_of_hours(trainer: Trainer) -> None:
+    """Say before a training starts that it is one for a GPU, where there is none.
+
+    At the matrix peak it would take `steps x tokens x operations / peak` seconds; no training comes near that.
+    """
+    training, model, device = trainer.config.training, trainer.model, trainer.model.device
+    if device.type != "cpu" or training.max_seconds is not None:
+        return
+    tokens = (trainer.max_steps - trainer.step) * training.batch_size * model.config.sequence_length
+    work = tokens * flops_per_token(model.config, model.vocab_size)
+    if work < LONG * SLOW_PEAK:  # in minutes anywhere: not worth a look at the peak
+        return
+    seconds = work / measure_peak(str(device), torch.get_num_threads(), training.precision)
+    if seconds > LONG:
+        note(
+            f"This training takes {seconds / 3600:.1f} hours at the very least on this processor, and rather twice as "
+            "long; it is meant for a GPU. Ctrl+C ends it, saved; training.max_seconds bounds it."
         )
 
 

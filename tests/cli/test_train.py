@@ -18,6 +18,8 @@ from minigpt.cli.root import cli
 from minigpt.cli.training import Watch, command_line, num_cores
 from minigpt.config import RunConfig, allowed_values, dotted_fields, field_info
 from minigpt.errors import StorageError
+from minigpt.model import devices
+from minigpt.model.size import flops_per_token
 from minigpt.model.weights import load_weights
 from minigpt.runs.store import RunFolder, RunStore, load_run
 from minigpt.training.callbacks import Record
@@ -336,9 +338,9 @@ def test_a_fault_keeps_the_run_and_says_how_to_go_on(
 
     def explode(*arguments: Any, **keywords: Any) -> Any:
         calls["n"] += 1
-        if calls["n"] > 12 and fault == "a full disk":
+        if calls["n"] > 6 and fault == "a full disk":
             raise StorageError("The disk is full.", mend="Free some space.")
-        return real(*arguments, **keywords) * (float("nan") if calls["n"] > 12 else 1)
+        return real(*arguments, **keywords) * (float("nan") if calls["n"] > 6 else 1)
 
     monkeypatch.setattr(module, "cross_entropy", explode)
     result = call("train", *tiny, "--data", corpus_file, "--out", tmp_path / "run", code=1)
@@ -392,3 +394,33 @@ def test_stored_runs_are_found_by_their_id(call, tiny, own_home: Path, corpus_fi
     (folder,) = RunStore().list()
     result = CliRunner().invoke(cli, ["generate", folder.id, "--max-new-tokens", "3"])
     assert result.exit_code == 0
+
+
+# -- trainings that are meant for a GPU
+
+
+def test_a_device_that_is_not_there_is_told_before_anything_is_read(
+    call, monkeypatch: pytest.MonkeyPatch, own_home: Path
+) -> None:
+    monkeypatch.setattr(devices, "_cuda", lambda: ("NVIDIA GPU", "PyTorch finds none."))
+    said = call("train", "--config", "shakespeare-gpu", "--device", "cuda", code=2).stderr
+    assert "device cuda cannot be used here: PyTorch finds none. Use auto or cpu" in said
+    assert not own_home.exists()
+
+
+def test_hours_on_a_processor_are_told_before_they_begin(
+    call, tiny, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warning = "hours at the very least"
+    assert warning not in call("train", *tiny, "--data", corpus_file, "--out", tmp_path / "quick").stderr
+    monkeypatch.setattr("minigpt.cli.training.measure_peak", lambda device, threads, precision: 100.0)
+    monkeypatch.setattr("minigpt.cli.training.SLOW_PEAK", 1.0)
+    said = call("train", *tiny, "--data", corpus_file, "--out", tmp_path / "slow").stderr
+    model = RunFolder(tmp_path / "slow").config.model
+    hours = 12 * 4 * 16 * flops_per_token(model, RunFolder(tmp_path / "slow").tokenizer.vocab_size) / 100 / 3600
+    assert f"takes {hours:.1f} hours at the very least on this processor" in said
+    assert said.index(warning) < said.index("step 0 of 12")
+    bounded = call(
+        "train", *tiny, "--set=training.max_seconds=0.1", "--data", corpus_file, "--out", tmp_path / "bounded"
+    )
+    assert warning not in bounded.stderr
