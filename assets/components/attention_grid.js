@@ -34,6 +34,13 @@ export function unpack(data) {
   return { ...header, weights: bytes.subarray(4 + size) };
 }
 
+function isSame(one, other) {
+  const [{ weights, ...rest }, { weights: otherWeights, ...otherRest }] = [one, other];
+  return (
+    JSON.stringify(rest) === JSON.stringify(otherRest) && weights.every((weight, index) => weight === otherWeights[index])
+  );
+}
+
 class GridView {
   constructor(parent) {
     this.host = parent.host ?? parent;
@@ -53,9 +60,15 @@ class GridView {
 
   update(data, setStateValue, setTriggerValue) {
     if (!data) return;
+    const before = this.model;
     this.model = unpack(data);
     this.setStateValue = setStateValue;
     this.setTriggerValue = setTriggerValue;
+    const isPainted = before && this.colours === (isDark(getComputedStyle(this.host)) ? before.dark : before.light);
+    if (isPainted && isSame(before, this.model)) {
+      this.colours = this.colours === before.dark ? this.model.dark : this.model.light;
+      return; // the press that asked for this has been drawn already
+    }
     this.leave();
     this.draw();
   }

@@ -30,6 +30,13 @@ function withSvg(Plotly, config) {
   return { ...config, modeBarButtons: buttons };
 }
 
+// Watching a box begins with a call as well, which must not draw everything once more.
+function fit(Plotly, box) {
+  if (!box.isConnected || !box.offsetWidth || box.offsetWidth === box.drawnWidth) return;
+  box.drawnWidth = box.offsetWidth;
+  Plotly.Plots.resize(box);
+}
+
 export default function ({ data, parentElement }) {
   const box = parentElement.querySelector(".minigpt-live-chart");
   const figure = JSON.parse(data.figure);
@@ -40,7 +47,8 @@ export default function ({ data, parentElement }) {
     .then((Plotly) => {
       if (box.latest !== figure) return; // a newer figure has come while the script was loading
       Plotly.react(box, figure.data, figure.layout, withSvg(Plotly, data.config));
-      box.observer ??= new ResizeObserver(() => box.isConnected && box.offsetWidth && Plotly.Plots.resize(box));
+      box.drawnWidth = box.offsetWidth;
+      box.observer ??= new ResizeObserver(() => fit(Plotly, box));
       box.observer.observe(box);
     })
     .catch((error) => console.warn(error.message));

@@ -102,7 +102,7 @@ def attention_map(
         )
     square_axes(figure, tokens, palette, words, compact=compact)
     dress(figure, palette, height=335 if compact else height)
-    figure.update_layout(uirevision=length)  # zoom survives another head or stage, but not another text
+    figure.layout.uirevision = length  # zoom survives another head or stage, but not another text
     return figure
 
 
@@ -163,7 +163,7 @@ def attention_row(
     text_axis(figure, tokens, palette, room=ROOM_ON_PHONE if compact else 72)
     figure.layout.yaxis = value_axis(palette, name, range=[low - margin, high + margin])
     dress(figure, palette, height=210)
-    figure.update_layout(bargap=0.25)
+    figure.layout.bargap = 0.25
     return figure
 
 

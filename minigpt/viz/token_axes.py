@@ -5,6 +5,8 @@ What the causal mask forbids is hatched: Plotly's heat maps cannot hatch cells, 
 
 from __future__ import annotations
 
+import html
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,9 @@ from minigpt.viz.palette import MONOSPACE, Palette, token_label, visible_token
 
 _SHORT = {"<pad>": "·", "<unk>": "\ufffd", "<bos>": "⊢", "<eos>": "⊣"}
 """What special tokens are called on an axis, where a word would turn every label on its side."""
+
+FIXED_MARGIN = {"l": 8, "r": 8, "t": 8, "b": 8, "autoexpand": False}
+"""Margins that Plotly may not change: finding them out by itself it draws every axis twice."""
 
 ROOM_ON_PHONE = 26
 """Labels of one character that fit beside each other on a phone."""
@@ -68,13 +73,33 @@ def token_axis(tokens: Sequence[str], room: int, palette: Palette, *, stagger: s
         "tickmode": "array",
         "tickvals": shown,
         "ticktext": labels,
-        "tickfont": {"family": MONOSPACE, "size": 10 if length > room // 2 else 12, "color": palette.text},
+        "tickfont": {"family": MONOSPACE, "size": label_size(length, room), "color": palette.text},
         "ticklabeloverflow": "allow",  # else the browser measures each label, which takes longer than all the rest
         "showgrid": False,
         "zeroline": False,
         "ticks": "",
         "automargin": True,
     }
+
+
+def label_size(length: int, room: int) -> int:
+    """Return the size of the letters on an axis of `length` tokens that has room for `room`."""
+    return 10 if length > room // 2 else 12
+
+
+def label_width(axis: dict[str, Any]) -> float:
+    """Return how long the longest label of an axis by `token_axis` is, in pixels; wide characters count twice."""
+    labels = [html.unescape(label).replace("<br>", "") for label in axis["ticktext"]]
+    cells = (sum(1 + (unicodedata.east_asian_width(char) in "WF") for char in label) for label in labels)
+    return 0.62 * float(axis["tickfont"]["size"]) * max(cells, default=1)
+
+
+def label_height(axis: dict[str, Any]) -> float:
+    """Return how much room the labels of a horizontal axis need, in pixels."""
+    if axis["tickangle"]:
+        return label_width(axis) + 4
+    ranks = 1 + any("<br>" in label for label in axis["ticktext"])
+    return 1.35 * float(axis["tickfont"]["size"]) * ranks
 
 
 def tick_angle(tokens: Sequence[str], room: int) -> int:
@@ -133,9 +158,10 @@ def square_axes(figure: go.Figure, tokens: Sequence[str], palette: Palette, word
         compact: Whether it is shown on a phone.
     """
     length, room = len(tokens), ROOM_ON_PHONE if compact else 44
+    to_the_right = {**token_axis(tokens, room, palette, stagger="<br>{}"), "tickangle": tick_angle(tokens, room)}
+    downwards = token_axis(tokens, room, palette, stagger="{}\u2003")
     figure.layout.xaxis = {  # whole axes at once: updating them field by field takes three times as long
-        **token_axis(tokens, room, palette, stagger="<br>{}"),
-        "tickangle": tick_angle(tokens, room),
+        **to_the_right,
         "constrain": "domain",
         "side": "top",
         "range": [-0.5, length - 0.5],
@@ -143,12 +169,18 @@ def square_axes(figure: go.Figure, tokens: Sequence[str], palette: Palette, word
         "title": {"text": words.key_axis, "font": {"color": palette.key, "size": 13}, "standoff": 6},
     }
     figure.layout.yaxis = {
-        **token_axis(tokens, room, palette, stagger="{}\u2003"),
+        **downwards,
         "constrain": "domain",
         "range": [length - 0.5, -0.5],
         "scaleanchor": "x",
         "constraintoward": "top",
         "title": {"text": words.query_axis, "font": {"color": palette.query, "size": 13}, "standoff": 6},
+    }
+    figure.layout.margin = {
+        **FIXED_MARGIN,
+        "l": 34 + label_width(downwards),
+        "t": 32 + label_height(to_the_right),
+        "r": 62 if figure.data[0].showscale is not False else 8,
     }
 
 
@@ -161,12 +193,13 @@ def text_axis(figure: go.Figure, tokens: Sequence[str], palette: Palette, *, roo
         palette: Colours of the theme.
         room: How many labels of one character fit.
     """
-    figure.update_xaxes(
-        **token_axis(tokens, room, palette, stagger="<br>{}"),
-        tickangle=tick_angle(tokens, room),
-        range=[-0.5, len(tokens) - 0.5],
-        fixedrange=True,
-    )
+    axis = {**token_axis(tokens, room, palette, stagger="<br>{}"), "tickangle": tick_angle(tokens, room)}
+    axis |= {"range": [-0.5, len(tokens) - 0.5], "fixedrange": True}
+    if "xaxis2" in figure.layout:  # two figures over one text
+        figure.update_xaxes(axis)
+    else:
+        figure.layout.xaxis = axis  # at once: an update takes ten times as long
+    figure.layout.margin = {**FIXED_MARGIN, "l": 58, "b": 8 + label_height(axis)}
 
 
 def staircase(length: int) -> tuple[list[float], list[float]]:
@@ -232,21 +265,24 @@ def label(palette: Palette) -> dict[str, Any]:
 
 def dress(figure: go.Figure, palette: Palette, *, height: int) -> None:
     """Give a figure the page's ground, type and manners."""
-    figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": palette.text, "size": 12, "family": "'Source Sans', 'Source Sans Pro', sans-serif"},
-        showlegend=False,
-        hoverlabel={
+    if figure.layout.margin.autoexpand is not False:  # an axis of tokens has measured its labels
+        figure.layout.margin = {"l": 8, "r": 8, "t": 8, "b": 8}
+    manners = {
+        "height": height,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": palette.text, "size": 12, "family": "'Source Sans', 'Source Sans Pro', sans-serif"},
+        "showlegend": False,
+        "hoverlabel": {
             "bgcolor": palette.secondary,
             "bordercolor": palette.border,
             "font": {"color": palette.text, "family": MONOSPACE, "size": 13},
         },
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": palette.reference, "activecolor": palette.attention},
-        dragmode=False,
-    )
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": palette.reference, "activecolor": palette.attention},
+        "dragmode": False,
+    }
+    for name, value in manners.items():
+        figure.layout[name] = value
 
 
 def colour_bar(palette: Palette, name: str) -> dict[str, Any]:

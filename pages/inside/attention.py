@@ -9,7 +9,7 @@ from minigpt.app.attention_mask import draw_mask
 from minigpt.app.attention_reason import draw_reason
 from minigpt.app.compute import Superseded
 from minigpt.app.reading import say
-from minigpt.app.subject import choose, keep_position
+from minigpt.app.subject import Subject, choose, keep_position
 from minigpt.app.texts import t
 from minigpt.errors import MinigptError
 
@@ -18,11 +18,19 @@ SECTIONS = {"heads": draw_heads, "mask": draw_mask, "reason": draw_reason}
 
 @st.fragment
 def look(run: state.RunRef) -> None:
-    """Draw everything that follows the text; moving a control redraws only this."""
-    if state.current_run().id != run.id:
-        st.rerun()  # a button in here has opened another run: address and sidebar follow too
+    """Draw everything that follows the text; another text, step or section redraws only this."""
     subject = choose(run, "attention")
-    section = choice("section", tuple(SECTIONS))
+    choice("section", tuple(SECTIONS))
+    look_at(subject)
+    code()
+
+
+@st.fragment
+def look_at(subject: Subject) -> None:
+    """Draw the chosen section; another head or position redraws only this, which halves the wait."""
+    if state.current_run().id != subject.run.id:
+        st.rerun()  # a button in here has opened another run: address and sidebar follow too
+    section = st.session_state["attention:section"]
     try:
         with st.spinner(t("attention.computing")):
             view = view_now(subject)
@@ -52,4 +60,3 @@ def code() -> None:
 
 anatomy.header("attention")
 look(state.current_run())
-code()

@@ -25,14 +25,13 @@ _COMPONENT = st.components.v2.component(
 )
 
 
-def usual_config(figure: go.Figure, key: str) -> dict[str, Any]:
+def usual_config(layout: dict[str, Any], key: str) -> dict[str, Any]:
     """Return what a figure is shown with: PNG and SVG from its own buttons, zoom where an axis allows it, no more.
 
     Args:
-        figure: The figure.
+        layout: The figure's.
         key: Names the chart; the files are called after it.
     """
-    layout = figure.to_plotly_json()["layout"]
     axes = [axis for name, axis in layout.items() if name[:5] in ("xaxis", "yaxis")]
     zoom = ["zoom2d", "resetScale2d"] if any(not axis.get("fixedrange") for axis in axes) else []
     return {
@@ -52,12 +51,15 @@ def live_chart(figure: go.Figure, *, key: str, alt: str, config: dict[str, Any] 
         alt: What it shows, for those who cannot see it.
         config: Plotly's configuration, if not the usual one; among its `modeBarButtons`, `toSvg` is ours.
     """
-    config = usual_config(figure, key) if config is None else config
+    spec = figure.to_dict()
+    config = usual_config(spec["layout"], key) if config is None else config
     if not server.offers_plotly():
         if "modeBarButtons" in config:
             known = [[name for name in group if name != "toSvg"] for group in config["modeBarButtons"]]
             config = {**config, "modeBarButtons": known}
         st.plotly_chart(figure, theme=None, key=key, config=config, alt=alt)
         return
-    data = {"figure": figure.to_json(), "config": config, "alt": alt, "script": server.PLOTLY_ADDRESS}
+    from plotly.io.json import to_json_plotly
+
+    data = {"figure": to_json_plotly(spec), "config": config, "alt": alt, "script": server.PLOTLY_ADDRESS}
     _COMPONENT(key=key, data=data, height=int(figure.layout.height))
