@@ -1,9 +1,10 @@
 """Compiling the forward and backward pass: many small operations become few large ones.
 
-`torch.compile` writes a program for exactly this model and these shapes and hands it to a compiler: on a processor a
-C++ compiler, on an NVIDIA GPU Triton. That takes 20 to 50 seconds for a small model on two cores, in the first step of
-a training; from then on steps are quicker, so it pays on long runs. The weights stay where they are: what is measured,
-sampled and saved is the plain model. Results differ from the plain ones by rounding.
+`torch.compile` writes a program for exactly this model and one size of micro-batch and hands it to a compiler: on a
+processor a C++ compiler, on an NVIDIA GPU Triton. For two layers on two cores that takes 15 to 50 seconds, in the first
+step of a training; from then on steps are quicker (117,000 tokens per second instead of 78,000 with the preset `nano`),
+so it pays on long runs. The weights stay where they are: what is measured, sampled and saved is the plain model.
+Results differ from the plain ones by rounding.
 
 Source: Ansel et al. 2024, "PyTorch 2: Faster Machine Learning Through Dynamic Python Bytecode Transformation and Graph
 Compilation".
