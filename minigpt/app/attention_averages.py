@@ -47,7 +47,10 @@ def averages_now(subject: Subject, view: AttentionView) -> TextAverages:
         MinigptError: The run cannot be read.
     """
     return subject.ask(
-        "attention-averages", lambda run, cancelled: _average(subject.run, run, view.reading.ids), view.reading.ids
+        "attention-averages",
+        lambda run, cancelled: _average(subject.run, run, view.reading.ids),
+        view.reading.ids,
+        run_text.to_fetch(subject.run) is None,
     )
 
 

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import streamlit as st
 
-from minigpt.app import anatomy, attention_view, forms, state
+from minigpt.app import anatomy, attention_view, forms, run_text, state
 from minigpt.app.attention_averages import averages_now, averages_sentence, draw_averages, furthest
 from minigpt.app.attention_controls import choice, set_state
 from minigpt.app.attention_view import AttentionView
@@ -218,6 +218,8 @@ def _mix(view: AttentionView, query: int) -> None:
 def _averages(subject: Subject, view: AttentionView):
     shown = averages_now(subject, view)
     st.caption(t(f"attention.averages_{shown.origin}", count=shown.averages.num_windows, length=shown.length))
+    if shown.origin != "corpus":
+        run_text.offer_download(subject.run, "attention")
     draw_averages(shown, view)
     far = furthest(shown)
     return [averages_sentence(shown, view)], [

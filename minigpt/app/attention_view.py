@@ -86,7 +86,7 @@ def view_of(run: LoadedRun, text: str, head: tuple[int, int] | None = None) -> A
     trace = trace_forward(run.model, torch.tensor([reading.ids]))
     patterns = attention_patterns(trace)
     habits = head_habits(patterns)
-    layer, number = _first_head(patterns, habits, causal=config.causal) if head is None else head
+    layer, number = habits.find("previous" if config.causal else "ahead") if head is None else head
     layer, number = min(layer, config.num_layers - 1), min(number, config.num_heads - 1)
     return AttentionView(
         reading=reading,
@@ -100,15 +100,6 @@ def view_of(run: LoadedRun, text: str, head: tuple[int, int] | None = None) -> A
         d_head=config.d_head,
         step=run.step,
     )
-
-
-def _first_head(patterns: np.ndarray, habits: HeadHabits, *, causal: bool) -> tuple[int, int]:
-    """Return the head to open where nobody has chosen one."""
-    if causal or patterns.shape[-1] == 1:
-        return habits.find("previous")
-    ahead = np.diagonal(patterns, 1, axis1=2, axis2=3).mean(axis=-1)  # (L, H): weight on the token to be guessed
-    layer, head = np.unravel_index(int(ahead.argmax()), ahead.shape)
-    return int(layer), int(head)
 
 
 def captions(habits: HeadHabits) -> list[list[str]]:

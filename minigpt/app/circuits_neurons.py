@@ -13,7 +13,7 @@ from minigpt.app import anatomy
 from minigpt.app.components.token_strip import MUCH, StripToken, token_strip
 from minigpt.app.compute import Cancelled
 from minigpt.app.reading import Reading, read_few, say
-from minigpt.app.run_text import windows
+from minigpt.app.run_text import offer_download, to_fetch, windows
 from minigpt.app.subject import Subject
 from minigpt.app.texts import number, percent, quoted, t
 
@@ -123,9 +123,11 @@ def draw(subject: Subject) -> None:
             layer,
             unit,
             subject.prompt,
+            to_fetch(subject.run) is None,
         )
     if not view.is_corpus:
         st.info(t("circuits.no_corpus"), icon=":material/info:")
+        offer_download(subject.run, "circuits")
     else:
         st.caption(t("circuits.searched", count=number(view.num_tokens)))
     _draw_snippets(view, layer, unit)

@@ -1,7 +1,8 @@
 """A run's own text for looking inside: a fixed passage to score, and windows to search for what excites a neuron.
 
 A run that was trained here keeps its data; a bundled one's corpus is made again where that costs nothing. Where there
-is none (the data was left out of an export, or would have to be downloaded) the caller says so and uses the prompt.
+is none (the data was left out of an export, or would have to be downloaded) the caller says so and uses the prompt;
+what can be downloaded is offered.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import streamlit as st
 
+from minigpt.app import anatomy, state
 from minigpt.app.texts import has, t
+from minigpt.data.corpora import CorpusInfo, corpus_infos, load_corpus, read_corpus
 from minigpt.errors import MinigptError
 from minigpt.runs.folder import RunFolder
 
@@ -110,8 +114,6 @@ def rebuilt(folder: RunFolder):
     Raises:
         MinigptError: The run's folder is damaged, or this Python does not carry the corpus.
     """
-    from minigpt.data.corpora import corpus_infos, read_corpus
-
     settings, meta = folder.config.data, folder.meta
     known = {info.name: info for info in corpus_infos()}
     if settings.paths or settings.corpus not in known or known[settings.corpus].needs_download:
@@ -120,3 +122,32 @@ def rebuilt(folder: RunFolder):
     corpus = read_corpus(settings.model_copy(update={"num_chars": size}))
     # A setting may name a built-in corpus while the run learned something else; what it learned is written down.
     return corpus if (corpus.name, corpus.origin) == (meta.get("name"), meta.get("origin")) else None
+
+
+def to_fetch(ref: RunRef) -> CorpusInfo | None:
+    """Return the built-in corpus that a run learned from, if it would have to be downloaded before it can be read."""
+    folder = RunFolder(ref.path)
+    settings = folder.config.data
+    info = {info.name: info for info in corpus_infos()}.get(settings.corpus or "")
+    if settings.paths or info is None or not info.needs_download or (folder.data_path / "train.bin").is_file():
+        return None
+    return info
+
+
+def offer_download(ref: RunRef, page: str) -> None:
+    """Offer to fetch a run's own text where that is what is missing and this server may; tell what went wrong."""
+    error: MinigptError | None = st.session_state.pop(f"{page}:fetch_error", None)
+    if error is not None:
+        anatomy.explain_error(error)
+    info = to_fetch(ref)
+    if info is None or not state.limits().allow_download:
+        return
+
+    def fetch() -> None:
+        try:
+            load_corpus(info.name)
+        except MinigptError as error:
+            st.session_state[f"{page}:fetch_error"] = error
+
+    label, about = t("inside.fetch", title=info.title), t("inside.fetch_help", licence=info.licence)
+    st.button(label, key=f"{page}:fetch", icon=":material/download:", help=about, on_click=fetch)

@@ -63,17 +63,19 @@ class HeadHabits:
         previous: Share of the weight on the token one place back.
         first: Share on the very first token.
         itself: Share on the query's own token.
+        ahead: Share on the token one place ahead, the very one to be guessed; 0 under a causal mask.
         reach: Over how many tokens the weight is spread: 2 to the power of its entropy in bits.
     """
 
     previous: np.ndarray
     first: np.ndarray
     itself: np.ndarray
+    ahead: np.ndarray
     reach: np.ndarray
 
     def strongest(self, layer: int, head: int) -> tuple[str, float]:
-        """Return which of `previous`, `first`, `itself` gets most of one head's weight, and how much."""
-        shares = {name: float(getattr(self, name)[layer, head]) for name in ("previous", "first", "itself")}
+        """Return which of `previous`, `first`, `itself`, `ahead` gets most of one head's weight, and how much."""
+        shares = {name: float(getattr(self, name)[layer, head]) for name in ("previous", "first", "itself", "ahead")}
         name = max(shares, key=shares.__getitem__)
         return name, shares[name]
 
@@ -144,7 +146,7 @@ def head_habits(patterns: np.ndarray) -> HeadHabits:
     length = patterns.shape[-1]
     if length == 1:
         nothing, everything = np.zeros(patterns.shape[:2]), np.ones(patterns.shape[:2])
-        return HeadHabits(previous=nothing, first=nothing, itself=everything, reach=everything)
+        return HeadHabits(previous=nothing, first=nothing, itself=everything, ahead=nothing, reach=everything)
     queries = np.arange(min(2, length - 1), length)
     weights = patterns.astype(np.float64)
     entropy = -(weights * np.log2(np.maximum(weights, 1e-30))).sum(axis=-1)  # (L, H, T)
@@ -152,6 +154,7 @@ def head_habits(patterns: np.ndarray) -> HeadHabits:
         previous=weights[..., queries, queries - 1].mean(axis=-1),
         first=weights[..., queries, 0].mean(axis=-1),
         itself=weights[..., queries, queries].mean(axis=-1),
+        ahead=np.diagonal(weights, 1, axis1=-2, axis2=-1).mean(axis=-1),
         reach=(2.0**entropy)[..., queries].mean(axis=-1),
     )
 

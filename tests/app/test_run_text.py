@@ -9,8 +9,10 @@ from minigpt import resources
 from minigpt.app import run_text, state, subject
 from minigpt.app.circuits_heads import birth
 from minigpt.app.circuits_patching import one_changed
+from minigpt.app.texts import t
 from minigpt.data.corpora import load_corpus
 from minigpt.data.prepared import encode_corpus
+from minigpt.errors import DownloadError
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.store import load_run
 
@@ -38,7 +40,7 @@ def test_a_corpus_that_would_have_to_be_fetched_is_not_at_hand():
     passage = run_text.fixed_passage(ref, run, (5, 6))
     assert passage.origin == "shipped"
     assert passage.text.startswith("To be, or not to be")
-    assert len(passage.ids) == 64
+    assert len(passage.ids) == min(run_text.PASSAGE_TOKENS, run.model.config.sequence_length)
     assert run.tokenizer.unk_id not in passage.ids
 
 
@@ -95,3 +97,28 @@ def test_a_long_history_is_thinned_and_keeps_its_ends(pages, monkeypatch):
     assert len(few) == 4
     assert (few[0], few[-1]) == (whole[0], whole[-1])
     assert set(few) <= set(whole)
+
+
+def test_a_corpus_that_is_missing_is_offered_where_the_server_may_fetch_it(pages, monkeypatch):
+    at = pages.open("inside/circuits", run="shakespeare")
+    at.segmented_control(key="circuits:view").set_value("neurons").run()
+    assert t("circuits.no_corpus") in pages.words(at)
+    asked = []
+
+    def load_corpus(name):
+        asked.append(name)
+        raise DownloadError("Nobody answers.", mend="Try later.")
+
+    monkeypatch.setattr(run_text, "load_corpus", load_corpus)
+    at.button(key="circuits:fetch").click().run()
+    assert asked == ["shakespeare"]
+    assert "Nobody answers" in pages.words(at)
+    forbidden = state.limits().model_copy(update={"allow_download": False})
+    monkeypatch.setattr(state, "limits", lambda: forbidden)
+    at.run()
+    assert "circuits:fetch" not in [button.key for button in at.button]
+
+
+def test_nothing_is_offered_that_is_at_hand(pages):
+    assert run_text.to_fetch(state.find_run("tales")) is None
+    assert run_text.to_fetch(state.find_run(pages.trained())) is None

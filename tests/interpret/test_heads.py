@@ -163,3 +163,11 @@ def test_a_block_longer_than_the_vocabulary_uses_each_token_as_often() -> None:
 def test_a_text_of_nothing_is_refused(length, first_id) -> None:
     with pytest.raises(InputError, match="at least 1"):
         repeated_ids(5, length, first_id=first_id)
+
+
+def test_a_head_that_copies_the_next_token_is_called_so():
+    rows = np.full((5, 5), 0.05, np.float32)
+    rows[np.arange(4), np.arange(1, 5)] = 0.8
+    habits = head_habits(pattern(rows))
+    assert habits.strongest(0, 0) == ("ahead", pytest.approx(0.8))
+    assert head_habits(pattern(np.tril(rows))).ahead[0, 0] == 0
