@@ -46,7 +46,10 @@ export default function ({ data, parentElement }) {
   plotly(data.script)
     .then((Plotly) => {
       if (box.latest !== figure) return; // a newer figure has come while the script was loading
-      Plotly.react(box, figure.data, figure.layout, withSvg(Plotly, data.config));
+      // Told of its buttons a second time, Plotly takes them for others, and begins a new chart without the zoom.
+      const config = JSON.stringify(data.config);
+      Plotly.react(box, figure.data, figure.layout, box.config === config ? undefined : withSvg(Plotly, data.config));
+      box.config = config;
       box.drawnWidth = box.offsetWidth;
       box.observer ??= new ResizeObserver(() => fit(Plotly, box));
       box.observer.observe(box);
@@ -54,6 +57,7 @@ export default function ({ data, parentElement }) {
     .catch((error) => console.warn(error.message));
   return () => {
     box.observer?.disconnect();
+    box.config = null;
     if (window.Plotly) window.Plotly.purge(box);
   };
 }

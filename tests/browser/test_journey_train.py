@@ -131,3 +131,58 @@ def test_a_classmate_with_the_link_may_look_but_the_owner_may_stop_after_a_reloa
     expect(page.get_by_role("button", name=t("train.do_stop"))).to_be_visible()
     page.get_by_role("button", name=t("train.do_stop")).click()
     expect(page.get_by_role("button", name=t("train.do_resume"))).to_be_visible()
+
+
+def test_a_number_that_cannot_be_is_told_beside_start_and_an_experiment_brings_the_page_back_up(serve, open_page):
+    page = open_page(f"{serve().url}/train")
+    page.get_by_text(t("train.expert"), exact=True).click()
+    layers = page.get_by_role("spinbutton", name=t("frame.field_model_num_layers"))
+    layers.fill("0")
+    layers.press("Enter")
+    expect(page.locator("[data-testid=stAlert]").first).to_contain_text("“Layers” is 0; it must be a whole number")
+    expect(page.get_by_role("button", name=t("train.start"))).to_be_disabled()
+    layers.fill("1")
+    layers.press("Enter")
+    expect(page.get_by_role("button", name=t("train.start"))).to_be_enabled()
+    expect(page.locator(".st-key-train_plan .js-plotly-plot")).to_have_count(1)
+
+    box = page.get_by_role("spinbutton", name=t("frame.field_training_max_steps"))
+    box.fill("100000")
+    box.press("Enter")
+    expect(page.locator(".st-key-train_cost")).to_contain_text("min")
+    experiment = page.get_by_role("button", name=t("train.try_one_head"))
+    experiment.scroll_into_view_if_needed()
+    place = "document.querySelector('[data-testid=stMain]').scrollTop"
+    assert page.evaluate(place) > 200
+    experiment.click()
+    expect(page.get_by_role("button", name=t("train.do_stop"))).to_be_in_viewport()
+    assert page.evaluate(place) == 0
+    page.get_by_role("button", name=t("train.do_stop")).click()
+    expect(page.get_by_role("button", name=t("train.do_resume"))).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_captions_can_be_read_and_the_curve_begins_well_above_a_phones_fold(serve, chromium, scheme):
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(f"{serve().url}/train")
+    chart = page.locator(".st-key-train_loss .js-plotly-plot")
+    expect(chart).to_be_visible()
+    assert chart.bounding_box()["y"] < 0.75 * 844
+    contrast = page.locator("[data-testid=stMain] [data-testid=stCaptionContainer]").first.evaluate(
+        """element => {
+            const style = getComputedStyle(element), share = Number(style.opacity);
+            const read = colour => colour.match(/[0-9.]+/g).slice(0, 3).map(Number);
+            const ground = read(getComputedStyle(document.querySelector("[data-testid=stApp]")).backgroundColor);
+            const seen = read(style.color).map((value, index) => share * value + (1 - share) * ground[index]);
+            const light = colour => {
+                const parts = colour.map(value => value / 255).map(
+                    value => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+                return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+            };
+            const [low, high] = [light(seen), light(ground)].sort((one, other) => one - other);
+            return (high + 0.05) / (low + 0.05);
+        }"""
+    )
+    assert contrast >= 4.5
+    context.close()
