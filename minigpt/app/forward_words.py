@@ -137,7 +137,7 @@ def sentences(view: ForwardView, position: int) -> list[str]:
     (best, share), *_ = candidates(view, position, 1)
     return [
         t(
-            "forward.see_numbers",
+            "forward.see_numbers" if len(tokens) > 1 else "forward.see_number",
             count=f"**{len(tokens)}**",
             width=f"**{config.d_model}**",
             total=f"{len(tokens) * config.d_model:,}",

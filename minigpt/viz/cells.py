@@ -14,8 +14,8 @@ import plotly.graph_objects as go
 
 from minigpt.viz.palette import Palette
 
-STRONG = 0.42
-"""From this share of a colour scale on a cell is nearer to the far end than to the page's ground."""
+STRONG = {"light": 0.5, "dark": 0.62}
+"""From this share of a colour scale on, the page's ground is easier to read on a cell than its text."""
 
 FEW_HEADS = 8
 """Up to so many heads in a layer a cell has room for its number."""
@@ -91,7 +91,7 @@ def cell_labels(
         textfont={
             "size": size,
             "family": family,
-            "color": [palette.background if value > STRONG else palette.text for value in strength.ravel()],
+            "color": [palette.background if value > STRONG[palette.theme] else palette.text for value in strength.ravel()],
         },
         hoverinfo="skip",
     )

@@ -21,8 +21,7 @@ from minigpt.app.texts import has, number, t
 from minigpt.errors import MinigptError
 
 MAP = "forward:map"
-PROPOSED = 24
-"""Characters of a text that we propose: short enough to be seen whole."""
+PROPOSED = 24  # characters of a text that we propose: short enough to be seen whole
 
 
 def on_open() -> None:

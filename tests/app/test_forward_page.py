@@ -329,3 +329,10 @@ def test_small_maps_keep_the_largest_weight():
     assert small.shape == (forward_map.MAP, forward_map.MAP)
     assert small.max() == 255
     assert (small > 0).sum() == 1
+
+
+def test_one_token_is_spoken_of_in_the_singular_and_nothing_stands_above_the_title(trained, pages):
+    _, at = trained
+    prompt_of(at).set_value("t").run()
+    assert "Your one token becomes one vector" in pages.words(at)
+    assert not [item.value for item in at.markdown if "short enough" in item.value]
