@@ -7,7 +7,7 @@
 nanoGPT runs as its README says, its own prepare.py and train.py with its own config/train_shakespeare_char.py (6
 layers, 6 heads, width 384, context 256, batch 64, 5,000 updates, dropout 0.2, compiled, bfloat16 where the GPU has it);
 its README reports a loss of 1.4697 after about 3 minutes on an A100. Ours is `minigpt train`. Both learn from the first
-90 % of the text and are measured on the last 10 % in windows of 256, nanoGPT's on 200 random batches, ours on all of it.
+90 % of the text and are measured on the last 10 % in windows of 256, nanoGPT on 200 random batches, ours on all of it.
 Printed are the seconds of the whole process; the seconds of training alone (milliseconds of an update, without the
 first one, which compiles, times the updates); the best and the last loss; and the ratios of both times. Goal: half of
 nanoGPT's time.

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from minigpt.config import TransformerConfig
+from minigpt.errors import CheckpointError
+from minigpt.model.transformer import Transformer
+from minigpt.training.state import Standing, copied, load_weights
+
+
+def standing() -> Standing:
+    one = Standing()
+    one.step, one.seconds, one.tokens_seen, one.loss = 3, 1.5, 96, 2.25
+    one.best_val_loss, one.best_step, one.early_end = 2.5, 2, "Enough."
+    one._smoothed = 0.4
+    return one
+
+
+def test_counters_come_back() -> None:
+    other = Standing()
+    other.val_loss = 1.0
+    other.load_progress(standing().progress())
+    assert vars(other) == vars(standing())
+    assert other.val_loss is None  # measured at another step
+    assert "early_end" not in Standing().progress()
+
+
+def test_no_state_in_the_middle_of_an_update() -> None:
+    torn = standing()
+    torn.is_whole = False
+    with pytest.raises(CheckpointError, match="Step 3 was broken off"):
+        torn.progress()
+
+
+@pytest.mark.parametrize("change", [{"step": None}, {"seconds": "long"}, {"tokens_seen": []}])
+def test_damaged_counters_are_refused(change: dict[str, object]) -> None:
+    progress = standing().progress()
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        Standing().load_progress({**progress, **change})
+    del progress["best_step"]
+    with pytest.raises(CheckpointError, match="best_step"):
+        Standing().load_progress(progress)
+
+
+def test_weights_are_copies_and_fit_their_model_alone() -> None:
+    config = TransformerConfig(num_layers=1, num_heads=1, d_model=8, sequence_length=4)
+    model, other = Transformer(config, 5, seed=1), Transformer(config, 5, seed=2)
+    kept = copied(model)
+    load_weights(other, kept)
+    assert all(torch.equal(value, kept[name]) for name, value in other.state_dict().items())
+    with torch.no_grad():
+        other.embedding.weight.zero_()
+    assert kept["embedding.weight"].abs().sum() > 0
+    with pytest.raises(CheckpointError, match="do not fit the model"):
+        load_weights(Transformer(config, 6), kept)
