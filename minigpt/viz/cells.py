@@ -91,7 +91,9 @@ def cell_labels(
         textfont={
             "size": size,
             "family": family,
-            "color": [palette.background if value > STRONG[palette.theme] else palette.text for value in strength.ravel()],
+            "color": [
+                palette.background if value > STRONG[palette.theme] else palette.text for value in strength.ravel()
+            ],
         },
         hoverinfo="skip",
     )
