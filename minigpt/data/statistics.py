@@ -66,7 +66,7 @@ def text_statistics(text: str) -> TextStatistics:
         found = np.bincount(codes)
         totals[: len(found)] += found
         is_space = _IS_SPACE.take(codes, mode="clip")
-        num_words += np.count_nonzero(~is_space[1:] & is_space[:-1]) + int(after_space and not is_space[0])
+        num_words += int(np.count_nonzero(~is_space[1:] & is_space[:-1])) + int(after_space and not is_space[0])
         after_space = bool(is_space[-1])
     distinct = np.flatnonzero(totals)
     counts = totals[distinct]

@@ -139,6 +139,11 @@ class Limits(BaseModel):
                 f"The training would be tracked with {' and '.join(config.training.track)}, in this server's name.",
                 mend="Leave training.track empty, or train on your own machine.",
             )
+        if config.training.compile and self.owner_tokens:
+            raise LimitError(
+                "The model would be compiled first, and everybody else's training would stand still for a minute.",
+                mend="Set training.compile to false, or train on your own machine.",
+            )
         parameters = count_parameters(config.model, vocab_size).total
         mend = "Lower model.d_model or model.num_layers."
         self._at_most("The model", parameters, self.max_parameters, "parameters", mend)

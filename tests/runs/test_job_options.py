@@ -190,3 +190,10 @@ def test_a_job_tracks_under_the_runs_own_name(corpus: Corpus, monkeypatch: pytes
     TrainingJob(folder)
     assert asked == [(("tensorboard",), folder.path, folder.id, "cats")]
     assert tracking.PROJECT
+
+
+def test_a_server_for_many_does_not_compile_for_one_of_them(corpus: Corpus) -> None:
+    slow = config(training__compile=True)
+    with pytest.raises(LimitError, match=r"compiled first.*training.compile to false"):
+        load_limits("classroom").check_run(slow, corpus, 20)
+    load_limits("local").check_run(slow, corpus, 20)
