@@ -7,6 +7,7 @@ Medians of `--repeat`, each with its goal, on the bundled `tales` and 64 tokens:
 - **prompt**: from Enter in the text field until the Attention page has drawn the new text, in a real browser, the
   forward pass taken off (0.4 s);
 - **head**: from a press on a map of the grid until that head is drawn, likewise (0.2 s);
+- **server**: of each of them, from the question on the socket to the last word of the answer;
 - **importance**: all heads and feed-forward blocks switched off one by one, in the library (2 s);
 - **grid**: what the server does and sends to draw all heads, 12 x 12 of 64 x 64 and 6 x 6 of 128 x 128 (0.15 s, and
   0.7 MB).
@@ -48,9 +49,10 @@ def report(name: str, seconds: list[float], taken_off: float = 0.0, more: str = 
     """Print the median of a wait."""
     ordered = sorted(second - taken_off for second in seconds)
     off = f", {taken_off * 1e3:.0f} ms of forward pass taken off" if taken_off else ""
+    goal = f"; goal {GOALS[name] * 1e3:.0f} ms" if name in GOALS else ""
     print(
         f"{name:>10}: median {statistics.median(ordered) * 1e3:.0f} ms, slowest {ordered[-1] * 1e3:.0f} ms, "
-        f"of {len(ordered)}; goal {GOALS[name] * 1e3:.0f} ms{off}{more}",
+        f"of {len(ordered)}{goal}{off}{more}",
         flush=True,
     )
 
@@ -131,11 +133,34 @@ STOPWATCH = """([ready, argument]) => {
 """From the press or key itself, without what Playwright does before, to the frame in which a condition holds."""
 
 
+SOCKET = """() => {
+    window.WebSocket = class extends WebSocket {
+        constructor(...given) {
+            super(...given);
+            this.addEventListener('message', () => (window.received = performance.now()));
+        }
+        send(data) {
+            window.sent ??= performance.now();
+            super.send(data);
+        }
+    };
+}"""
+"""Notes when the first question since `sent` was cleared went out and when the last answer came."""
+
+
 def drawn(page: Page, act: Callable[[], None], ready: str, argument: object) -> float:
     """Return the seconds from an act until a condition holds in the browser."""
     page.evaluate(STOPWATCH, [ready, argument])
+    page.evaluate("window.sent = undefined")
     act()
     return float(page.evaluate("window.seconds"))
+
+
+def answered(page: Page) -> float:
+    """Wait until the server has said everything and return the seconds that this took, from the question on."""
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=PATIENCE)
+    time.sleep(0.3)
+    return float(page.evaluate("(window.received - window.sent) / 1000"))
 
 
 PROMPT_READY = """(text) => {
@@ -154,9 +179,10 @@ HEAD_READY = """([name, before]) => {
 """The heading names the head, and the map has other numbers."""
 
 
-def browser_seconds(repeat: int) -> tuple[list[float], list[float]]:
-    """Measure a change of the text and a change of the head in Chromium."""
-    prompts, heads = [], []
+def browser_seconds(repeat: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Measure a change of the text and a change of the head in Chromium: what is seen, and the server's part."""
+    seen: dict[str, list[float]] = {"prompt": [], "head": []}
+    server_part: dict[str, list[float]] = {"prompt": [], "head": []}
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as home, server(Path(home)) as address:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"),
@@ -164,6 +190,7 @@ def browser_seconds(repeat: int) -> tuple[list[float], list[float]]:
         )
         wait_until_up(address)
         page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.add_init_script(f"({SOCKET})()")
         page.goto(f"{address}/attention")
         page.wait_for_selector(".js-plotly-plot .main-svg", timeout=PATIENCE)
         time.sleep(6)  # for the warm-up thread: what is measured is a server that has been up for a moment
@@ -171,20 +198,19 @@ def browser_seconds(repeat: int) -> tuple[list[float], list[float]]:
         for number in range(repeat + 1):
             text = TEXT[number : number + NUM_TOKENS]
             box.fill(text)
-            prompts.append(drawn(page, lambda: box.press("Enter"), PROMPT_READY, text))
-            page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=PATIENCE)
-            time.sleep(0.3)
+            seen["prompt"].append(drawn(page, lambda: box.press("Enter"), PROMPT_READY, text))
+            server_part["prompt"].append(answered(page))
         opened = page.locator("button[data-head][aria-pressed=true]").get_attribute("data-head")
         names = [f"{layer}.{head}" for layer in range(1, 5) for head in range(1, 5)]
         names.remove(opened)
         for name in (names * (1 + repeat // len(names)))[: repeat + 1]:
             before = page.evaluate("document.querySelector('.js-plotly-plot').data[0].z.bdata")
             button = page.locator(f"button[data-head='{name}']")
-            heads.append(drawn(page, button.click, HEAD_READY, [f" {name}", before]))
-            page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=PATIENCE)
-            time.sleep(0.3)
+            seen["head"].append(drawn(page, button.click, HEAD_READY, [f" {name}", before]))
+            server_part["head"].append(answered(page))
         browser.close()
-    return prompts[1:], heads[1:]  # the first of each warms the path
+    warm = [{name: seconds[1:] for name, seconds in part.items()} for part in (seen, server_part)]
+    return warm[0], warm[1]  # the first of each warms the path
 
 
 def main() -> None:
@@ -202,9 +228,10 @@ def main() -> None:
     if "importance" in wanted:
         report("importance", importance_seconds(arguments.repeat), forward)
     if "browser" in wanted:
-        prompts, heads = browser_seconds(arguments.repeat)
-        report("prompt", prompts, forward)
-        report("head", heads, forward)
+        seen, server_part = browser_seconds(arguments.repeat)
+        for name, seconds in seen.items():
+            report(name, seconds, forward)
+            report("server", server_part[name], more=f"; {name}")
 
 
 if __name__ == "__main__":

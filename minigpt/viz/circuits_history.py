@@ -30,11 +30,11 @@ def log_step(step: float) -> float:
 def step_ticks(last: int) -> list[int]:
     """Return the steps that an axis up to `last` names.
 
-    >>> step_ticks(2500), step_ticks(4000)
-    ([0, 10, 100, 2500], [0, 10, 100, 1000, 4000])
+    >>> step_ticks(2500), step_ticks(9000)
+    ([0, 10, 100, 2500], [0, 10, 100, 1000, 9000])
     """
     ticks = [0] + [10**power for power in range(1, 12) if 10**power < last]
-    if len(ticks) > 1 and log_step(last) - log_step(ticks[-1]) < 0.45:
+    if len(ticks) > 1 and log_step(last) - log_step(ticks[-1]) < 0.65:
         ticks.pop()
     return [*ticks, last] if last else ticks
 
