@@ -53,14 +53,19 @@ def _picker(ref: state.RunRef) -> None:
     for snapshot in own_runs():
         names[snapshot.id] = snapshot.name
     names.setdefault(ref.id, ref.name)
-    if st.session_state.get("frame:run") != ref.id:
-        st.session_state["frame:run"] = ref.id  # the run was changed elsewhere: by the address, or by a page
+    # A run that was changed elsewhere, by the address or by a page, gets a picker of its own. One picker that is only
+    # told its new value can miss it, where the next rerun breaks this one off; the browser would then take the change
+    # back.
+    key = f"frame:run:{ref.id}"
+    if st.session_state.get(key, ref.id) != ref.id:
+        del st.session_state[key]  # left behind by a rerun that was broken off
     st.selectbox(
         t("frame.run"),
         list(names),
+        index=list(names).index(ref.id),
         format_func=lambda run_id: names.get(run_id, run_id),
-        key="frame:run",
-        on_change=lambda: state.set_current_run(st.session_state["frame:run"]),
+        key=key,
+        on_change=lambda: state.set_current_run(st.session_state[key]),
     )
 
 

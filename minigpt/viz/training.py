@@ -381,7 +381,11 @@ def spread(values: Sequence[float], *, gap: float, low: float, high: float) -> l
 
 
 def _top(raw: Points, baselines: Mapping[str, float]) -> float:
-    """Return where the loss axis ends: just above not knowing anything, higher only for a run that went wrong."""
+    """Return where the loss axis ends: above not knowing anything, with room for the first losses, which lie there.
+
+    Only a run that went wrong moves it; were it to follow each first loss, a zoom made before it would be lost.
+    """
     finite = [value for _, value in raw if math.isfinite(value)]
     ignorance = baselines.get("uniform", max(finite, default=1.0))
-    return 1.06 * max([ignorance, *(value for value in finite if value < 3 * ignorance)])
+    worst = max((value for value in finite if value < 3 * ignorance), default=0.0)
+    return 1.1 * ignorance if worst < 1.08 * ignorance else 1.06 * worst

@@ -10,30 +10,31 @@ import zipfile
 import pytest
 
 from minigpt.app import frame, server, sidebar, state
+from minigpt.app.texts import t
 
 
 def test_every_page_of_the_menu_opens_inside_the_frame(pages):
     for entry in frame.PAGES:
         at = pages.open(entry.file.removesuffix(".py"))
         assert at.title, entry.name
-        assert [box.key for box in at.sidebar.selectbox] == ["frame:run"]
+        assert [box.label for box in at.sidebar.selectbox] == [t("frame.run")]
         assert any("AGPL" in caption.value for caption in at.sidebar.caption)
 
 
 def test_a_run_in_the_address_is_the_current_run_and_stays_when_the_page_changes(pages):
     run_id = pages.trained("my cats")
     at = pages.open("build/train", run=run_id)
-    assert at.sidebar.selectbox(key="frame:run").value == run_id
+    assert at.sidebar.selectbox[0].value == run_id
     assert pages.run_of(at) == run_id
     at.switch_page("pages/class/runs.py").run()
     assert pages.run_of(at) == run_id
-    assert at.sidebar.selectbox(key="frame:run").value == run_id
+    assert at.sidebar.selectbox[0].value == run_id
 
 
 def test_picking_a_run_in_the_sidebar_changes_the_address(pages):
     first, second = pages.trained("first"), pages.trained("second")
     at = pages.open("class/runs", run=first)
-    at.sidebar.selectbox(key="frame:run").set_value(second).run()
+    at.sidebar.selectbox[0].set_value(second).run()
     assert pages.run_of(at) == second
     assert not at.exception
 
@@ -42,7 +43,7 @@ def test_picking_a_run_in_the_sidebar_changes_the_address(pages):
 def test_an_address_that_leads_nowhere_is_said_once_and_dropped(pages, lost):
     at = pages.open("", run=lost)
     assert not at.exception
-    assert state.DEFAULT_RUN in at.sidebar.selectbox(key="frame:run").value
+    assert state.DEFAULT_RUN in at.sidebar.selectbox[0].value
     assert "run" not in at.query_params
     assert len(at.warning) == (1 if lost else 0)
 

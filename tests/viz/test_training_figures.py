@@ -62,3 +62,13 @@ def test_labels_keep_their_order_and_their_distance():
     placed = spread([1.0, 1.01, 1.02, 3.9], gap=0.2, low=0.0, high=4.0)
     assert placed == sorted(placed)
     assert min(b - a for a, b in itertools.pairwise(placed)) == pytest.approx(0.2)
+
+
+def test_the_loss_axis_stays_where_it_is_until_a_run_goes_wrong():
+    def top(*losses):
+        raw = list(enumerate(losses))
+        return loss_figure({"loss": raw}, BASELINES, max_steps=10).layout.yaxis.range[1]
+
+    assert top() == top(4.1) == top(4.3, 2.0) == pytest.approx(4.4)
+    assert top(6.0) == pytest.approx(6.36)
+    assert top(1e9) == pytest.approx(4.4)  # far outside anything that could be seen
