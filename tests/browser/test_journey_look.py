@@ -204,7 +204,7 @@ def test_strangers_in_the_prompt_are_named(trained, open_page):
     page.get_by_label(t("inside.prompt")).fill("the 😀 שלום")
     expect(page.locator("[data-testid=stAlert]")).to_contain_text("😀")
     page.get_by_label(t("inside.prompt")).fill("")
-    expect(page.locator("[data-testid=stAlert]")).to_contain_text(t("attention.note_empty"))
+    expect(page.locator("[data-testid=stAlert]")).to_contain_text(t("inside.note_empty"))
 
 
 def test_homes_text_grows_and_keeps_still_where_motion_is_unwelcome(serve, open_page, chromium):
