@@ -85,7 +85,7 @@ def _submit_next() -> None:
         run_id = state.engine().submit(
             config, read_corpus(config.data), state.owner_token(), name=t(f"attention.train_{kind}")
         )
-        st.session_state[LIVE] = [*live, run_id]
+        live.append(run_id)  # into the list at hand: a rerun cannot break this off, as it can a write to the session
     except MinigptError as error:
         st.session_state[ERROR] = error
         st.session_state.pop(LIVE)

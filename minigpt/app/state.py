@@ -40,6 +40,27 @@ class RunRef:
     path: Path
 
 
+@dataclass
+class Place:
+    """Where a visitor is: kept in the session as one object.
+
+    Streamlit may break a script off wherever it touches `st.session_state`, in a callback too, and what the callback
+    had still to write is then lost. A callback that does something slow takes the place first and writes into it after;
+    writing into an object cannot be broken off.
+    """
+
+    run_id: str = DEFAULT_RUN
+    """The run that is looked at."""
+    arrived: str | None = None
+    """A run that was begun just now, to be shown to its owner once."""
+
+
+def place() -> Place:
+    """Return where this visitor is."""
+    found: Place = st.session_state.setdefault("app:place", Place())
+    return found
+
+
 def find_run(run_id: str) -> RunRef | None:
     """Return the run of that id or bundled name, None where there is none."""
     from minigpt.runs.store import RunFolder, is_valid_id
@@ -69,7 +90,7 @@ def sync_run() -> str | None:
         if find_run(asked) is None:
             lost = asked
         else:
-            st.session_state["app:run"] = asked
+            place().run_id = asked
     run_id = current_run().id
     if run_id == DEFAULT_RUN:
         st.query_params.pop("run", None)
@@ -81,13 +102,14 @@ def sync_run() -> str | None:
 
 def current_run() -> RunRef:
     """Return the run that this visitor looks at: the address's, else the last one, else the bundled tales."""
-    found = find_run(st.session_state.get("app:run", DEFAULT_RUN))
-    return found or RunRef(DEFAULT_RUN, DEFAULT_RUN, True, resources.bundled_runs_path() / DEFAULT_RUN)
+    return find_run(place().run_id) or RunRef(
+        DEFAULT_RUN, DEFAULT_RUN, True, resources.bundled_runs_path() / DEFAULT_RUN
+    )
 
 
 def set_current_run(run_id: str) -> None:
     """Look at another run from the next rerun on; every page follows. For callbacks, or before `st.rerun`."""
-    st.session_state["app:run"] = run_id
+    place().run_id = run_id
 
 
 def session_id() -> str:

@@ -178,6 +178,7 @@ def start_on_part(label: str, num_chars: int, **extra: Any) -> None:
 
 
 def _submit(corpus: Corpus, label: str | None, extra: Mapping[str, Any]) -> None:
+    here = state.place()  # before the run is begun, which takes a moment
     try:
         preset, changes = _at_this_moment()
         # The corpus in hand is what is learned, whatever text the preset was made for.
@@ -188,8 +189,7 @@ def _submit(corpus: Corpus, label: str | None, extra: Mapping[str, Any]) -> None
     except MinigptError as error:
         st.session_state["train:error"] = error
         return
-    state.set_current_run(run_id)
-    st.session_state["train:arrived"] = run_id
+    here.run_id = here.arrived = run_id
 
 
 def _at_this_moment() -> tuple[str, dict[str, Any]]:

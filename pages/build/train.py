@@ -45,5 +45,5 @@ anatomy.try_this(
     key="train:try",
 )
 anatomy.show_code(Trainer.work, schedule_at, cross_entropy)
-if arrived := st.session_state.get("train:arrived"):
+if arrived := state.place().arrived:
     scroll_up(arrived)
