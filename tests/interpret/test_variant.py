@@ -14,6 +14,8 @@ from minigpt.interpret.patching import patch_heads, patch_residual
 from minigpt.interpret.trace import trace_forward
 from minigpt.model.block import Block
 from minigpt.model.points import tap, within
+from minigpt.viz.attention import attention_map
+from minigpt.viz.palette import colours
 
 CHANGED = 1
 """The block that is replaced."""
@@ -95,6 +97,19 @@ def test_attribution_adds_up_for_the_variant_too(both, ids):
     for layer, changed in enumerate((False, True, True)):
         same = [torch.equal(a, b) for a, b in zip(*(head_outputs(model, ids) for model in both), strict=True)][layer]
         assert same != changed
+
+
+def test_the_figure_shows_the_variants_numbers(both, ids):
+    cells = []
+    for model in both:
+        pattern = attention_patterns(trace_forward(model, ids))[CHANGED, 0]
+        names = [str(token) for token in ids[0].tolist()]
+        figure = attention_map(pattern, names, stage=3, palette=colours("light"))
+        drawn = np.array(figure.data[0].z, dtype=float)
+        below = np.tril(np.ones_like(pattern, dtype=bool))
+        np.testing.assert_allclose(drawn[below], pattern[below], atol=1e-3)
+        cells.append(drawn[below])
+    assert not np.allclose(*cells, atol=1e-2)
 
 
 @pytest.mark.parametrize(
