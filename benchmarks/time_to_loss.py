@@ -183,8 +183,9 @@ def picture(curves: dict[str, list[list[tuple[int, float, float]]]]) -> str:
             x, y = place(*run[-1][1:])
             parts.append(f'<circle cx="{x}" cy="{y}" r="4" fill="{COLOURS[name]}"/>')
         x, y = place(*runs[0][len(runs[0]) // 2][1:])
-        anchor, shift = ("end", -10) if name == "minigpt" else ("start", 10)
-        parts.append(f'<text x="{x + shift}" y="{y}" text-anchor="{anchor}" fill="{COLOURS[name]}">{name}</text>')
+        anchor, right, below = ("end", -12, 14) if name == "minigpt" else ("start", 12, -10)
+        place_of = f'x="{x + right:.1f}" y="{y + below:.1f}" text-anchor="{anchor}"'
+        parts.append(f'<text {place_of} fill="{COLOURS[name]}">{name}</text>')
     middle = box["left"] + across / 2
     parts += [
         f'<text x="{middle}" y="{box["height"] - 10}" text-anchor="middle">seconds of training on two cores</text>',
