@@ -303,7 +303,7 @@ def terms() -> list[Term]:
     """Return all terms in alphabetical order.
 
     >>> terms()[0].name
-    'activation function'
+    'ablation'
     """
     return sorted(TERMS, key=lambda term: term.name.casefold())
 

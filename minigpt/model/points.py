@@ -60,7 +60,7 @@ def point_names(config: TransformerConfig) -> list[str]:
     """Return the name of every point of a model, in order of computation.
 
     >>> point_names(TransformerConfig(num_layers=1, positions="learned"))[:4]
-    ['embed', 'pos_embed', 'blocks.0.resid_pre', 'blocks.0.q']
+    ['embed', 'pos_embed', 'blocks.0.resid_pre', 'blocks.0.attn_in']
     """
     names = ["embed", "pos_embed"] if config.positions == "learned" else ["embed"]
     names += [f"blocks.{layer}.{point}" for layer in range(config.num_layers) for point in BLOCK_POINTS]
