@@ -65,8 +65,19 @@ def _picker(ref: state.RunRef) -> None:
         index=list(names).index(ref.id),
         format_func=lambda run_id: names.get(run_id, run_id),
         key=key,
-        on_change=lambda: state.set_current_run(st.session_state[key]),
+        on_change=_follow,
+        args=(key, ref.id),
     )
+
+
+def _follow(key: str, drawn_for: str) -> None:
+    """Look at what was picked, unless the picker belongs to a run that is no longer looked at.
+
+    Until a rerun is through, the browser still speaks of the picker that the rerun leaves out; Streamlit, which has
+    forgotten it by then, takes its old value for a change.
+    """
+    if state.current_run().id == drawn_for:
+        state.set_current_run(st.session_state[key])
 
 
 def own_runs() -> list:

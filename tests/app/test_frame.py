@@ -39,6 +39,18 @@ def test_picking_a_run_in_the_sidebar_changes_the_address(pages):
     assert not at.exception
 
 
+def test_a_picker_that_is_gone_has_no_say_any_more(pages):
+    """A browser sends the old picker's value once more when something else asks for a rerun at that moment."""
+    first, second = pages.trained("first"), pages.trained("second")
+    at = pages.open("class/runs", run=first)
+    old = at.sidebar.selectbox[0]
+    old.set_value(second).run()
+    late = at._tree.get_widget_states()
+    late.widgets.append(old.set_value(first)._widget_state)
+    at._run(late)
+    assert pages.run_of(at) == second
+
+
 @pytest.mark.parametrize("lost", ["../../etc/passwd", "no-such-run", "m4hq2k3x7t5b6n2v4c7z3a5d2e", "<script>", ""])
 def test_an_address_that_leads_nowhere_is_said_once_and_dropped(pages, lost):
     at = pages.open("", run=lost)
