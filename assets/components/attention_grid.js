@@ -11,33 +11,14 @@ const TALLEST = 620;
 const COMPACT = 430;
 const MARGIN = 4; // right and below, for the outline of the open head
 
-const views = new WeakMap();
-
 export default function (component) {
-  const { parentElement, data, setStateValue, setTriggerValue } = component;
-  let view = views.get(parentElement);
-  if (!view) {
-    view = new GridView(parentElement);
-    views.set(parentElement, view);
-  }
-  view.update(data, setStateValue, setTriggerValue);
-  return () => {
-    view.observer.disconnect();
-    views.delete(parentElement);
-  };
-}
-
-export function unpack(data) {
-  const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
-  const size = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
-  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + size)));
-  return { ...header, weights: bytes.subarray(4 + size) };
+  return keep(component, GridView);
 }
 
 function isSame(one, other) {
-  const [{ weights, ...rest }, { weights: otherWeights, ...otherRest }] = [one, other];
+  const [{ bytes, ...rest }, { bytes: otherBytes, ...otherRest }] = [one, other];
   return (
-    JSON.stringify(rest) === JSON.stringify(otherRest) && weights.every((weight, index) => weight === otherWeights[index])
+    JSON.stringify(rest) === JSON.stringify(otherRest) && bytes.every((weight, index) => weight === otherBytes[index])
   );
 }
 
@@ -55,11 +36,17 @@ class GridView {
     this.observer = new ResizeObserver(() => {
       if (this.model && this.root.clientWidth !== this.width) this.draw();
     });
+  }
+
+  wake() {
     this.observer.observe(this.root);
   }
 
-  update(data, setStateValue, setTriggerValue) {
-    if (!data) return;
+  rest() {
+    this.observer.disconnect();
+  }
+
+  update({ data, setStateValue, setTriggerValue }) {
     const before = this.model;
     this.model = unpack(data);
     this.setStateValue = setStateValue;
@@ -159,7 +146,7 @@ class GridView {
     const colours = this.colours;
     const size = Math.round(cell * ratio);
     const offset = (layer * heads + head) * length * length;
-    const image = rasterise(this.model.weights, offset, length, size, table);
+    const image = rasterise(this.model.bytes, offset, length, size, table);
     pen.putImageData(image, Math.round(x * ratio), Math.round(y * ratio));
     if (this.model.causal) hatch(pen, x, y, cell, length, colours);
     pen.strokeStyle = colours.border;
@@ -233,7 +220,7 @@ class GridView {
   point(event, layer, head) {
     const { length, heads, tokens, words } = this.model;
     const { query, key } = this.cellAt(event, layer, head);
-    const weight = this.model.weights[((layer * heads + head) * length + query) * length + key] / 255;
+    const weight = this.model.bytes[((layer * heads + head) * length + query) * length + key] / 255;
     const [x, y] = this.corner(layer, head);
     const step = this.layout.cell / length;
     const wide = Math.max(step, 3);
@@ -287,34 +274,6 @@ function token(text) {
   const element = document.createElement("bdi");
   element.textContent = text;
   return element;
-}
-
-function percent(weight) {
-  return weight > 0 && weight < 0.005 ? "< 1 %" : `${Math.round(weight * 100)} %`;
-}
-
-function rgb(colour) {
-  return [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-}
-
-function isDark(style) {
-  const probe = document.createElement("canvas").getContext("2d");
-  probe.fillStyle = style.getPropertyValue("--st-background-color").trim() || "#ffffff"; // normalised to #rrggbb
-  const [red, green, blue] = rgb(probe.fillStyle);
-  return 0.299 * red + 0.587 * green + 0.114 * blue < 128;
-}
-
-function lookUp(stops) {
-  const table = new Uint32Array(256);
-  const colours = stops.map(rgb);
-  const little = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
-  for (let value = 0; value < 256; value++) {
-    const at = (value / 255) * (colours.length - 1);
-    const low = Math.min(colours.length - 2, Math.floor(at));
-    const [red, green, blue] = colours[low].map((part, i) => Math.round(part + (colours[low + 1][i] - part) * (at - low)));
-    table[value] = little ? (0xff000000 | (blue << 16) | (green << 8) | red) >>> 0 : ((red << 24) | (green << 16) | (blue << 8) | 0xff) >>> 0;
-  }
-  return table;
 }
 
 // Where a pixel covers several weights it shows the largest: averaging would fade the thin diagonals that matter most.

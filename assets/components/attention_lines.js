@@ -10,27 +10,8 @@ const SMALLEST = 0.8;
 const FAINTEST = 0.01; // lighter weights have no line
 const OVERVIEW = 0.2; // so much weight must the lines of the other tokens have, which are drawn faintly
 
-const views = new WeakMap();
-
 export default function (component) {
-  const { parentElement, data, setTriggerValue } = component;
-  let view = views.get(parentElement);
-  if (!view) {
-    view = new Lines(parentElement);
-    views.set(parentElement, view);
-  }
-  view.update(data, setTriggerValue);
-  return () => {
-    view.end();
-    views.delete(parentElement);
-  };
-}
-
-function unpack(data) {
-  const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
-  const size = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
-  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + size)));
-  return { ...header, weights: bytes.subarray(4 + size) };
+  return keep(component, Lines);
 }
 
 class Lines {
@@ -43,27 +24,27 @@ class Lines {
     this.row = this.root.querySelector(".tokens");
     this.said = this.root.querySelector(".said");
     this.focus = 0;
-    this.cleanUp = new AbortController();
-    const on = (type, handler) => this.row.addEventListener(type, handler, { signal: this.cleanUp.signal });
+    const on = (type, handler) => this.row.addEventListener(type, handler);
     on("pointerover", (event) => event.pointerType === "mouse" && this.show(this.indexOf(event)));
     on("pointerleave", (event) => event.pointerType === "mouse" && this.show(this.model.query));
     on("click", (event) => this.press(this.indexOf(event)));
     on("keydown", (event) => this.key(event));
     this.observer = new ResizeObserver(() => this.model && this.fit());
-    this.observer.observe(this.root);
     // Another theme changes the colours without a word to components.
     this.watch = new MutationObserver(() => this.colour());
+  }
+
+  wake() {
+    this.observer.observe(this.root);
     this.watch.observe(document.documentElement, { attributes: true });
   }
 
-  end() {
-    this.cleanUp.abort();
+  rest() {
     this.observer.disconnect();
     this.watch.disconnect();
   }
 
-  update(data, setTriggerValue) {
-    if (!data) return;
+  update({ data, setTriggerValue }) {
     this.model = unpack(data);
     this.length = this.model.tokens.length;
     this.setTriggerValue = setTriggerValue;
@@ -98,7 +79,7 @@ class Lines {
   }
 
   weight(query, key) {
-    return this.model.weights[query * this.length + key] / 255;
+    return this.model.bytes[query * this.length + key] / 255;
   }
 
   indexOf(event) {
@@ -195,13 +176,6 @@ class Lines {
 
 // ---- small helpers
 
-function make(tag, name, text) {
-  const element = document.createElement(tag);
-  if (name) element.className = name;
-  element.textContent = text;
-  return element;
-}
-
 // A bow from one token to another; to itself, a small loop.
 function arc(from, to, y, direction, weight, name, strength) {
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
@@ -220,15 +194,4 @@ function arc(from, to, y, direction, weight, name, strength) {
 function shade(name, strength) {
   const share = Math.round(60 * strength);
   return share ? `color-mix(in srgb, var(--${name}) ${share}%, transparent)` : "transparent";
-}
-
-function percent(weight) {
-  return weight > 0 && weight < 0.005 ? "< 1 %" : `${Math.round(weight * 100)} %`;
-}
-
-function isDark(style) {
-  const probe = document.createElement("canvas").getContext("2d");
-  probe.fillStyle = style.getPropertyValue("--st-background-color").trim() || "#ffffff"; // normalised to #rrggbb
-  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(probe.fillStyle.slice(at, at + 2), 16));
-  return 0.299 * red + 0.587 * green + 0.114 * blue < 128;
 }

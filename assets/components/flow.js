@@ -3,20 +3,8 @@
 //
 // It moves by itself only while it is on screen and only where motion is welcome; the buttons always work.
 
-const views = new WeakMap();
-
 export default function (component) {
-  const { parentElement, data } = component;
-  let view = views.get(parentElement);
-  if (!view) {
-    view = new FlowView(parentElement);
-    views.set(parentElement, view);
-  }
-  view.update(data);
-  return () => {
-    view.destroy();
-    views.delete(parentElement);
-  };
+  return keep(component, FlowView);
 }
 
 class FlowView {
@@ -35,22 +23,24 @@ class FlowView {
       this.show(this.lastPhase);
     };
     this.resized = new ResizeObserver(() => this.flow && this.drawRibbons());
-    this.resized.observe(this.stage);
     this.seen = new IntersectionObserver(([entry]) => {
       this.visible = entry.isIntersecting;
       this.schedule();
     });
+  }
+
+  wake() {
+    this.resized.observe(this.stage);
     this.seen.observe(this.root);
   }
 
-  destroy() {
+  rest() {
     clearTimeout(this.timer);
     this.resized.disconnect();
     this.seen.disconnect();
   }
 
-  update(data) {
-    if (!data) return;
+  update({ data }) {
     const same = this.flow && this.flow.attention === data.flow.attention;
     this.words = data.words;
     this.flow = data.flow;
@@ -293,23 +283,8 @@ function visible(text) {
   return text.replaceAll(" ", "␣").replaceAll("\n", "⏎").replaceAll("\t", "⇥");
 }
 
-function percent(share) {
-  return share > 0 && share < 0.005 ? "< 1 %" : `${Math.round(share * 100)} %`;
-}
-
 function decode(text) {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-}
-
-function rgb(colour) {
-  return [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-}
-
-function isDark(style) {
-  const pen = document.createElement("canvas").getContext("2d");
-  pen.fillStyle = style.getPropertyValue("--st-background-color").trim() || "#ffffff"; // normalised to #rrggbb
-  const [red, green, blue] = rgb(pen.fillStyle);
-  return 0.299 * red + 0.587 * green + 0.114 * blue < 128;
 }
 
 function scale(stops) {

@@ -7,27 +7,8 @@
 const COMPACT = 430;
 const CHIPS = 28; // tokens shown around the one that is followed
 
-const views = new WeakMap();
-
 export default function (component) {
-  const { parentElement, data, setStateValue, setTriggerValue } = component;
-  let view = views.get(parentElement);
-  if (!view) {
-    view = new ForwardView(parentElement);
-    views.set(parentElement, view);
-  }
-  view.update(data, setStateValue, setTriggerValue);
-  return () => {
-    view.observer.disconnect();
-    views.delete(parentElement);
-  };
-}
-
-function unpack(data) {
-  const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
-  const size = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
-  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + size)));
-  return { ...header, bytes: bytes.subarray(4 + size) };
+  return keep(component, ForwardView);
 }
 
 class ForwardView {
@@ -51,11 +32,17 @@ class ForwardView {
       this.reportWidth();
       this.drawWires();
     });
+  }
+
+  wake() {
     this.observer.observe(this.root);
   }
 
-  update(data, setStateValue, setTriggerValue) {
-    if (!data) return;
+  rest() {
+    this.observer.disconnect();
+  }
+
+  update({ data, setStateValue, setTriggerValue }) {
     this.model = unpack(data);
     this.setStateValue = setStateValue;
     this.setTriggerValue = setTriggerValue;
@@ -161,7 +148,7 @@ class ForwardView {
     const at = (place) => boxes.filter((box) => box.place === place);
     const rows = [this.text(boxes.find((box) => box.name === "ids"))];
     for (const box of at("input")) if (box.name !== "ids") rows.push(this.line(box));
-    if (words.positions) rows.at(-1).querySelector(".side")?.append(element("span", "", words.positions));
+    if (words.positions) rows.at(-1).querySelector(".side")?.append(make("span", "", words.positions));
     for (const slab of model.slabs) {
       rows.push(slab.first <= model.layer && model.layer <= slab.last ? this.block() : this.slab(slab));
     }
@@ -195,17 +182,17 @@ class ForwardView {
   // The text as chips, token over id; of a long text those around the one that is followed.
   text(box) {
     const { tokens, ids, position, words } = this.model;
-    const row = element("div", "text");
+    const row = make("div", "text");
     if (box) row.append(this.button(box, "label"));
-    const chips = element("div", "chips");
+    const chips = make("div", "chips");
     const from = Math.max(0, Math.min(position - CHIPS / 2, tokens.length - CHIPS));
     const to = Math.min(tokens.length, from + CHIPS);
-    if (from) chips.append(element("span", "more", words.earlier.replace("{count}", from)));
+    if (from) chips.append(make("span", "more", words.earlier.replace("{count}", from)));
     for (let index = from; index < to; index++) {
-      const chip = element("button", "chip");
+      const chip = make("button", "chip");
       chip.type = "button";
       chip.dataset.chip = index;
-      chip.append(element("bdi", "token", tokens[index]), element("span", "id", String(ids[index])));
+      chip.append(make("bdi", "token", tokens[index]), make("span", "id", String(ids[index])));
       chip.setAttribute("aria-pressed", String(index === position));
       chip.setAttribute("aria-label", words.follow.replace("{token}", tokens[index]).replace("{number}", index + 1));
       chip.tabIndex = index === position ? 0 : -1;
@@ -218,16 +205,16 @@ class ForwardView {
       };
       chips.append(chip);
     }
-    if (to < tokens.length) chips.append(element("span", "more", words.later.replace("{count}", tokens.length - to)));
+    if (to < tokens.length) chips.append(make("span", "more", words.later.replace("{count}", tokens.length - to)));
     row.append(chips);
     return row;
   }
 
   // A step on the spine, with its name beside it.
   line(box) {
-    const row = element("div", "line");
-    const side = element("div", "side");
-    side.append(element("b", "", box.title), element("span", "", box.say));
+    const row = make("div", "line");
+    const side = make("div", "side");
+    side.append(make("b", "", box.title), make("span", "", box.say));
     row.append(this.button(box, "band"), side);
     return row;
   }
@@ -235,12 +222,12 @@ class ForwardView {
   slab({ first, last, picture }) {
     const { words, layer } = this.model;
     const many = last > first;
-    const row = element("button", many ? "slab many" : "slab");
+    const row = make("button", many ? "slab many" : "slab");
     row.type = "button";
     const name = many
       ? words.blocks.replace("{first}", first + 1).replace("{last}", last + 1)
       : words.block.replace("{number}", first + 1);
-    row.append(this.strip(picture), element("span", "side", name));
+    row.append(this.strip(picture), make("span", "side", name));
     const next = last < layer ? last : first; // of a run of blocks the one next to the open one
     row.dataset.layer = next;
     row.setAttribute("aria-label", words.open_block.replace("{number}", next + 1));
@@ -257,17 +244,17 @@ class ForwardView {
 
   block() {
     const { words, layer, layers, boxes } = this.model;
-    const card = element("div", "block");
-    const head = element("div", "head");
-    const title = element("b", "", layers > 1 ? `${words.block.replace("{number}", "")} ` : words.block.replace("{number}", 1));
+    const card = make("div", "block");
+    const head = make("div", "head");
+    const title = make("b", "", layers > 1 ? `${words.block.replace("{number}", "")} ` : words.block.replace("{number}", 1));
     if (layers > 1) title.append(this.picker());
-    head.append(title, element("span", "", layers > 1 ? words.of.replace("{total}", layers) : ""));
+    head.append(title, make("span", "", layers > 1 ? words.of.replace("{total}", layers) : ""));
     card.append(head);
     let row = null, branch = null;
     for (const box of boxes.filter((other) => other.layer !== null)) {
       if (box.place === "stream") {
-        row = element("div", "floor");
-        branch = element("div", "branch");
+        row = make("div", "floor");
+        branch = make("div", "branch");
         row.append(this.button(box, "band"), branch);
         card.append(row);
         continue;
@@ -276,26 +263,26 @@ class ForwardView {
       if (!branch.children.length) {
         row.classList.add("busy");
         branch.dataset.place = box.place;
-        branch.append(element("div", "kind", words[box.place] ?? ""));
+        branch.append(make("div", "kind", words[box.place] ?? ""));
       }
       const last = branch.lastElementChild;
       if (last.classList.contains("column") && last.dataset.column === box.column) {
         last.append(this.button(box, "box"));
       } else {
-        const column = element("div", "column");
+        const column = make("div", "column");
         column.dataset.column = box.column;
         column.append(this.button(box, "box"));
         branch.append(column);
       }
     }
-    branch?.append(element("div", "kind", words.stream));
+    branch?.append(make("div", "kind", words.stream));
     return card;
   }
 
   // Any block of however many, by one native list.
   picker() {
     const { words, layer, layers } = this.model;
-    const list = element("select");
+    const list = make("select");
     list.setAttribute("aria-label", words.pick);
     for (let index = 0; index < layers; index++) list.append(new Option(index + 1, index, false, index === layer));
     list.onchange = () => this.open(this.inBlock(), Number(list.value));
@@ -303,8 +290,8 @@ class ForwardView {
   }
 
   exit(boxes) {
-    const row = element("div", "exit");
-    const left = element("div", "ends");
+    const row = make("div", "exit");
+    const left = make("div", "ends");
     for (const box of boxes) {
       if (box.name === "probabilities") continue;
       left.append(this.button(box, "band"));
@@ -314,12 +301,12 @@ class ForwardView {
     if (odds) {
       const button = this.button(odds, "odds");
       for (const [text, share] of this.model.candidates) {
-        const bar = element("span", "bar-row");
-        const track = element("span", "track");
-        const fill = element("span", "fill");
+        const bar = make("span", "bar-row");
+        const track = make("span", "track");
+        const fill = make("span", "fill");
         fill.style.width = `${Math.max(0.8, share * 100)}%`;
         track.append(fill);
-        bar.append(element("bdi", "token", text), track, element("span", "share", percent(share)));
+        bar.append(make("bdi", "token", text), track, make("span", "share", percent(share)));
         button.append(bar);
       }
       row.append(button);
@@ -328,17 +315,17 @@ class ForwardView {
   }
 
   button(box, kind) {
-    const button = element("button", kind);
+    const button = make("button", kind);
     button.type = "button";
     button.dataset.box = box.name;
     button.setAttribute("aria-label", `${box.title}, ${box.shape}`);
     button.onclick = () => this.press(box);
     if (box.colour) button.style.setProperty("--own", `var(--${box.colour})`);
     const plain = kind === "band" && box.place !== "output" && box.place !== "stream";
-    if (!plain) button.append(element("span", "name", box.title));
+    if (!plain) button.append(make("span", "name", box.title));
     if (box.picture && kind !== "odds") {
       if (box.isMap) {
-        const maps = element("span", "maps");
+        const maps = make("span", "maps");
         maps.dataset.count = box.picture.count > 4 ? "many" : box.picture.count > 1 ? "few" : "one";
         for (let index = 0; index < box.picture.count; index++) maps.append(this.map(box, index));
         button.append(maps);
@@ -353,9 +340,9 @@ class ForwardView {
 
   strip({ at, rows, columns }) {
     const { position, tokens } = this.model;
-    const frame = element("span", "strip");
+    const frame = make("span", "strip");
     frame.append(this.picture(at, rows, columns, this.tables.diverging));
-    const mark = element("span", "mark");
+    const mark = make("span", "mark");
     mark.style.left = `${(position / tokens.length) * 100}%`;
     mark.style.width = `${100 / tokens.length}%`;
     frame.append(mark);
@@ -490,13 +477,6 @@ class ForwardView {
 
 // ---- small helpers
 
-function element(tag, name, text = "") {
-  const made = document.createElement(tag);
-  if (name) made.className = name;
-  if (text) made.textContent = text;
-  return made;
-}
-
 function shape(tag, attributes) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -505,32 +485,4 @@ function shape(tag, attributes) {
 
 function calm() {
   return matchMedia("(prefers-reduced-motion: reduce)").matches;
-}
-
-function percent(share) {
-  return share > 0 && share < 0.005 ? "< 1 %" : `${Math.round(share * 100)} %`;
-}
-
-function rgb(colour) {
-  return [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-}
-
-function isDark(style) {
-  const pen = document.createElement("canvas").getContext("2d");
-  pen.fillStyle = style.getPropertyValue("--st-background-color").trim() || "#ffffff"; // normalised to #rrggbb
-  const [red, green, blue] = rgb(pen.fillStyle);
-  return 0.299 * red + 0.587 * green + 0.114 * blue < 128;
-}
-
-function lookUp(stops) {
-  const table = new Uint32Array(256);
-  const bytes = new Uint8Array(table.buffer);
-  const colours = stops.map(rgb);
-  for (let value = 0; value < 256; value++) {
-    const at = (value / 255) * (colours.length - 1);
-    const low = Math.min(colours.length - 2, Math.floor(at));
-    const mixed = colours[low].map((part, i) => Math.round(part + (colours[low + 1][i] - part) * (at - low)));
-    bytes.set([...mixed, 255], 4 * value);
-  }
-  return table;
 }

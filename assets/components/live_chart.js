@@ -30,34 +30,52 @@ function withSvg(Plotly, config) {
   return { ...config, modeBarButtons: buttons };
 }
 
-// Watching a box begins with a call as well, which must not draw everything once more.
-function fit(Plotly, box) {
-  if (!box.isConnected || !box.offsetWidth || box.offsetWidth === box.drawnWidth) return;
-  box.drawnWidth = box.offsetWidth;
-  Plotly.Plots.resize(box);
+class Chart {
+  constructor(parent) {
+    this.box = parent.querySelector(".minigpt-live-chart");
+    this.observer = new ResizeObserver(() => this.fit());
+  }
+
+  wake() {
+    this.observer.observe(this.box);
+  }
+
+  rest() {
+    this.observer.disconnect();
+    this.figure = this.config = null;
+    this.width = 0;
+    window.Plotly?.purge(this.box);
+  }
+
+  update({ data }) {
+    const figure = JSON.parse(data.figure);
+    this.box.style.height = `${figure.layout.height}px`;
+    this.box.setAttribute("aria-label", data.alt);
+    this.figure = figure;
+    plotly(data.script)
+      .then((Plotly) => {
+        if (this.figure === figure) this.draw(Plotly, data.config); // else a newer one has come meanwhile, or none is wanted
+      })
+      .catch((error) => console.warn(error.message));
+  }
+
+  // Told of its buttons a second time, Plotly takes them for others, and begins a new chart without the zoom.
+  draw(Plotly, config) {
+    const isSame = this.config === JSON.stringify(config);
+    this.config = JSON.stringify(config);
+    Plotly.react(this.box, this.figure.data, this.figure.layout, isSame ? undefined : withSvg(Plotly, config));
+    this.width = this.box.offsetWidth;
+  }
+
+  // Watching a box begins with a call as well, which must not draw everything once more.
+  fit() {
+    const width = this.box.offsetWidth;
+    if (!this.width || !width || width === this.width) return;
+    this.width = width;
+    window.Plotly.Plots.resize(this.box);
+  }
 }
 
-export default function ({ data, parentElement }) {
-  const box = parentElement.querySelector(".minigpt-live-chart");
-  const figure = JSON.parse(data.figure);
-  box.style.height = `${figure.layout.height}px`;
-  box.setAttribute("aria-label", data.alt);
-  box.latest = figure;
-  plotly(data.script)
-    .then((Plotly) => {
-      if (box.latest !== figure) return; // a newer figure has come while the script was loading
-      // Told of its buttons a second time, Plotly takes them for others, and begins a new chart without the zoom.
-      const config = JSON.stringify(data.config);
-      Plotly.react(box, figure.data, figure.layout, box.config === config ? undefined : withSvg(Plotly, data.config));
-      box.config = config;
-      box.drawnWidth = box.offsetWidth;
-      box.observer ??= new ResizeObserver(() => fit(Plotly, box));
-      box.observer.observe(box);
-    })
-    .catch((error) => console.warn(error.message));
-  return () => {
-    box.observer?.disconnect();
-    box.config = null;
-    if (window.Plotly) window.Plotly.purge(box);
-  };
+export default function (component) {
+  return keep(component, Chart);
 }

@@ -3,20 +3,8 @@
 // Which are off is kept here, so that a press answers at once and quick presses never fall back; the server hears of
 // it. When the server moves them (`moved` has grown) its word counts.
 
-const boards = new WeakMap();
-
 export default function (component) {
-  const { parentElement, data, setTriggerValue } = component;
-  let board = boards.get(parentElement);
-  if (!board) {
-    board = new Board(parentElement);
-    boards.set(parentElement, board);
-  }
-  board.update(data, setTriggerValue);
-  return () => {
-    board.watch.disconnect();
-    boards.delete(parentElement);
-  };
+  return keep(component, Board);
 }
 
 class Board {
@@ -29,11 +17,17 @@ class Board {
     this.root.addEventListener("keydown", (event) => this.key(event));
     // Another theme changes the colours without a word to components.
     this.watch = new MutationObserver(() => this.colour());
+  }
+
+  wake() {
     this.watch.observe(document.documentElement, { attributes: true });
   }
 
-  update(data, setTriggerValue) {
-    if (!data) return;
+  rest() {
+    this.watch.disconnect();
+  }
+
+  update({ data, setTriggerValue }) {
     const shape = `${data.layers}x${data.heads}`;
     if (shape !== this.shape || data.moved !== this.data.moved) this.off = new Set(data.off);
     this.data = data;
@@ -159,11 +153,4 @@ class Board {
 function signed(value) {
   const text = Math.abs(value) < 0.005 ? "0.00" : Math.abs(value).toFixed(2);
   return text === "0.00" ? "0.00" : `${value < 0 ? "−" : "+"}${text}`;
-}
-
-function isDark(style) {
-  const probe = document.createElement("canvas").getContext("2d");
-  probe.fillStyle = style.getPropertyValue("--st-background-color").trim() || "#ffffff"; // normalised to #rrggbb
-  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(probe.fillStyle.slice(at, at + 2), 16));
-  return 0.299 * red + 0.587 * green + 0.114 * blue < 128;
 }

@@ -3,20 +3,8 @@
 // Everything a person typed arrives in `data` and reaches the page through textContent only. Pointing, tapping and the
 // arrow keys are answered here without asking the server.
 
-const strips = new WeakMap();
-
 export default function (component) {
-  const { parentElement, data } = component;
-  let strip = strips.get(parentElement);
-  if (!strip) {
-    strip = new Strip(parentElement);
-    strips.set(parentElement, strip);
-  }
-  strip.update(data);
-  return () => {
-    strip.end();
-    strips.delete(parentElement);
-  };
+  return keep(component, Strip);
 }
 
 class Strip {
@@ -29,26 +17,26 @@ class Strip {
     this.spans = [];
     this.open = -1;
     this.pinned = false;
-    this.cleanUp = new AbortController();
-    const on = (type, handler) => this.root.addEventListener(type, handler, { signal: this.cleanUp.signal });
+    const on = (type, handler) => this.root.addEventListener(type, handler);
     on("pointerover", (event) => event.pointerType === "mouse" && !this.pinned && this.show(this.indexOf(event)));
     on("pointerleave", (event) => event.pointerType === "mouse" && !this.pinned && this.show(-1));
     on("click", (event) => this.press(this.indexOf(event)));
     on("keydown", (event) => this.key(event));
     on("focusout", () => this.unpin());
-    this.text.addEventListener("scroll", () => this.unpin(), { signal: this.cleanUp.signal });
+    this.text.addEventListener("scroll", () => this.unpin());
     // Another theme changes the colours without a word to components.
     this.watch = new MutationObserver(() => this.colour());
+  }
+
+  wake() {
     this.watch.observe(document.documentElement, { attributes: true });
   }
 
-  end() {
-    this.cleanUp.abort();
+  rest() {
     this.watch.disconnect();
   }
 
-  update(data) {
-    if (!data) return;
+  update({ data }) {
     this.data = data;
     this.unpin();
     this.text.setAttribute("aria-label", data.words.label);
@@ -150,7 +138,7 @@ class Strip {
       for (const [word, share] of data.tops[index]) {
         const bar = make("span", "bar", "");
         bar.style.width = `${Math.max(1, Math.round(share * 70))}px`;
-        rivals.append(line([make("bdi", "", data.vocabulary[word]), percent(share), bar]));
+        rivals.append(line([make("bdi", "", data.vocabulary[word]), chance(share), bar]));
       }
       this.tip.append(make("div", "also", data.words.also), rivals);
     }
@@ -158,13 +146,6 @@ class Strip {
 }
 
 // ---- small helpers
-
-function make(tag, name, text) {
-  const element = document.createElement(tag);
-  if (name) element.className = name;
-  element.textContent = text;
-  return element;
-}
 
 // A line may end behind a space, and does end behind a newline; both are drawn as signs that would not do that.
 function piece(span, text, isBreak) {
@@ -188,14 +169,7 @@ function shade(share) {
   return strength ? `color-mix(in srgb, var(--surprise) ${strength}%, transparent)` : "transparent";
 }
 
-function percent(share) {
+function chance(share) {
   if (share >= 0.995) return share < 1 ? "> 99 %" : "100 %";
   return share < 0.005 ? "< 1 %" : `${Math.round(share * 100)} %`;
-}
-
-function isDark(style) {
-  const probe = document.createElement("canvas").getContext("2d");
-  probe.fillStyle = style.getPropertyValue("--st-background-color").trim() || "#ffffff"; // normalised to #rrggbb
-  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(probe.fillStyle.slice(at, at + 2), 16));
-  return 0.299 * red + 0.587 * green + 0.114 * blue < 128;
 }

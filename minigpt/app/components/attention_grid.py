@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import streamlit as st
 
-from minigpt import resources
+from minigpt.app.components.registry import register
 from minigpt.viz.palette import colours, visible_token
 
 HTML = """
@@ -29,12 +28,7 @@ HTML = """
 
 _COLOURS = ("attention", "query", "text", "border", "secondary", "blocked", "sequential")
 
-_component = st.components.v2.component(
-    "minigpt_attention_grid",
-    html=HTML,
-    css=resources.asset_path("components", "attention_grid.css").read_text("utf-8"),
-    js=resources.asset_path("components", "attention_grid.js").read_text("utf-8"),
-)
+_component = register("attention_grid", HTML)
 
 
 def to_bytes(weights: np.ndarray) -> np.ndarray:

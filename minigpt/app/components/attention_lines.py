@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import streamlit as st
 
-from minigpt import resources
 from minigpt.app.components.attention_grid import pack
+from minigpt.app.components.registry import register
 from minigpt.viz.palette import colours, visible_token
 
 HTML = """
@@ -30,12 +29,7 @@ HTML = """
 
 _COLOURS = ("attention", "query")
 
-_component = st.components.v2.component(
-    "minigpt_attention_lines",
-    html=HTML,
-    css=resources.asset_path("components", "attention_lines.css").read_text("utf-8"),
-    js=resources.asset_path("components", "attention_lines.js").read_text("utf-8"),
-)
+_component = register("attention_lines", HTML)
 
 
 def message(weights: np.ndarray, tokens: Sequence[str], *, query: int, words: Mapping[str, str]) -> bytes:

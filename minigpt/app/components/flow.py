@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import streamlit as st
-
-from minigpt import resources
+from minigpt.app.components.registry import register
 from minigpt.viz.palette import Palette, colours
 
 _LINE = "".join(f'<span class="{name}"></span>' for name in ("given", "written", "fresh", "caret"))  # no gaps between
@@ -39,12 +37,7 @@ _COLOURS = (
     "attention", "training", "query", "reference", "background", "secondary", "blocked", "sequential", "diverging"
 )  # fmt: skip
 
-_component = st.components.v2.component(
-    "minigpt_flow",
-    html=HTML,
-    css=resources.asset_path("components", "flow.css").read_text("utf-8"),
-    js=resources.asset_path("components", "flow.js").read_text("utf-8"),
-)
+_component = register("flow", HTML)
 
 
 def _colours(palette: Palette) -> dict[str, Any]:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import streamlit as st
 
-from minigpt import resources
 from minigpt.app.components.attention_grid import pack
+from minigpt.app.components.registry import register
 from minigpt.viz.palette import Palette, colours, visible_token
 
 HTML = """
@@ -48,12 +47,7 @@ _COLOURS = (
     "sequential", "diverging",
 )  # fmt: skip
 
-_component = st.components.v2.component(
-    "minigpt_forward_map",
-    html=HTML,
-    css=resources.asset_path("components", "forward_map.css").read_text("utf-8"),
-    js=resources.asset_path("components", "forward_map.js").read_text("utf-8"),
-)
+_component = register("forward_map", HTML)
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from minigpt import resources
 from minigpt.app import server
+from minigpt.app.components.registry import register
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-_COMPONENT = st.components.v2.component(
-    "minigpt_live_chart",
-    html='<div class="minigpt-live-chart" role="figure"></div>',
-    js=resources.asset_path("components", "live_chart.js").read_text("utf-8"),
-    isolate_styles=False,
-)
+_COMPONENT = register("live_chart", '<div class="minigpt-live-chart" role="figure"></div>', isolate_styles=False)
 
 
 def usual_config(layout: dict[str, Any], key: str) -> dict[str, Any]:

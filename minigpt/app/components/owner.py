@@ -9,14 +9,10 @@ import re
 
 import streamlit as st
 
-from minigpt import resources
 from minigpt.app import state
+from minigpt.app.components.registry import register
 
-_COMPONENT = st.components.v2.component(
-    "minigpt_owner",
-    html="<span hidden></span>",
-    js=resources.asset_path("components", "owner.js").read_text("utf-8"),
-)
+_COMPONENT = register("owner", "<span hidden></span>")
 
 
 def remember_owner() -> None:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from minigpt import resources
+from minigpt.app.components.registry import register
 
-_COMPONENT = st.components.v2.component(
-    "minigpt_scroll_up",
-    html="<span hidden></span>",
-    js=resources.asset_path("components", "scroll_up.js").read_text("utf-8"),
-)
+_COMPONENT = register("scroll_up", "<span hidden></span>")
 
 
 def scroll_up(occasion: str) -> None:

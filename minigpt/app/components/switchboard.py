@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import streamlit as st
 
-from minigpt import resources
+from minigpt.app.components.registry import register
 from minigpt.viz.palette import Palette, colours, head_name
 
 HTML = """
@@ -22,12 +21,7 @@ HTML = """
 
 _COLOURS = ("attention", "text", "blocked", "up", "down")
 
-_component = st.components.v2.component(
-    "minigpt_switchboard",
-    html=HTML,
-    css=resources.asset_path("components", "switchboard.css").read_text("utf-8"),
-    js=resources.asset_path("components", "switchboard.js").read_text("utf-8"),
-)
+_component = register("switchboard", HTML)
 
 Part = tuple[int, int]
 """(layer, head), counted from 0; the feed-forward block of a layer is (layer, H)."""

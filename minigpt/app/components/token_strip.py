@@ -9,9 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import streamlit as st
-
-from minigpt import resources
+from minigpt.app.components.registry import register
 from minigpt.viz.palette import Palette, colours, visible_token
 
 HTML = """
@@ -25,12 +23,7 @@ HTML = """
 MUCH = 8.0
 """Bits at which the ground has its full colour: one chance in 256."""
 
-_component = st.components.v2.component(
-    "minigpt_token_strip",
-    html=HTML,
-    css=resources.asset_path("components", "token_strip.css").read_text("utf-8"),
-    js=resources.asset_path("components", "token_strip.js").read_text("utf-8"),
-)
+_component = register("token_strip", HTML)
 
 
 @dataclass(frozen=True)
