@@ -11,7 +11,7 @@ from minigpt.app import anatomy, attention_view, forms, run_text, state
 from minigpt.app.attention_averages import averages_now, averages_sentence, draw_averages, furthest
 from minigpt.app.attention_controls import choice, set_state
 from minigpt.app.attention_view import AttentionView
-from minigpt.app.components.attention_grid import attention_grid
+from minigpt.app.components import attention_grid
 from minigpt.app.components.attention_lines import attention_lines
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.subject import Subject, choose_position, is_compact, prompt_key, remember_compact, words_of_figures
@@ -60,7 +60,7 @@ def on_compact() -> None:
 
 def draw_grid(view: AttentionView) -> None:
     """Draw all heads; pressing one opens it."""
-    attention_grid(
+    data = attention_grid.message(
         view.weights,
         view.reading.tokens,
         captions=attention_view.captions(view.habits),
@@ -74,10 +74,8 @@ def draw_grid(view: AttentionView) -> None:
         },
         compact=is_compact(),
         causal=view.causal,
-        key=GRID,
-        on_open=on_open,
-        on_compact=on_compact,
     )
+    attention_grid.attention_grid(data, key=GRID, on_open=on_open, on_compact=on_compact)
 
 
 # -- the four views; each returns what is seen and what to try

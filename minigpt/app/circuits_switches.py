@@ -11,7 +11,7 @@ import streamlit as st
 
 from minigpt.app import anatomy, state
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.components.switchboard import Part, part_name, parts_off, switchboard
+from minigpt.app.components.switchboard import Part, message, part_name, parts_off, switchboard
 from minigpt.app.compute import Cancelled
 from minigpt.app.reading import Reading, read_few, say
 from minigpt.app.run_text import Passage, fixed_passage
@@ -217,7 +217,7 @@ def _draw_board(subject: Subject, before: Outcome, off: frozenset[Part], kind: s
 
     words = ("layer", "feedforward", "head", "on", "off", "whole", "label")
     with place:
-        switchboard(
+        data = message(
             layers,
             heads,
             off=off,
@@ -228,9 +228,8 @@ def _draw_board(subject: Subject, before: Outcome, off: frozenset[Part], kind: s
                 **{word: t(f"circuits.board_{word}") for word in words},
                 "hint": t("circuits.board_hint_measured" if measured is not None else "circuits.board_hint"),
             },
-            key=BOARD,
-            on_switch=on_switch,
         )
+        switchboard(data, key=BOARD, on_switch=on_switch)
     return measured
 
 

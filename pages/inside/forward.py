@@ -3,7 +3,7 @@
 import streamlit as st
 
 from minigpt.app import anatomy, forms, forward_panel, forward_view, forward_words, state
-from minigpt.app.components.forward_map import MapBox, forward_map
+from minigpt.app.components.forward_map import MapBox, forward_map, message
 from minigpt.app.compute import Superseded
 from minigpt.app.forward_view import ForwardView
 from minigpt.app.reading import say
@@ -90,7 +90,7 @@ def draw_map(view: ForwardView, box: forward_view.Box, position: int) -> None:
         )
         for item in view.boxes
     ]
-    forward_map(
+    data = message(
         boxes,
         streams=view.streams,
         layer=view.layer,
@@ -105,11 +105,8 @@ def draw_map(view: ForwardView, box: forward_view.Box, position: int) -> None:
         tied=config.tie_embeddings,
         words=words,
         compact=is_compact(),
-        key=MAP,
-        on_open=on_open,
-        on_place=on_place,
-        on_compact=on_compact,
     )
+    forward_map(data, key=MAP, on_open=on_open, on_place=on_place, on_compact=on_compact)
 
 
 def experiments(subject: Subject, view: ForwardView):

@@ -13,6 +13,7 @@ import torch
 
 from minigpt.app import attention_heads, attention_reason, attention_view, run_text, state
 from minigpt.app.components import attention_grid
+from minigpt.app.components.messages import pack
 from minigpt.app.reading import MAX_TOKENS, read_prompt
 from minigpt.app.texts import percent, quoted
 from minigpt.config import RunConfig
@@ -25,20 +26,6 @@ from minigpt.runs.store import load_run
 from minigpt.tokenizers.character import CharacterTokenizer
 
 PAGE = "inside/attention"
-TINY = {
-    "model.num_layers": 1,
-    "model.num_heads": 2,
-    "model.d_model": 16,
-    "model.sequence_length": 16,
-    "training.max_steps": 12,
-    "training.batch_size": 4,
-    "training.warmup_steps": 2,
-    "training.eval_steps": 4,
-    "training.eval_batches": 1,
-    "training.sample_steps": 6,
-    "training.sample_tokens": 8,
-}
-"""Of the two trainings of the mask lab, done again."""
 
 
 @pytest.fixture
@@ -310,19 +297,8 @@ def test_a_head_remembered_from_a_larger_model_is_clipped(trained):
     assert grid(at)[0]["selected"] == [0, 1]
 
 
-@pytest.mark.parametrize(
-    ("prompt", "note"),
-    [
-        ("", "no text yet"),
-        ("t", None),
-        ("     ", None),
-        ("the 😀 cät", "vocabulary"),
-        ("שלום", "vocabulary"),
-        ("a" * 40, "The last 16 are read here"),
-        ("**bold** <b>x</b> $x$ :red[x]", "vocabulary"),
-    ],
-)
-def test_unusual_prompts_are_shown_or_explained(trained, pages, prompt, note):
+def test_unusual_prompts_are_shown_or_explained(trained, pages, unusual):
+    prompt, note = unusual
     _, at = trained
     prompt_of(at).set_value(prompt).run()
     assert not at.exception
@@ -399,7 +375,7 @@ def test_reading_keeps_the_last_tokens_and_counts_strangers():
 
 def test_packing_says_its_own_length():
     weights = np.arange(16, dtype=np.uint8).reshape(1, 1, 4, 4)
-    data = attention_grid.pack({"a": "ü"}, weights)
+    data = pack({"a": "ü"}, weights)
     (size,) = struct.unpack("<I", data[:4])
     assert json.loads(data[4 : 4 + size]) == {"a": "ü"}
     assert data[4 + size :] == bytes(range(16))
@@ -434,7 +410,7 @@ def test_the_shipped_trainings_are_shown_and_can_be_done_again(trained, pages, m
     ]
     assert "copying" in pages.words(at)
 
-    tiny = RunConfig().updated({**TINY, "data.corpus": "tales", "data.num_chars": 5000})
+    tiny = RunConfig().updated({**pages.tiny, "data.corpus": "tales", "data.num_chars": 5000})
     monkeypatch.setattr(experiments, "mask_settings", lambda: tiny)
     at.button(key="attention:try_train_0").click().run()
     for count in (1, 2):

@@ -6,15 +6,13 @@ answered in the browser; opening a head comes back as a trigger.
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from minigpt.app.components.messages import both_themes, pack
 from minigpt.app.components.registry import register
-from minigpt.viz.palette import colours, visible_token
+from minigpt.viz.palette import visible_token
 
 HTML = """
 <div class="grid">
@@ -36,17 +34,6 @@ def to_bytes(weights: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(weights, 0, 1) * 255).astype(np.uint8)
 
 
-def pack(header: Mapping[str, Any], weights: np.ndarray) -> bytes:
-    """Put header and weights into one message: length of the header, header as JSON, weights.
-
-    Args:
-        header: What JSON can hold.
-        weights: uint8, (L, H, T, T).
-    """
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
-    return struct.pack("<I", len(text)) + text + weights.tobytes()
-
-
 def message(
     weights: np.ndarray,
     tokens: Sequence[str],
@@ -58,7 +45,18 @@ def message(
     compact: bool,
     causal: bool = True,
 ) -> bytes:
-    """Return the whole message of the component; see `attention_grid` for the arguments."""
+    """Return what the browser is sent.
+
+    Args:
+        weights: uint8, (L, H, T, T).
+        tokens: The text of each of the T tokens.
+        captions: (L, H) texts of a word or two, shown under each map where there is room.
+        descriptions: (L, H) sentences for screen readers and for the keyboard's focus.
+        selected: The head that is open, (layer, head).
+        words: `layer`, `head`, `blocked`, `hint`.
+        compact: What `st.session_state[key].compact` last was.
+        causal: Whether the model has a causal mask; what it forbids is hatched.
+    """
     layers, heads, length, _ = weights.shape
     header = {
         "layers": layers,
@@ -71,49 +69,18 @@ def message(
         "words": dict(words),
         "compact": compact,
         "causal": causal,
-        "light": {name: getattr(colours("light"), name) for name in _COLOURS},
-        "dark": {name: getattr(colours("dark"), name) for name in _COLOURS},
+        **both_themes(*_COLOURS),
     }
     return pack(header, weights)
 
 
-def attention_grid(
-    weights: np.ndarray,
-    tokens: Sequence[str],
-    *,
-    captions: Sequence[Sequence[str]],
-    descriptions: Sequence[Sequence[str]],
-    selected: tuple[int, int],
-    words: Mapping[str, str],
-    compact: bool,
-    causal: bool = True,
-    key: str,
-    on_open: Callable[[], None],
-    on_compact: Callable[[], None],
-) -> None:
+def attention_grid(data: bytes, *, key: str, on_open: Callable[[], None], on_compact: Callable[[], None]) -> None:
     """Draw the grid.
 
     Args:
-        weights: uint8, (L, H, T, T).
-        tokens: The text of each of the T tokens.
-        captions: (L, H) texts of a word or two, shown under each map where there is room.
-        descriptions: (L, H) sentences for screen readers and for the keyboard's focus.
-        selected: The head that is open, (layer, head).
-        words: `layer`, `head`, `blocked`, `hint`.
-        compact: What `st.session_state[key].compact` last was.
-        causal: Whether the model has a causal mask; what it forbids is hatched.
+        data: The `message`.
         key: Key of the element; `st.session_state[key].opened` holds layer, head and query (or None) in `on_open`.
         on_open: Called when a head is clicked, tapped or entered.
         on_compact: Called when the grid finds itself on a phone or no longer so: `st.session_state[key].compact`.
     """
-    data = message(
-        weights,
-        tokens,
-        captions=captions,
-        descriptions=descriptions,
-        selected=selected,
-        words=words,
-        compact=compact,
-        causal=causal,
-    )
     _component(key=key, data=data, on_opened_change=on_open, on_compact_change=on_compact)

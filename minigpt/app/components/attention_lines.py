@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from minigpt.app.components.attention_grid import pack
+from minigpt.app.components.messages import both_themes, pack
 from minigpt.app.components.registry import register
-from minigpt.viz.palette import colours, visible_token
+from minigpt.viz.palette import visible_token
 
 HTML = """
 <div class="lines">
@@ -27,21 +27,7 @@ HTML = """
 </div>
 """
 
-_COLOURS = ("attention", "query")
-
 _component = register("attention_lines", HTML)
-
-
-def message(weights: np.ndarray, tokens: Sequence[str], *, query: int, words: Mapping[str, str]) -> bytes:
-    """Return the whole message of the component; see `attention_lines` for the arguments."""
-    header = {
-        "tokens": [visible_token(token) for token in tokens],
-        "query": query,
-        "words": dict(words),
-        "light": {name: getattr(colours("light"), name) for name in _COLOURS},
-        "dark": {name: getattr(colours("dark"), name) for name in _COLOURS},
-    }
-    return pack(header, weights)
 
 
 def attention_lines(
@@ -63,4 +49,10 @@ def attention_lines(
         key: Key of the element; `st.session_state[key].focused` holds the token's index in `on_focus`.
         on_focus: Called when a token is pressed or entered.
     """
-    _component(key=key, data=message(weights, tokens, query=query, words=words), on_focused_change=on_focus)
+    header = {
+        "tokens": [visible_token(token) for token in tokens],
+        "query": query,
+        "words": dict(words),
+        **both_themes("attention", "query"),
+    }
+    _component(key=key, data=pack(header, weights), on_focused_change=on_focus)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from minigpt.app.components.messages import both_themes
 from minigpt.app.components.registry import register
-from minigpt.viz.palette import Palette, colours
 
 _LINE = "".join(f'<span class="{name}"></span>' for name in ("given", "written", "fresh", "caret"))  # no gaps between
 HTML = f"""
@@ -40,10 +40,6 @@ _COLOURS = (
 _component = register("flow", HTML)
 
 
-def _colours(palette: Palette) -> dict[str, Any]:
-    return {name: getattr(palette, name) for name in _COLOURS}
-
-
 def flow(recording: Mapping[str, Any], *, words: Mapping[str, str], key: str) -> None:
     """Draw the flow.
 
@@ -53,10 +49,4 @@ def flow(recording: Mapping[str, Any], *, words: Mapping[str, str], key: str) ->
             `say_read`, `say_layer`, `say_odds`, `say_fallen` with `{layer}`, `{dice}`, `{token}`, `{share}` left open.
         key: Key of the element.
     """
-    data = {
-        "flow": dict(recording),
-        "words": dict(words),
-        "light": _colours(colours("light")),
-        "dark": _colours(colours("dark")),
-    }
-    _component(key=key, data=data)
+    _component(key=key, data={"flow": dict(recording), "words": dict(words), **both_themes(*_COLOURS)})

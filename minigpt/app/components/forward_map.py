@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from minigpt.app.components.attention_grid import pack
+from minigpt.app.components.messages import both_themes, pack
 from minigpt.app.components.registry import register
-from minigpt.viz.palette import Palette, colours, visible_token
+from minigpt.viz.palette import visible_token
 
 HTML = """
 <div class="forward" role="group">
@@ -145,7 +144,25 @@ def message(
     words: Mapping[str, str],
     compact: bool,
 ) -> bytes:
-    """Return the whole message of the component; see `forward_map` for the arguments."""
+    """Return what the browser is sent.
+
+    Args:
+        boxes: In order of computation: outside the blocks, and inside the open one.
+        streams: The first numbers of the stream as it leaves each block, (L, T, n).
+        layer: The open block, from 0.
+        opened: Name of the box that is open.
+        number: Its place among all steps of the model, from 1.
+        total: How many there are.
+        tokens: The text of each of the T tokens.
+        ids: The number of each.
+        position: The one that is followed, from 0.
+        candidates: The likeliest next tokens and their probabilities.
+        causal: Whether what lies ahead is forbidden, and hatched.
+        tied: Whether the embedding's matrix also reads the result out.
+        words: `alt`, `back`, `next`, `see`, `step`, `block`, `blocks`, `of`, `pick`, `open_block`, `attention`,
+            `feedforward`, `stream`, `earlier`, `later`, `follow`, and `positions`, "" where nothing is to be said.
+        compact: What `st.session_state[key].compact` last was.
+    """
     pieces: list[np.ndarray] = []
     size = 0
 
@@ -186,32 +203,14 @@ def message(
         "tied": tied,
         "words": dict(words),
         "compact": compact,
-        "light": _colours(colours("light")),
-        "dark": _colours(colours("dark")),
+        **both_themes(*_COLOURS),
     }
     return pack(header, np.concatenate(pieces))
 
 
-def _colours(palette: Palette) -> dict[str, Any]:
-    return {name: getattr(palette, name) for name in _COLOURS}
-
-
 def forward_map(
-    boxes: Sequence[MapBox],
+    data: bytes,
     *,
-    streams: np.ndarray,
-    layer: int,
-    opened: str,
-    number: int,
-    total: int,
-    tokens: Sequence[str],
-    ids: Sequence[int],
-    position: int,
-    candidates: Sequence[tuple[str, float]],
-    causal: bool,
-    tied: bool,
-    words: Mapping[str, str],
-    compact: bool,
     key: str,
     on_open: Callable[[], None],
     on_place: Callable[[], None],
@@ -220,41 +219,11 @@ def forward_map(
     """Draw the picture.
 
     Args:
-        boxes: In order of computation: outside the blocks, and inside the open one.
-        streams: The first numbers of the stream as it leaves each block, (L, T, n).
-        layer: The open block, from 0.
-        opened: Name of the box that is open.
-        number: Its place among all steps of the model, from 1.
-        total: How many there are.
-        tokens: The text of each of the T tokens.
-        ids: The number of each.
-        position: The one that is followed, from 0.
-        candidates: The likeliest next tokens and their probabilities.
-        causal: Whether what lies ahead is forbidden, and hatched.
-        tied: Whether the embedding's matrix also reads the result out.
-        words: `alt`, `back`, `next`, `see`, `step`, `block`, `blocks`, `of`, `pick`, `open_block`, `attention`,
-            `feedforward`, `stream`, `earlier`, `later`, `follow`, and `positions`, "" where nothing is to be said.
-        compact: What `st.session_state[key].compact` last was.
+        data: The `message`.
         key: Key of the element; `st.session_state[key].opened` holds layer and name in `on_open`, `placed` the position
             in `on_place`.
         on_open: Called when a box is opened, by pressing it or by stepping.
         on_place: Called when a token is pressed.
         on_compact: Called when the picture finds itself on a phone or no longer so.
     """
-    data = message(
-        boxes,
-        streams=streams,
-        layer=layer,
-        opened=opened,
-        number=number,
-        total=total,
-        tokens=tokens,
-        ids=ids,
-        position=position,
-        candidates=candidates,
-        causal=causal,
-        tied=tied,
-        words=words,
-        compact=compact,
-    )
     _component(key=key, data=data, on_opened_change=on_open, on_placed_change=on_place, on_compact_change=on_compact)

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from minigpt.app.components.messages import both_themes
 from minigpt.app.components.registry import register
-from minigpt.viz.palette import Palette, colours, head_name
+from minigpt.viz.palette import head_name
 
 HTML = """
 <div class="board" role="group"></div>
@@ -47,37 +48,7 @@ def message(
     unit: str,
     words: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return what the browser is sent; see `switchboard` for the arguments."""
-    return {
-        "layers": layers,
-        "heads": heads,
-        "off": sorted(layer * (heads + 1) + column for layer, column in off),
-        "moved": moved,
-        "importance": None if importance is None else [[round(float(value), 4) for value in row] for row in importance],
-        "unit": unit,
-        "words": dict(words),
-        "light": _colours(colours("light")),
-        "dark": _colours(colours("dark")),
-    }
-
-
-def _colours(palette: Palette) -> dict[str, str]:
-    return {name: getattr(palette, name) for name in _COLOURS}
-
-
-def switchboard(
-    layers: int,
-    heads: int,
-    *,
-    off: frozenset[Part],
-    moved: int,
-    importance: np.ndarray | None,
-    unit: str,
-    words: Mapping[str, str],
-    key: str,
-    on_switch: Callable[[], None],
-) -> None:
-    """Draw the switches.
+    """Return what the browser is sent.
 
     Args:
         layers: L.
@@ -87,10 +58,27 @@ def switchboard(
         importance: What turning each part off costs, (L, H + 1), the feed-forward blocks last; None: not measured.
         unit: What importance is measured in.
         words: `layer`, `feedforward`, `head`, `on`, `off`, `hint`, `whole` (for a layer's own switch), `label`.
+    """
+    return {
+        "layers": layers,
+        "heads": heads,
+        "off": sorted(layer * (heads + 1) + column for layer, column in off),
+        "moved": moved,
+        "importance": None if importance is None else [[round(float(value), 4) for value in row] for row in importance],
+        "unit": unit,
+        "words": dict(words),
+        **both_themes(*_COLOURS),
+    }
+
+
+def switchboard(data: Mapping[str, Any], *, key: str, on_switch: Callable[[], None]) -> None:
+    """Draw the switches.
+
+    Args:
+        data: The `message`.
         key: Key of the element; in `on_switch`, `parts_off(st.session_state[key].switched, heads)` are off.
         on_switch: Called when a switch was pressed.
     """
-    data = message(layers, heads, off=off, moved=moved, importance=importance, unit=unit, words=words)
     _component(key=key, data=data, on_switched_change=on_switch)
 
 

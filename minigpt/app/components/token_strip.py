@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from minigpt.app.components.messages import both_themes
 from minigpt.app.components.registry import register
-from minigpt.viz.palette import Palette, colours, visible_token
+from minigpt.viz.palette import visible_token
 
 HTML = """
 <div class="strip">
@@ -81,17 +82,12 @@ def message(
         "tallest": tallest,
         "even": is_even,
         "words": dict(words),
-        "light": _colours(colours("light"), ground),
-        "dark": _colours(colours("dark"), ground),
+        **both_themes("brand", surprise=ground),
     }
 
 
 def _breaks(text: str) -> bool:
     return text.endswith("\n")
-
-
-def _colours(palette: Palette, ground: str) -> dict[str, str]:
-    return {"brand": palette.brand, "surprise": getattr(palette, ground)}
 
 
 def token_strip(
