@@ -20,8 +20,8 @@ COEFFICIENTS = ((8.0928, -23.6178, 17.4439), (3.6366, -2.7219, 0.5365), (2.6614,
 """a, b, c of each round, x -> a x + b x^3 + c x^5.
 
 Each is the polynomial that comes nearest to 1 over where the round before left the singular values, beginning with
-0.01 to 1; together they bring all of those to between 0.73 and 1.27. Five rounds of the usual coefficients cost twice
-as much and end no nearer.
+0.01 to 1; together they bring all of those to between 0.73 and 1.27. Five rounds of the usual 3.4445, -4.7750, 2.0315
+end between 0.68 and 1.13.
 """
 
 
