@@ -34,7 +34,7 @@ TINY = {
 class Pages:
     """Opens pages as a browser does, through the entry point, and trains tiny runs for them."""
 
-    text = TEXT
+    text, tiny = TEXT, TINY
 
     def open(self, page: str = "", **query: str) -> AppTest:
         """Open a page, for example `build/train`, with an address."""
@@ -74,6 +74,23 @@ class Pages:
         run_id = self.submit(name, **changes)
         self.wait(run_id, "finished")
         return run_id
+
+
+@pytest.fixture(
+    params=[
+        ("", "no text yet"),
+        ("t", None),
+        ("     ", None),
+        ("the 😀 cät", "vocabulary"),
+        ("שלום", "vocabulary"),
+        ("a" * 90, "The last 16 are read here"),
+        ("**bold** <b>x</b> $x$ :red[x]", "vocabulary"),
+    ],
+    ids=["empty", "one", "spaces", "emoji", "right-to-left", "long", "markup"],
+)
+def unusual(request: pytest.FixtureRequest) -> tuple[str, str | None]:
+    """A prompt that no lesson has, and what the page must say of it; None: nothing, it is read as it is."""
+    return request.param
 
 
 @pytest.fixture

@@ -323,19 +323,8 @@ def test_learned_positions_are_compared_and_said_to_be_learned(pages):
 
 
 @pytest.mark.parametrize("view", ["switches", "heads", "lens", "parts", "neurons"])
-@pytest.mark.parametrize(
-    ("prompt", "note"),
-    [
-        ("", "no text yet"),
-        ("t", None),
-        ("     ", None),
-        ("the 😀 cät", "vocabulary"),
-        ("שלום", "vocabulary"),
-        ("a" * 90, "The last 16 are read"),
-        ("**b** <b>x</b> $x$ :red[x]", "vocabulary"),
-    ],
-)
-def test_unusual_prompts_are_shown_or_explained(pages, run_id, view, prompt, note):
+def test_unusual_prompts_are_shown_or_explained(pages, run_id, view, unusual):
+    prompt, note = unusual
     at = open_view(pages, view, run_id)
     if view == "heads":
         at.segmented_control(key="circuits:text").set_value("prompt").run()

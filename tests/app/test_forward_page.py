@@ -133,20 +133,9 @@ def test_a_block_or_box_of_another_model_is_clipped(trained):
     assert header["opened"] == forward_view.FIRST
 
 
-@pytest.mark.parametrize(
-    ("prompt", "note"),
-    [
-        ("", "no text yet"),
-        ("t", None),
-        ("     ", None),
-        ("the 😀 cät", "vocabulary"),
-        ("שלום", "vocabulary"),
-        ("a" * 40, "The last 16 are read here"),
-        ("**bold** <b>x</b> $x$ :red[x]", "vocabulary"),
-    ],
-)
 @pytest.mark.parametrize("box", ["embed", "attn_scores_masked", "probabilities"])
-def test_unusual_prompts_are_shown_or_explained(trained, pages, prompt, note, box):
+def test_unusual_prompts_are_shown_or_explained(trained, unusual, box):
+    prompt, note = unusual
     _, at = trained
     open_box(at, box)
     prompt_of(at).set_value(prompt).run()

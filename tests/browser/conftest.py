@@ -15,9 +15,21 @@ from types import SimpleNamespace
 
 import pytest
 
+from minigpt.config import RunConfig
+from minigpt.data.corpora import corpus_from_text
+from minigpt.runs.folder import RunFolder
+from minigpt.runs.job import TrainingJob, create_run
+from minigpt.runs.store import RunStore
+
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
 START_SECONDS = 60
+CATS = "the cat sat on the mat and the dog sat on the log\n" * 40
+TINY = {
+    "model.num_layers": 2, "model.num_heads": 2, "model.d_model": 16, "model.sequence_length": 16,
+    "training.max_steps": 3, "training.batch_size": 2, "training.warmup_steps": 1, "training.eval_batches": 1,
+    "training.sample_steps": 0,
+}  # fmt: skip
 
 
 def _missing(reason: str) -> None:
@@ -42,6 +54,22 @@ def chromium() -> Iterator[object]:
             _missing(f"No Chromium could be started: {str(error).splitlines()[0]}")
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def train_cats() -> Callable[..., RunFolder]:
+    """Train a tiny run of two layers of two heads; returns its folder."""
+
+    def train(home: Path, **changes: object) -> RunFolder:
+        config = RunConfig().updated({**TINY, **{f"training.{name}": value for name, value in changes.items()}})
+        folder = create_run(config, corpus_from_text(CATS, name="cats"), store=RunStore(home))
+        job = TrainingJob(folder)
+        for _ in job.work():
+            pass
+        job.finish("finished")
+        return folder
+
+    return train
 
 
 @pytest.fixture

@@ -10,32 +10,18 @@ import torch
 from playwright.sync_api import expect
 
 from minigpt.app.texts import t
-from minigpt.config import RunConfig
-from minigpt.data.corpora import corpus_from_text
 from minigpt.interpret.ablation import Ablation, ablated_logits
-from minigpt.runs.job import TrainingJob, create_run
-from minigpt.runs.store import RunStore, load_run
+from minigpt.runs.store import load_run
 
 pytestmark = pytest.mark.browser
 
-TEXT = "the cat sat on the mat and the dog sat on the log\n" * 40
 PROMPT = "the cat s"
-SMALL = {
-    "model.num_layers": 2, "model.num_heads": 2, "model.d_model": 16, "model.sequence_length": 16,
-    "training.max_steps": 60, "training.batch_size": 8, "training.warmup_steps": 1, "training.eval_batches": 1,
-    "training.learning_rate": 0.01, "training.sample_steps": 0,
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, train_cats):
     """A store with one tiny run of two layers of two heads, and the run."""
-    store = RunStore(tmp_path_factory.mktemp("store"))
-    folder = create_run(RunConfig().updated(SMALL), corpus_from_text(TEXT, name="cats"), store=store)
-    job = TrainingJob(folder)
-    for _ in job.work():
-        pass
-    job.finish("finished")
+    folder = train_cats(tmp_path_factory.mktemp("store"), max_steps=60, batch_size=8, learning_rate=0.01)
     return folder, load_run(folder.path)
 
 

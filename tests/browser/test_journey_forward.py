@@ -9,32 +9,19 @@ import torch
 from playwright.sync_api import expect
 
 from minigpt.app.texts import t
-from minigpt.config import RunConfig
-from minigpt.data.corpora import corpus_from_text
 from minigpt.interpret.trace import trace_forward
-from minigpt.runs.job import TrainingJob, create_run
-from minigpt.runs.store import RunStore, load_run
+from minigpt.runs.store import load_run
 
 pytestmark = pytest.mark.browser
 
-TEXT = "the cat sat on the mat and the dog sat on the log\n" * 40
 PROMPT = "the cat sat"
-SMALL = {
-    "model.num_layers": 2, "model.num_heads": 2, "model.d_model": 16, "model.sequence_length": 16,
-    "training.max_steps": 3, "training.batch_size": 2, "training.warmup_steps": 1, "training.eval_batches": 1,
-    "training.sample_steps": 0,
-}  # fmt: skip
 
 
 @pytest.fixture
-def trained(serve):
+def trained(serve, train_cats):
     """A server with one tiny run of two blocks, and what its model makes of the prompt."""
     server = serve()
-    folder = create_run(RunConfig().updated(SMALL), corpus_from_text(TEXT, name="cats"), store=RunStore(server.home))
-    job = TrainingJob(folder)
-    for _ in job.work():
-        pass
-    job.finish("finished")
+    folder = train_cats(server.home)
     run = load_run(folder.path)
     trace = trace_forward(run.model, torch.tensor([run.tokenizer.encode(PROMPT)]))
     return f"{server.url}/forward?run={folder.id}", trace
