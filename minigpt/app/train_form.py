@@ -16,6 +16,7 @@ from minigpt.data.corpora import Corpus
 from minigpt.data.split import count_windows, largest_context, split_counts
 from minigpt.errors import CorpusError, MinigptError
 from minigpt.model.size import count_parameters
+from minigpt.runs.folder import RunFolder
 from minigpt.runs.limits import disk_needed, memory_needed
 from minigpt.tokenizers.base import SPECIAL_TOKENS
 
@@ -175,6 +176,26 @@ def start_on_part(label: str, num_chars: int, **extra: Any) -> None:
     """
     part = state.current_corpus().head(num_chars)
     _submit(part, label, {name.replace("__", "."): value for name, value in extra.items()})
+
+
+def start_calmer(ref: state.RunRef) -> None:
+    """Start a run like one that diverged, on the same text, with a third of its learning rate.
+
+    Args:
+        ref: The run that diverged; gone on with as it is, it would again.
+    """
+    folder, here = RunFolder(ref.path), state.place()
+    try:
+        config, corpus = folder.config, folder.corpus()
+        rates = ["training.learning_rate"] + ["training.muon_learning_rate"] * (config.training.optimizer == "muon")
+        calmer = {rate: float(f"{train_expert.get(config, rate) / 3:.2g}") for rate in rates}
+        given = {"data.corpus": None, "data.num_chars": None, "data.paths": ()}
+        name = free_name(corpus.name, t("train.name_calmer"))
+        run_id = state.engine().submit(config.updated(calmer | given), corpus, state.owner_token(), name=name)
+    except MinigptError as error:
+        st.session_state["train:error"] = error
+        return
+    here.run_id = here.arrived = run_id
 
 
 def _submit(corpus: Corpus, label: str | None, extra: Mapping[str, Any]) -> None:

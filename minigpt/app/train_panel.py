@@ -12,6 +12,7 @@ from minigpt.app.components.live_chart import live_chart
 from minigpt.app.forms import in_words
 from minigpt.app.sidebar import status_badge
 from minigpt.app.texts import compact, duration, escape, has, number, size, t
+from minigpt.app.train_form import start_calmer
 from minigpt.errors import MinigptError
 from minigpt.runs.limits import disk_needed
 from minigpt.runs.snapshots import RunSnapshot
@@ -87,6 +88,10 @@ def _progress(snapshot: RunSnapshot) -> None:
 
 def _buttons(ref: state.RunRef, snapshot: RunSnapshot) -> None:
     """Offer what makes sense now; a run that was stopped or interrupted goes on from its last checkpoint."""
+    if snapshot.is_diverged:
+        again = t("train.do_again_calmer")
+        st.button(again, key="train:calmer", icon=":material/replay:", on_click=start_calmer, args=(ref,))
+        return
     offered = {
         "queued": ("stop",),
         "running": ("pause", "stop"),
@@ -132,7 +137,10 @@ def _passed(curve: Sequence[tuple[int, float]], snapshot: RunSnapshot) -> str:
     best_step, best = min(curve, key=lambda point: point[1])
     last_step, last = curve[-1]
     if last > 1.02 * best and last_step > best_step:
-        return t("train.verdict_overfit", step=number(best_step), nats=f"{best:.2f}")
+        # one that knows its text by heart does better on it than it ever did on other text
+        train = snapshot.curves.get("loss_ema", ())
+        by_heart = bool(train) and 1.02 * train[-1][1] < best
+        return t(f"train.verdict_{'overfit' if by_heart else 'worse'}", step=number(best_step), nats=f"{best:.2f}")
     for name in reversed(REFERENCES):
         level = snapshot.baselines.get(name)
         if level is None or last >= level:

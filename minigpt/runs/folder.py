@@ -21,6 +21,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 
+import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from minigpt.config import SECTIONS, RunConfig, dump_yaml, read_yaml
@@ -43,6 +44,7 @@ from minigpt.training.checkpoint import (
 )
 
 if TYPE_CHECKING:
+    from minigpt.data.corpora import Corpus
     from minigpt.model.transformer import Transformer
     from minigpt.training.trainer import Trainer
 
@@ -72,6 +74,8 @@ class RunInfo(BaseModel):
     tags: tuple[str, ...] = ()
     notes: str = ""
     error: str | None = None
+    error_type: str | None = None
+    """Name of the class in errors.py, or of another exception."""
 
 
 _BASELINES = TypeAdapter(dict[str, FiniteFloat])
@@ -146,11 +150,13 @@ class RunFolder:
         return self.info.name
 
     def update_info(self, **changes: Any) -> RunInfo:
-        """Change fields of `run.json` in one stroke and return the new contents.
+        """Change fields of `run.json` in one stroke and return the new contents; another error has another type.
 
         Raises:
             StorageError: The disk is full or cannot be written.
         """
+        if "error" in changes:
+            changes = {"error_type": None, **changes}
         with _updating:
             info = RunInfo.model_validate({**self.info.model_dump(), **changes})
             write_text(self.path / INFO, info.model_dump_json(indent=1) + "\n")
@@ -231,6 +237,21 @@ class RunFolder:
     def write_meta(self, meta: dict[str, Any]) -> None:
         """Write `data/meta.json` in one stroke."""
         write_text(self.data_path / "meta.json", json.dumps(meta, indent=1) + "\n")
+
+    def corpus(self) -> Corpus:
+        """Return the text that the run learns from, put together again from its data.
+
+        Raises:
+            CheckpointError: The data is missing, as in an export that left it out, or damaged.
+        """
+        from minigpt.data.corpora import Corpus
+        from minigpt.data.prepared import open_data
+
+        meta, tokenizer, data = self.meta, self.tokenizer, open_data(self.data_path)
+        ids = np.concatenate((data.train, data.validation))
+        documents = np.split(ids, np.flatnonzero(ids == tokenizer.bos_id))[1:]  # BOS stands before each
+        texts = tuple(tokenizer.decode(document) for document in documents)
+        return Corpus(str(meta.get("name", self.name)), texts, str(meta.get("origin", "")))
 
     def disk_bytes(self) -> int:
         """Return how many bytes the run takes; as long as nothing has changed they are not counted again.

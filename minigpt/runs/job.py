@@ -380,7 +380,7 @@ class TrainingJob:
     def _fail(self, error: Exception) -> None:
         words = str(error) if isinstance(error, MinigptError) else f"Unexpected {type(error).__name__}: {error}"
         try:
-            self.folder.update_info(status="failed", error=words)
+            self.folder.update_info(status="failed", error=words, error_type=type(error).__name__)
         except (StorageError, RunNotFoundError):  # the very thing that went wrong: a full disk, a run that was deleted
             logger.warning("The run %s failed and that could not be written down: %s", self.folder.path, words)
 

@@ -149,7 +149,7 @@ class LiveRun:
         """End with an error in words; the checkpoints stay."""
         message = describe_failure(error)
         with contextlib.suppress(MinigptError, OSError):  # a full disk is a usual reason to be here
-            self.folder.update_info(status="failed", error=message)
+            self.folder.update_info(status="failed", error=message, error_type=type(error).__name__)
         self.status = "failed"
         self.publish(message=message)
         self._job = self._work = None

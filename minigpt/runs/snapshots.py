@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from minigpt.config import RunConfig
-from minigpt.errors import CheckpointError
+from minigpt.errors import CheckpointError, NonFiniteLossError
 from minigpt.runs.lock import is_being_trained
 from minigpt.runs.metrics import NORMS
 
@@ -77,6 +77,8 @@ class RunSnapshot:
     """When, in ISO 8601."""
     is_elsewhere: bool = False
     """Whether another process trains it; it can be paused and stopped only there."""
+    is_diverged: bool = False
+    """Whether its loss or gradient became infinite or not a number: gone on with, it would again."""
 
     @property
     def is_active(self) -> bool:
@@ -260,6 +262,7 @@ def _snapshot_of(folder: RunFolder) -> RunSnapshot:
         corpus=MappingProxyType(corpus),
         created=info.created.isoformat(),
         is_elsewhere=status == "running",
+        is_diverged=status == "failed" and info.error_type == NonFiniteLossError.__name__,
     )
 
 

@@ -13,6 +13,7 @@ from minigpt.app import estimate, presets, state, train_expert, train_panel
 from minigpt.app.texts import t
 from minigpt.config import TrainingConfig
 from minigpt.runs import manager
+from minigpt.runs.folder import RunFolder
 
 PAGE = "build/train"
 NANO = "train:nano:"
@@ -248,6 +249,36 @@ def test_a_run_that_failed_says_why_on_its_own_page(pages, own_home):
         assert at.error[0].value
 
 
+DIVERGES = {
+    "training__learning_rate": 10.0, "training__weight_decay": 1.0, "training__schedule": "constant",
+    "training__max_steps": 300,
+}  # fmt: skip
+
+
+def test_a_run_that_diverged_offers_a_calmer_one_on_its_own_text_and_no_way_into_the_same_again(pages):
+    run_id = pages.submit(**DIVERGES)
+    pages.wait(run_id, "failed")
+    at = pages.open(PAGE, run=run_id)
+    assert "In a new run, lower “Learning rate”" in at.error[0].value
+    assert "train:resume" not in keys(at)
+    at.button(key="train:calmer").click().run()
+    assert not at.exception
+    calmer, diverged = (manager.get_engine().snapshot(id_) for id_ in (pages.run_of(at), run_id))
+    assert calmer.config.training.learning_rate == pytest.approx(3.3)
+    assert calmer.config.model == diverged.config.model
+    assert calmer.corpus["sha256"] == diverged.corpus["sha256"] != state.current_corpus().sha256
+
+
+def test_a_run_that_failed_otherwise_can_be_resumed(pages):
+    run_id = pages.trained()
+    RunFolder(resources.home() / run_id).update_info(
+        status="failed", error="The disk is full.", error_type="StorageError"
+    )
+    at = pages.open(PAGE, run=run_id)
+    assert "train:resume" in keys(at)
+    assert "train:calmer" not in keys(at)
+
+
 def test_a_run_that_ended_early_and_one_measured_on_the_mean_say_so(pages):
     run_id = pages.trained(
         training__max_steps=500, training__eval_steps=2, training__early_stopping=1, training__learning_rate=0.5,
@@ -313,6 +344,8 @@ def test_missing_devices_are_greyed_with_a_reason(pages):
         ({"val_loss": ((0, 4.2), (10, 3.0), (20, 2.0))}, "passed the bigram"),
         ({"val_loss": ((0, 4.2), (10, 3.0))}, "passed the unigram"),
         ({"val_loss": ((0, 4.2), (10, 2.0), (20, 2.6))}, "become worse"),
+        ({"val_loss": ((0, 4.2), (10, 2.0), (20, 2.6)), "loss_ema": ((1, 4.2), (20, 1.5))}, "by heart"),
+        ({"val_loss": ((0, 4.2), (10, 3.0), (20, 3.2)), "loss_ema": ((1, 4.2), (20, 3.1))}, "lower learning rate"),
         ({"val_loss": ((0, 4.2), (10, float("nan")))}, "no longer a number"),
     ],
 )

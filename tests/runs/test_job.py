@@ -343,10 +343,13 @@ def test_a_loss_that_is_no_number_keeps_the_last_checkpoint() -> None:
     assert info.status == "failed"
     assert info.error is not None
     assert "lower training.learning_rate" in info.error
+    assert info.error_type == "NonFiniteLossError"
+    assert snapshot_of(folder).is_diverged
     assert folder.checkpoints() == [5]
     run_all(TrainingJob(folder))  # resumed without what broke it
     assert folder.info.status == "finished"
     assert folder.info.error is None
+    assert folder.info.error_type is None
 
 
 def test_an_unexpected_fault_is_kept_in_words() -> None:

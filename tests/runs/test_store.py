@@ -15,7 +15,7 @@ import torch
 
 from minigpt import resources
 from minigpt.config import RunConfig
-from minigpt.data.corpora import corpus_from_text
+from minigpt.data.corpora import Corpus, corpus_from_text
 from minigpt.errors import ArchiveError, CheckpointError, CorpusError, RunExistsError, RunNotFoundError, StorageError
 from minigpt.generation.generator import TextGenerator
 from minigpt.runs.archive import bundle_run
@@ -296,6 +296,17 @@ def test_before_the_first_checkpoint_history_serves(copied: RunFolder) -> None:
     shutil.rmtree(copied.path / "history")
     with pytest.raises(RunNotFoundError, match="no weights yet"):
         copied.weights_path()
+
+
+def test_the_text_can_be_put_together_again_from_the_data(own_home: Path) -> None:
+    documents = ["the cat sat on the mat. " * 20, "", "a second text, with é and 猫\n" * 20]
+    corpus = Corpus("pets", tuple(documents), "made here")
+    folder = create_run(RunConfig().updated({"model.sequence_length": 8}), corpus)
+    assert folder.corpus() == corpus
+    assert folder.corpus().sha256 == folder.meta["sha256"]
+    shutil.rmtree(folder.data_path)
+    with pytest.raises(CheckpointError):
+        folder.corpus()
 
 
 def test_load_run(copied: RunFolder) -> None:
