@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -17,7 +18,15 @@ from minigpt.errors import MinigptError
 from minigpt.runs.limits import disk_needed
 from minigpt.runs.snapshots import RunSnapshot
 from minigpt.runs.store import RunFolder
-from minigpt.viz.training import REFERENCES, first_step_below, layers_figure, line_figure, loss_figure, short
+from minigpt.viz.training import (
+    REFERENCES,
+    first_step_below,
+    layers_figure,
+    line_figure,
+    loss_figure,
+    schedule_figure,
+    short,
+)
 
 POLL_SECONDS = 1.0
 CHART_HEIGHT = 372
@@ -118,13 +127,20 @@ def verdict(snapshot: RunSnapshot) -> str:
         if uniform is None:
             return t("train.verdict_waiting")
         return t("train.verdict_start", nats=f"{uniform:.2f}", choices=f"{math.exp(uniform):.0f}")
-    loss = curve[-1][1]
+    whole = whole_loss(snapshot)
+    loss = curve[-1][1] if whole is None else whole
     if not math.isfinite(loss):
         return t("train.verdict_diverged")
-    where = "validation" if validation else "training"
+    where = "whole" if whole is not None else "validation" if validation else "training"
     said = t(f"train.verdict_{where}", nats=f"{loss:.2f}", bits=f"{loss / math.log(2):.2f}", choices=_choices(loss))
     averaged = t("train.verdict_averaged") if validation and snapshot.config.training.weights_ema else ""
     return " ".join(filter(None, (said, averaged, _passed(curve, snapshot))))
+
+
+def whole_loss(snapshot: RunSnapshot) -> float | None:
+    """Return the final loss over the whole validation part, None where the curve itself was measured on all of it."""
+    curve, loss = snapshot.curves.get("val_loss", ()), snapshot.val_loss
+    return loss if curve and loss is not None and loss != curve[-1][1] else None
 
 
 def _choices(loss: float) -> str:
@@ -140,7 +156,8 @@ def _passed(curve: Sequence[tuple[int, float]], snapshot: RunSnapshot) -> str:
         # one that knows its text by heart does better on it than it ever did on other text
         train = snapshot.curves.get("loss_ema", ())
         by_heart = bool(train) and 1.02 * train[-1][1] < best
-        return t(f"train.verdict_{'overfit' if by_heart else 'worse'}", step=number(best_step), nats=f"{best:.2f}")
+        said = t(f"train.verdict_{'overfit' if by_heart else 'worse'}", step=number(best_step), nats=f"{best:.2f}")
+        return said if whole_loss(snapshot) is None else said + " " + t("train.verdict_sampled")
     for name in reversed(REFERENCES):
         level = snapshot.baselines.get(name)
         if level is None or last >= level:
@@ -161,6 +178,7 @@ def _chart(snapshot: RunSnapshot) -> None:
         snapshot.baselines,
         max_steps=snapshot.max_steps,
         best_step=snapshot.best_step,
+        whole=whole_loss(snapshot),
         revision=snapshot.id,
         theme=state.theme(),
         height=CHART_HEIGHT,
@@ -201,33 +219,48 @@ def _numbers(ref: state.RunRef, snapshot: RunSnapshot) -> None:
     def shown(value: float | None, pattern: str) -> str:
         return "–" if value is None else format(value, pattern)
 
+    rates = {name: points[-1][1] if points else None for name, points in learning_rates(snapshot).items()}
     with st.container(horizontal=True, key="train_numbers", gap="large"):
         for name, value in (
             ("loss", shown(snapshot.loss_ema, ".3f")),
             ("val_loss", shown(snapshot.val_loss, ".3f")),
-            ("learning_rate", scientific(snapshot.learning_rate)),
+            ("learning_rate", " · ".join(scientific(last) for last in rates.values())),
             ("tokens_per_second", shown(snapshot.tokens_per_second, ",.0f")),
             ("mfu", shown(snapshot.mfu, ".0%")),
             ("tokens_seen", compact(snapshot.tokens_seen)),
             ("passes", shown(passes(snapshot), ".2f")),
             ("seconds", duration(snapshot.seconds)),
         ):
-            st.metric(t(f"train.number_{name}"), value, width="content", help=t(f"train.about_{name}"))
+            about = t(f"train.about_{name}")
+            if name == "learning_rate" and len(rates) > 1:
+                about += " " + t("train.about_learning_rates")
+            st.metric(t(f"train.number_{name}"), value, width="content", help=about)
     st.caption(_disk(ref, snapshot))
     left, right = st.columns(2)
-    for column, name, pattern in ((left, "learning_rate", "~g"), (right, "tokens_per_second", ",.0f")):
-        points = snapshot.curves.get(name, ())
-        label = t(f"train.number_{name}")
-        figure = line_figure(
-            points,
-            label=label,
-            max_steps=snapshot.max_steps,
-            value_format=pattern,
-            revision=snapshot.id,
-            theme=state.theme(),
-        )
-        with column:
-            live_chart(figure, key=f"train_{name}", alt=label, config={"displayModeBar": False})
+    shared: dict[str, Any] = {"max_steps": snapshot.max_steps, "revision": snapshot.id, "theme": state.theme()}
+    plans, label = learning_rates(snapshot), t("train.number_learning_rate")
+    if len(plans) > 1:
+        figure = schedule_figure(plans, label=label, **shared)
+    else:
+        figure = line_figure(*plans.values(), label=label, value_format="~g", **shared)
+    with left:
+        live_chart(figure, key="train_learning_rate", alt=label, config={"displayModeBar": False})
+    speed, label = snapshot.curves.get("tokens_per_second", ()), t("train.number_tokens_per_second")
+    figure = line_figure(speed, label=label, value_format=",.0f", **shared)
+    with right:
+        live_chart(figure, key="train_tokens_per_second", alt=label, config={"displayModeBar": False})
+
+
+def learning_rates(snapshot: RunSnapshot) -> dict[str, Sequence[tuple[int, float]]]:
+    """Return the rate of each kind of weights so far: with muon that of the matrices, and that of the rest.
+
+    Every group of weights has a fixed share of the schedule's rate, and the rest's is what is written down.
+    """
+    points, training = snapshot.curves.get("learning_rate", ()), snapshot.config.training
+    if training.optimizer != "muon" or not points:
+        return {t("train.rate"): points}
+    share = training.muon_learning_rate / training.learning_rate
+    return {t("train.rate_muon"): [(step, rate * share) for step, rate in points], t("train.rate_rest"): points}
 
 
 def _disk(ref: state.RunRef, snapshot: RunSnapshot) -> str:

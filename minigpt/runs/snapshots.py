@@ -48,8 +48,9 @@ class RunSnapshot:
     loss: float | None
     loss_ema: float | None
     val_loss: float | None
+    """The latest; at the end of the training over the whole validation part, which the curve's points may not be."""
     best_step: int | None
-    """The step of the lowest measured loss."""
+    """The step of the lowest loss on the curve."""
     learning_rate: float | None
     tokens_per_second: float | None
     mfu: float | None
@@ -156,6 +157,7 @@ class History:
         self.latest: dict[str, Any] = {}
         self.norms: Mapping[str, Mapping[str, float]] = MappingProxyType({})
         self._early_end = (0, "")
+        self._measured: int | None = None
         for record in records:
             self.add(record)
 
@@ -173,12 +175,16 @@ class History:
             self.latest["max_steps"] = record["max_steps"]
         if kind not in ("step", "evaluation"):
             return
+        # the last step is measured once more, on the whole validation part; a curve holds what was measured alike
+        is_again = kind == "evaluation" and record["step"] == self._measured
         for name, value in record.items():
             if value is None or name in ("kind", "whole"):
                 continue
             self.latest[name] = value
-            if name in self._curves:
+            if name in self._curves and not is_again:
                 self._curves[name].add(int(record["step"]), float(value))
+        if kind == "evaluation":
+            self._measured = int(record["step"])
 
     @property
     def curves(self) -> Mapping[str, tuple[Point, ...]]:
@@ -231,8 +237,9 @@ def _snapshot_of(folder: RunFolder) -> RunSnapshot:
     if status == "finished" and not message:
         message = history.early_end
     if status == "stopped" and not message:
-        how = "Stopped" if info.status == "stopped" else "Interrupted, because the server ended,"
-        message = f"{how} at step {step:,} of {max_steps:,}. Resume goes on from step {newest:,}."
+        where = f"at step {step:,} of {max_steps:,}"
+        how = f"Stopped {where}." if info.status == "stopped" else f"Interrupted {where}, when its process ended."
+        message = f"{how} Resume goes on from step {newest:,}."
     return RunSnapshot(
         id=info.id,
         name=info.name,

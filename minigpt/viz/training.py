@@ -66,6 +66,7 @@ def loss_figure(
     *,
     max_steps: int,
     best_step: int | None = None,
+    whole: float | None = None,
     references: Sequence[str] = REFERENCES,
     unit: str = "nats per token",
     revision: str = "",
@@ -79,6 +80,7 @@ def loss_figure(
         baselines: Loss of each reference in nats per token.
         max_steps: Where the step axis ends.
         best_step: Where the lowest validation loss was measured; it gets a ring and a label. None: nothing does.
+        whole: The final loss over the whole validation part, where `val_loss` was measured on some of it; a label.
         references: Which of the baselines to draw, dotted, labelled at their end.
         unit: What the axis says.
         revision: Zoom is kept as long as this stays the same, for example the run's id.
@@ -142,6 +144,8 @@ def loss_figure(
         labels.append((smooth[-1][1], f"training {smooth[-1][1]:.2f}", palette.training, False))
     if validation:
         labels.append((validation[-1][1], f"validation {validation[-1][1]:.2f}", palette.validation, True))
+    if whole is not None:
+        labels.append((whole, f"on all of it {whole:.2f}", palette.validation, False))
     heights = spread([level for level, *_ in labels], gap=LABEL_GAP * top, low=0.02 * top, high=top)
     for (_, text, colour, bold), y in zip(labels, heights, strict=True):
         figure.add_annotation(
@@ -242,14 +246,21 @@ DASHES = ("solid", "dash")
 
 
 def schedule_figure(
-    plans: Mapping[str, Points], *, max_steps: int, label: str, theme: str = "light", height: int = 190
+    plans: Mapping[str, Points],
+    *,
+    max_steps: int,
+    label: str,
+    revision: str = "",
+    theme: str = "light",
+    height: int = 190,
 ) -> go.Figure:
-    """Draw the learning rates of a whole run before it begins.
+    """Draw the learning rates of a run, before it begins or as far as it is.
 
     Args:
         plans: For each kind of weights the points of its rate; the second one is dashed.
         max_steps: Where the step axis ends.
         label: Title of the axis.
+        revision: Zoom is kept as long as this stays the same.
         theme: `light` or `dark`.
         height: In pixels.
     """
@@ -275,6 +286,7 @@ def schedule_figure(
                 text=f"{'╌' if dash == 'dash' else '─'} {name}", font={"color": palette.training, "size": 12.5},
             )  # fmt: skip
     figure.update_layout(
+        uirevision=revision,
         margin={"l": 68, "r": 16 if len(plans) < 2 else 112},
         xaxis={"title": {"text": "step"}, "range": [0, max(max_steps, 1)], "tickformat": ",d", "nticks": 6},
         yaxis={"title": {"text": label}, "range": [0, top], "nticks": 5, "tickformat": ".2~g"},

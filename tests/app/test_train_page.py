@@ -353,9 +353,37 @@ def test_the_verdict_quotes_the_curve(curves, expected):
     class Seen:
         baselines = {"uniform": 4.1, "unigram": 3.1, "bigram": 2.3}
         config = settings.RunConfig()
+        val_loss = None
 
     Seen.curves = curves
     assert expected in train_panel.verdict(Seen)
+
+
+def test_the_verdict_is_on_all_of_the_text_where_the_curve_was_measured_on_some():
+    class Seen:
+        baselines = {"uniform": 4.1}
+        config = settings.RunConfig()
+        curves = {"val_loss": ((0, 4.2), (300, 1.5), (400, 1.56)), "loss_ema": ((400, 1.3),)}
+        val_loss = 1.48
+
+    assert "**1.48** nats (2.14 bits) on all of the text" in train_panel.verdict(Seen)
+    assert "best at step 300 (1.50 nats)" in train_panel.verdict(Seen)
+    assert t("train.verdict_sampled") in train_panel.verdict(Seen)
+    Seen.val_loss = 1.56
+    assert "1.56" in train_panel.verdict(Seen)
+    assert "all of" not in train_panel.verdict(Seen)
+
+
+def test_muon_has_two_learning_rates_on_the_chart_and_in_numbers(pages):
+    run_id = pages.trained(
+        training__optimizer="muon", training__muon_learning_rate=0.02, training__learning_rate=4e-3,
+        training__schedule="constant",
+    )  # fmt: skip
+    at = pages.open(PAGE, run=run_id)
+    chart = next(spec for spec in charts(at) if spec["data"][0].get("name") == t("train.rate_muon"))
+    assert [trace["y"][-1] for trace in chart["data"]] == pytest.approx([0.02, 4e-3])
+    figures = {metric.label: metric.value for metric in at.metric}
+    assert figures[t("train.number_learning_rate")] == "0.02 · 4e-3"
 
 
 def test_samples_that_are_kept_for_comparison_are_spaced():

@@ -89,6 +89,17 @@ def test_history_sorts_records_into_curves_and_samples() -> None:
         history.curves["loss"] = ()  # type: ignore[index]
 
 
+def test_a_curve_holds_measurements_that_can_be_compared_and_the_latest_is_on_the_whole_part() -> None:
+    measured = [(0, 4.0, False), (300, 1.5, False), (400, 1.53, False), (400, 1.48, True)]
+    history = History(
+        {"kind": "evaluation", "step": step, "val_loss": loss, "whole": whole} for step, loss, whole in measured
+    )
+    assert history.curves["val_loss"] == ((0, 4.0), (300, 1.5), (400, 1.53))
+    assert history.latest["val_loss"] == 1.48
+    alone = History([{"kind": "evaluation", "step": 400, "val_loss": 1.48, "whole": True}])
+    assert alone.curves["val_loss"] == ((400, 1.48),)
+
+
 def test_only_the_latest_samples_are_kept() -> None:
     history = History({"kind": "sample", "step": step, "prompt": "", "text": str(step)} for step in range(50))
     assert [step for step, _ in history.samples] == list(range(50 - MAX_SAMPLES, 50))
