@@ -157,15 +157,13 @@ def draw(subject: Subject) -> None:
     left, right = st.columns(2, gap="medium")
     first = left.text_input(t("circuits.clean"), key=first_key, **text_options())
     second = right.text_input(t("circuits.corrupt"), key=second_key, help=t("circuits.corrupt_help"), **text_options())
-    with st.spinner(t("circuits.patching")):
-        view = subject.ask("patching", lambda run, cancelled: patched(run, first, second, cancelled), first, second)
-    for reading, text in ((view.clean, first), (view.corrupt, second)):
-        say(reading, text)
-    if view.residual is None or view.heads is None:
-        st.info(t("circuits.same_answer", token=quoted(view.target)), icon=":material/info:")
+    try:
+        with st.spinner(t("circuits.patching")):
+            view = subject.ask("patching", lambda run, cancelled: patched(run, first, second, cancelled), first, second)
+    except ShapeError as error:
+        anatomy.explain_error(error)  # what it tells to press stands below
     else:
-        _draw_maps(view)
-        anatomy.what_you_see(_seen(view))
+        _draw_answer(view, first, second)
     anatomy.try_this(
         [
             (t("circuits.try_find"), lambda: st.session_state.update({second_key: _find(subject, first)})),
@@ -173,6 +171,16 @@ def draw(subject: Subject) -> None:
         ],
         key="circuits:try_patching",
     )
+
+
+def _draw_answer(view: PatchView, first: str, second: str) -> None:
+    for reading, text in ((view.clean, first), (view.corrupt, second)):
+        say(reading, text)
+    if view.residual is None or view.heads is None:
+        st.info(t("circuits.same_answer", token=quoted(view.target)), icon=":material/info:")
+        return
+    _draw_maps(view)
+    anatomy.what_you_see(_seen(view))
 
 
 def _draw_maps(view: PatchView) -> None:
@@ -222,7 +230,8 @@ def _seen(view: PatchView) -> list[str]:
     assert view.residual is not None
     assert view.heads is not None
     # After the last block the last position holds the answer itself; on the way to it the difference must travel.
-    on_the_way = view.residual[1:-1] if len(view.residual) > 2 else view.residual[1:]
+    is_tower = len(view.residual) > 2
+    on_the_way = view.residual[1:-1] if is_tower else view.residual[1:]
     place, position = np.unravel_index(int(on_the_way.argmax()), on_the_way.shape)
     layer, head = np.unravel_index(int(view.heads.argmax()), view.heads.shape)
     return [
@@ -231,9 +240,10 @@ def _seen(view: PatchView) -> list[str]:
             target=quoted(view.target),
             first=f"**{percent(view.share[0])}**",
             second=f"**{percent(view.share[1])}**",
+            versus=quoted(view.versus),
         ),
         t(
-            "circuits.see_patch",
+            "circuits.see_patch_between" if is_tower else "circuits.see_patch",
             position=position + 1,
             token=quoted(visible_token(view.clean.tokens[position])),
             block=place + 1,

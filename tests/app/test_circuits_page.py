@@ -279,6 +279,10 @@ def test_texts_of_unequal_length_and_of_one_answer_are_explained(pages, run_id):
     second.set_value(first.value + "!").run()
     assert not at.exception
     assert len(at.error) == 1
+    assert t("circuits.unequal_mend")[:-1] in at.error[0].value
+    at.button(key="circuits:try_patching_0").click().run()  # the button that the message speaks of
+    assert not at.error
+    assert len(at.text_input(key=f"circuits:corrupt_{run_id}").value) == len(first.value)
     at.text_input(key=f"circuits:corrupt_{run_id}").set_value(first.value).run()
     assert not at.exception
     assert "no difference" in " ".join(info.value for info in at.info)
@@ -339,8 +343,9 @@ def test_unusual_prompts_are_shown_or_explained(pages, run_id, view, unusual):
 def test_unusual_texts_are_patched_or_explained(pages, run_id, prompt):
     at = open_view(pages, "patching", run_id)
     at.text_input(key=f"circuits:clean_{run_id}").set_value(prompt).run()
-    at.button(key="circuits:try_patching_0").click().run() if not at.error else None
+    at.button(key="circuits:try_patching_0").click().run()
     assert not at.exception, at.exception
+    assert not at.error
 
 
 def test_an_older_step_shows_its_own_weights(pages, run_id):
