@@ -26,6 +26,8 @@ MOST_WINDOWS = 256
 BUDGET = 2e11
 """Floating point operations that one search may cost: a few seconds of one core; larger models search less text."""
 NUM_SNIPPETS = 8
+LEAD_IN = 16
+"""Tokens of a window that only lead in: a text that is cut off before them excites units as no text does."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class UnitView:
 
     Attributes:
         snippets: The strongest first.
-        num_tokens: How many tokens were searched.
+        num_tokens: How many tokens were searched, without those that lead in.
         is_corpus: Whether they are the run's own text; else it is the prompt.
     """
 
@@ -102,11 +104,14 @@ def unit_of(run: LoadedRun, ref: RunRef, layer: int, unit: int, prompt: str, can
     affordable = int(BUDGET / (2 * run.model.num_parameters() * length))
     found = windows(ref, run, length, max(8, min(MOST_WINDOWS, affordable)))
     ids = np.array([read_few(run, prompt).ids]) if found is None else found
-    snippets = top_snippets(run.model, torch.from_numpy(ids), layer, unit, NUM_SNIPPETS, cancelled=cancelled)
+    skipped = 0 if found is None else min(LEAD_IN, length // 4)
+    snippets = top_snippets(
+        run.model, torch.from_numpy(ids), layer, unit, NUM_SNIPPETS, skipped=skipped, cancelled=cancelled
+    )
     text_of = run.tokenizer.token_text
     return UnitView(
         tuple(UnitSnippet(tuple(map(text_of, one.ids)), one.values, one.peak) for one in snippets),
-        ids.size,
+        len(ids) * (ids.shape[1] - skipped),
         found is not None,
     )
 
@@ -210,11 +215,11 @@ def _seen(view: UnitView, layer: int, unit: int) -> list[str]:
         return [t("circuits.see_silent", unit=unit + 1, layer=layer + 1)]
     said = [
         t(
-            "circuits.see_unit",
+            "circuits.see_unit" if top.peak else "circuits.see_unit_first",
             unit=unit + 1,
             layer=layer + 1,
             token=quoted(top.tokens[top.peak]),
-            before=quoted("".join(top.tokens[max(0, top.peak - 8) : top.peak]) or " "),
+            before=quoted("".join(top.tokens[max(0, top.peak - 8) : top.peak])),
             value=f"**{value:.2f}**",
         )
     ]

@@ -100,6 +100,7 @@ def top_snippets(
     *,
     before: int = 24,
     after: int = 8,
+    skipped: int = 0,
     cancelled: Callable[[], bool] | None = None,
 ) -> list[Snippet]:
     """Return the stretches of a text that excite a unit most, the strongest first, at most one a window.
@@ -112,6 +113,8 @@ def top_snippets(
         count: How many at most.
         before: Tokens shown before the strongest place.
         after: Tokens shown after it.
+        skipped: Places at the beginning of each window that are not looked at, below T. A window that is cut out of a
+            text begins without what stands before it, and many units are strong there only because of that.
         cancelled: Asked before each forward pass; True ends the work.
 
     Raises:
@@ -119,8 +122,8 @@ def top_snippets(
         CancelledError: `cancelled` said so.
     """
     strengths = unit_activations(model, windows, layer, unit, cancelled=cancelled)  # (N, T)
-    places = strengths.argmax(axis=1)
-    order = np.argsort(-strengths.max(axis=1), kind="stable")[:count]
+    places = skipped + strengths[:, skipped:].argmax(axis=1)
+    order = np.argsort(-strengths[:, skipped:].max(axis=1), kind="stable")[:count]
     snippets = []
     for window in order.tolist():
         place = int(places[window])
