@@ -1,7 +1,7 @@
 // One head as lines between tokens: over the text where the focused token looks, under it who looks at it.
 //
-// One message: four bytes that give the header's length (little endian), the header as JSON, then one byte a weight
-// (0..255 for 0..1), query by query. Text reaches the page through textContent only.
+// One message: four bytes that give the header's length (little endian), the header as JSON, then two bytes a weight
+// (little endian, 0..65535 for 0..1), query by query. Text reaches the page through textContent only.
 
 const ABOVE = 130;
 const BELOW = 90;
@@ -79,7 +79,8 @@ class Lines {
   }
 
   weight(query, key) {
-    return this.model.bytes[query * this.length + key] / 255;
+    const { bytes } = this.model, at = 2 * (query * this.length + key);
+    return (bytes[at] + 256 * bytes[at + 1]) / 65535;
   }
 
   indexOf(event) {

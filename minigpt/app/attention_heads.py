@@ -134,7 +134,7 @@ def _lines(subject: Subject, view: AttentionView):
     query, tokens = st.session_state[QUERY], view.reading.tokens
     st.caption(t("attention.lines_meaning"))
     attention_lines(
-        view.weights[view.layer, view.head],
+        view.stages.pattern,
         tokens,
         query=query,
         words={

@@ -11,7 +11,6 @@ import pytest
 import torch
 from playwright.sync_api import expect
 
-from minigpt.app.components.attention_grid import to_bytes
 from minigpt.app.texts import t
 from minigpt.interpret.trace import trace_forward
 from minigpt.runs.store import load_run
@@ -111,8 +110,8 @@ def test_lines_show_where_a_token_looks_and_who_looks_at_it(trained, open_page):
 
     tokens.nth(2).hover()
     expect(said).to_contain_text(f"{PROMPT[2]} 3 {t('attention.lines_looks')}")
-    for key, weight in enumerate(to_bytes(weights[0, 0, 2, :3])):
-        expect(said).to_contain_text(f"{PROMPT[key]} {key + 1} {round(int(weight) / 2.55)} %")
+    for key, weight in enumerate(weights[0, 0, 2, :3]):
+        expect(said).to_contain_text(f"{PROMPT[key]} {key + 1} {round(float(weight) * 100)} %")
     expect(page.locator(".lines path.looked").first).to_be_attached()
 
     tokens.nth(2).click()  # it stays, and the other views show the same row

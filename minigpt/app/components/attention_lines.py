@@ -1,7 +1,8 @@
 """One head as lines between tokens: over the text where a token looks, under it who looks at it.
 
-The same numbers as the map, one byte a weight. Pointing, tapping and the arrow keys move the focus in the browser; only
-a press or Enter tells the server, so that the other views show the same row.
+The same numbers as the map, two bytes a weight: with one, a share could be said to be another than in the sentences on
+the page. Pointing, tapping and the arrow keys move the focus in the browser; only a press or Enter tells the server,
+so that the other views show the same row.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def attention_lines(
     """Draw the lines of one head.
 
     Args:
-        weights: uint8, (T, T), as made by `attention_grid.to_bytes`.
+        weights: From 0 to 1, (T, T).
         tokens: The text of each of the T tokens.
         query: The token that has the focus as long as none is pointed at.
         words: `label` for screen readers, `looks`, `looked`, `nobody` and `hint`.
@@ -55,4 +56,4 @@ def attention_lines(
         "words": dict(words),
         **both_themes("attention", "query"),
     }
-    _component(key=key, data=pack(header, weights), on_focused_change=on_focus)
+    _component(key=key, data=pack(header, np.rint(65535 * np.clip(weights, 0, 1)).astype("<u2")), on_focused_change=on_focus)

@@ -13,11 +13,11 @@ from minigpt.viz.palette import colours
 
 
 def pack(header: Mapping[str, Any], numbers: np.ndarray) -> bytes:
-    """Put header and numbers into one message: length of the header, header as JSON, a byte a number.
+    """Put header and numbers into one message: length of the header, header as JSON, the numbers as they lie in memory.
 
     Args:
         header: What JSON can hold.
-        numbers: uint8, of any shape; the header says which.
+        numbers: Of any shape and width; the header or the component's script says which.
     """
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     return struct.pack("<I", len(text)) + text + numbers.tobytes()
