@@ -132,7 +132,9 @@ def verdict(snapshot: RunSnapshot) -> str:
     if not math.isfinite(loss):
         return t("train.verdict_diverged")
     where = "whole" if whole is not None else "validation" if validation else "training"
-    said = t(f"train.verdict_{where}", nats=f"{loss:.2f}", bits=f"{loss / math.log(2):.2f}", choices=_choices(loss))
+    said = t(
+        f"train.verdict_{where}", nats=f"{loss:.2f}", bits=f"{loss / math.log(2):.2f}", choices=equally_likely(loss)
+    )
     averaged = t("train.verdict_averaged") if validation and snapshot.config.training.weights_ema else ""
     return " ".join(filter(None, (said, averaged, _passed(curve, snapshot))))
 
@@ -143,7 +145,14 @@ def whole_loss(snapshot: RunSnapshot) -> float | None:
     return loss if curve and loss is not None and loss != curve[-1][1] else None
 
 
-def _choices(loss: float) -> str:
+def equally_likely(loss: float) -> str:
+    """Return between how many equally likely characters a loss is like choosing; of a wild one the power of ten.
+
+    >>> equally_likely(0.2), equally_likely(4.1), equally_likely(275.7), equally_likely(1000.0)
+    ('1.2', '60', '10^120', '10^434')
+    """
+    if loss > math.log(1e6):
+        return f"10^{loss / math.log(10):.0f}"
     choices = math.exp(loss)
     return f"{choices:.0f}" if choices >= 20 else f"{choices:.1f}"
 

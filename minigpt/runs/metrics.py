@@ -9,6 +9,7 @@ records.
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ _NUMBERS = {
     "tokens_per_second", "seconds_per_step", "max_steps", "warmup_steps", "mfu", "best_step",
 }  # fmt: skip
 _LARGEST = 2.0**53
+_OF_ANY_SIZE = {"perplexity", "grad_norm"}
+"""Of a training that goes astray these are huge; the losses beside them, which tell so, must not be lost for that."""
 
 
 def append_record(path: Path, record: dict[str, Any]) -> None:
@@ -75,7 +78,8 @@ def _is_whole(record: Any) -> bool:
     """Return whether readers can count on a record: it may have been written by somebody else, see `archive`."""
     if not isinstance(record, dict) or not isinstance(record.get("kind"), str) or type(record.get("step")) is not int:
         return False
-    numbers = [record[name] for name in _NUMBERS & record.keys() if record[name] is not None]
+    numbers = [record[name] for name in (_NUMBERS - _OF_ANY_SIZE) & record.keys() if record[name] is not None]
+    huge = [record[name] for name in _OF_ANY_SIZE & record.keys() if record[name] is not None]
     layers = [record[name] for name in NORMS if name in record]
     if not all(isinstance(layer, dict) for layer in layers):
         return False
@@ -84,6 +88,7 @@ def _is_whole(record: Any) -> bool:
         0 <= record["step"] < _LARGEST
         and all(record.get(name) is not None for name in _NEEDED.get(record["kind"], ()))
         and all(type(number) in (int, float) and abs(number) < _LARGEST for number in numbers)
+        and all(type(number) in (int, float) and abs(number) < math.inf for number in huge)
         and all(isinstance(record.get(name, ""), str) for name in ("text", "prompt"))
         and isinstance(record.get("whole", False), bool)
     )

@@ -347,6 +347,7 @@ def test_missing_devices_are_greyed_with_a_reason(pages):
         ({"val_loss": ((0, 4.2), (10, 2.0), (20, 2.6)), "loss_ema": ((1, 4.2), (20, 1.5))}, "by heart"),
         ({"val_loss": ((0, 4.2), (10, 3.0), (20, 3.2)), "loss_ema": ((1, 4.2), (20, 3.1))}, "lower learning rate"),
         ({"val_loss": ((0, 4.2), (10, float("nan")))}, "no longer a number"),
+        ({"val_loss": ((0, 4.2), (10, 1000.0))}, "between **10^434** equally likely"),
     ],
 )
 def test_the_verdict_quotes_the_curve(curves, expected):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,14 @@ def test_a_full_disk_is_said_in_words_and_the_lines_before_stay(tmp_path: Path) 
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         append_record(tmp_path / "none" / "metrics.jsonl", step(1))
+
+
+def test_the_losses_of_a_training_that_goes_astray_are_not_lost() -> None:
+    """Its perplexity and its gradient are beyond anything that is drawn; they must not take the record along."""
+    measured = {"kind": "evaluation", "step": 4, "val_loss": 275.7, "perplexity": 5.4e119, "whole": True}
+    update = {"kind": "step", "step": 4, "loss": 379.0, "grad_norm": 1e18}
+    assert parse_records(encoded(measured, update)) == [measured, update]
+    assert parse_records(encoded({**measured, "perplexity": math.inf}, {**update, "grad_norm": "far"})) == []
 
 
 NORMS = {"kind": "norms", "step": 2, "gradient": {"embedding": 1.0}, "update": {"embedding": 0.1}, "ratio": {}}
