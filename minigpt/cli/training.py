@@ -26,7 +26,7 @@ from minigpt.cli.signals import Interruption
 from minigpt.config import RunConfig, load_config
 from minigpt.data.corpora import Corpus, read_corpus
 from minigpt.data.prepared import train_tokenizer
-from minigpt.errors import ConfigError, MinigptError, NonFiniteLossError, RunExistsError
+from minigpt.errors import ConfigError, MinigptError, NonFiniteLossError, RunExistsError, RunNotFoundError
 from minigpt.model.devices import resolve_device
 from minigpt.model.size import flops_per_token
 from minigpt.runs.job import TrainingJob, check_resume, create_run
@@ -58,6 +58,11 @@ def run_training(
     folder = _resumed(out, source, overrides) if resume and out is not None and (out / "run.json").is_file() else None
     if folder is None:
         config = load_config(source, overrides=overrides)
+        if resume and not (config.data.paths or config.data.corpus):
+            raise RunNotFoundError(
+                f"There is no run at {out} to go on with, and nothing was given to begin one with.",
+                mend="Check the path; `minigpt runs` lists your runs. To begin one there, give --config or --data too.",
+            )
         device = resolve_device(config.device)  # before anything is made that a device nobody has would leave behind
         corpus = read_corpus(config.data)
         tokenizer = train_tokenizer(make_tokenizer(config.tokenizer), corpus)
@@ -99,7 +104,8 @@ def run_training(
         print_text(
             f"{result.steps:,} steps in {result.seconds:,.1f} s, {result.tokens_per_second:,.0f} tokens per second"
             f"{'' if mfu is None else f', {mfu:.0%} of the matrix peak of this machine'}"
-            f"{f'; {losses} nats per token' if losses else ''}{_best(trainer)}\nSaved in {_shown(folder.path)}\n"
+            f"{f'; {losses} nats per token' if losses else ''}{_best(trainer, folder)}\n"
+            f"Saved in {_shown(folder.path)}\n"
         )
     if is_stopped:
         note(f"Stopped at step {result.steps:,} of {job.trainer.max_steps:,}. Go on with: {_resume_command(folder)}")
@@ -108,11 +114,12 @@ def run_training(
         note(f"Write with it: {command_line('generate', _shown(folder.path), '--temperature', '0.8')}")
 
 
-def _best(trainer: Trainer) -> str:
-    """Say which step was the best, where it was not the last one."""
-    if trainer.best_val_loss is None or trainer.best_step == trainer.step:
+def _best(trainer: Trainer, folder: RunFolder) -> str:
+    """Say which step was the best, where it was not the last one, and whether its loss is that of the whole part."""
+    if trainer.best_val_loss is None or trainer.best_step is None or trainer.best_step == trainer.step:
         return ""
-    return f"; best at step {trainer.best_step:,}, with a validation loss of {trainer.best_val_loss:.4f}"
+    sampled = "" if measured_loss(folder, trainer.best_step) is not None else ", measured on some of it"
+    return f"; best at step {trainer.best_step:,}, with a validation loss of {trainer.best_val_loss:.4f}{sampled}"
 
 
 def _resumed(out: Path, source: str | None, overrides: Mapping[str, Any]) -> RunFolder:

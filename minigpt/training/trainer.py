@@ -306,8 +306,10 @@ class Trainer(Standing):
         """Say that it cannot go on, and what to try; the same again would end the same."""
         settings = self.config.training
         what = f"The loss became {loss}" if not math.isfinite(loss) else f"The gradient's length became {grad_norm}"
+        muon = f" and training.muon_learning_rate to {settings.muon_learning_rate / 3:.2g}"
         tries = [
-            f"lower training.learning_rate, for example to {settings.learning_rate / 3:.2g}",
+            f"lower training.learning_rate, for example to {settings.learning_rate / 3:.2g}"
+            f"{muon if settings.optimizer == 'muon' else ''}",
             "lengthen training.warmup_steps",
             "set training.max_grad_norm to 1" if not 0 < settings.max_grad_norm <= 1 else "",
             "set training.precision to float32" if settings.precision != "float32" else "",

@@ -47,10 +47,12 @@ def test_json_says_what_scripts_rely_on(trained: tuple[Path, dict[str, Any]]) ->
     assert printed["early_end"] is None
 
 
+@pytest.mark.parametrize(("eval_batches", "is_sampled"), [(1, True), (1000, False)])
 def test_the_last_line_tells_how_much_of_the_machine_was_used_and_which_step_was_best(
-    call, tiny, corpus_file: Path, tmp_path: Path
+    call, tiny, corpus_file: Path, tmp_path: Path, eval_batches: int, is_sampled: bool
 ) -> None:
     hopeless = ["learning_rate=10", "eval_steps=2", "max_steps=100", "early_stopping=2", "warmup_steps=0"]
+    hopeless.append(f"eval_batches={eval_batches}")
     options = [f"--set=training.{text}" for text in hopeless]
     result = call("train", *tiny, *options, "--data", corpus_file, "--out", tmp_path / "run")
     last = result.stdout.splitlines()[0]
@@ -60,6 +62,7 @@ def test_the_last_line_tells_how_much_of_the_machine_was_used_and_which_step_was
     assert f"{step} steps in" in last
     assert "% of the matrix peak of this machine" in last
     assert f"best at step {best}, with a validation loss of" in last
+    assert ("measured on some of it" in last) == is_sampled
     assert f"Ended early at step {step} of 100" in result.stderr
     assert "the best so far" in result.stderr
 
@@ -268,6 +271,12 @@ def test_resume_where_there_is_no_run_begins_one(call, tiny, corpus_file: Path, 
     arguments = ["train", *tiny, "--data", corpus_file, "--out", tmp_path / "run", "--resume", "--json"]
     assert json.loads(call(*arguments).stdout)["steps"] == 12
     assert json.loads(call(*arguments).stdout)["steps"] == 12
+
+
+def test_resume_of_a_mistyped_path_says_that_there_is_no_run(call, tmp_path: Path) -> None:
+    message = call("train", "--resume", "--out", tmp_path / "mine", code=2).stderr
+    assert f"There is no run at {tmp_path / 'mine'}" in message
+    assert not (tmp_path / "mine").exists()
 
 
 def test_resume_with_more_steps_goes_on(call, tiny, corpus_file: Path, tmp_path: Path) -> None:

@@ -357,6 +357,14 @@ def test_an_exploding_training_says_what_to_do(make_trainer: MakeTrainer) -> Non
         trainer.fit()
 
 
+def test_an_exploding_training_with_muon_names_both_rates(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(training__optimizer="muon", training__muon_learning_rate=0.3, training__eval_steps=0)
+    with torch.no_grad():
+        trainer.model.embedding.weight.fill_(math.inf)
+    with pytest.raises(NonFiniteLossError, match=r"and training\.muon_learning_rate to 0\.1, or"):
+        trainer.fit()
+
+
 # -- driving it
 
 
