@@ -1,13 +1,12 @@
 """Runs: the list, and what can be done with one of them."""
 
 import io
-import math
 
 import pandas as pd
 import streamlit as st
 
 from minigpt import resources
-from minigpt.app import anatomy, frame, sidebar, state
+from minigpt.app import anatomy, frame, sidebar, state, train_panel
 from minigpt.app.texts import compact, escape, number, size, t
 from minigpt.errors import MinigptError
 from minigpt.model.size import count_parameters
@@ -118,6 +117,8 @@ def actions(ref, snapshot) -> None:
             st.toggle(t("runs.download_with_data"), key="runs:with_data")
     if not ref.bundled and not may_control:
         st.caption(t("runs.not_yours"))
+    elif snapshot.is_elsewhere:
+        st.caption(t("runs.running_elsewhere"))
     elif snapshot.is_active:
         st.caption(t("runs.running_first"))
 
@@ -179,7 +180,7 @@ def explain(snapshots) -> None:
         "runs.see_best",
         name=escape(best.name),
         loss=f"{best.val_loss:.2f}",
-        choices=f"{math.exp(best.val_loss):.1f}",
+        choices=train_panel.equally_likely(best.val_loss),
         parameters=compact(num_parameters(best)),
     )
     anatomy.what_you_see([sentence, t("runs.see_compare")])

@@ -9,6 +9,7 @@ import pytest
 
 from minigpt import resources
 from minigpt.runs import manager
+from minigpt.runs.lock import RunLock
 from minigpt.runs.store import RunFolder, RunStore
 
 PAGE = "class/runs"
@@ -72,6 +73,15 @@ def test_a_run_in_training_is_not_deleted(pages):
     assert at.button(key="runs:delete").disabled
     assert "still in training" in pages.words(at)
     manager.get_engine().command(run_id, "", "stop")
+
+
+def test_a_run_in_training_elsewhere_is_stopped_there(pages, own_home):
+    run_id = pages.trained("far away")
+    RunFolder(own_home / run_id).update_info(status="running")
+    with RunLock((own_home / run_id).resolve()):  # as its process holds it
+        at = choose(pages.open(PAGE, run=run_id), 0)
+    assert at.button(key="runs:delete").disabled
+    assert "Stop it there" in pages.words(at)
 
 
 def test_a_zip_comes_back_as_a_run(pages, own_home):
