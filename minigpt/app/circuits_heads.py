@@ -113,14 +113,19 @@ def best(scores: np.ndarray) -> tuple[int, int, float]:
     return int(layer), int(head), float(scores[layer, head])
 
 
-def sentence(scores: Scores, layer: int, head: int, *, bold: str = "**") -> str:
-    """Say in plain words what one head does."""
+def sentence(scores: Scores, layer: int, head: int, *, suited: bool, bold: str = "**") -> str:
+    """Say in plain words what one head does; on a text that suits no job, only where its weight goes there."""
     kind = max(KINDS, key=lambda kind: float(scores[kind][layer, head]))
     share = float(scores[kind][layer, head])
     name = f"{bold}{head_name(layer, head)}{bold}"
-    if share < NAMED:
+    if suited and share < NAMED:
         return t("circuits.head_none", head=name, kind=t(f"circuits.kind_{kind}"), share=percent(share))
-    return t(f"circuits.head_{kind}", head=name, share=f"{bold}{percent(share)}{bold}")
+    return t(_key(kind, suited), head=name, share=f"{bold}{percent(share)}{bold}")
+
+
+def _key(kind: str, suited: bool) -> str:
+    """Return which text names a kind; a head has a job only if it does it on a text where nothing else looks alike."""
+    return f"circuits.{'head' if suited else 'here'}_{kind}"
 
 
 def birth(steps: list[int], induction: np.ndarray) -> tuple[int, int] | None:
@@ -164,7 +169,7 @@ def draw(subject: Subject) -> None:
         _draw_scores(scores)
     with right:
         born = _draw_history(subject, reading.ids, suited)
-    anatomy.what_you_see(_seen(scores, born))
+    anatomy.what_you_see(_seen(scores, born, suited))
     other = "prompt" if suited else "suited"
     experiments = [(t(f"circuits.try_{other}"), lambda: st.session_state.update({"circuits:text": other}))]
     if born is not None:
@@ -172,7 +177,7 @@ def draw(subject: Subject) -> None:
         label = t("circuits.try_before", step=number(born[0])) if back != NEWEST else t("circuits.try_newest")
         experiments.insert(0, (label, lambda: forms.move(step_name(subject.run, "circuits"), back)))
     anatomy.try_this(experiments, key="circuits:try_heads")
-    _draw_words(scores)
+    _draw_words(scores, suited)
 
 
 def _draw_scores(scores: Scores) -> None:
@@ -236,15 +241,15 @@ def _draw_history(subject: Subject, ids: tuple[int, ...], suited: bool) -> tuple
         first=percent(float(over[kind][0, layer, head])),
     )
     live_chart(figure, key="circuits:history", alt=alt)
-    return birth(steps, over["induction"])
+    return birth(steps, over["induction"]) if suited else None
 
 
-def _draw_words(scores: Scores) -> None:
+def _draw_words(scores: Scores, suited: bool) -> None:
     layers, heads = scores["first"].shape
     places = [(layer, head) for layer in range(layers) for head in range(heads)]
     table = {
         t("circuits.column_head"): [head_name(*place) for place in places],
-        t("circuits.column_words"): [sentence(scores, *place, bold="") for place in places],
+        t("circuits.column_words"): [sentence(scores, *place, suited=suited, bold="") for place in places],
         **{t(f"circuits.kind_{kind}"): [100 * float(scores[kind][place]) for place in places] for kind in KINDS},
     }
     st.subheader(t("circuits.words_title"), anchor=False)
@@ -261,12 +266,12 @@ def _draw_words(scores: Scores) -> None:
     )
 
 
-def _seen(scores: Scores, born: tuple[int, int] | None) -> list[str]:
+def _seen(scores: Scores, born: tuple[int, int] | None, suited: bool) -> list[str]:
     """Return what is seen, in sentences that quote the numbers on screen."""
     said = []
     for kind in ("previous", "induction"):
         layer, head, share = best(scores[kind])
-        key = f"circuits.head_{kind}" if share >= NAMED else f"circuits.nobody_{kind}"
+        key = f"circuits.nobody_{kind}" if suited and share < NAMED else _key(kind, suited)
         said.append(t(key, head=f"**{head_name(layer, head)}**", share=f"**{percent(share)}**"))
     if born is not None:
         said.append(t("circuits.see_birth", below=f"**{number(born[0])}**", above=f"**{number(born[1])}**"))

@@ -131,6 +131,10 @@ def _draw_grid(view: LensView, first: int, position: int) -> None:
         palette=colours(state.theme()),
     )
     live_chart(figure, key=f"circuits:lens_{len(shown)}", alt=plain(_seen(view, position)[0]))
+    caption, count = t("circuits.lens_caption"), len(view.reading.tokens)
+    if len(shown) < count:
+        caption += " " + t("circuits.lens_rows", first=first + 1, last=first + len(shown), count=count)
+    st.caption(caption)
 
 
 def _hover(view: LensView, place: int, row: int, name: str) -> str:
@@ -184,7 +188,8 @@ def _seen(view: LensView, position: int) -> list[str]:
         said.append(t("circuits.see_settled_at_once"))
     else:
         instead = int(view.top_ids[0, position, 0])
-        said.append(t("circuits.see_settled", block=f"**{place}**", instead=quoted(view.texts[instead])))
+        key = "circuits.see_settled" if instead != answer else "circuits.see_settled_again"
+        said.append(t(key, block=f"**{place}**", instead=quoted(view.texts[instead])))
     if position + 1 < len(view.reading.tokens):
         rank = int(view.rank[-1, position])
         said.append(t("circuits.see_rank", token=quoted(view.reading.tokens[position + 1]), rank=f"**{rank}**"))

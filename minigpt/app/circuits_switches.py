@@ -274,7 +274,7 @@ def _seen(before: Outcome, after: Outcome, off: frozenset[Part], measured: np.nd
     else:
         now = int(after.probabilities.argmax())
         names = [part_name(part, heads) for part in sorted(off)]
-        listed = ", ".join(names[:6]) + (t("circuits.and_more", count=len(names) - 6) if len(names) > 6 else "")
+        listed = ", ".join(names[:6]) + (f" {t('circuits.and_more', count=len(names) - 6)}" if len(names) > 6 else "")
         said = [
             t("circuits.see_off", parts=listed, before=f"**{before.bits:.2f}**", after=f"**{after.bits:.2f}**"),
             t("circuits.see_token", token=token, before=share, after=f"**{percent(float(after.probabilities[top]))}**"),

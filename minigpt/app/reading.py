@@ -88,7 +88,7 @@ def notes(reading: Reading, text: str) -> list[str]:
     if reading.unknown:
         listed = ", ".join(f"{quoted(char)} × {count}" for char, count in list(reading.unknown.items())[:NAMED])
         more = len(reading.unknown) - NAMED
-        listed += t("inside.note_unknown_more", count=more) if more > 0 else ""
+        listed += f" {t('inside.note_unknown_more', count=more)}" if more > 0 else ""
         said.append(t("inside.note_unknown", listed=listed))
     return said
 

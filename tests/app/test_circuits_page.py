@@ -271,6 +271,17 @@ def test_patching_brings_the_first_answer_back(pages):
     assert at.text_input(key="circuits:corrupt_tales").value == first
 
 
+def test_a_head_has_a_job_only_on_a_text_that_suits_it(pages):
+    at = open_view(pages, "heads", "repeat")
+    assert "is an induction head" in pages.words(at)
+    at.segmented_control(key="circuits:text").set_value("prompt").run()
+    prompt_of(at, "repeat").set_value("aaaaaa").run()  # here whoever looks one back looks like an induction head
+    words = pages.words(at)
+    assert "On your text" in words
+    assert "induction head" not in words
+    assert "was born" not in words
+
+
 def test_texts_of_unequal_length_and_of_one_answer_are_explained(pages, run_id):
     at = open_view(pages, "patching", run_id)
     first = at.text_input(key=f"circuits:clean_{run_id}")
