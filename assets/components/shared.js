@@ -37,7 +37,8 @@ function make(tag, name = "", text = "") {
 }
 
 function percent(share) {
-  return share > 0 && share < 0.005 ? "< 1 %" : `${Math.round(share * 100)} %`;
+  if (share > 0 && share < 0.005) return "< 1 %";
+  return share >= 0.995 && share < 0.99995 ? "> 99 %" : `${Math.round(share * 100)} %`; // as texts.percent
 }
 
 function rgb(colour) {

@@ -19,6 +19,7 @@ from minigpt.app.attention_view import AttentionView
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.subject import Subject, choose_position, is_compact, words_of_figures
 from minigpt.app.texts import percent, plain, quoted, t
+from minigpt.viz.circuits_stream import signed
 from minigpt.viz.palette import colours
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def reason_sentences(
                 token=quoted(tokens[position]),
                 place=position + 1,
                 share=percent(float(weights[position])),
-                effect=f"{float(reason.effects[position]):+.2f}".replace("-", "\u2212"),
+                effect=signed(float(reason.effects[position])),
             )
         )
     if not found:

@@ -84,12 +84,17 @@ def number(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    r"""Write a share as people read it, unbroken at a line's end; nothing that is there is called 0.
+    r"""Write a share as people read it, unbroken at a line's end; what is there is not called 0, nor a part all.
 
-    >>> [percent(share).replace("\xa0", " ") for share in (0.814, 0.0004, 0.0)]
-    ['81 %', '< 1 %', '0 %']
+    >>> [percent(share).replace("\xa0", " ") for share in (0.814, 0.0004, 0.0, 0.997, 0.9999999)]
+    ['81 %', '< 1 %', '0 %', '> 99 %', '100 %']
     """
-    text = "< 1 %" if 0 < share < 0.005 else f"{share * 100:.0f} %"
+    if 0 < share < 0.005:
+        text = "< 1 %"
+    elif 0.995 <= share < 0.99995:  # above that it is 1 but for the rounding of sums
+        text = "> 99 %"
+    else:
+        text = f"{share * 100:.0f} %"
     return text.replace(" ", "\xa0")
 
 
