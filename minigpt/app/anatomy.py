@@ -34,12 +34,14 @@ def what_you_see(sentences: str | Iterable[str]) -> None:
 
 
 def try_this(experiments: Sequence[tuple[str, Callable[[], None]]], *, key: str) -> None:
-    """Offer one to three experiments, each with a button that does it.
+    """Offer one to three experiments, each with a button that does it; nothing where none is left.
 
     Args:
         experiments: What the button says and the callback that does it.
         key: Namespace of the buttons, for example `train:try`.
     """
+    if not experiments:
+        return
     st.header(t("frame.try_this"), anchor=False)
     with st.container(horizontal=True, key=key.replace(":", "_")):
         for index, (label, callback) in enumerate(experiments):

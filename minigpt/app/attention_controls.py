@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from minigpt.app.attention_view import AttentionView, captions, view_of
@@ -40,6 +42,20 @@ def choice(name: str, options: tuple[str, ...], **arguments: object) -> str:
         persist_state="session",
         **arguments,
     )
+
+
+def open_heads(view: AttentionView, **places: tuple[int, int]) -> list[tuple[str, Callable[[], None]]]:
+    """Return experiments that open another head; one that is open already would be a button that does nothing.
+
+    Args:
+        view: What the page shows.
+        **places: Name of the experiment's text to (layer, head).
+    """
+    return [
+        (t(f"attention.{name}"), lambda place=place: set_state(head=place))
+        for name, place in places.items()
+        if place != (view.layer, view.head)
+    ]
 
 
 def pick_head(view: AttentionView) -> None:

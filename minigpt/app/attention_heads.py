@@ -9,12 +9,20 @@ import streamlit as st
 
 from minigpt.app import anatomy, attention_view, forms, run_text, state
 from minigpt.app.attention_averages import averages_now, averages_sentence, draw_averages, furthest
-from minigpt.app.attention_controls import choice, set_state
+from minigpt.app.attention_controls import choice, open_heads, set_state
 from minigpt.app.attention_view import AttentionView
 from minigpt.app.components import attention_grid
 from minigpt.app.components.attention_lines import attention_lines
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.subject import Subject, choose_position, is_compact, prompt_key, remember_compact, words_of_figures
+from minigpt.app.subject import (
+    Subject,
+    choose_position,
+    default_prompt,
+    is_compact,
+    prompt_key,
+    remember_compact,
+    words_of_figures,
+)
 from minigpt.app.texts import plain, t
 from minigpt.viz.palette import colours, visible_token
 
@@ -95,15 +103,10 @@ def _map(subject: Subject, view: AttentionView):
         on_click="ignore",
         key="attention:csv",
     )
-    return seen, [
-        (t("attention.try_previous"), lambda: set_state(head=view.habits.find("previous"))),
-        (
-            t("attention.try_repeat"),
-            lambda: st.session_state.update(
-                {prompt_key(subject.run, "attention"): attention_view.repeated(subject.prompt)}
-            ),
-        ),
-    ]
+    heads = open_heads(view, try_previous=view.habits.find("previous"), try_first_head=view.habits.find("first"))
+    repeated = attention_view.repeated(subject.prompt or default_prompt(subject.run, "attention"))
+    again = {prompt_key(subject.run, "attention"): repeated}
+    return seen, [(t("attention.try_repeat"), lambda: st.session_state.update(again)), *heads[:1]]
 
 
 def _draw_map(view: AttentionView, stage: int, finding: str, *, height: int = 500) -> None:
@@ -181,16 +184,20 @@ def _stages(subject: Subject, view: AttentionView):
     root = f"{math.sqrt(view.d_head):.3g}"
     meaning = "2_none" if stage == 2 and not view.causal else stage
     st.caption(t(f"attention.stage_{meaning}_meaning", d_head=view.d_head, root=root))
-    seen = [attention_view.stage_sentence(view, stage, query), attention_view.mask_sentence(view)]
+    seen = [attention_view.stage_sentence(view, stage, query)]
+    if len(view.reading.tokens) > 1:  # a single token leaves nothing to the mask
+        seen.append(attention_view.mask_sentence(view))
     if stage == MIX:
         _mix(view, query)
     else:
         _draw_map(view, stage, seen[0], height=440)
     before = stage < 2
-    return seen, [
-        (t("attention.try_mask" if before else "attention.try_unmask"), lambda: set_state(stage=2 if before else 1)),
-        (t("attention.try_mix"), lambda: set_state(stage=MIX)),
+    experiments = [
+        (t("attention.try_mask" if before else "attention.try_unmask"), lambda: set_state(stage=2 if before else 1))
     ]
+    if stage != MIX:
+        experiments.append((t("attention.try_mix"), lambda: set_state(stage=MIX)))
+    return seen, experiments
 
 
 def _mix(view: AttentionView, query: int) -> None:
@@ -220,10 +227,7 @@ def _averages(subject: Subject, view: AttentionView):
         run_text.offer_download(subject.run, "attention")
     draw_averages(shown, view)
     far = furthest(shown)
-    return [averages_sentence(shown, view)], [
-        (t("attention.try_far"), lambda: set_state(head=far)),
-        (t("attention.try_first_head"), lambda: set_state(head=view.habits.find("first"))),
-    ]
+    return [averages_sentence(shown, view)], open_heads(view, try_far=far, try_first_head=view.habits.find("first"))
 
 
 # -- the row of one query, below map and stages

@@ -11,7 +11,7 @@ import numpy as np
 import streamlit as st
 
 from minigpt.app import anatomy, forms, state
-from minigpt.app.attention_controls import choice, pick_head, set_state
+from minigpt.app.attention_controls import choice, open_heads, pick_head
 from minigpt.app.attention_training import draw_training
 from minigpt.app.attention_view import AttentionView
 from minigpt.app.components.live_chart import live_chart
@@ -184,10 +184,7 @@ def _lift(subject: Subject, view: AttentionView) -> None:
             live_chart(figure, key=f"attention:lift_{name}", alt=alt)
     anatomy.what_you_see(seen)
     anatomy.try_this(
-        [
-            (t("attention.try_first_head"), lambda: set_state(head=view.habits.find("first"))),
-            (t("attention.try_itself_head"), lambda: set_state(head=view.habits.find("itself"))),
-        ],
+        open_heads(view, try_first_head=view.habits.find("first"), try_itself_head=view.habits.find("itself")),
         key="attention:try_lift",
     )
 

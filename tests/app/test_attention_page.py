@@ -14,8 +14,8 @@ import torch
 from minigpt.app import attention_heads, attention_reason, attention_view, run_text, state
 from minigpt.app.components import attention_grid
 from minigpt.app.components.messages import pack
-from minigpt.app.reading import MAX_TOKENS, read_prompt
-from minigpt.app.texts import percent, quoted
+from minigpt.app.reading import MAX_TOKENS, notes, read_prompt
+from minigpt.app.texts import percent, quoted, t
 from minigpt.config import RunConfig
 from minigpt.errors import LimitError
 from minigpt.interpret.averages import head_averages
@@ -322,11 +322,18 @@ def test_unusual_prompts_are_shown_or_explained(trained, pages, unusual):
 def test_the_experiments_do_what_they_say(trained):
     _, at = trained
     prompt = prompt_of(at).value
-    at.button(key="attention:try_map_1").click().run()
+    at.button(key="attention:try_map_0").click().run()
     assert not at.exception
     assert prompt_of(at).value == attention_view.repeated(prompt)
-    at.button(key="attention:try_map_0").click().run()
-    assert grid(at)[0]["selected"] == list(at.session_state["attention:head"])
+    before = grid(at)[0]["selected"]
+    at.session_state["attention:head"] = (before[0], 1 - before[1])
+    at.run()
+    assert grid(at)[0]["selected"] != before
+    button = at.button(key="attention:try_map_1")
+    assert button.label == t("attention.try_previous")
+    button.click().run()
+    assert grid(at)[0]["selected"] == before == list(at.session_state["attention:head"])
+    assert t("attention.try_previous") not in [item.label for item in at.button]  # it would do nothing now
     choose(at, "view", "stages")
     at.button(key="attention:try_stages_0").click().run()
     assert at.session_state["attention:stage"] == 1
@@ -372,6 +379,8 @@ def test_reading_keeps_the_last_tokens_and_counts_strangers():
     assert len(reading.ids) == MAX_TOKENS
     assert dict(reading.unknown) == {"z": 100}
     assert reading.tokens[-2:] == ("c", "<unk>")
+    (said,) = notes(read_prompt(tokenizer, "0123456789", 10), "0123456789")
+    assert " × 1 and 2 more." in said
 
 
 def test_packing_says_its_own_length():

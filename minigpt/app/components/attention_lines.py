@@ -56,4 +56,5 @@ def attention_lines(
         "words": dict(words),
         **both_themes("attention", "query"),
     }
-    _component(key=key, data=pack(header, np.rint(65535 * np.clip(weights, 0, 1)).astype("<u2")), on_focused_change=on_focus)
+    fine = np.rint(65535 * np.clip(weights, 0, 1)).astype("<u2")
+    _component(key=key, data=pack(header, fine), on_focused_change=on_focus)
