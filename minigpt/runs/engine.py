@@ -448,10 +448,14 @@ class ThreadEngine:
         with self._changed:
             self._unqueue(live)
         if order.command == "pause":
-            self._guard(live, lambda: live.change("paused"))
+            self._guard(live, lambda: self._pause(live))
         else:
             self._guard(live, lambda: self._leave(live, live.stop))
         return None
+
+    def _pause(self, live: LiveRun) -> None:
+        if not live.pause():
+            self._leave(live, live.finish)
 
     def _admit(self) -> None:
         """Let runs from the queue take part while there is room; paused ones give theirs up, kept on disk."""

@@ -354,6 +354,17 @@ class TrainingJob:
         """Ask the training to stop; `work` then ends after the step that has begun, saved. Any thread may ask."""
         self._stop.set()
 
+    def save(self) -> None:
+        """Save a checkpoint where the training stands, if it has not just been saved.
+
+        Call it after a `micro_batch`: all that belongs to the last step is then done and written, and of the step that
+        has begun a checkpoint knows nothing.
+        """
+        is_trial = self.trainer.config.training.max_seconds is not None  # updates that are timed and taken back
+        if self.trainer.step > 0 and not is_trial:
+            for _ in self._checkpoints.save(self.trainer):
+                pass
+
     def finish(self, status: Status) -> None:
         """Write down how the run stands, for example `stopped` once `work` has ended after `request_stop`."""
         self.folder.update_info(status=status)

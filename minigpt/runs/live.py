@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minigpt.errors import MinigptError
+from minigpt.errors import MinigptError, StorageError
 from minigpt.runs.folder import RunFolder, Status
 from minigpt.runs.snapshots import History, snapshot_of
 
@@ -116,6 +116,25 @@ class LiveRun:
             self.queue_position = None
         self.folder.update_info(status=status, error=None)
         self.publish(message="")
+
+    def pause(self) -> bool:
+        """Rest after all that belongs to the last step, saved: whoever pauses may be about to leave.
+
+        Returns:
+            Whether it rests; False: it has come to its end instead.
+        """
+        if self._job is not None and self._work is not None and self.status == "running":
+            for piece in self._work:
+                if piece.kind == "micro_batch":
+                    break
+            else:
+                return False
+            try:
+                self._job.save()
+            except StorageError as error:  # it rests all the same, with the checkpoint before
+                _log.warning("run %s could not be saved: %s", self.id, error)
+        self.change("paused")
+        return True
 
     def unload(self) -> None:
         """Save a paused run and give its memory back; it goes on from there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from minigpt import resources
 from minigpt.config import RunConfig
@@ -29,9 +31,12 @@ from minigpt.errors import (
     OwnerError,
     RunFault,
     RunNotFoundError,
+    StorageError,
 )
 from minigpt.runs.engine import RunEngine, RunSnapshot, ThreadEngine, snapshot_of
+from minigpt.runs.job import TrainingJob, create_run
 from minigpt.runs.limits import Limits, load_limits
+from minigpt.runs.live import LiveRun
 from minigpt.runs.store import RunStore
 
 PATIENCE = 60.0
@@ -174,6 +179,82 @@ def test_pausing_is_not_stepping(make, corpus) -> None:  # type: ignore[no-untyp
     engine.command(run_id, ANN, "pause")  # asking for what is already so does nothing
     engine.command(run_id, ANN, "resume")
     trained(engine, run_id, 3)
+
+
+def test_a_paused_run_is_saved_so_that_the_end_of_the_server_costs_no_step(make, corpus) -> None:  # type: ignore[no-untyped-def]
+    engine = make()
+    run_id = engine.submit(settings(**ENDLESSLY), corpus, ANN)
+    trained(engine, run_id, 3)
+    engine.command(run_id, ANN, "pause")
+    paused = status(engine, run_id, "paused")
+    folder = RunStore().get(run_id)
+    assert folder.checkpoints() == [paused.step]
+    engine.command(run_id, ANN, "resume")
+    trained(engine, run_id, paused.step + 2)
+
+
+def test_a_run_that_is_killed_while_it_is_paused_ends_as_if_it_had_never_been(corpus) -> None:  # type: ignore[no-untyped-def]
+    config = settings(**{"training.accumulation_steps": 2, "model.dropout": 0.1, "training.checkpoint_steps": 0})
+    whole, broken = (create_run(config, corpus) for _ in range(2))
+    for _ in TrainingJob(whole, num_threads=1).work():
+        pass
+    live = LiveRun(broken, itertools.count())
+    live.load(num_threads=1)
+    assert live._work is not None
+    for piece in live._work:
+        if piece.step == 5:
+            break
+    assert live.pause()
+    live._work.close()  # type: ignore[attr-defined]
+    assert broken.checkpoints()[-1] >= 5
+    for _ in TrainingJob(broken).work():
+        pass
+    for name in ("model.safetensors", "trainer.safetensors"):
+        ends = [load_file(folder.checkpoint_path(12) / name) for folder in (whole, broken)]
+        assert ends[0].keys() == ends[1].keys()
+        assert all(ends[0][key].equal(ends[1][key]) for key in ends[0])
+
+
+def test_updates_that_are_timed_and_taken_back_are_not_saved_by_a_pause(corpus) -> None:  # type: ignore[no-untyped-def]
+    live = LiveRun(create_run(settings(**{"training.max_seconds": 5.0}), corpus), itertools.count())
+    live.load(num_threads=1)
+    assert live._work is not None
+    assert live._job is not None
+    for _ in live._work:
+        if live._job.trainer.step == 2:
+            break
+    assert live._job.trainer.config.training.max_seconds is not None
+    assert live.pause()
+    assert live.folder.checkpoints() == []
+    live._work.close()  # type: ignore[attr-defined]
+
+
+def test_a_pause_at_the_very_end_is_the_end(corpus) -> None:  # type: ignore[no-untyped-def]
+    live = LiveRun(create_run(settings(), corpus), itertools.count())
+    live.load(num_threads=1)
+    assert live._work is not None
+    for piece in live._work:
+        if piece.kind == "update" and piece.step == 12:
+            break
+    assert not live.pause()  # what was left was the last step's own: a measurement, a sample, the save
+    live.finish()
+    assert snapshot_of(live.folder).status == "finished"
+
+
+def test_a_full_disk_does_not_end_a_run_that_is_paused(make, corpus, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    engine = make()
+    run_id = engine.submit(settings(**ENDLESSLY), corpus, ANN)
+    trained(engine, run_id, 2)
+
+    def full(*_: object) -> None:
+        raise StorageError("The disk is full.", mend="Free some space.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingJob, "save", full)
+        engine.command(run_id, ANN, "pause")
+        paused = status(engine, run_id, "paused")
+    engine.command(run_id, ANN, "resume")
+    trained(engine, run_id, paused.step + 2)
 
 
 def test_a_stopped_run_is_saved_where_it_was_and_can_be_resumed(make, corpus) -> None:  # type: ignore[no-untyped-def]
