@@ -24,6 +24,7 @@ from minigpt.viz.training import (
     layers_figure,
     line_figure,
     loss_figure,
+    nats,
     schedule_figure,
     short,
 )
@@ -129,12 +130,11 @@ def verdict(snapshot: RunSnapshot) -> str:
         return t("train.verdict_start", nats=f"{uniform:.2f}", choices=f"{math.exp(uniform):.0f}")
     whole = whole_loss(snapshot)
     loss = curve[-1][1] if whole is None else whole
-    if not math.isfinite(loss):
+    if snapshot.is_diverged or not math.isfinite(loss):
         return t("train.verdict_diverged")
     where = "whole" if whole is not None else "validation" if validation else "training"
-    said = t(
-        f"train.verdict_{where}", nats=f"{loss:.2f}", bits=f"{loss / math.log(2):.2f}", choices=equally_likely(loss)
-    )
+    bits = nats(loss / math.log(2))
+    said = t(f"train.verdict_{where}", nats=nats(loss), bits=bits, choices=equally_likely(loss))
     averaged = t("train.verdict_averaged") if validation and snapshot.config.training.weights_ema else ""
     return " ".join(filter(None, (said, averaged, _passed(curve, snapshot))))
 
@@ -231,8 +231,8 @@ def _numbers(ref: state.RunRef, snapshot: RunSnapshot) -> None:
     rates = {name: points[-1][1] if points else None for name, points in learning_rates(snapshot).items()}
     with st.container(horizontal=True, key="train_numbers", gap="large"):
         for name, value in (
-            ("loss", shown(snapshot.loss_ema, ".3f")),
-            ("val_loss", shown(snapshot.val_loss, ".3f")),
+            ("loss", "–" if snapshot.loss_ema is None else nats(snapshot.loss_ema, 3)),
+            ("val_loss", "–" if snapshot.val_loss is None else nats(snapshot.val_loss, 3)),
             ("learning_rate", " · ".join(scientific(last) for last in rates.values())),
             ("tokens_per_second", shown(snapshot.tokens_per_second, ",.0f")),
             ("mfu", shown(snapshot.mfu, ".0%")),

@@ -27,8 +27,8 @@ _NUMBERS = {
     "tokens_per_second", "seconds_per_step", "max_steps", "warmup_steps", "mfu", "best_step",
 }  # fmt: skip
 _LARGEST = 2.0**53
-_OF_ANY_SIZE = {"perplexity", "grad_norm"}
-"""Of a training that goes astray these are huge; the losses beside them, which tell so, must not be lost for that."""
+_OF_ANY_SIZE = {"loss", "loss_ema", "val_loss", "perplexity", "grad_norm"}
+"""Of a training that goes astray these are huge; what tells so must not be lost."""
 
 
 def append_record(path: Path, record: dict[str, Any]) -> None:

@@ -141,11 +141,11 @@ def loss_figure(
 
     labels = [(level, f"{name} {level:.2f}", palette.reference, False) for name, level in shown.items()]
     if smooth:
-        labels.append((smooth[-1][1], f"training {smooth[-1][1]:.2f}", palette.training, False))
+        labels.append((smooth[-1][1], f"training {nats(smooth[-1][1])}", palette.training, False))
     if validation:
-        labels.append((validation[-1][1], f"validation {validation[-1][1]:.2f}", palette.validation, True))
+        labels.append((validation[-1][1], f"validation {nats(validation[-1][1])}", palette.validation, True))
     if whole is not None:
-        labels.append((whole, f"on all of it {whole:.2f}", palette.validation, False))
+        labels.append((whole, f"on all of it {nats(whole)}", palette.validation, False))
     heights = spread([level for level, *_ in labels], gap=LABEL_GAP * top, low=0.02 * top, high=top)
     for (_, text, colour, bold), y in zip(labels, heights, strict=True):
         figure.add_annotation(
@@ -233,13 +233,22 @@ def line_figure(
     return figure
 
 
+def nats(value: float, digits: int = 2) -> str:
+    """Write a loss; one that is far beyond all others in powers of ten.
+
+    >>> nats(1.4567), nats(1.4567, 3), nats(48.8), nats(1.765e14)
+    ('1.46', '1.457', '48.80', '1.8e14')
+    """
+    return f"{value:.{digits}f}" if value < 10_000 else short(value)
+
+
 def short(value: float) -> str:
     """Write a number that may be of any size with two digits.
 
     >>> short(0.0123), short(4.2e-6), short(17.4)
     ('0.012', '4.2e-6', '17')
     """
-    return f"{value:.2g}".replace("e-0", "e-").replace("e+0", "e")
+    return f"{value:.2g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
 
 
 DASHES = ("solid", "dash")

@@ -260,6 +260,7 @@ def test_a_run_that_diverged_offers_a_calmer_one_on_its_own_text_and_no_way_into
     pages.wait(run_id, "failed")
     at = pages.open(PAGE, run=run_id)
     assert "In a new run, lower “Learning rate”" in at.error[0].value
+    assert t("train.verdict_diverged") in pages.words(at)
     assert "train:resume" not in keys(at)
     at.button(key="train:calmer").click().run()
     assert not at.exception
@@ -355,6 +356,7 @@ def test_the_verdict_quotes_the_curve(curves, expected):
         baselines = {"uniform": 4.1, "unigram": 3.1, "bigram": 2.3}
         config = settings.RunConfig()
         val_loss = None
+        is_diverged = False
 
     Seen.curves = curves
     assert expected in train_panel.verdict(Seen)
@@ -366,6 +368,7 @@ def test_the_verdict_is_on_all_of_the_text_where_the_curve_was_measured_on_some(
         config = settings.RunConfig()
         curves = {"val_loss": ((0, 4.2), (300, 1.5), (400, 1.56)), "loss_ema": ((400, 1.3),)}
         val_loss = 1.48
+        is_diverged = False
 
     assert "**1.48** nats (2.14 bits) on all of the text" in train_panel.verdict(Seen)
     assert "best at step 300 (1.50 nats)" in train_panel.verdict(Seen)
