@@ -86,6 +86,9 @@ def run_training(
             if not isinstance(error, RunExistsError | NonFiniteLossError) and _is_readable(folder):
                 note(f"What was saved before is kept. Go on with: {_resume_command(folder)}")
             raise
+        except KeyboardInterrupt:  # a second Ctrl+C
+            note(f"What was saved before is kept. Go on with: {_resume_command(folder)}")
+            raise
         is_stopped = interruption.signal is not None and not job.is_done
         if is_stopped:
             job.finish("stopped")

@@ -186,6 +186,20 @@ def test_nothing_to_learn_from(call) -> None:
     assert "--data" in call("train", code=2).stderr
 
 
+def test_a_second_ctrl_c_stops_at_once_and_says_how_to_go_on(
+    call, tiny, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: Watch, trainer: Trainer, record: Record) -> None:
+        if trainer.step == 6:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Watch, "on_step", interrupted)
+    result = call("train", *tiny, "--data", corpus_file, "--out", tmp_path / "run", code=130)
+    assert f"Go on with: minigpt train --resume --out {tmp_path / 'run'}" in result.stderr
+    monkeypatch.undo()
+    assert "Going on from step 4" in call("train", "--resume", "--out", tmp_path / "run").stderr
+
+
 def test_resume_needs_a_folder(call) -> None:
     assert "--resume needs --out" in call("train", "--resume", code=2).stderr
 
