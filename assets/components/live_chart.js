@@ -34,14 +34,17 @@ class Chart {
   constructor(parent) {
     this.box = parent.querySelector(".minigpt-live-chart");
     this.observer = new ResizeObserver(() => this.fit());
+    this.touch = (event) => this.box.classList.toggle("is-touched", event.composedPath().includes(this.box));
   }
 
   wake() {
     this.observer.observe(this.box);
+    document.addEventListener("pointerdown", this.touch, true); // Plotly keeps some of them to itself
   }
 
   rest() {
     this.observer.disconnect();
+    document.removeEventListener("pointerdown", this.touch, true);
     this.figure = this.config = null;
     this.width = 0;
     window.Plotly?.purge(this.box);

@@ -121,8 +121,9 @@ def open_page(chromium) -> Iterator[Callable[..., object]]:
     """Open a browser tab; errors of the page's own scripts fail the test at its end."""
     contexts, errors = [], []
 
-    def start(url: str, *, storage: object = None, width: int = 1440, height: int = 900) -> object:
-        context = chromium.new_context(viewport={"width": width, "height": height}, storage_state=storage)
+    def start(url: str, *, storage: object = None, width: int = 1440, height: int = 900, touch: bool = False) -> object:
+        size = {"width": width, "height": height}
+        context = chromium.new_context(viewport=size, storage_state=storage, has_touch=touch)
         context.set_default_timeout(60_000)
         contexts.append(context)
         page = context.new_page()

@@ -184,6 +184,22 @@ def test_what_hover_shows_a_press_shows_on_a_phone(trained, open_page):
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
+def test_the_buttons_of_a_chart_come_with_a_tap_and_do_not_lie_over_it_before(trained, open_page):
+    url, _ = trained
+    page = open_page(url, width=390, height=844, touch=True)
+    read(page, PROMPT)
+    chart = page.locator(".minigpt-live-chart").first
+    buttons = chart.locator(".modebar")
+    expect(buttons).to_have_css("opacity", "0")
+    chart.tap()
+    expect(buttons).to_have_css("opacity", "1")
+    with page.expect_download() as download:
+        buttons.locator(".modebar-btn").first.tap()
+    assert download.value.suggested_filename.endswith(".png")
+    page.get_by_role("heading", level=1).tap()
+    expect(buttons).to_have_css("opacity", "0")
+
+
 def test_strangers_in_the_prompt_are_named(trained, open_page):
     url, _ = trained
     page = open_page(url)
