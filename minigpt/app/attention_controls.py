@@ -15,12 +15,19 @@ from minigpt.viz.palette import head_name
 def view_now(subject: Subject) -> AttentionView:
     """Return all heads on the text and the open one in full, through the gate.
 
+    Where no head was chosen, one opens by itself for this text, and stays when the step changes: who goes back in the
+    training watches one head learn.
+
     Raises:
         Superseded: The visitor has asked something newer.
         MinigptError: The run cannot be read, or the text cannot.
     """
-    head = st.session_state.get("attention:head")
-    return subject.ask("attention", lambda run, cancelled: view_of(run, subject.prompt, head), subject.prompt, head)
+    asked = (subject.run.id, subject.prompt)
+    before, by_itself = st.session_state.get("attention:by_itself", (None, None))
+    head = st.session_state.get("attention:head") or (by_itself if before == asked else None)
+    view = subject.ask("attention", lambda run, cancelled: view_of(run, subject.prompt, head), subject.prompt, head)
+    st.session_state["attention:by_itself"] = (asked, (view.layer, view.head))
+    return view
 
 
 def set_state(**values: object) -> None:

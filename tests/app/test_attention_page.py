@@ -343,6 +343,14 @@ def test_the_experiments_do_what_they_say(trained):
     assert at.session_state["attention:stage"] == 4
 
 
+def test_the_head_that_opened_by_itself_stays_when_the_step_changes(pages):
+    at = pages.open(PAGE, run="tales")
+    opened = grid(at)[0]["selected"]
+    at.select_slider[0].set_value(0).run()
+    assert not at.exception
+    assert grid(at)[0]["selected"] == opened
+
+
 def test_the_numbers_of_a_row_agree(trained):
     run_id, _ = trained
     from minigpt.app.models import loaded_run
