@@ -182,11 +182,12 @@ def draw(subject: Subject) -> None:
     layers, heads = before.shape
     feedforwards = frozenset((layer, heads) for layer in range(layers))
     first = frozenset((0, head) for head in range(heads))
+    experiments = {"try_feedforwards": feedforwards, "try_first_heads": first, "try_all_on": frozenset()}
     anatomy.try_this(
         [
-            (t("circuits.try_feedforwards"), lambda: _move(subject, feedforwards)),
-            (t("circuits.try_first_heads"), lambda: _move(subject, first)),
-            (t("circuits.try_all_on"), lambda: _move(subject, frozenset())),
+            (t(f"circuits.{name}"), lambda parts=parts: _move(subject, parts))
+            for name, parts in experiments.items()
+            if parts != off  # a button that does nothing
         ],
         key="circuits:try_switches",
     )

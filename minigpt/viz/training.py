@@ -80,7 +80,8 @@ def loss_figure(
         baselines: Loss of each reference in nats per token.
         max_steps: Where the step axis ends.
         best_step: Where the lowest validation loss was measured; it gets a ring and a label. None: nothing does.
-        whole: The final loss over the whole validation part, where `val_loss` was measured on some of it; a label.
+        whole: The final loss over the whole validation part, where `val_loss` was measured on some of it; a label
+            where it reads otherwise.
         references: Which of the baselines to draw, dotted, labelled at their end.
         unit: What the axis says.
         revision: Zoom is kept as long as this stays the same, for example the run's id.
@@ -144,7 +145,7 @@ def loss_figure(
         labels.append((smooth[-1][1], f"training {nats(smooth[-1][1])}", palette.training, False))
     if validation:
         labels.append((validation[-1][1], f"validation {nats(validation[-1][1])}", palette.validation, True))
-    if whole is not None:
+    if whole is not None and nats(whole) != nats(validation[-1][1]):
         labels.append((whole, f"on all of it {nats(whole)}", palette.validation, False))
     heights = spread([level for level, *_ in labels], gap=LABEL_GAP * top, low=0.02 * top, high=top)
     for (_, text, colour, bold), y in zip(labels, heights, strict=True):

@@ -153,15 +153,17 @@ def test_one_press_measures_every_part(pages, run_id, kind):
     assert board(at)["importance"] is not None  # it stays until run, step or kind change
 
 
-def test_the_experiments_move_the_switches(pages, run_id):
+def test_the_experiments_move_the_switches_and_none_does_nothing(pages, run_id):
     at = open_view(pages, "switches", run_id)
     moved = board(at)["moved"]
-    at.button(key="circuits:try_switches_0").click().run()
-    assert board(at)["off"] == [2, 5]
-    at.button(key="circuits:try_switches_1").click().run()
-    assert board(at)["off"] == [0, 1]
-    at.button(key="circuits:try_switches_2").click().run()
-    assert board(at)["off"] == []
+    steps = {"try_feedforwards": [2, 5], "try_first_heads": [0, 1], "try_all_on": []}
+    before = "try_all_on"
+    for name, off in steps.items():
+        offered = {button.label: button for button in at.button}
+        assert t(f"circuits.{before}") not in offered
+        offered[t(f"circuits.{name}")].click().run()
+        assert board(at)["off"] == off
+        before = name
     assert board(at)["moved"] == moved + 3
 
 

@@ -31,7 +31,9 @@ def test_a_last_measurement_on_all_of_it_has_a_label_of_its_own_and_the_best_sta
     curves = {"val_loss": [(0, 4.0), (300, 1.5), (400, 1.53)]}
     figure = loss_figure(curves, BASELINES, max_steps=400, best_step=300, whole=1.48)
     assert {"best: 1.50 at step 300", "<b>validation 1.53</b>", "on all of it 1.48"} <= set(words(figure))
-    assert not any("all of it" in word for word in words(loss_figure(curves, BASELINES, max_steps=400)))
+    for whole in (None, 1.5301):
+        figure = loss_figure(curves, BASELINES, max_steps=400, whole=whole)
+        assert not any("all of it" in word for word in words(figure))
 
 
 def test_a_best_step_that_was_not_measured_is_not_drawn():
