@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from typing import Any
 
@@ -81,6 +82,18 @@ def number(value: float) -> str:
     '1,234,567'
     """
     return f"{value:,.0f}"
+
+
+def equally_likely(loss: float) -> str:
+    """Return between how many equally likely characters a loss is like choosing; of a wild one the power of ten.
+
+    >>> equally_likely(0.2), equally_likely(4.1), equally_likely(275.7), equally_likely(1000.0)
+    ('1.2', '60', '10^120', '10^434')
+    """
+    if loss > math.log(1e6):
+        return f"10^{loss / math.log(10):.0f}"
+    choices = math.exp(loss)
+    return f"{choices:.0f}" if choices >= 20 else f"{choices:.1f}"
 
 
 def percent(share: float) -> str:

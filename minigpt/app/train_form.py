@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import streamlit as st
@@ -184,28 +184,39 @@ def start_calmer(ref: state.RunRef) -> None:
     Args:
         ref: The run that diverged; gone on with as it is, it would again.
     """
-    folder, here = RunFolder(ref.path), state.place()
-    try:
+    folder = RunFolder(ref.path)
+
+    def prepare() -> tuple[RunConfig, Corpus, str]:
         config, corpus = folder.config, folder.corpus()
         rates = ["training.learning_rate"] + ["training.muon_learning_rate"] * (config.training.optimizer == "muon")
         calmer = {rate: float(f"{train_expert.get(config, rate) / 3:.2g}") for rate in rates}
         given = {"data.corpus": None, "data.num_chars": None, "data.paths": ()}
-        name = free_name(corpus.name, t("train.name_calmer"))
-        run_id = state.engine().submit(config.updated(calmer | given), corpus, state.owner_token(), name=name)
-    except MinigptError as error:
-        st.session_state["train:error"] = error
-        return
-    here.run_id = here.arrived = run_id
+        return config.updated(calmer | given), corpus, t("train.name_calmer")
+
+    _begin(prepare)
 
 
 def _submit(corpus: Corpus, label: str | None, extra: Mapping[str, Any]) -> None:
-    here = state.place()  # before the run is begun, which takes a moment
-    try:
+    def prepare() -> tuple[RunConfig, Corpus, str]:
         preset, changes = _at_this_moment()
         # The corpus in hand is what is learned, whatever text the preset was made for.
         given = {"data.corpus": None, "data.num_chars": None}
         config = settings.load_config(preset).updated({**changes, **extra, **given}, source=t("train.settings"))
-        name = free_name(corpus.name, label or presets.title(preset).lower())
+        return config, corpus, label or presets.title(preset).lower()
+
+    _begin(prepare)
+
+
+def _begin(prepare: Callable[[], tuple[RunConfig, Corpus, str]]) -> None:
+    """Start a run and look at it; what goes wrong is told on the page.
+
+    Args:
+        prepare: Returns its settings, its corpus, and what it is called after the corpus.
+    """
+    here = state.place()  # before the run is begun, which takes a moment
+    try:
+        config, corpus, label = prepare()
+        name = free_name(corpus.name, label)
         run_id = state.engine().submit(config, corpus, state.owner_token(), name=name)
     except MinigptError as error:
         st.session_state["train:error"] = error

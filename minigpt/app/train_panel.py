@@ -12,7 +12,7 @@ from minigpt.app import anatomy, state
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.forms import in_words
 from minigpt.app.sidebar import status_badge
-from minigpt.app.texts import compact, duration, escape, has, number, size, t
+from minigpt.app.texts import compact, duration, equally_likely, escape, has, number, size, t
 from minigpt.app.train_form import start_calmer
 from minigpt.errors import MinigptError
 from minigpt.runs.limits import disk_needed
@@ -143,18 +143,6 @@ def whole_loss(snapshot: RunSnapshot) -> float | None:
     """Return the final loss over the whole validation part, None where the curve itself was measured on all of it."""
     curve, loss = snapshot.curves.get("val_loss", ()), snapshot.val_loss
     return loss if curve and loss is not None and loss != curve[-1][1] else None
-
-
-def equally_likely(loss: float) -> str:
-    """Return between how many equally likely characters a loss is like choosing; of a wild one the power of ten.
-
-    >>> equally_likely(0.2), equally_likely(4.1), equally_likely(275.7), equally_likely(1000.0)
-    ('1.2', '60', '10^120', '10^434')
-    """
-    if loss > math.log(1e6):
-        return f"10^{loss / math.log(10):.0f}"
-    choices = math.exp(loss)
-    return f"{choices:.0f}" if choices >= 20 else f"{choices:.1f}"
 
 
 def _passed(curve: Sequence[tuple[int, float]], snapshot: RunSnapshot) -> str:

@@ -6,8 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from minigpt import resources
-from minigpt.app import anatomy, frame, sidebar, state, train_panel
-from minigpt.app.texts import compact, escape, number, size, t
+from minigpt.app import anatomy, frame, sidebar, state
+from minigpt.app.texts import compact, equally_likely, escape, number, size, t
 from minigpt.errors import MinigptError
 from minigpt.model.size import count_parameters
 from minigpt.runs.store import RunFolder, RunStore
@@ -180,7 +180,7 @@ def explain(snapshots) -> None:
         "runs.see_best",
         name=escape(best.name),
         loss=f"{best.val_loss:.2f}",
-        choices=train_panel.equally_likely(best.val_loss),
+        choices=equally_likely(best.val_loss),
         parameters=compact(num_parameters(best)),
     )
     anatomy.what_you_see([sentence, t("runs.see_compare")])
