@@ -78,17 +78,18 @@ def _is_whole(record: Any) -> bool:
     """Return whether readers can count on a record: it may have been written by somebody else, see `archive`."""
     if not isinstance(record, dict) or not isinstance(record.get("kind"), str) or type(record.get("step")) is not int:
         return False
-    numbers = [record[name] for name in (_NUMBERS - _OF_ANY_SIZE) & record.keys() if record[name] is not None]
-    huge = [record[name] for name in _OF_ANY_SIZE & record.keys() if record[name] is not None]
+    numbers = [(name, record[name]) for name in _NUMBERS & record.keys() if record[name] is not None]
     layers = [record[name] for name in NORMS if name in record]
     if not all(isinstance(layer, dict) for layer in layers):
         return False
-    numbers += [number for layer in layers for number in layer.values()]
+    numbers += [("", number) for layer in layers for number in layer.values()]
     return (
         0 <= record["step"] < _LARGEST
         and all(record.get(name) is not None for name in _NEEDED.get(record["kind"], ()))
-        and all(type(number) in (int, float) and abs(number) < _LARGEST for number in numbers)
-        and all(type(number) in (int, float) and abs(number) < math.inf for number in huge)
+        and all(
+            type(number) in (int, float) and abs(number) < (math.inf if name in _OF_ANY_SIZE else _LARGEST)
+            for name, number in numbers
+        )
         and all(isinstance(record.get(name, ""), str) for name in ("text", "prompt"))
         and isinstance(record.get("whole", False), bool)
     )
