@@ -108,6 +108,14 @@ def trained(engine: RunEngine, run_id: str, steps: int) -> RunSnapshot:
     return found
 
 
+def paused_after(engine: RunEngine, corpus: Corpus, steps: int) -> tuple[str, RunSnapshot]:
+    """Begin a run that would never end, pause it after so many steps, and return its id and how it rests."""
+    run_id = engine.submit(settings(**ENDLESSLY), corpus, ANN)
+    trained(engine, run_id, steps)
+    engine.command(run_id, ANN, "pause")
+    return run_id, status(engine, run_id, "paused")
+
+
 # -- one run
 
 
@@ -131,10 +139,7 @@ def test_a_run_is_trained_to_its_end_and_stays_on_disk(make, corpus) -> None:  #
 
 def test_what_is_seen_live_is_what_lies_on_disk(make, corpus) -> None:  # type: ignore[no-untyped-def]
     engine = make()
-    run_id = engine.submit(settings(**ENDLESSLY), corpus, ANN)
-    trained(engine, run_id, 5)
-    engine.command(run_id, ANN, "pause")
-    live = status(engine, run_id, "paused")
+    run_id, live = paused_after(engine, corpus, 5)
     disk = snapshot_of(RunStore().get(run_id))
     assert live.step == disk.step
     assert dict(live.curves) == dict(disk.curves)
@@ -169,10 +174,7 @@ def test_snapshots_are_plain_data_that_cannot_be_changed(make, corpus) -> None: 
 
 def test_pausing_is_not_stepping(make, corpus) -> None:  # type: ignore[no-untyped-def]
     engine = make()
-    run_id = engine.submit(settings(**ENDLESSLY), corpus, ANN)
-    trained(engine, run_id, 3)
-    engine.command(run_id, ANN, "pause")
-    paused = status(engine, run_id, "paused")
+    run_id, paused = paused_after(engine, corpus, 3)
     other = engine.submit(settings(), corpus, BOB)  # the thread goes on; the paused run does not
     status(engine, other, "finished")
     assert engine.snapshot(run_id).step == paused.step
@@ -183,10 +185,7 @@ def test_pausing_is_not_stepping(make, corpus) -> None:  # type: ignore[no-untyp
 
 def test_a_paused_run_is_saved_so_that_the_end_of_the_server_costs_no_step(make, corpus) -> None:  # type: ignore[no-untyped-def]
     engine = make()
-    run_id = engine.submit(settings(**ENDLESSLY), corpus, ANN)
-    trained(engine, run_id, 3)
-    engine.command(run_id, ANN, "pause")
-    paused = status(engine, run_id, "paused")
+    run_id, paused = paused_after(engine, corpus, 3)
     folder = RunStore().get(run_id)
     assert folder.checkpoints() == [paused.step]
     engine.command(run_id, ANN, "resume")
