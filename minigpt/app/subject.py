@@ -117,13 +117,16 @@ def choose(run: state.RunRef, page: str, *, with_prompt: bool = True, length: in
         st.session_state[key] = default_prompt(run, page, length)
     prompt = st.session_state[key]
     steps, newest = kept_steps(run)
-    left, right = st.columns([13, 8], gap="medium", vertical_alignment="bottom") if steps else (st.container(), None)
+    snapshot = state.look(run)
+    is_active = snapshot is not None and snapshot.is_active
+    has_more = bool(steps) or is_active
+    left, right = st.columns([13, 8], gap="medium", vertical_alignment="bottom") if has_more else (st.container(), None)
     if with_prompt:
         prompt = left.text_input(t("inside.prompt"), key=key, **text_options())
     if right is None:
         return Subject(run, None, newest, prompt)
     with right if with_prompt else left:
-        step = _choose_step(run, page, [*steps, NEWEST], newest)
+        step = _choose_step(run, page, [*steps, NEWEST], newest, is_active=is_active)
     return Subject(run, None, newest, prompt) if step == NEWEST else Subject(run, int(step), int(step), prompt)
 
 
@@ -132,24 +135,25 @@ def text_options() -> dict[str, object]:
     return {"max_chars": state.limits().max_prompt_chars, "live": "400ms", "persist_state": "session"}
 
 
-def _choose_step(run: state.RunRef, page: str, options: list[int | str], newest: int) -> int | str:
-    """Draw the slider of steps; while the run trains there is a button beside it that looks again."""
-    name, snapshot = step_name(run, page), state.look(run)
-    is_active = snapshot is not None and snapshot.is_active
+def _choose_step(run: state.RunRef, page: str, options: list[int | str], newest: int, *, is_active: bool) -> int | str:
+    """Draw the slider of steps, where there are several; while the run trains there is a button that looks again."""
+    name = step_name(run, page)
     if st.session_state.get(f"{name}:options") != options:  # a slider remembers places, and these now mean others
         st.session_state[f"{name}:options"] = options
         kept = st.session_state.get(name, NEWEST)
         forms.move(name, kept if kept in options else NEWEST)
     words = "inside.step_now" if is_active else "inside.step_best"
+    step: int | str = NEWEST
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        step: int | str = forms.moved_slider(
-            name,
-            t("inside.step"),
-            options,
-            format_func=lambda step: t(words, step=number(newest)) if step == NEWEST else number(step),
-            help=t("inside.step_help"),
-        )
-        if is_active:
+        if len(options) > 1:
+            step = forms.moved_slider(
+                name,
+                t("inside.step"),
+                options,
+                format_func=lambda step: t(words, step=number(newest)) if step == NEWEST else number(step),
+                help=t("inside.step_help"),
+            )
+        if is_active:  # from the first moment on, when nothing is kept yet
             st.button(t("inside.look_again"), key=f"{page}:again", icon=":material/refresh:")
     return step
 

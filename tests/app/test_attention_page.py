@@ -4,6 +4,7 @@ import base64
 import csv
 import json
 import struct
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from minigpt.app import attention_heads, attention_reason, attention_view, run_t
 from minigpt.app.components import attention_grid
 from minigpt.app.components.messages import pack
 from minigpt.app.reading import MAX_TOKENS, notes, read_prompt
+from minigpt.app.subject import kept_steps
 from minigpt.app.texts import percent, quoted, t
 from minigpt.config import RunConfig
 from minigpt.errors import LimitError
@@ -37,6 +39,10 @@ def trained(pages):
 
 def prompt_of(at):
     return next(item for item in at.text_input if item.key.startswith("attention:prompt"))
+
+
+def steps_of(at):
+    return [item for item in at.select_slider if item.key.startswith("attention:step")]
 
 
 def messages(at):
@@ -176,7 +182,7 @@ def test_weights_leave_as_csv(trained):
 def test_every_kept_step_can_be_looked_at(trained, pages):
     run_id, at = trained
     prompt_of(at).set_value("the cat sat").run()
-    (slider,) = (item for item in at.select_slider if item.key.startswith("attention:step"))
+    (slider,) = steps_of(at)
     steps = [option for option in slider.options if option.isdigit()]
     assert steps[0] == "0"
     slider.set_value(0).run()
@@ -185,14 +191,22 @@ def test_every_kept_step_can_be_looked_at(trained, pages):
     assert np.abs(grid(at)[1][0] / 255 - exact).max() <= 0.5 / 255 + 1e-6
 
 
-def test_a_run_in_training_is_looked_at_now(pages):
+def test_a_run_in_training_is_looked_at_now(pages, monkeypatch):
     run_id = pages.submit(training__max_steps=100_000)
     try:
         pages.wait(run_id, "running")
-        at = pages.open(PAGE, run=run_id)
+        with monkeypatch.context() as patched:
+            patched.setattr("minigpt.app.subject.RunFolder.steps", lambda folder: [])  # as in the very first moment
+            at = pages.open(PAGE, run=run_id)
         assert not at.error
+        assert not steps_of(at)
+        end = time.monotonic() + 60
+        while not kept_steps(state.find_run(run_id))[0]:
+            assert time.monotonic() < end
+            time.sleep(0.02)
         at.button(key="attention:again").click().run()
         assert not at.exception
+        assert len(steps_of(at)) == 1
         assert grid(at)[0]["layers"] == 1
     finally:
         manager.get_engine().command(run_id, "", "stop")
