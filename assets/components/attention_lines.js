@@ -23,10 +23,9 @@ class Lines {
     this.svg = this.root.querySelector("svg");
     this.row = this.root.querySelector(".tokens");
     this.said = this.root.querySelector(".said");
-    this.focus = 0;
     const on = (type, handler) => this.row.addEventListener(type, handler);
-    on("pointerover", (event) => event.pointerType === "mouse" && this.show(this.indexOf(event)));
-    on("pointerleave", (event) => event.pointerType === "mouse" && this.show(this.model.query));
+    on("pointermove", (event) => this.isMoved(event) && this.point(this.indexOf(event)));
+    on("pointerleave", (event) => this.isMoved(event) && this.point(this.model.query));
     on("click", (event) => this.press(this.indexOf(event)));
     on("keydown", (event) => this.key(event));
     this.observer = new ResizeObserver(() => this.model && this.fit());
@@ -44,11 +43,22 @@ class Lines {
     this.watch.disconnect();
   }
 
+  // The answer to a press may come while the reader is already further along; of the same text it moves nothing.
   update({ data, setTriggerValue }) {
+    const before = this.model;
     this.model = unpack(data);
-    this.length = this.model.tokens.length;
     this.setTriggerValue = setTriggerValue;
     this.row.setAttribute("aria-label", this.model.words.label);
+    this.root.querySelector(".hint").textContent = this.model.words.hint;
+    const isSameText = before && JSON.stringify(before.tokens) === JSON.stringify(this.model.tokens);
+    if (!isSameText) this.build();
+    if (!isSameText || before.query !== this.model.query) this.focus = this.model.query;
+    this.colour();
+    this.fit();
+  }
+
+  build() {
+    this.length = this.model.tokens.length;
     this.row.style.marginTop = `${ABOVE}px`;
     this.row.style.marginBottom = `${BELOW}px`;
     this.spans = this.model.tokens.map((text, index) => {
@@ -57,10 +67,6 @@ class Lines {
       return span;
     });
     this.row.replaceChildren(...this.spans);
-    this.root.querySelector(".hint").textContent = this.model.words.hint;
-    this.colour();
-    this.focus = this.model.query;
-    this.fit();
   }
 
   // Smaller letters where that saves scrolling; smaller than that nobody reads.
@@ -83,9 +89,21 @@ class Lines {
     return (bytes[at] + 256 * bytes[at + 1]) / 65535;
   }
 
+  // Whether a person moved the mouse: where the page moves under a mouse at rest, the browser tells of it all the same.
+  isMoved(event) {
+    const place = `${event.clientX},${event.clientY}`;
+    const isMoved = event.pointerType === "mouse" && place !== this.place;
+    this.place = place;
+    return isMoved;
+  }
+
   indexOf(event) {
     const span = event.composedPath().find((node) => node.dataset && node.dataset.index !== undefined);
     return span ? Number(span.dataset.index) : this.focus;
+  }
+
+  point(index) {
+    if (index !== this.focus) this.show(index);
   }
 
   press(index) {

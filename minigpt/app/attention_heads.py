@@ -11,8 +11,7 @@ from minigpt.app import anatomy, attention_view, forms, run_text, state
 from minigpt.app.attention_averages import averages_now, averages_sentence, draw_averages, furthest
 from minigpt.app.attention_controls import choice, open_heads, set_state
 from minigpt.app.attention_view import AttentionView
-from minigpt.app.components import attention_grid
-from minigpt.app.components.attention_lines import attention_lines
+from minigpt.app.components import attention_grid, attention_lines
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.subject import (
     Subject,
@@ -136,14 +135,10 @@ def _draw_map(view: AttentionView, stage: int, finding: str, *, height: int = 50
 def _lines(subject: Subject, view: AttentionView):
     query, tokens = st.session_state[QUERY], view.reading.tokens
     st.caption(t("attention.lines_meaning"))
-    attention_lines(
-        view.stages.pattern,
-        tokens,
-        query=query,
-        words={
-            "label": t("attention.lines_label", head=view.name),
-            **{name: t(f"attention.lines_{name}") for name in ("looks", "looked", "nobody", "hint")},
-        },
+    words = {name: t(f"attention.lines_{name}") for name in ("looks", "looked", "nobody", "hint")}
+    words["label"] = t("attention.lines_label", head=view.name)
+    attention_lines.attention_lines(
+        attention_lines.message(view.stages.pattern, tokens, query=query, words=words),
         key=LINES,
         on_focus=lambda: forms.move(QUERY, int(st.session_state[LINES].focused)),
     )

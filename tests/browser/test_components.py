@@ -8,33 +8,56 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from minigpt.app.components import attention_grid, registry
+from minigpt import resources
+from minigpt.app.components import attention_grid, attention_lines, registry
 
 pytestmark = pytest.mark.browser
 
 WORDS = {"layer": "Layer", "head": "Head", "blocked": "masked", "hint": ""}
-CALL = """
-async ({ script, calls }) => {
+LOAD = """
+async (script) => {
   const made = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
   const draw = (await import(made)).default;
   const parentElement = document.querySelector("main");
-  const cleanUps = [];
-  for (const call of calls) {
-    if (call.cleanUp !== undefined) cleanUps[call.cleanUp]();
-    else cleanUps.push(draw({
-      parentElement,
-      data: Uint8Array.from(atob(call.data), (letter) => letter.charCodeAt(0)),
-      setStateValue() {},
-      setTriggerValue() {},
-    }));
-  }
+  window.cleanUps = [];
+  window.told = [];
+  window.call = (encoded) => {
+    const data = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
+    const setTriggerValue = (name, value) => window.told.push([name, value]);
+    window.cleanUps.push(draw({ parentElement, data, setStateValue() {}, setTriggerValue }));
+  };
 }
 """
 
 
-def grid_of(heads: int, selected: int) -> dict[str, str]:
-    """Return a call that draws one layer of so many heads."""
-    data = attention_grid.message(
+@pytest.fixture
+def stage(open_page):
+    """Set up a component's script on a page without Streamlit, to be called as Streamlit calls it, in any order."""
+
+    def start(component):
+        page = open_page("about:blank")
+        name = component.__name__.rpartition(".")[2]
+        page.set_content(f'<main style="width: 900px">{component.HTML}</main>')
+        page.add_style_tag(path=resources.asset_path("components", f"{name}.css"))
+        page.evaluate(LOAD, registry.script(name))
+        return page
+
+    return start
+
+
+def call(page, data: bytes) -> None:
+    """Call the script with a message."""
+    page.evaluate("data => window.call(data)", base64.b64encode(data).decode("ascii"))
+
+
+def clean_up(page, number: int) -> None:
+    """Clean up after one of the calls."""
+    page.evaluate("number => window.cleanUps[number]()", number)
+
+
+def grid_of(heads: int, selected: int) -> bytes:
+    """Return what draws one layer of so many heads."""
+    return attention_grid.message(
         np.zeros((1, heads, 4, 4), dtype=np.uint8),
         "abcd",
         captions=[["map"] * heads],
@@ -43,22 +66,29 @@ def grid_of(heads: int, selected: int) -> dict[str, str]:
         words=WORDS,
         compact=False,
     )
-    return {"data": base64.b64encode(data).decode("ascii")}
+
+
+def lines_of(tokens: str, query: int) -> bytes:
+    """Return what draws a head that looks at all tokens before it alike."""
+    weights = np.tril(np.ones((len(tokens), len(tokens))))
+    words = dict.fromkeys(("label", "looks", "looked", "nobody", "hint"), "looks at")
+    return attention_lines.message(weights / weights.sum(1, keepdims=True), tokens, query=query, words=words)
 
 
 @pytest.mark.parametrize(
     "calls",
     [
-        [grid_of(2, 0), {"cleanUp": 0}, grid_of(3, 1)],
-        [grid_of(2, 0), grid_of(3, 1), {"cleanUp": 0}],
-        [grid_of(2, 0), grid_of(2, 1), {"cleanUp": 0}, grid_of(3, 1)],
-        [grid_of(3, 0), grid_of(3, 1), {"cleanUp": 1}, grid_of(3, 1)],
+        [grid_of(2, 0), 0, grid_of(3, 1)],
+        [grid_of(2, 0), grid_of(3, 1), 0],
+        [grid_of(2, 0), grid_of(2, 1), 0, grid_of(3, 1)],
+        [grid_of(3, 0), grid_of(3, 1), 1, grid_of(3, 1)],
     ],
+    ids=["in turn", "late", "late and changed", "twice"],
 )
-def test_a_call_that_comes_late_leaves_one_view_that_follows_its_box(open_page, calls):
-    page = open_page("about:blank")
-    page.set_content(f'<main style="width: 900px">{attention_grid.HTML}</main>')
-    page.evaluate(CALL, {"script": registry.script("attention_grid"), "calls": calls})
+def test_a_call_that_comes_late_leaves_one_view_that_follows_its_box(stage, calls):
+    page = stage(attention_grid)
+    for each in calls:
+        (clean_up if isinstance(each, int) else call)(page, each)
     expect(page.locator("[data-head]")).to_have_count(3)
     expect(page.locator("[aria-pressed=true]")).to_have_attribute("data-head", "1.2")
     wide = page.locator("canvas").evaluate("canvas => canvas.width")
@@ -66,11 +96,48 @@ def test_a_call_that_comes_late_leaves_one_view_that_follows_its_box(open_page, 
     page.wait_for_function(f"document.querySelector('canvas').width < {wide / 2}")
 
 
-def test_what_is_cleaned_up_rests(open_page):
-    page = open_page("about:blank")
-    page.set_content(f'<main style="width: 900px">{attention_grid.HTML}</main>')
-    page.evaluate(CALL, {"script": registry.script("attention_grid"), "calls": [grid_of(3, 0), {"cleanUp": 0}]})
+def test_what_is_cleaned_up_rests(stage):
+    page = stage(attention_grid)
+    call(page, grid_of(3, 0))
+    clean_up(page, 0)
     wide = page.locator("canvas").evaluate("canvas => canvas.width")
     page.locator("main").evaluate("main => (main.style.width = '300px')")
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     assert page.locator("canvas").evaluate("canvas => canvas.width") == wide
+
+
+def test_the_answer_to_a_press_does_not_take_the_reader_back(stage):
+    page = stage(attention_lines)
+    call(page, lines_of("abcdef", 0))
+    row, focus = page.locator(".tokens"), page.locator(".tokens .focus")
+    page.locator("bdi").nth(2).click()
+    assert page.evaluate("window.told") == [["focused", 2]]
+    row.focus()
+    page.keyboard.press("ArrowRight")
+    expect(focus).to_have_text("d")
+    call(page, lines_of("abcdef", 2))
+    expect(focus).to_have_text("d")
+    call(page, lines_of("abcdef", 5))  # the page itself goes elsewhere
+    expect(focus).to_have_text("f")
+    call(page, lines_of("uvwxyz", 5))
+    page.keyboard.press("Home")
+    expect(focus).to_have_text("u")
+    call(page, lines_of("abcdef", 5))  # another text
+    expect(focus).to_have_text("f")
+
+
+def test_a_page_that_moves_under_a_resting_mouse_moves_nothing_else(stage):
+    page = stage(attention_lines)
+    call(page, lines_of("abcdef", 0))
+    focus = page.locator(".tokens .focus")
+    page.locator("bdi").nth(2).hover()
+    expect(focus).to_have_text("c")
+    page.locator(".tokens").focus()
+    page.keyboard.press("End")
+    expect(focus).to_have_text("f")
+    page.locator("bdi").nth(1).evaluate("token => (token.onpointerover = () => (window.isOver = true))")
+    page.locator(".tokens").evaluate("row => (row.style.left = `${row.firstChild.offsetWidth}px`)")
+    page.wait_for_function("window.isOver")  # the mouse is over another token now
+    expect(focus).to_have_text("f")
+    page.locator("bdi").nth(0).hover()
+    expect(focus).to_have_text("a")

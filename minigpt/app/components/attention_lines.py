@@ -31,24 +31,14 @@ HTML = """
 _component = register("attention_lines", HTML)
 
 
-def attention_lines(
-    weights: np.ndarray,
-    tokens: Sequence[str],
-    *,
-    query: int,
-    words: Mapping[str, str],
-    key: str,
-    on_focus: Callable[[], None],
-) -> None:
-    """Draw the lines of one head.
+def message(weights: np.ndarray, tokens: Sequence[str], *, query: int, words: Mapping[str, str]) -> bytes:
+    """Return what the browser is sent.
 
     Args:
         weights: From 0 to 1, (T, T).
         tokens: The text of each of the T tokens.
         query: The token that has the focus as long as none is pointed at.
         words: `label` for screen readers, `looks`, `looked`, `nobody` and `hint`.
-        key: Key of the element; `st.session_state[key].focused` holds the token's index in `on_focus`.
-        on_focus: Called when a token is pressed or entered.
     """
     header = {
         "tokens": [visible_token(token) for token in tokens],
@@ -56,5 +46,15 @@ def attention_lines(
         "words": dict(words),
         **both_themes("attention", "query"),
     }
-    fine = np.rint(65535 * np.clip(weights, 0, 1)).astype("<u2")
-    _component(key=key, data=pack(header, fine), on_focused_change=on_focus)
+    return pack(header, np.rint(65535 * np.clip(weights, 0, 1)).astype("<u2"))
+
+
+def attention_lines(data: bytes, *, key: str, on_focus: Callable[[], None]) -> None:
+    """Draw the lines of one head.
+
+    Args:
+        data: The `message`.
+        key: Key of the element; `st.session_state[key].focused` holds the token's index in `on_focus`.
+        on_focus: Called when a token is pressed or entered.
+    """
+    _component(key=key, data=data, on_focused_change=on_focus)
