@@ -33,6 +33,7 @@ function withSvg(Plotly, config) {
 class Chart {
   constructor(parent) {
     this.box = parent.querySelector(".minigpt-live-chart");
+    this.work = Promise.resolve();
     this.observer = new ResizeObserver(() => this.fit());
     this.touch = (event) => this.box.classList.toggle("is-touched", event.composedPath().includes(this.box));
   }
@@ -47,7 +48,12 @@ class Chart {
     document.removeEventListener("pointerdown", this.touch, true);
     this.figure = this.config = null;
     this.width = 0;
-    window.Plotly?.purge(this.box);
+    this.work.then(() => this.isAwake || window.Plotly?.purge(this.box));
+  }
+
+  // What Plotly is still drawing it must not be robbed of, or it fails halfway.
+  await(drawing) {
+    this.work = Promise.allSettled([this.work, drawing]);
   }
 
   update({ data }) {
@@ -66,7 +72,7 @@ class Chart {
   draw(Plotly, config) {
     const isSame = this.config === JSON.stringify(config);
     this.config = JSON.stringify(config);
-    Plotly.react(this.box, this.figure.data, this.figure.layout, isSame ? undefined : withSvg(Plotly, config));
+    this.await(Plotly.react(this.box, this.figure.data, this.figure.layout, isSame ? undefined : withSvg(Plotly, config)));
     this.width = this.box.offsetWidth;
   }
 
@@ -75,7 +81,7 @@ class Chart {
     const width = this.box.offsetWidth;
     if (!this.width || !width || width === this.width) return;
     this.width = width;
-    window.Plotly.Plots.resize(this.box);
+    this.await(window.Plotly.Plots.resize(this.box));
   }
 }
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from minigpt import resources
-from minigpt.app.components import attention_grid, attention_lines, registry
+from minigpt.app.components import attention_grid, attention_lines, live_chart, registry
 
 pytestmark = pytest.mark.browser
 
@@ -21,8 +21,8 @@ async (script) => {
   const parentElement = document.querySelector("main");
   window.cleanUps = [];
   window.told = [];
-  window.call = (encoded) => {
-    const data = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
+  window.call = (sent) => {
+    const data = sent.bytes ? Uint8Array.from(atob(sent.bytes), (letter) => letter.charCodeAt(0)) : sent;
     const setTriggerValue = (name, value) => window.told.push([name, value]);
     window.cleanUps.push(draw({ parentElement, data, setStateValue() {}, setTriggerValue }));
   };
@@ -45,9 +45,10 @@ def stage(open_page):
     return start
 
 
-def call(page, data: bytes) -> None:
+def call(page, data: bytes | dict[str, object]) -> None:
     """Call the script with a message."""
-    page.evaluate("data => window.call(data)", base64.b64encode(data).decode("ascii"))
+    sent = {"bytes": base64.b64encode(data).decode("ascii")} if isinstance(data, bytes) else data
+    page.evaluate("sent => window.call(sent)", sent)
 
 
 def clean_up(page, number: int) -> None:
@@ -141,3 +142,32 @@ def test_a_page_that_moves_under_a_resting_mouse_moves_nothing_else(stage):
     expect(focus).to_have_text("f")
     page.locator("bdi").nth(0).hover()
     expect(focus).to_have_text("a")
+
+
+def test_a_chart_is_not_taken_away_while_plotly_draws_it(stage):
+    page = stage(live_chart)
+    page.evaluate(
+        """() => {
+          window.log = [];
+          window.Plotly = {
+            react: () => new Promise((done) => (window.finish = () => done(window.log.push("drawn")))),
+            purge: () => window.log.push("purged"),
+            Icons: {},
+          };
+        }"""
+    )
+    chart = {"figure": '{"data": [], "layout": {"height": 200}}', "config": {}, "alt": "", "script": ""}
+    call(page, chart)
+    page.wait_for_function("Boolean(window.finish)")
+    clean_up(page, 0)
+    page.evaluate("window.finish()")
+    page.wait_for_function("window.log.length === 2")
+    assert page.evaluate("window.log") == ["drawn", "purged"]
+    page.evaluate("window.finish = null")
+    call(page, chart)
+    page.wait_for_function("Boolean(window.finish)")
+    clean_up(page, 1)
+    call(page, chart)  # wanted again before the first drawing is done
+    page.evaluate("window.finish()")
+    page.evaluate("new Promise((done) => setTimeout(done))")
+    assert "purged" not in page.evaluate("window.log.slice(2)")

@@ -17,7 +17,9 @@ from minigpt.app.components.registry import register
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-_COMPONENT = register("live_chart", '<div class="minigpt-live-chart" role="figure"></div>', isolate_styles=False)
+HTML = '<div class="minigpt-live-chart" role="figure"></div>'
+
+_component = register("live_chart", HTML, isolate_styles=False)
 
 
 def usual_config(layout: dict[str, Any], key: str) -> dict[str, Any]:
@@ -57,4 +59,4 @@ def live_chart(figure: go.Figure, *, key: str, alt: str, config: dict[str, Any] 
     from plotly.io.json import to_json_plotly
 
     data = {"figure": to_json_plotly(spec), "config": config, "alt": alt, "script": server.PLOTLY_ADDRESS}
-    _COMPONENT(key=key, data=data, height=int(figure.layout.height))
+    _component(key=key, data=data, height=int(figure.layout.height))
