@@ -27,6 +27,9 @@ PASSAGE_TOKENS = 128
 CORPUS_CHARS = 64_000
 """How much of a built-in corpus is made again: enough to search, quick to make."""
 
+LINE_TOKENS = 2_000
+"""How far into a run's text a line to propose is looked for."""
+
 Origin = Literal["held_out", "shipped", "prompt"]
 
 
@@ -106,6 +109,26 @@ def stream(ref: RunRef, run: LoadedRun, *, held_out: bool = False) -> np.ndarray
         return None if corpus is None else encode_corpus(corpus, run.tokenizer)
     except MinigptError:
         return None
+
+
+def line_of(ref: RunRef, length: int) -> str:
+    """Return words from the beginning of a run's training text, of one line; "" where the text is not at hand.
+
+    Args:
+        ref: The run.
+        length: Characters at most. The first line that long gives them, else the longest one.
+    """
+    from minigpt.data.prepared import open_data
+
+    folder = RunFolder(ref.path)
+    try:
+        ids = open_data(folder.data_path, check=False).train[:LINE_TOKENS]
+        lines = [" ".join(line.split()) for line in folder.tokenizer.decode(ids.tolist()).splitlines()]
+    except MinigptError:
+        return ""
+    line = next((line for line in lines if len(line) >= length), max(lines, key=len, default=""))
+    words, space, _ = line[: length + 1].rpartition(" ")
+    return words if space and len(line) > length else line[:length]
 
 
 def rebuilt(folder: RunFolder):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 
-from minigpt.app import forms, state
+from minigpt.app import forms, run_text, state
 from minigpt.app.compute import Cancelled, gate
 from minigpt.app.home_flow import written_samples
 from minigpt.app.texts import has, number, t
@@ -31,7 +31,7 @@ MOST_STEPS = 32
 """Kept steps that a history is drawn from: each one is a model to load."""
 
 PROPOSED = 36
-"""Characters of a text that we propose, where the run's own words make it up."""
+"""Characters of a text that we propose, where it comes from the run."""
 
 
 @dataclass(frozen=True)
@@ -73,19 +73,20 @@ class Subject:
 
 
 def default_prompt(run: state.RunRef, page: str, length: int = PROPOSED) -> str:
-    """Return a text in the manner of what the run has learned.
+    """Return a text of the kind that the run learns: from its own text, else what it wrote itself.
 
     Args:
         run: The run.
         page: The page that proposes it; of a bundled run each has its own.
-        length: Characters of it at most, where it is the run's own words.
+        length: Characters of it at most, where it comes from the run.
     """
     if run.bundled and has(f"inside.prompt_{page}_{run.id}"):
         return shipped(f"inside.prompt_{page}_{run.id}")
     samples, snapshot = written_samples(run.path), state.look(run)
     if snapshot:
         length = min(length, snapshot.config.model.sequence_length)  # what we propose must fit the model
-    return (samples[-1].text.strip()[:length].strip() if samples else "") or t("inside.prompt_default")
+    written = samples[-1].text.strip()[:length].strip() if samples else ""
+    return run_text.line_of(run, length) or written or t("inside.prompt_default")
 
 
 def shipped(key: str) -> str:

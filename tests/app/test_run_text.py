@@ -1,6 +1,7 @@
 """A run's own text: found where it is, made again where that is possible, and never another one."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -64,6 +65,32 @@ def test_the_passage_of_an_own_run_is_what_it_never_learned_from(pages):
         passage = run_text.fixed_passage(ref, run, prompt)
         assert passage.origin == "prompt"
         assert len(passage.ids) >= 2  # one token has nothing after it to guess
+
+
+def test_a_line_to_propose_is_the_runs_own(pages):
+    ref = state.find_run(pages.trained())
+    assert pages.text.startswith("the cat sat on the mat and the dog sat on the log\n")
+    assert run_text.line_of(ref, 14) == "the cat sat on"
+    assert run_text.line_of(ref, 13) == "the cat sat"
+    assert run_text.line_of(ref, 2) == "th"  # rather part of a word than nothing
+    assert run_text.line_of(ref, 500) == "the cat sat on the mat and the dog sat on the log"
+    assert subject.default_prompt(ref, "attention") == "the cat sat on"  # its context has 16 tokens
+    shutil.rmtree(ref.path / "data")
+    assert run_text.line_of(ref, 14) == ""
+    assert subject.default_prompt(ref, "attention") == subject.written_samples(ref.path)[-1].text.strip()
+
+
+def test_a_line_to_propose_is_the_first_that_is_long_enough(monkeypatch, tmp_path):
+    ids, ref = np.arange(4), state.RunRef("x", "x", bundled=False, path=tmp_path)
+    text = "a\n\n  def  f(x):\n    return x + 1\n"
+    monkeypatch.setattr("minigpt.data.prepared.open_data", lambda path, check: SimpleNamespace(train=ids))
+    monkeypatch.setattr(RunFolder, "tokenizer", SimpleNamespace(decode=lambda ids: text))
+    assert run_text.line_of(ref, 5) == "def"
+    assert run_text.line_of(ref, 9) == "def f(x):"
+    assert run_text.line_of(ref, 12) == "return x + 1"
+    assert run_text.line_of(ref, 40) == "return x + 1"
+    text = "\n"
+    assert run_text.line_of(ref, 40) == ""
 
 
 def test_the_changed_token_turns_the_answer(tales):
