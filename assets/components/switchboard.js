@@ -3,6 +3,8 @@
 // Which are off is kept here, so that a press answers at once and quick presses never fall back; the server hears of
 // it. When the server moves them (`moved` has grown) its word counts.
 
+const DENSE = 8; // with more heads than these, narrower switches with smaller names
+
 export default function (component) {
   return keep(component, Board);
 }
@@ -47,7 +49,8 @@ class Board {
 
   build() {
     const { layers, heads, words } = this.data;
-    this.root.style.gridTemplateColumns = `max-content repeat(${heads + 1}, minmax(2.1rem, 1fr))`;
+    this.root.classList.toggle("dense", heads > DENSE);
+    this.root.style.setProperty("--heads", heads);
     this.rows = [];
     this.switches = [];
     const cells = [];
