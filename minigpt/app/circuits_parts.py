@@ -152,8 +152,8 @@ def _seen(
             versus="" if versus is None else quoted(texts[versus]),
             total=f"**{signed(total)}**",
         ),
-        t("circuits.see_part_up", part=f"**{up[0]}**", size=f"**{signed(up[1])}**"),
     ]
-    if down[1] < 0:
-        said.append(t("circuits.see_part_down", part=f"**{down[0]}**", size=f"**{signed(down[1])}**"))
+    for key, (part, size), is_meant in (("up", up, up[1] > 0), ("down", down, down[1] < 0)):
+        if is_meant and signed(size) != signed(0):  # what is written as nothing speaks for nobody
+            said.append(t(f"circuits.see_part_{key}", part=f"**{part}**", size=f"**{signed(size)}**"))
     return said

@@ -259,6 +259,18 @@ def test_small_parts_are_drawn_as_one_and_the_sum_stays():
     assert [name for name, _ in shown[:-1]] == [str(index) for index in range(35, 60)]
 
 
+def test_who_speaks_for_and_against_is_named_where_it_shows():
+    def said(*sizes):
+        parts = [(f"part {number}", size) for number, size in enumerate(sizes)]
+        return " ".join(circuits_parts._seen(parts, sum(sizes), {5: "a"}, 0, 5, None))
+
+    assert "for it speaks **part 0** with **+1.00**" in said(1.0, -0.5)
+    assert "against it speaks **part 1** with **−0.50**" in said(1.0, -0.5)
+    assert "against" not in said(1.0, -0.004)
+    assert "against" not in said(1.0, 0.5)
+    assert "for it" not in said(-1.0, 0.004)
+
+
 def test_patching_brings_the_first_answer_back(pages):
     at = open_view(pages, "patching")
     grid = decoded(charts(at)[0]["data"][0]["z"])  # (T, P)
