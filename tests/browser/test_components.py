@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import numpy as np
+import plotly
+import plotly.graph_objects as go
 import pytest
 from playwright.sync_api import expect
+from plotly.subplots import make_subplots
 
 from minigpt import resources
 from minigpt.app.components import attention_grid, attention_lines, live_chart, registry
 
 pytestmark = pytest.mark.browser
 
+PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 WORDS = {"layer": "Layer", "head": "Head", "blocked": "masked", "hint": ""}
 LOAD = """
 async (script) => {
@@ -171,3 +176,67 @@ def test_a_chart_is_not_taken_away_while_plotly_draws_it(stage):
     page.evaluate("window.finish()")
     page.evaluate("new Promise((done) => setTimeout(done))")
     assert "purged" not in page.evaluate("window.log.slice(2)")
+
+
+@pytest.fixture
+def walk(stage):
+    """Draw a figure with Plotly itself; returns what presses a key and hands back what a screen reader is told then."""
+
+    def start(figure):
+        page = stage(live_chart)
+        page.add_script_tag(path=PLOTLY)
+        figure.update_layout(width=600, height=300)
+        call(page, {"figure": figure.to_json(), "config": {}, "alt": "a chart", "keys": "arrows", "script": ""})
+        chart, said = page.locator(".js-plotly-plot"), page.get_by_role("status")
+        expect(chart.locator(".hoverlayer")).to_be_attached()
+        chart.focus()
+
+        def press(key, words):
+            page.keyboard.press(key)
+            expect(said).to_have_text(words)
+
+        return press
+
+    return start
+
+
+def test_the_keys_walk_along_a_curve_and_over_to_the_next(walk):
+    line = {"mode": "lines", "hovertemplate": "%{fullData.name} %{x} %{y}<extra></extra>"}
+    press = walk(
+        go.Figure([
+            go.Scatter(x=[0, 1, 2, 3], y=[4, 3, None, 1], name="low", **line),
+            go.Scatter(x=[0, 3], y=[9, 9], hoverinfo="skip", mode="lines"),
+            go.Scatter(x=[0, 2, 3], y=[8, 7, 6], name="high", **line),
+        ])
+    )  # fmt: skip
+    press("ArrowRight", "low 0 4")
+    press("ArrowRight", "low 1 3")
+    press("ArrowRight", "low 3 1")  # over the gap
+    press("ArrowRight", "low 3 1")
+    press("ArrowUp", "high 3 6")
+    press("ArrowLeft", "high 2 7")
+    press("ArrowDown", "low 1 3")  # the nearest that there is
+    press("Home", "low 0 4")
+    press("PageDown", "high 0 8")
+    press("Escape", "")
+    press("End", "low 0 4")  # begins again
+
+
+def test_the_keys_walk_over_bars_and_from_map_to_map(walk):
+    bars = walk(go.Figure(go.Bar(y=["a", "b"], x=[1, 2], orientation="h", hovertemplate="%{y}: %{x}<extra></extra>")))
+    bars("ArrowDown", "b: 2")  # Plotly's first is the lowest
+    bars("ArrowDown", "a: 1")
+    bars("ArrowUp", "b: 2")
+
+    shown = {"hovertemplate": "%{z}<extra></extra>"}
+    figure = make_subplots(1, 2)
+    figure.add_heatmap(z=[[1, 2], [3, 4]], row=1, col=1, **shown)
+    figure.add_heatmap(z=[[5, 6], [7, 8]], row=1, col=2, **shown)
+    figure.update_yaxes(autorange="reversed")
+    maps = walk(figure)
+    maps("ArrowRight", "1")
+    maps("ArrowRight", "2")
+    maps("ArrowDown", "4")
+    maps("PageDown", "7")
+    maps("ArrowUp", "5")
+    maps("End", "6")

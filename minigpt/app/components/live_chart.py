@@ -2,7 +2,8 @@
 
 `st.plotly_chart` throws its chart away whenever the figure changes. Here the browser keeps one chart and hands it the
 new figure (`Plotly.react`). The script is the one that the plotly package carries; the server offers it at an address
-of its own. Where it cannot (a host that runs the app as a plain script), Streamlit's chart is drawn instead.
+of its own. What pointing tells, the arrow keys tell as well, going from point to point. Where the server cannot (a host
+that runs the app as a plain script), Streamlit's chart is drawn instead.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ import streamlit as st
 
 from minigpt.app import server
 from minigpt.app.components.registry import register
+from minigpt.app.texts import t
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-HTML = '<div class="minigpt-live-chart" role="figure"></div>'
+HTML = """
+<div class="minigpt-live-chart" role="figure" tabindex="0"></div>
+<div class="minigpt-chart-said" role="status"></div>
+"""
 
 _component = register("live_chart", HTML, isolate_styles=False)
 
@@ -58,5 +63,11 @@ def live_chart(figure: go.Figure, *, key: str, alt: str, config: dict[str, Any] 
         return
     from plotly.io.json import to_json_plotly
 
-    data = {"figure": to_json_plotly(spec), "config": config, "alt": alt, "script": server.PLOTLY_ADDRESS}
+    data = {
+        "figure": to_json_plotly(spec),
+        "config": config,
+        "alt": alt,
+        "keys": t("frame.chart_keys"),
+        "script": server.PLOTLY_ADDRESS,
+    }
     _component(key=key, data=data, height=int(figure.layout.height))
