@@ -172,6 +172,10 @@ def test_the_grid_is_reached_by_keyboard(trained, open_page):
     expect(page.locator(".tip")).to_contain_text(f"Head {target}")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name=f"Head {target}")).to_be_visible()
+    page.locator(".js-plotly-plot").first.focus()
+    for key, told in (("ArrowRight", "t 1 → t 1"), ("ArrowDown", "h 2 → t 1"), ("ArrowRight", "h 2 → h 2")):
+        page.keyboard.press(key)
+        expect(page.locator(".minigpt-chart-said").first).to_contain_text(f"{told}, weight ")
 
 
 def test_what_hover_shows_a_press_shows_on_a_phone(trained, open_page):
