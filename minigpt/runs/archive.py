@@ -24,7 +24,18 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from minigpt.errors import ArchiveError, CheckpointError, MinigptError, RunExistsError, RunNotFoundError
-from minigpt.runs.folder import CHECKPOINTS, CONFIG, DATA, HISTORY, INFO, METRICS, TOKENIZER, RunFolder, RunInfo
+from minigpt.runs.folder import (
+    CHECKPOINTS,
+    CONFIG,
+    DATA,
+    EXPORT_WANTED,
+    HISTORY,
+    INFO,
+    METRICS,
+    TOKENIZER,
+    RunFolder,
+    RunInfo,
+)
 from minigpt.runs.metrics import append_record
 from minigpt.training.checkpoint import (
     MANIFEST,
@@ -203,7 +214,7 @@ def unpack(source: Path | BinaryIO, target: Path, *, run_id: str, max_bytes: int
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
         raise ArchiveError(
             f"The file is no zip file that can be opened: {error}.",
-            mend="Give a zip that Download on the page Runs or `minigpt export` wrote.",
+            mend=EXPORT_WANTED,
         ) from None
     _check(RunFolder(target), run_id)
 
@@ -299,7 +310,7 @@ def _check(folder: RunFolder, run_id: str) -> None:
 def _refused(why: str) -> ArchiveError:
     return ArchiveError(
         f"The file is no exported run: {why}.",
-        mend="Give a zip that Download on the page Runs or `minigpt export` wrote.",
+        mend=EXPORT_WANTED,
     )
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from minigpt.config import SECTIONS, RunConfig, dump_yaml, read_yaml
-from minigpt.errors import CheckpointError, ConfigError, RunNotFoundError, TokenizerError
+from minigpt.errors import CheckpointError, ConfigError, MinigptError, RunNotFoundError, TokenizerError
 from minigpt.runs.metrics import append_record, read_records
 from minigpt.tokenizers.base import BaseTokenizer, load_tokenizer
 from minigpt.training.checkpoint import (
@@ -54,6 +54,8 @@ FORMAT_VERSION = 1
 """Of the run folder as a whole; a reader refuses newer ones."""
 INFO, CONFIG, TOKENIZER, METRICS = "run.json", "config.yaml", "tokenizer.json", "metrics.jsonl"
 DATA, CHECKPOINTS, HISTORY = "data", "checkpoints", "history"
+EXPORT_WANTED = "Give a zip that Download on the page Runs or `minigpt export` wrote."
+"""How to mend it that a zip holds no run."""
 
 Status = Literal["queued", "running", "paused", "stopped", "finished", "failed"]
 
@@ -96,6 +98,22 @@ def _counted_bytes(path: Path, stamps: tuple[tuple[str, int, int], ...]) -> int:
 def token_sha256(token: str) -> str:
     """Return what is stored of an owner's token."""
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def describe_failure(error: Exception) -> str:
+    """Say in words what ended a training.
+
+    >>> describe_failure(MemoryError())
+    'The memory of this machine did not suffice. Lower training.batch_size or the size of the model.'
+    """
+    if isinstance(error, MinigptError):
+        return str(error)
+    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
+        return "The memory of this machine did not suffice. Lower training.batch_size or the size of the model."
+    return (
+        f"Something unexpected went wrong ({type(error).__name__}: {error}). What was saved before is kept; "
+        "resume from there, and if it happens again, please report it with the log."
+    )
 
 
 class RunFolder:
@@ -161,6 +179,18 @@ class RunFolder:
             info = RunInfo.model_validate({**self.info.model_dump(), **changes})
             write_text(self.path / INFO, info.model_dump_json(indent=1) + "\n")
         return info
+
+    def fail(self, error: Exception) -> str:
+        """Write down that an error ended the training, and return it in words; what was saved before stays.
+
+        Where that cannot be written (a full disk, a run that was deleted) it is logged: it is the reason to be here.
+        """
+        words = describe_failure(error)
+        try:
+            self.update_info(status="failed", error=words, error_type=type(error).__name__)
+        except (MinigptError, OSError):
+            logger.warning("The run %s failed and that could not be written down: %s", self.path, words)
+        return words
 
     def is_owner(self, token: str | None) -> bool:
         """Return whether a token is the owner's; a run without an owner is everybody's."""

@@ -21,7 +21,7 @@ from minigpt.config import RunConfig, dotted_fields
 from minigpt.data.corpora import Corpus
 from minigpt.data.dataset import LanguageModelDataset
 from minigpt.data.prepared import open_data, prepare_data, train_tokenizer
-from minigpt.errors import CheckpointError, MinigptError, RunExistsError, RunNotFoundError, StorageError
+from minigpt.errors import CheckpointError, RunExistsError
 from minigpt.evaluation.baselines import ngram_baselines
 from minigpt.model.devices import resolve_device
 from minigpt.model.transformer import Transformer
@@ -347,7 +347,7 @@ class TrainingJob:
                 else:
                     self.finish("finished")
             except Exception as error:
-                self._fail(error)
+                self.folder.fail(error)
                 raise
 
     def request_stop(self) -> None:
@@ -387,13 +387,6 @@ class TrainingJob:
         # the number belongs to the thread that calls, and somebody else may have used it since the last piece
         if torch.get_num_threads() != self._num_threads:
             torch.set_num_threads(self._num_threads)
-
-    def _fail(self, error: Exception) -> None:
-        words = str(error) if isinstance(error, MinigptError) else f"Unexpected {type(error).__name__}: {error}"
-        try:
-            self.folder.update_info(status="failed", error=words, error_type=type(error).__name__)
-        except (StorageError, RunNotFoundError):  # the very thing that went wrong: a full disk, a run that was deleted
-            logger.warning("The run %s failed and that could not be written down: %s", self.folder.path, words)
 
 
 class _Settle(Callback):

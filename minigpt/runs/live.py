@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minigpt.errors import MinigptError, StorageError
+from minigpt.errors import StorageError
 from minigpt.runs.folder import RunFolder, Status
 from minigpt.runs.snapshots import History, snapshot_of
 
@@ -166,9 +166,7 @@ class LiveRun:
 
     def fail(self, error: Exception) -> None:
         """End with an error in words; the checkpoints stay."""
-        message = describe_failure(error)
-        with contextlib.suppress(MinigptError, OSError):  # a full disk is a usual reason to be here
-            self.folder.update_info(status="failed", error=message, error_type=type(error).__name__)
+        message = self.folder.fail(error)
         self.status = "failed"
         self.publish(message=message)
         self._job = self._work = None
@@ -254,22 +252,6 @@ class LiveRun:
         if self._copies is not None:
             self._copies.cleanup()
             self._copies = None
-
-
-def describe_failure(error: Exception) -> str:
-    """Say in words what ended a training.
-
-    >>> describe_failure(MemoryError())
-    'The memory of this machine did not suffice. Lower training.batch_size or the size of the model.'
-    """
-    if isinstance(error, MinigptError):
-        return str(error)
-    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
-        return "The memory of this machine did not suffice. Lower training.batch_size or the size of the model."
-    return (
-        f"Something unexpected went wrong ({type(error).__name__}: {error}). What was saved before is kept; "
-        "resume from there, and if it happens again, please report it with the server's log."
-    )
 
 
 def warm_up() -> None:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 from minigpt import resources
 from minigpt.config import RunConfig
 from minigpt.errors import ArchiveError, MinigptError, RunExistsError, RunNotFoundError
-from minigpt.runs.folder import CHECKPOINTS, INFO, token_sha256
+from minigpt.runs.folder import CHECKPOINTS, EXPORT_WANTED, INFO, token_sha256
 from minigpt.runs.folder import RunFolder as RunFolder
 from minigpt.runs.folder import RunInfo as RunInfo
 from minigpt.tokenizers.base import BaseTokenizer
@@ -245,9 +245,7 @@ def find_run(name: str | Path, *, store: RunStore | None = None) -> RunFolder:
 def _from_zip(path: Path) -> RunFolder:
     """Unpack a zip file into the cache, under a name made from its contents, so that it is unpacked only once."""
     if not zipfile.is_zipfile(path):
-        raise ArchiveError(
-            f"{path} is no zip file.", mend="Give a zip that Download on the page Runs or `minigpt export` wrote."
-        )
+        raise ArchiveError(f"{path} is no zip file.", mend=EXPORT_WANTED)
     store = RunStore(resources.cache() / "archives")
     target = store.root / hashlib.sha256(sha256_of(path).encode()).hexdigest()[:32]
     if not (target / INFO).is_file():
