@@ -82,11 +82,13 @@ def default_prompt(run: state.RunRef, page: str, length: int = PROPOSED) -> str:
     """
     if run.bundled and has(f"inside.prompt_{page}_{run.id}"):
         return shipped(f"inside.prompt_{page}_{run.id}")
-    samples, snapshot = written_samples(run.path), state.look(run)
+    snapshot = state.look(run)
     if snapshot:
         length = min(length, snapshot.config.model.sequence_length)  # what we propose must fit the model
-    written = samples[-1].text.strip()[:length].strip() if samples else ""
-    return run_text.line_of(run, length) or written or t("inside.prompt_default")
+    if line := run_text.line_of(run, length):
+        return line
+    samples = written_samples(run.path)
+    return (samples[-1].text.strip()[:length].strip() if samples else "") or t("inside.prompt_default")
 
 
 def shipped(key: str) -> str:
