@@ -62,7 +62,7 @@ class Chart {
   }
 
   // What Plotly is still drawing it must not be robbed of, or it fails halfway.
-  await(drawing) {
+  waitFor(drawing) {
     this.work = Promise.allSettled([this.work, drawing]);
   }
 
@@ -83,7 +83,7 @@ class Chart {
   draw(Plotly, config) {
     const isSame = this.config === JSON.stringify(config);
     this.config = JSON.stringify(config);
-    this.await(Plotly.react(this.box, this.figure.data, this.figure.layout, isSame ? undefined : withSvg(Plotly, config)));
+    this.waitFor(Plotly.react(this.box, this.figure.data, this.figure.layout, isSame ? undefined : withSvg(Plotly, config)));
     this.width = this.box.offsetWidth;
   }
 
@@ -92,7 +92,7 @@ class Chart {
     const width = this.box.offsetWidth;
     if (!this.width || !width || width === this.width) return;
     this.width = width;
-    this.await(window.Plotly.Plots.resize(this.box));
+    this.waitFor(window.Plotly.Plots.resize(this.box));
   }
 
   // ---- what the mouse finds by pointing, the keyboard finds by walking

@@ -153,7 +153,7 @@ def _seen(
             total=f"**{signed(total)}**",
         ),
     ]
-    for key, (part, size), is_meant in (("up", up, up[1] > 0), ("down", down, down[1] < 0)):
+    for way, (part, size), is_meant in (("up", up, up[1] > 0), ("down", down, down[1] < 0)):
         if is_meant and signed(size) != signed(0):  # what is written as nothing speaks for nobody
-            said.append(t(f"circuits.see_part_{key}", part=f"**{part}**", size=f"**{signed(size)}**"))
+            said.append(t(f"circuits.see_part_{way}", part=f"**{part}**", size=f"**{signed(size)}**"))
     return said
