@@ -26,7 +26,7 @@ from minigpt.app import (
     state,
 )
 from minigpt.app.models import LoadedRun
-from minigpt.generation.inference import reading
+from minigpt.generation.inference import evaluation_mode
 from minigpt.runs.store import load_run
 
 TOKENS = 64
@@ -49,7 +49,7 @@ def works(name: str) -> dict[str, Callable[[], object]]:
     other = circuits_patching.one_changed(run, text)
 
     def forward() -> None:
-        with reading(run.model):
+        with evaluation_mode(run.model):
             run.model(torch.tensor([ids]))
 
     off = frozenset({(0, 0)})

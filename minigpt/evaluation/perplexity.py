@@ -22,7 +22,7 @@ import torch
 
 from minigpt.errors import CorpusError, InputError
 from minigpt.generation.generator import Candidate
-from minigpt.generation.inference import reading
+from minigpt.generation.inference import evaluation_mode
 
 if TYPE_CHECKING:
     from minigpt.model.protocols import LanguageModel
@@ -231,7 +231,7 @@ class ModelEvaluator:
     def _logits(self, inputs: torch.Tensor, batch: Sequence[Window]) -> torch.Tensor:
         """Return the logits (scored, V) of a batch of windows, in the order of the text."""
         rows = torch.stack([inputs[window.begin : window.end] for window in batch]).to(self._model.device)
-        with reading(self._model):
+        with evaluation_mode(self._model):
             logits: torch.Tensor = self._model(rows)[:, -batch[0].num_scored :]
             return logits.reshape(-1, logits.shape[-1]).float()
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from minigpt.errors import InputError
-from minigpt.generation.inference import reading
+from minigpt.generation.inference import evaluation_mode
 from minigpt.generation.samplers import ResolvedSampler, Sampler, draw, resolve_sampler
 from minigpt.generation.stopping import StopMatcher
 from minigpt.randomness import uniform
@@ -123,7 +123,7 @@ def generate_naive(
     tokens, start, state = crop_prompt(ids, context), 0, None
     length = len(tokens)
     for n in range(num_tokens):
-        with reading(model):
+        with evaluation_mode(model):
             logits = model(torch.tensor([tokens[start:]], device=model.device))[:, -1]
         logits = logits.index_fill(-1, torch.tensor(never, dtype=torch.int64, device=logits.device), -math.inf)
         logits, state = sampler.process(logits, torch.tensor([tokens]), state)
@@ -333,7 +333,7 @@ class TextGenerator:
         for n in range(max_new_tokens):
             dropped = overflow(end - start, context)
             start += dropped
-            with reading(model):
+            with evaluation_mode(model):
                 if cache is None or dropped:
                     cache, seen = (model.make_cache(1) if use_cache else None), start
                 logits = model(ids[:, seen:end], cache=cache, probe=probe)[0, -1]

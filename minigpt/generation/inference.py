@@ -1,4 +1,4 @@
-"""Running a model to read from it, not to train it."""
+"""Run a model for its outputs only, without training it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 
 
 @contextmanager
-def reading(model: torch.nn.Module) -> Iterator[None]:
-    """Switch dropout and gradients off within the block, and give the model back in the mode it was in.
+def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
+    """Switch dropout and gradients off inside the block; afterwards the model is in its former mode again.
 
-    Hold it around one forward pass, never across a `yield`: inference mode belongs to the thread, and would stay on
-    in whatever code asks for the next value.
+    Hold it around one forward pass, never across a `yield`. Inference mode belongs to the thread, so it would stay on
+    in the code that asks for the next value.
     """
     was_training = model.training
     if was_training:

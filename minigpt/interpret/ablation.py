@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from minigpt.errors import InputError, ShapeError
-from minigpt.generation.inference import reading
+from minigpt.generation.inference import evaluation_mode
 from minigpt.interpret.checks import check_layer
 from minigpt.interpret.trace import to_numpy, trace_forward
 from minigpt.model.protocols import Probe
@@ -119,7 +119,7 @@ def ablated_logits(
     check_ablation(model, ablation)
     if ablation.kind == "mean" and means is None:
         means = mean_activations(model, ids)
-    with reading(model):
+    with evaluation_mode(model):
         logits: torch.Tensor = model(ids, probe=ablation_probe(ablation, means))
     return logits
 
@@ -141,7 +141,7 @@ def text_nats(model: Transformer, ids: torch.Tensor, probe: Probe | None = None)
     if ids.ndim != 2 or ids.shape[0] != 1:
         raise ShapeError(f"ids has shape {tuple(ids.shape)}; it must be one text, (1, T).", mend="Give one row.")
     _check_predictable(ids)
-    with reading(model):
+    with evaluation_mode(model):
         return to_numpy(_nats(model(ids, probe=probe), ids)[0])
 
 
@@ -180,7 +180,7 @@ def importance(
             raise CancelledError
         some = ablations[start : start + each]
         repeated = ids.repeat(len(some), 1)  # (A N, T)
-        with reading(model):
+        with evaluation_mode(model):
             nats = _nats(model(repeated, probe=_rows_probe(some, means)), repeated)
         losses.append(nats.reshape(len(some), -1).double().mean(dim=1))
     base, *rises = torch.cat(losses).tolist()

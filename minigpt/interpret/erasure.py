@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from minigpt.errors import ShapeError
-from minigpt.generation.inference import reading
+from minigpt.generation.inference import evaluation_mode
 from minigpt.interpret.ablation import ROWS_TOKENS
 from minigpt.interpret.checks import check_position, check_token
 from minigpt.interpret.trace import to_numpy
@@ -87,7 +87,7 @@ def erasure_effects(
     for some in (rows[start : start + each] for start in range(0, len(rows), each)):
         if cancelled is not None and cancelled():
             raise CancelledError
-        with reading(model):
+        with evaluation_mode(model):
             logits = model(ids.expand(len(some), -1), probe=_eraser(model, some, kind))
             log_probs.append(logits[:, query].float().log_softmax(dim=-1))
     log_prob = torch.cat(log_probs)  # (T + 1, V)

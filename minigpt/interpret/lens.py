@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from minigpt.generation.inference import reading
+from minigpt.generation.inference import evaluation_mode
 from minigpt.interpret.checks import check_position, check_token
 from minigpt.interpret.trace import Trace, to_numpy, trace_forward
 from minigpt.model.norms import LayerNorm
@@ -85,7 +85,7 @@ def read_out(model: Transformer, ids: torch.Tensor, streams: torch.Tensor) -> to
         (P, T, V).
     """
     last = f"blocks.{model.config.num_layers - 1}.resid_post"
-    with reading(model):
+    with evaluation_mode(model):
         logits: torch.Tensor = model(
             ids.expand(len(streams), -1), probe=lambda name, tensor: streams if name == last else tensor
         )
@@ -175,7 +175,7 @@ def head_outputs(model: Transformer, ids: torch.Tensor) -> list[torch.Tensor]:
             return tensor[-1:].expand_as(tensor)
         return tensor
 
-    with reading(model):
+    with evaluation_mode(model):
         model(ids.expand(num_heads + 2, -1), probe=probe)
     return outputs
 

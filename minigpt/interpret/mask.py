@@ -10,7 +10,7 @@ from collections.abc import Collection
 import numpy as np
 import torch
 
-from minigpt.generation.inference import reading
+from minigpt.generation.inference import evaluation_mode
 from minigpt.interpret.checks import check_layer, check_position, check_token
 from minigpt.interpret.heads import HeadStages, head_stages
 from minigpt.interpret.trace import to_numpy, trace_forward
@@ -39,7 +39,7 @@ def change_effect(model: Transformer, ids: torch.Tensor, position: int, new_id: 
     check_token(model, new_id)
     changed = ids.clone()
     changed[0, position] = new_id
-    with reading(model):  # one text at a time: in a batch, two rows need not round alike
+    with evaluation_mode(model):  # one text at a time: in a batch, two rows need not round alike
         moved = model(changed) - model(ids)
     return to_numpy(moved[0].abs().amax(dim=-1))
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from minigpt.errors import InputError
-from minigpt.generation.inference import reading
+from minigpt.generation.inference import evaluation_mode
 from minigpt.interpret.ablation import ROWS_TOKENS
 from minigpt.interpret.checks import check_layer
 from minigpt.interpret.trace import to_numpy
@@ -86,7 +86,7 @@ def unit_activations(
     for start in range(0, len(windows), each):
         if cancelled is not None and cancelled():
             raise CancelledError
-        with reading(model):
+        with evaluation_mode(model):
             model(windows[start : start + each], probe=watch)
     return np.concatenate(strengths)
 

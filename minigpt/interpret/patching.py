@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from minigpt.errors import InputError, ShapeError
-from minigpt.generation.inference import reading
+from minigpt.generation.inference import evaluation_mode
 from minigpt.interpret.ablation import ROWS_TOKENS
 from minigpt.interpret.checks import check_token
 from minigpt.interpret.lens import stream_points
@@ -156,7 +156,7 @@ def _recovered(
         if cancelled is not None and cancelled():
             raise CancelledError
         some = spots[begin : begin + each]
-        with reading(model):
+        with evaluation_mode(model):
             logits = model(corrupt_ids.expand(len(some), -1), probe=patch_probe(clean, some))
             recovered.append((answers(logits) - start) / (wanted - start))
     return torch.cat(recovered).float().cpu().numpy()

@@ -36,7 +36,7 @@ from minigpt.training.checkpoint import (
     is_resumable,
     parse_step,
     save_checkpoint,
-    save_used,
+    save_eval_model,
     step_name,
     storage_error,
     verify_checkpoint,
@@ -412,7 +412,7 @@ class RunFolder:
             return
         path = self.history_path(step)
         path.parent.mkdir(exist_ok=True)
-        save_used(path, model, kind, half=True)
+        save_eval_model(path, model, kind, half=True)
         steps = self.history_steps()
         kept = thinned(steps, per_octave, most=int(megabytes * 1e6 / path.stat().st_size))
         for dropped in set(steps) - set(kept):

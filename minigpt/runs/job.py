@@ -271,7 +271,7 @@ class TrainingJob:
                 Samples(tokenizer),
                 WeightHistory(
                     lambda trainer: folder.save_history(
-                        trainer.measured,
+                        trainer.eval_model,
                         trainer.step,
                         per_octave=config.training.history_per_octave,
                         megabytes=config.training.history_megabytes,

@@ -176,7 +176,7 @@ class LiveRun:
         """Write the weights of this moment to a file of their own; None while the run is not in memory."""
         if self._job is None:
             return None
-        from minigpt.training.checkpoint import save_used, step_name
+        from minigpt.training.checkpoint import save_eval_model, step_name
 
         if self._copies is None:
             self._copies = tempfile.TemporaryDirectory(prefix="minigpt-weights-", ignore_cleanup_errors=True)
@@ -184,7 +184,7 @@ class LiveRun:
         if not path.exists():
             for older in sorted(path.parent.iterdir())[:-1]:  # whoever has just asked may still be reading the newest
                 older.unlink()
-            save_used(path, self._job.trainer.measured, self._job.trainer.weights_kind)
+            save_eval_model(path, self._job.trainer.eval_model, self._job.trainer.weights_kind)
         return path
 
     # -- what others see

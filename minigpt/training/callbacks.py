@@ -162,7 +162,7 @@ class Samples(Callback):
             if (value := getattr(chosen, name)) is not None
         }
         pieces = []
-        for token in TextGenerator(_Live(trainer.measured, self._tokenizer)).stream(
+        for token in TextGenerator(_Live(trainer.eval_model, self._tokenizer)).stream(
             settings.sample_prompt,
             max_new_tokens=settings.sample_tokens,
             seed=trainer.config.seed,

@@ -109,22 +109,22 @@ def save_checkpoint(directory: Path, trainer: Trainer, tokenizer: BaseTokenizer)
     environment = describe_environment(trainer.model.device)
     progress = {"format_version": FORMAT_VERSION, **trainer.progress(), "environment": environment}
     state = trainer.optimizer_state()
-    if trainer.average is not None:
+    if trainer.weight_ema is not None:
         state |= {RAW + name: value for name, value in trainer.model.state_dict().items()}
     with _unfinished(directory) as folder:
-        save_used(folder / MODEL, trainer.measured, trainer.weights_kind)
+        save_eval_model(folder / MODEL, trainer.eval_model, trainer.weights_kind)
         tokenizer.save(folder / TOKENIZER)
         save_weights(folder / STATE, state, metadata={"format_version": str(FORMAT_VERSION)})
         write_text(folder / PROGRESS, json.dumps(progress, indent=1) + "\n")
         write_manifest(folder)
 
 
-def save_used(path: Path, model: Transformer, kind: str, *, half: bool = False) -> None:
+def save_eval_model(path: Path, model: Transformer, kind: str, *, half: bool = False) -> None:
     """Write weights to be used as a model's file, whose header says which they are.
 
     Args:
         path: Where to write; its folder must exist.
-        model: `Trainer.measured`.
+        model: `Trainer.eval_model`.
         kind: `Trainer.weights_kind`: `raw` or `ema`.
         half: Store the numbers in 16 bits.
 

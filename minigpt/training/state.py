@@ -54,7 +54,7 @@ class TrainerState:
     averaged: dict[str, torch.Tensor] | None = None
 
 
-class Standing:
+class TrainerCounters:
     """The counters of a training; others may read them while it goes on.
 
     Attributes:

@@ -6,7 +6,7 @@ between any two pieces; pausing is simply not asking for the next one. Checkpoin
 
 The same numbers come out however it is driven: data order, dropout and samples are functions of the seed and the step.
 
-Reads after: losses, schedules, optimizers, precision, averaging, compilation, callbacks, state, measuring.
+Reads after: losses, schedules, optimizers, precision, weight_ema, compilation, callbacks, state, validation.
 Shapes: B windows in a micro-batch, T positions, V vocabulary.
 """
 
@@ -25,18 +25,18 @@ from minigpt.data.dataset import LanguageModelDataset, make_loader
 from minigpt.data.order import BatchOrder
 from minigpt.errors import CheckpointError, NonFiniteLossError
 from minigpt.randomness import Stream, make_generator
-from minigpt.training.averaging import WeightAverage
 from minigpt.training.callbacks import Callback, Record
 from minigpt.training.callbacks import Work as Work
 from minigpt.training.compilation import check_compiler, compiled
 from minigpt.training.losses import count_targets, cross_entropy
-from minigpt.training.measuring import Batch, Validation
 from minigpt.training.optimizers import build_optimizer, load_optimizer_state, optimizer_state, set_learning_rate
 from minigpt.training.precision import autocast, check_precision, make_scaler, resolve_precision
 from minigpt.training.schedules import learning_rate_at
-from minigpt.training.state import Standing, copied, load_weights
+from minigpt.training.state import TrainerCounters, copied, load_weights
 from minigpt.training.state import TrainerState as TrainerState
 from minigpt.training.state import TrainingResult as TrainingResult
+from minigpt.training.validation import Batch, Validation
+from minigpt.training.weight_ema import WeightEMA
 
 if TYPE_CHECKING:
     from minigpt.model.transformer import Transformer
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
 
 
-class Trainer(Standing):
+class Trainer(TrainerCounters):
     """Learns the weights of one model from one text.
 
-    Where it stands (`step`, `seconds`, `best_step`, ...) is described in `Standing`.
+    Where it stands (`step`, `seconds`, `best_step`, ...) is described in `TrainerCounters`.
 
     Args:
         model: What to train; it stays where it lies.
@@ -84,7 +84,7 @@ class Trainer(Standing):
         self.callbacks = tuple(callbacks)
         self.is_stopping = False
         decay = config.training.weights_ema
-        self.average = WeightAverage(model, decay) if decay else None
+        self.weight_ema = WeightEMA(model, decay) if decay else None
         self._started = False
         self._driven: Iterator[Work] | None = None
         self._train = train
@@ -114,14 +114,14 @@ class Trainer(Standing):
         return self.step >= self.max_steps or self.early_end is not None
 
     @property
-    def measured(self) -> Transformer:
+    def eval_model(self) -> Transformer:
         """The model that is measured, sampled from and kept for use: the mean of the weights where there is one."""
-        return self.model if self.average is None else self.average.model
+        return self.model if self.weight_ema is None else self.weight_ema.model
 
     @property
     def weights_kind(self) -> str:
-        """What the weights of `measured` are: `raw`, as the updates left them, or `ema`, their running mean."""
-        return "raw" if self.average is None else "ema"
+        """What the weights of `eval_model` are: `raw`, as the updates left them, or `ema`, their running mean."""
+        return "raw" if self.weight_ema is None else "ema"
 
     @property
     def epoch(self) -> float:
@@ -283,8 +283,8 @@ class Trainer(Standing):
             self._scaler.step(self._optimizer)
             self._scaler.update()
         self.step += 1
-        if self.average is not None:
-            self.average.update(self.step)
+        if self.weight_ema is not None:
+            self.weight_ema.update(self.step)
         self.tokens_seen += num_targets
         self.loss = loss
         self._smoothed = settings.loss_ema * self._smoothed + (1 - settings.loss_ema) * loss
@@ -326,7 +326,7 @@ class Trainer(Standing):
     def _evaluate(self, *, whole: bool = False) -> Iterator[Work]:
         """Measure the loss on the validation part, off the training clock, and remember whether it is the best."""
         assert self._validation is not None
-        val_loss, is_all = yield from self._validation.measure(self.measured, self.step, whole=whole)
+        val_loss, is_all = yield from self._validation.measure(self.eval_model, self.step, whole=whole)
         if not math.isfinite(val_loss):
             raise self._non_finite(val_loss, None)
         if is_all:
@@ -382,7 +382,7 @@ class Trainer(Standing):
         Raises:
             CheckpointError: An update is being applied at this moment.
         """
-        averaged = None if self.average is None else copied(self.average.model)
+        averaged = None if self.weight_ema is None else copied(self.weight_ema.model)
         return TrainerState(copied(self.model), self.optimizer_state(), self.progress(), averaged)
 
     def optimizer_state(self) -> dict[str, torch.Tensor]:
@@ -406,14 +406,14 @@ class Trainer(Standing):
         Raises:
             CheckpointError: The state is of another model, or not whole.
         """
-        if self.average is not None and state.averaged is None:
+        if self.weight_ema is not None and state.averaged is None:
             raise CheckpointError(
                 "The state of the training holds no running mean of the weights, which training.weights_ema asks for.",
                 mend="Resume with training.weights_ema as it was.",
             )
         load_weights(self.model, state.model)
-        if self.average is not None and state.averaged is not None:
-            load_weights(self.average.model, state.averaged)
+        if self.weight_ema is not None and state.averaged is not None:
+            load_weights(self.weight_ema.model, state.averaged)
         load_optimizer_state(self.model, self._optimizer, state.optimizer)
         self.load_progress(state.progress)
         self._optimizer.zero_grad(set_to_none=True)

@@ -21,8 +21,8 @@ from minigpt.model.size import (
     training_megabytes,
 )
 from minigpt.model.transformer import Transformer
-from minigpt.training.averaging import WeightAverage
 from minigpt.training.optimizers import build_optimizer
+from minigpt.training.weight_ema import WeightEMA
 
 configs = st.builds(
     lambda heads, group, **rest: TransformerConfig(num_heads=heads * group, num_kv_heads=heads, **rest),
@@ -118,7 +118,7 @@ def test_what_is_held_for_parameters_is_what_the_optimizer_and_the_mean_really_h
         tensor for slots in built.state.values() for tensor in slots.values() if tensor is not None and tensor.ndim
     ]
     if weights_ema:
-        held += WeightAverage(model, weights_ema).model.parameters()
+        held += WeightEMA(model, weights_ema).model.parameters()
     assert state_numbers(config, 11, training) == sum(tensor.numel() for tensor in held)
 
 

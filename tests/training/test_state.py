@@ -6,11 +6,11 @@ import torch
 from minigpt.config import TransformerConfig
 from minigpt.errors import CheckpointError
 from minigpt.model.transformer import Transformer
-from minigpt.training.state import Standing, copied, load_weights
+from minigpt.training.state import TrainerCounters, copied, load_weights
 
 
-def standing() -> Standing:
-    one = Standing()
+def standing() -> TrainerCounters:
+    one = TrainerCounters()
     one.step, one.seconds, one.tokens_seen, one.loss = 3, 1.5, 96, 2.25
     one.best_val_loss, one.best_step, one.early_end = 2.5, 2, "Enough."
     one._smoothed = 0.4
@@ -18,12 +18,12 @@ def standing() -> Standing:
 
 
 def test_counters_come_back() -> None:
-    other = Standing()
+    other = TrainerCounters()
     other.val_loss = 1.0
     other.load_progress(standing().progress())
     assert vars(other) == vars(standing())
     assert other.val_loss is None  # measured at another step
-    assert "early_end" not in Standing().progress()
+    assert "early_end" not in TrainerCounters().progress()
 
 
 def test_no_state_in_the_middle_of_an_update() -> None:
@@ -37,10 +37,10 @@ def test_no_state_in_the_middle_of_an_update() -> None:
 def test_damaged_counters_are_refused(change: dict[str, object]) -> None:
     progress = standing().progress()
     with pytest.raises(CheckpointError, match="cannot be read"):
-        Standing().load_progress({**progress, **change})
+        TrainerCounters().load_progress({**progress, **change})
     del progress["best_step"]
     with pytest.raises(CheckpointError, match="best_step"):
-        Standing().load_progress(progress)
+        TrainerCounters().load_progress(progress)
 
 
 def test_weights_are_copies_and_fit_their_model_alone() -> None:

@@ -6,19 +6,19 @@ import pytest
 import torch
 
 from minigpt.errors import CheckpointError
-from minigpt.generation.inference import reading
+from minigpt.generation.inference import evaluation_mode
 from minigpt.tokenizers.character import CharacterTokenizer
-from minigpt.training.averaging import WeightAverage
 from minigpt.training.callbacks import Callback, Record, Samples
-from minigpt.training.measuring import nats_of
 from minigpt.training.trainer import Trainer
+from minigpt.training.validation import nats_of
+from minigpt.training.weight_ema import WeightEMA
 
 MakeTrainer = Callable[..., Trainer]
 Weights = Callable[[Trainer], torch.Tensor]
 
 
 def mean_of(trainer: Trainer) -> torch.Tensor:
-    return torch.cat([parameter.detach().flatten().clone() for parameter in trainer.measured.parameters()])
+    return torch.cat([parameter.detach().flatten().clone() for parameter in trainer.eval_model.parameters()])
 
 
 @pytest.mark.parametrize("decay", [0.5, 0.9, 0.999])
@@ -48,14 +48,14 @@ def test_training_does_not_notice(make_trainer: MakeTrainer, weights: Weights) -
     assert torch.equal(weights(averaged), weights(alone))
     assert not torch.equal(mean_of(averaged), weights(averaged))
     assert (averaged.weights_kind, alone.weights_kind) == ("ema", "raw")
-    assert alone.measured is alone.model
+    assert alone.eval_model is alone.model
 
 
 def test_the_mean_is_what_is_measured_and_sampled(make_trainer: MakeTrainer) -> None:
     asked: list[torch.nn.Module] = []
     tokenizer = CharacterTokenizer().train("abcdefg")
     trainer = make_trainer(training__weights_ema=0.9, callbacks=[Samples(tokenizer)], training__max_steps=6)
-    measured = trainer.measured
+    measured = trainer.eval_model
     measured.register_forward_pre_hook(lambda module, arguments: asked.append(module))
     trainer.model.register_forward_pre_hook(lambda module, arguments: asked.append(module))
     inside = {"evaluation_batch": measured, "sample": measured, "micro_batch": trainer.model}
@@ -65,7 +65,7 @@ def test_the_mean_is_what_is_measured_and_sampled(make_trainer: MakeTrainer) -> 
     assert measured not in trainer.model.modules()
     assert not measured.training
     assert all(not parameter.requires_grad for parameter in measured.parameters())
-    with reading(measured):
+    with evaluation_mode(measured):
         total = sum(nats_of(measured, *trainer._validation.dataset.gather([n])) for n in range(12))  # type: ignore[union-attr]
     assert total > 0
 
@@ -83,4 +83,4 @@ def test_a_copy_is_a_copy(make_trainer: MakeTrainer) -> None:
     before = {name: value.clone() for name, value in state.averaged.items()}
     trainer.fit()
     assert all(torch.equal(value, before[name]) for name, value in state.averaged.items())
-    assert WeightAverage(trainer.model, 0.5).model is not trainer.model
+    assert WeightEMA(trainer.model, 0.5).model is not trainer.model

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from minigpt.model.transformer import Transformer
 
 
-class WeightAverage:
+class WeightEMA:
     """The mean of a model's weights over its updates, the latest weighing most.
 
     Args:

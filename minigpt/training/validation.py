@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from minigpt.config import TrainingConfig
 from minigpt.data.dataset import LanguageModelDataset
-from minigpt.generation.inference import reading
+from minigpt.generation.inference import evaluation_mode
 from minigpt.training.callbacks import Work
 from minigpt.training.losses import count_targets, cross_entropy
 
@@ -78,5 +78,5 @@ class Validation:
 
 def nats_of(model: Transformer, inputs: torch.Tensor, targets: torch.Tensor) -> float:
     """Return the loss of a batch, summed over its targets, in nats; in float32 whatever the training computes in."""
-    with reading(model):
+    with evaluation_mode(model):
         return cross_entropy(model(inputs.to(model.device)), targets.to(model.device), "sum").item()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from minigpt.config import TrainingConfig, TransformerConfig
 from minigpt.data.dataset import LanguageModelDataset
 from minigpt.model.transformer import Transformer
-from minigpt.training.measuring import Validation, nats_of
+from minigpt.training.validation import Validation, nats_of
 
 CONTEXT, VOCAB = 4, 5
 MODEL = Transformer(
