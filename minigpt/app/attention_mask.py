@@ -112,8 +112,7 @@ def _replacement(subject: Subject, view: AttentionView, position: int) -> tuple[
 def _vocabulary(run: LoadedRun) -> dict[int, str]:
     """Return every token that a text can hold: id to text."""
     tokenizer = run.tokenizer
-    special = {tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id}
-    return {token: tokenizer.token_text(token) for token in range(tokenizer.vocab_size) if token not in special}
+    return {token: tokenizer.token_text(token) for token in tokenizer.text_ids}
 
 
 def changed_now(subject: Subject, view: AttentionView, position: int, new_id: int) -> np.ndarray:

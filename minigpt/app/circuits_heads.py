@@ -73,12 +73,9 @@ def random_twice(run: LoadedRun):
     from minigpt.interpret.heads import repeated_ids
 
     tokenizer = run.tokenizer
-    special = [i for i in (tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id) if i is not None]
     room = run.model.config.sequence_length - (tokenizer.bos_id is not None)
-    first = max(special, default=-1) + 1
-    first = first if first < tokenizer.vocab_size else 0
     length = max(1, min(BLOCK, room // 2))
-    ids = repeated_ids(tokenizer.vocab_size, length, first_id=first, bos_id=tokenizer.bos_id)
+    ids = repeated_ids(tokenizer.text_ids, length, bos_id=tokenizer.bos_id)
     return ids[:, : run.model.config.sequence_length]
 
 

@@ -115,7 +115,7 @@ def one_changed(run: LoadedRun, text: str) -> str:
 
     reading = read_prompt(run.tokenizer, text, most_tokens(run))
     tokenizer, ids = run.tokenizer, torch.tensor(reading.ids)
-    special = {tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id}
+    special = tokenizer.special_ids
     with torch.inference_mode():
         logits = run.model(ids[None])[0]
         answer = int(logits[-1].argmax())

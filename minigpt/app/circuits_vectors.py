@@ -54,9 +54,7 @@ def embedding_matrix(run: LoadedRun) -> tuple[np.ndarray, list[int]]:
     """Return the vectors of the tokens that are drawn, (V, D), and their ids; special tokens are left out."""
     from minigpt.interpret.embeddings import token_vectors
 
-    tokenizer = run.tokenizer
-    special = {tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id}
-    ids = [token for token in range(tokenizer.vocab_size) if token not in special][:MOST_TOKENS]
+    ids = run.tokenizer.text_ids[:MOST_TOKENS]
     return token_vectors(run.model)[ids], ids
 
 

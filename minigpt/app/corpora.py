@@ -12,10 +12,13 @@ from typing import Protocol
 import streamlit as st
 
 from minigpt.app import state
+from minigpt.config import TokenizerConfig
 from minigpt.data.corpora import Corpus, corpus_from_documents, corpus_from_text, load_corpus
+from minigpt.data.prepared import expected_vocab_size
 from minigpt.data.readers import clean_text, read_text
 from minigpt.data.statistics import TextStatistics, text_statistics
 from minigpt.errors import CorpusError
+from minigpt.tokenizers.base import make_tokenizer
 
 
 class UploadedFile(Protocol):
@@ -101,9 +104,20 @@ def _keep(corpus: Corpus, readings: list[Reading]) -> None:
     st.session_state["app:readings"] = readings
 
 
-def num_tokens(corpus: Corpus) -> int:
-    """Return how many tokens a corpus becomes: one a character, and BOS before each document."""
-    return corpus.num_chars + len(corpus.documents)
+def num_tokens(corpus: Corpus, config: TokenizerConfig) -> int:
+    """Return how many tokens a corpus becomes; see `BaseTokenizer.expected_num_tokens`."""
+    return make_tokenizer(config).expected_num_tokens(corpus.num_chars, len(corpus.sources))
+
+
+def vocab_size(config: TokenizerConfig) -> int:
+    """Return the vocabulary size that the current corpus would give, computed once per corpus and settings."""
+    corpus = state.current_corpus()
+    known = st.session_state.get("app:vocab_size")
+    if known is None or known[0] is not corpus or known[1] != config:
+        known = (corpus, config, expected_vocab_size(make_tokenizer(config), corpus))
+        st.session_state["app:vocab_size"] = known
+    size: int = known[2]
+    return size
 
 
 def current_readings() -> list[Reading]:

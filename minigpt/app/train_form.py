@@ -18,7 +18,6 @@ from minigpt.errors import CorpusError, MinigptError
 from minigpt.model.size import count_parameters
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.limits import disk_needed, memory_needed
-from minigpt.tokenizers.base import SPECIAL_TOKENS
 
 IN_THE_ROW = ("training.max_steps", "device")
 """Settings that stand beside Start; all others are behind Expert."""
@@ -56,7 +55,7 @@ def draw() -> None:
     error, config = None, None
     try:
         config = base.updated(changes, source=t("train.settings"))
-        state.limits().check_run(config, state.current_corpus(), vocab_size())
+        state.limits().check_run(config, state.current_corpus(), corpora.vocab_size(config.tokenizer))
         check_precision(config)
         check_length(config, state.current_corpus())
     except MinigptError as found:
@@ -121,11 +120,6 @@ def _device_picker(preset: str, base: RunConfig, kept: dict[str, Any], changes: 
         changes["device"] = chosen
 
 
-def vocab_size() -> int:
-    """Return how many different tokens the current corpus will have."""
-    return corpora.current_statistics().num_distinct + len(SPECIAL_TOKENS)
-
-
 def check_precision(config: RunConfig) -> None:
     """Refuse a precision that the chosen device is no good at, before anybody starts.
 
@@ -146,7 +140,7 @@ def check_length(config: RunConfig, corpus: Corpus) -> None:
         CorpusError: The part that is learned from is shorter than one window.
     """
     num_training, _ = split_counts(
-        corpora.num_tokens(corpus), config.data.validation_fraction, config.data.max_validation_tokens
+        corpora.num_tokens(corpus, config.tokenizer), config.data.validation_fraction, config.data.max_validation_tokens
     )
     context = config.model.sequence_length
     if not count_windows(num_training, context):
@@ -253,9 +247,9 @@ def free_name(corpus: str, label: str) -> str:
 
 def _cost(config: RunConfig) -> None:
     """Say in one line what the settings come to: parameters, memory, disk, time, and on which text."""
-    corpus, symbols = state.current_corpus(), vocab_size()
+    corpus, symbols = state.current_corpus(), corpora.vocab_size(config.tokenizer)
     each = estimate.seconds_per_step(config, symbols) * estimate.correction(reversed(sidebar.own_runs()))
-    disk = sum(disk_needed(config, corpora.num_tokens(corpus), symbols).values())
+    disk = sum(disk_needed(config, corpora.num_tokens(corpus, config.tokenizer), symbols).values())
     line = t(
         "train.cost",
         parameters=compact(count_parameters(config.model, symbols).total),

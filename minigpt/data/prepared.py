@@ -40,6 +40,17 @@ def train_tokenizer(tokenizer: BaseTokenizer, corpus: Corpus) -> BaseTokenizer:
     return tokenizer.train(itertools.chain.from_iterable(_texts(corpus, tokenizer)))
 
 
+def expected_vocab_size(tokenizer: BaseTokenizer, corpus: Corpus) -> int:
+    """Return the vocabulary size that `train_tokenizer` would give; see `BaseTokenizer.expected_vocab_size`.
+
+    The corpus is read once and not kept in memory.
+
+    Raises:
+        CorpusError: A file is no text; the message has the place.
+    """
+    return tokenizer.expected_vocab_size(itertools.chain.from_iterable(_texts(corpus, tokenizer)))
+
+
 def encode_corpus(corpus: Corpus, tokenizer: BaseTokenizer) -> IdArray:
     """Return the whole corpus as one stream, shape `(num_tokens,)`: BOS first and between documents.
 

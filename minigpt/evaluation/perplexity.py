@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -164,9 +164,7 @@ class ModelEvaluator:
                 mend="Give a text of two characters or more.",
             )
         inputs, targets = ids[:-1], ids[1:]
-        characters = text[-len(targets) :] if len(text) == len(encoded) else None  # one token, one character
-        special = (tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id)
-        num_known = tokenizer.vocab_size - sum(i is not None for i in special)
+        num_known = tokenizer.vocab_size - len(tokenizer.special_ids)
         escape_nats = math.log(NUM_CODE_POINTS - num_known)
 
         plan = list(windows(len(targets), context, stride))
@@ -189,10 +187,11 @@ class ModelEvaluator:
             if progress is not None:
                 progress(done, len(targets))
         nats += num_unknown * escape_nats
-        if characters is not None:
+        if num_unknown and return_predictions:  # show the text that stands there instead of <unk>
+            pieces = tokenizer.token_pieces(text)[-len(targets) :]
             predictions = [
-                _with_text(score, character) if score.is_unknown else score
-                for score, character in zip(predictions, characters, strict=False)
+                replace(score, text=piece) if score.is_unknown else score
+                for score, piece in zip(predictions, pieces, strict=True)
             ]
         loss = nats / len(targets)
         num_bytes = len(text.encode("utf-8", "surrogatepass"))
@@ -267,7 +266,3 @@ class ModelEvaluator:
             )
             for token_id, loss, rank, top_ids, top_probs in zip(*(c.tolist() for c in columns), strict=True)
         ]
-
-
-def _with_text(score: TokenScore, text: str) -> TokenScore:
-    return TokenScore(score.token_id, text, score.nats, score.probability, score.rank, score.is_unknown, score.top)

@@ -161,8 +161,8 @@ class TextGenerator:
 
     def __init__(self, run: LanguageModel) -> None:
         self._model = run.model
-        self._tokenizer = tokenizer = run.tokenizer
-        self._never = [i for i in (tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id) if i is not None]
+        self._tokenizer = run.tokenizer
+        self._never = [i for i in run.tokenizer.special_ids if i != run.tokenizer.eos_id]
 
     def stream(
         self,

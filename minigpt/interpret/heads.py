@@ -8,6 +8,7 @@ Shapes: L layers, H heads, T query positions, S key positions (S = T without a c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -205,18 +206,15 @@ def _weight_on(patterns: np.ndarray, places: np.ndarray) -> np.ndarray:
     return np.asarray(weights.mean(axis=-1), np.float32)
 
 
-def repeated_ids(
-    vocab_size: int, length: int, *, seed: int = 0, first_id: int = 0, bos_id: int | None = None
-) -> torch.Tensor:
+def repeated_ids(token_ids: Sequence[int], length: int, *, seed: int = 0, bos_id: int | None = None) -> torch.Tensor:
     """Return a text on which induction shows: random tokens, and then the same ones once more.
 
     No token comes twice within the block as long as there are enough of them, so that there is one place to look up.
 
     Args:
-        vocab_size: V.
+        token_ids: The ids to draw from, for example a tokenizer's `text_ids`.
         length: Tokens in the block.
-        seed: Which block.
-        first_id: The first id to draw from; those below it, mostly special tokens, do not occur.
+        seed: Selects the block.
         bos_id: Put before everything; None puts nothing.
 
     Returns:
@@ -225,14 +223,14 @@ def repeated_ids(
     Raises:
         InputError: There is no token to draw from, or nothing to draw.
     """
-    choices = vocab_size - first_id
-    if choices < 1 or length < 1:
+    choices = torch.tensor(token_ids, dtype=torch.int64)
+    if not len(choices) or length < 1:
         raise InputError(
-            f"length is {length} and there are {choices} tokens from id {first_id}; both must be at least 1.",
-            mend="Ask for at least one token and begin with an id of the vocabulary.",
+            f"length is {length} and there are {len(choices)} tokens to draw from; both must be at least 1.",
+            mend="Ask for at least one token and give at least one id.",
         )
     generator = make_generator(seed, Stream.SYNTHETIC)
-    rounds = [torch.randperm(choices, generator=generator) for _ in range(-(-length // choices))]
-    block = torch.cat(rounds)[:length] + first_id
+    rounds = [torch.randperm(len(choices), generator=generator) for _ in range(-(-length // len(choices)))]
+    block = choices[torch.cat(rounds)[:length]]
     begin = [] if bos_id is None else [torch.tensor([bos_id])]
     return torch.cat([*begin, block, block])[None]

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from minigpt import resources
 from minigpt.config import RunConfig
+from minigpt.data.prepared import expected_vocab_size
 from minigpt.errors import InputError, LimitError, MinigptError, OwnerError, RunFault, RunNotFoundError
 from minigpt.runs.folder import CHECKPOINTS, CONFIG, INFO, METRICS, RunFolder, RunInfo, token_sha256
 from minigpt.runs.limits import Limits, load_limits
@@ -35,6 +36,7 @@ from minigpt.runs.lock import is_being_trained
 from minigpt.runs.snapshots import RunSnapshot as RunSnapshot
 from minigpt.runs.snapshots import snapshot_of as snapshot_of
 from minigpt.runs.store import RunStore, is_valid_id
+from minigpt.tokenizers.base import make_tokenizer
 
 if TYPE_CHECKING:
     from minigpt.data.corpora import Corpus
@@ -171,7 +173,7 @@ class ThreadEngine:
         from minigpt.runs.job import create_run
 
         self.limits.check_corpus(corpus)
-        self.limits.check_run(config, corpus, _vocab_size(corpus))
+        self.limits.check_run(config, corpus, expected_vocab_size(make_tokenizer(config.tokenizer), corpus))
         resolve_device(config.device)
         with self._place_for(_hashed(owner)):
             kept = len(self._runs())
@@ -528,8 +530,3 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size
-
-
-def _vocab_size(corpus: Corpus) -> int:
-    """Return how many different characters, and special tokens, there are."""
-    return 4 + len(set().union(*corpus.documents))

@@ -23,7 +23,7 @@ from minigpt import resources
 from minigpt.config import RunConfig, load_config
 from minigpt.data.corpora import Corpus, read_corpus
 from minigpt.data.dataset import LanguageModelDataset
-from minigpt.data.prepared import encode_corpus
+from minigpt.data.prepared import encode_corpus, train_tokenizer
 from minigpt.data.split import split_ids
 from minigpt.generation.generator import TextGenerator
 from minigpt.interpret.heads import HeadScores, attention_patterns, head_scores, repeated_ids
@@ -130,7 +130,7 @@ def mask_experiment(
     """
     config = mask_settings() if config is None else config
     corpus = read_corpus(config.data) if corpus is None else corpus
-    tokenizer = make_tokenizer(config.tokenizer).train(corpus.documents)
+    tokenizer = train_tokenizer(make_tokenizer(config.tokenizer), corpus)
     ids = encode_corpus(corpus, tokenizer)
     parts = split_ids(ids, config.data.validation_fraction, config.data.max_validation_tokens)
     steps = config.training.max_steps if stop_step is None else min(stop_step, config.training.max_steps)
@@ -268,9 +268,5 @@ def head_history(
 def _repeated_texts(folder: RunFolder, length: int, num_texts: int) -> list[torch.Tensor]:
     tokenizer, context = folder.tokenizer, folder.config.model.sequence_length
     bos = tokenizer.bos_id
-    special = [i for i in (tokenizer.pad_id, tokenizer.unk_id, bos, tokenizer.eos_id) if i is not None]
     length = max(1, min(length, (context - (bos is not None)) // 2))
-    return [
-        repeated_ids(tokenizer.vocab_size, length, seed=seed, first_id=max(special, default=-1) + 1, bos_id=bos)
-        for seed in range(num_texts)
-    ]
+    return [repeated_ids(tokenizer.text_ids, length, seed=seed, bos_id=bos) for seed in range(num_texts)]

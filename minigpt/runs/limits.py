@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from minigpt import resources
 from minigpt.errors import ConfigError, LimitError, StorageError
-from minigpt.tokenizers.base import smallest_id_type
+from minigpt.tokenizers.base import make_tokenizer, smallest_id_type
 
 if TYPE_CHECKING:
     from minigpt.config import RunConfig
@@ -235,7 +235,8 @@ def check_disk(config: RunConfig, corpus: Corpus, vocab_size: int, path: Path) -
     Raises:
         StorageError: It needs more than is free; the message has both numbers.
     """
-    parts = disk_needed(config, corpus.num_chars + len(corpus.sources), vocab_size)
+    num_tokens = make_tokenizer(config.tokenizer).expected_num_tokens(corpus.num_chars, len(corpus.sources))
+    parts = disk_needed(config, num_tokens, vocab_size)
     needed = sum(parts.values())
     place = next(folder for folder in (path, *path.parents) if folder.exists())
     try:

@@ -50,6 +50,8 @@ class BaseTokenizer(ABC):
 
     kind: ClassVar[str]
     """Name of the kind in configurations and files."""
+    unit: ClassVar[str] = "token"
+    """What one token is, as a word for people: `character` where a token is always exactly one character."""
     is_piecewise: ClassVar[bool] = False
     """Whether a text may be cut between any two characters: the ids of the pieces in a row are those of the whole, and
     so are the texts of the ids. Then a corpus need not be in memory."""
@@ -82,6 +84,17 @@ class BaseTokenizer(ABC):
 
         Raises:
             TokenizerError: There is no text in it.
+        """
+
+    @abstractmethod
+    def expected_vocab_size(self, texts: str | Iterable[str]) -> int:
+        """Return the `vocab_size` that `train(texts)` would give, without training.
+
+        It is quick enough to be asked before a run starts, and never too low. The tokenizer itself may be untrained
+        and stays as it is.
+
+        Args:
+            texts: The corpus: one text, or its documents.
         """
 
     @abstractmethod
@@ -130,6 +143,38 @@ class BaseTokenizer(ABC):
         """Stands after a document."""
         return EOS_ID
 
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """The ids of all special tokens that this kind has; every other id stands for text."""
+        ids = (self.pad_id, self.unk_id, self.bos_id, self.eos_id)
+        return frozenset(token_id for token_id in ids if token_id is not None)
+
+    @property
+    def text_ids(self) -> list[int]:
+        """All ids that stand for text, in ascending order: the vocabulary without the special tokens."""
+        special = self.special_ids
+        return [token_id for token_id in range(self.vocab_size) if token_id not in special]
+
+    def expected_num_tokens(self, num_chars: int, num_documents: int = 1) -> int:
+        """Return how many tokens a corpus becomes at most, BOS before each document included; asks for no training.
+
+        The default holds for every kind that never cuts a character into several tokens. It is exact where each
+        character is one token.
+
+        Args:
+            num_chars: Characters of all documents together.
+            num_documents: How many documents there are.
+        """
+        return num_chars + (num_documents if self.bos_id is not None else 0)
+
+    def token_pieces(self, text: str) -> list[str]:
+        """Return the piece of `text` that each id of `encode(text)` stands for, UNK included.
+
+        The default looks each id's text up, so it shows UNK as `<unk>`. A kind that knows the original text of an
+        unknown token overrides it.
+        """
+        return [self.token_text(token_id) for token_id in self.encode(text)]
+
     def encode(self, text: str, *, add_bos: bool = False, add_eos: bool = False) -> list[int]:
         """Return the ids of `text`.
 
@@ -164,7 +209,7 @@ class BaseTokenizer(ABC):
         plain = self.checked(ids)
         texts = {token_id: self.token_text(token_id) for token_id in set(plain)}
         if skip_special:
-            texts.update({special: "" for special in (self.pad_id, self.bos_id, self.eos_id) if special is not None})
+            texts.update(dict.fromkeys(self.special_ids, ""))
         if self.unk_id is not None:
             texts[self.unk_id] = REPLACEMENT
         return "".join([texts[token_id] for token_id in plain])

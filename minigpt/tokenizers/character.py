@@ -43,6 +43,7 @@ class CharacterTokenizer(BaseTokenizer):
     """
 
     kind = "character"
+    unit = "character"
     is_piecewise = True
 
     def __init__(self, characters: Sequence[str] = ()) -> None:
@@ -75,14 +76,20 @@ class CharacterTokenizer(BaseTokenizer):
 
     def train(self, documents: str | Iterable[str]) -> Self:
         """Take every character of the corpus into the vocabulary, in the order of their code points."""
-        texts = [documents] if isinstance(documents, str) else documents
-        found: set[str] = set()
-        for text in texts:  # counting all code points at once is five times faster than a set of the characters
-            found.update(map(chr, np.flatnonzero(np.bincount(_code_points(checked_text(text)))).tolist()))
+        found = _distinct_characters(documents)
         if not found:
             raise TokenizerError("There is no text to make a vocabulary from.", mend="Give at least one character.")
         CharacterTokenizer.__init__(self, sorted(found))
         return self
+
+    def expected_vocab_size(self, texts: str | Iterable[str]) -> int:
+        """Return the number of distinct characters plus the special tokens, which is exact."""
+        return len(SPECIAL_TOKENS) + len(_distinct_characters(texts))
+
+    def token_pieces(self, text: str) -> list[str]:
+        """Return the characters of `text`, unknown ones included."""
+        self.require_trained()
+        return list(checked_text(text))
 
     def encode_array(self, text: str) -> IdArray:
         """Return the ids of `text`, shape `(num_characters,)`, by one look-up for all characters at once."""
@@ -124,6 +131,15 @@ class CharacterTokenizer(BaseTokenizer):
         if len(set(characters)) != len(characters):
             raise TokenizerError("The tokenizer lists a character twice.", mend="Take an undamaged one.")
         return cls(characters)
+
+
+def _distinct_characters(texts: str | Iterable[str]) -> set[str]:
+    """Return every character that occurs in the texts."""
+    found: set[str] = set()
+    for text in [texts] if isinstance(texts, str) else texts:
+        # Counting all code points at once is five times faster than a set of the characters.
+        found.update(map(chr, np.flatnonzero(np.bincount(_code_points(checked_text(text)))).tolist()))
+    return found
 
 
 def _code_points(text: str) -> NDArray[np.uint32]:

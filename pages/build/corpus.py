@@ -12,7 +12,6 @@ from minigpt.data.readers import clean_text
 from minigpt.data.split import count_windows, largest_context, split_counts
 from minigpt.data.statistics import text_statistics
 from minigpt.errors import MinigptError
-from minigpt.tokenizers.base import SPECIAL_TOKENS
 from minigpt.viz.corpus import characters_figure, split_figure
 from minigpt.viz.palette import visible_token
 
@@ -30,7 +29,7 @@ def main() -> None:
     bring()
     corpus, facts = state.current_corpus(), corpora.current_statistics()
     config = state.draft_config()
-    num_tokens = corpora.num_tokens(corpus)
+    num_tokens = corpora.num_tokens(corpus, config.tokenizer)
     num_training, num_validation = split_counts(
         num_tokens, config.data.validation_fraction, config.data.max_validation_tokens
     )
@@ -53,7 +52,7 @@ def main() -> None:
     with right:
         peek(corpus)
     show_split(num_training, num_validation)
-    explain(facts, num_tokens, num_validation)
+    explain(facts, corpora.vocab_size(config.tokenizer), num_tokens, num_validation)
     anatomy.try_this(
         [
             (t("corpus.try_code"), lambda: attempt(lambda: corpora.bring_built_in("python-source"))),
@@ -224,18 +223,18 @@ def show_split(num_training: int, num_validation: int) -> None:
     )
 
 
-def explain(facts, num_tokens: int, num_validation: int) -> None:
+def explain(facts, vocab_size: int, num_tokens: int, num_validation: int) -> None:
     if not facts.common:
         return
     character, count = facts.common[0]
     share = f"{100 * count / facts.num_chars:.1f}"
-    nats = math.log(facts.num_distinct + len(SPECIAL_TOKENS))
+    nats = math.log(vocab_size)
     sentences = [
         t("corpus.see_common", character=escape(visible_token(character)), share=share),
         t(
             "corpus.see_uniform",
             distinct=facts.num_distinct,
-            special=len(SPECIAL_TOKENS),
+            special=vocab_size - facts.num_distinct,
             nats=f"{nats:.2f}",
             bits=f"{nats / math.log(2):.2f}",
         ),

@@ -140,29 +140,29 @@ def test_ids_and_patterns_have_to_belong_together(trace) -> None:
 
 
 def test_a_repeated_text_is_one_block_twice() -> None:
-    ids = repeated_ids(30, 20, seed=3, first_id=4)
+    ids = repeated_ids(range(4, 30), 20, seed=3)
     assert ids.shape == (1, 40)
     assert ids.dtype == torch.int64
     assert torch.equal(ids[:, :20], ids[:, 20:])
     assert len(set(ids[0, :20].tolist())) == 20
     assert ids.min() >= 4
     assert ids.max() < 30
-    assert torch.equal(ids, repeated_ids(30, 20, seed=3, first_id=4))
-    assert not torch.equal(ids, repeated_ids(30, 20, seed=4, first_id=4))
-    with_bos = repeated_ids(30, 20, seed=3, first_id=4, bos_id=2)
+    assert torch.equal(ids, repeated_ids(range(4, 30), 20, seed=3))
+    assert not torch.equal(ids, repeated_ids(range(4, 30), 20, seed=4))
+    with_bos = repeated_ids(range(4, 30), 20, seed=3, bos_id=2)
     assert with_bos[0, 0] == 2
     assert torch.equal(with_bos[:, 1:], ids)
 
 
 def test_a_block_longer_than_the_vocabulary_uses_each_token_as_often() -> None:
-    block = repeated_ids(5, 6, first_id=2)[0, :6].tolist()
+    block = repeated_ids(range(2, 5), 6)[0, :6].tolist()
     assert sorted(block[:3]) == sorted(block[3:]) == [2, 3, 4]
 
 
-@pytest.mark.parametrize(("length", "first_id"), [(0, 0), (4, 5)])
-def test_a_text_of_nothing_is_refused(length, first_id) -> None:
+@pytest.mark.parametrize(("length", "token_ids"), [(0, range(5)), (4, ())])
+def test_a_text_of_nothing_is_refused(length, token_ids) -> None:
     with pytest.raises(InputError, match="at least 1"):
-        repeated_ids(5, length, first_id=first_id)
+        repeated_ids(token_ids, length)
 
 
 def test_a_head_that_copies_the_next_token_is_called_so():

@@ -141,7 +141,7 @@ def test_a_history_is_the_scores_of_each_step():
     history = head_history(folder, length=5, num_texts=1)
     assert history.steps == tuple(folder.steps())
     model, tokenizer = (run := load_run("repeat", step=history.steps[2])).model, run.tokenizer
-    ids = repeated_ids(tokenizer.vocab_size, 5, seed=0, first_id=4, bos_id=tokenizer.bos_id)
+    ids = repeated_ids(range(4, tokenizer.vocab_size), 5, seed=0, bos_id=tokenizer.bos_id)
     scores = head_scores(attention_patterns(trace_forward(model, ids)), ids.numpy())
     np.testing.assert_allclose(history.scores.induction[2], scores.induction, rtol=1e-5)
     np.testing.assert_allclose(history.scores.first[2], scores.first, rtol=1e-5)

@@ -35,6 +35,9 @@ class WordTokenizer(BaseTokenizer):
         self.words = sorted(set(documents.split(" ")))
         return self
 
+    def expected_vocab_size(self, texts):
+        return 4 + len(set(texts.split(" ")))
+
     def encode_array(self, text):
         self.require_trained()
         ids = [4 + self.words.index(word) if word in self.words else 1 for word in text.split(" ")]
@@ -76,6 +79,28 @@ def test_a_kind_without_bos_says_so():
         tokenizer.encode("a", add_bos=True)
     with pytest.raises(TokenizerError, match="no EOS token"):
         tokenizer.encode("a", add_eos=True)
+
+
+def test_special_ids_and_text_ids_share_out_the_vocabulary():
+    words = WordTokenizer().train("a rose is a rose")
+    assert words.special_ids == {0, 1}  # it has no BOS and no EOS
+    assert words.text_ids == [2, 3, 4, 5, 6]
+    characters = CharacterTokenizer().train("cab")
+    assert characters.special_ids == {0, 1, 2, 3}
+    assert characters.text_ids == [4, 5, 6]
+
+
+def test_a_corpus_is_sized_up_before_training():
+    words = WordTokenizer()
+    assert words.expected_vocab_size("a rose is a rose") == 7
+    assert not words.is_trained
+    assert words.expected_num_tokens(16, 3) == 16  # without BOS
+    assert CharacterTokenizer().expected_num_tokens(16, 3) == 19
+
+
+def test_unknown_text_is_shown_where_the_kind_knows_it():
+    assert WordTokenizer().train("a rose").token_pieces("a tulip") == ["a", "<1>"]
+    assert CharacterTokenizer().train("a rose").token_pieces("a tulip") == list("a tulip")
 
 
 def test_a_subclass_does_not_take_over_its_parents_files():

@@ -175,3 +175,13 @@ def test_files_keep_the_order_of_ids(tmp_path):
 def test_data_round_trip(text):
     tokenizer = CharacterTokenizer().train(text)
     assert CharacterTokenizer.from_dict(tokenizer.to_dict()).characters == tokenizer.characters
+
+
+@given(st.lists(any_text, min_size=1).filter(any))
+def test_the_expected_sizes_are_those_after_training(documents):
+    tokenizer = CharacterTokenizer()
+    size = tokenizer.expected_vocab_size(documents)
+    assert not tokenizer.is_trained
+    assert tokenizer.train(documents).vocab_size == size
+    num_tokens = sum(len(tokenizer.encode(document, add_bos=True)) for document in documents)
+    assert tokenizer.expected_num_tokens(sum(map(len, documents)), len(documents)) == num_tokens
