@@ -149,7 +149,8 @@ def soak(options: argparse.Namespace) -> None:
     from minigpt.data.corpora import read_corpus
     from minigpt.data.synthetic import generate_tales
     from minigpt.runs.job import TrainingJob, create_run
-    from minigpt.training.callbacks import Callback, Record
+    from minigpt.training.callbacks import Callback
+    from minigpt.training.events import Record
     from minigpt.training.trainer import Trainer
 
     class Memory(Callback):

@@ -33,7 +33,8 @@ from minigpt.runs.job import TrainingJob, check_resume, create_run
 from minigpt.runs.limits import LESS_MEMORY, machine_megabytes, memory_needed
 from minigpt.runs.store import RunFolder
 from minigpt.tokenizers.base import make_tokenizer
-from minigpt.training.callbacks import Progress, Record
+from minigpt.training.callbacks import Progress
+from minigpt.training.events import Record, TrainerView
 from minigpt.training.telemetry import measure_peak, share_of_peak
 from minigpt.training.trainer import Trainer
 
@@ -243,19 +244,19 @@ class Watch(Progress):
         if trainer.step and not trainer.is_finished:
             self._print(f"Going on from step {trainer.step:,} of {trainer.max_steps:,}.")
 
-    def on_budget(self, trainer: Trainer, record: Record) -> None:
+    def on_budget(self, trainer: TrainerView, record: Record) -> None:
         """Let the bar have its length, and say it."""
         self._bar.update(self.task, total=trainer.max_steps)
         super().on_budget(trainer, record)
 
-    def on_step(self, trainer: Trainer, record: Record) -> None:
+    def on_step(self, trainer: TrainerView, record: Record) -> None:
         """Move the bar."""
         super().on_step(trainer, record)
         self._bar.update(
             self.task, completed=trainer.step, total=trainer.max_steps, loss=trainer.loss_ema, speed=self._speed
         )
 
-    def on_evaluation(self, trainer: Trainer, record: Record) -> None:
+    def on_evaluation(self, trainer: TrainerView, record: Record) -> None:
         """Show what was measured, and say it."""
         self._bar.update(self.task, val_loss=record["val_loss"])
         super().on_evaluation(trainer, record)

@@ -33,7 +33,8 @@ from minigpt.model.transformer import Transformer
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.store import load_run
 from minigpt.tokenizers.base import BaseTokenizer, make_tokenizer
-from minigpt.training.callbacks import Callback, Record
+from minigpt.training.callbacks import Callback
+from minigpt.training.events import Record, TrainerView
 from minigpt.training.trainer import Trainer
 
 MASK_RESULT = "mask_experiment.json"
@@ -161,13 +162,13 @@ class _Watch(Callback):
         self.val_losses: list[tuple[int, float]] = []
         self._progress, self._before, self._total = progress, before, total
 
-    def on_step(self, trainer: Trainer, record: Record) -> None:
+    def on_step(self, trainer: TrainerView, record: Record) -> None:
         """Note the loss of a step."""
         self.losses.append(round(record["loss"], 4))
         if self._progress is not None:
             self._progress(self._before + trainer.step, self._total)
 
-    def on_evaluation(self, trainer: Trainer, record: Record) -> None:
+    def on_evaluation(self, trainer: TrainerView, record: Record) -> None:
         """Note a measurement."""
         if not self.val_losses or self.val_losses[-1][0] != trainer.step:  # the last step is measured twice
             self.val_losses.append((trainer.step, round(record["val_loss"], 4)))

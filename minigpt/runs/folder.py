@@ -46,7 +46,7 @@ from minigpt.training.checkpoint import (
 if TYPE_CHECKING:
     from minigpt.data.corpora import Corpus
     from minigpt.model.transformer import Transformer
-    from minigpt.training.trainer import Trainer
+    from minigpt.training.events import TrainerView
 
 logger = logging.getLogger(__name__)
 
@@ -345,7 +345,7 @@ class RunFolder:
             return None
         return step if step is not None and verify_checkpoint(self.checkpoint_path(step), hashes=False) else None
 
-    def save_checkpoint(self, trainer: Trainer, tokenizer: BaseTokenizer, *, keep: int) -> None:
+    def save_checkpoint(self, trainer: TrainerView, tokenizer: BaseTokenizer, *, keep: int) -> None:
         """Save a checkpoint, name it the last (and the best, if it is), and drop what is no longer needed.
 
         Args:

@@ -34,7 +34,6 @@ from minigpt.training.callbacks import (
     Callback,
     Checkpoints,
     EarlyStopping,
-    Record,
     Records,
     Samples,
     Throughput,
@@ -42,10 +41,11 @@ from minigpt.training.callbacks import (
 )
 from minigpt.training.checkpoint import describe_environment, load_checkpoint
 from minigpt.training.compilation import check_compiler
+from minigpt.training.events import Record, TrainerView, Work
 from minigpt.training.precision import check_precision, resolve_precision
 from minigpt.training.telemetry import Norms, Utilisation
 from minigpt.training.tracking import check_trackers, make_trackers
-from minigpt.training.trainer import Trainer, Work
+from minigpt.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -395,6 +395,6 @@ class _Settle(Callback):
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
 
-    def on_budget(self, trainer: Trainer, record: Record) -> None:
+    def on_budget(self, trainer: TrainerView, record: Record) -> None:
         """Write the settings."""
         self._folder.write_config(trainer.config)

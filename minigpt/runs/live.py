@@ -25,7 +25,7 @@ from minigpt.runs.snapshots import History, snapshot_of
 
 if TYPE_CHECKING:
     from minigpt.runs.job import TrainingJob
-    from minigpt.training.callbacks import Work
+    from minigpt.training.events import Work
 
 _log = logging.getLogger(__name__)
 

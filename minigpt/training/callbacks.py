@@ -1,10 +1,12 @@
-"""What happens beside the updates: speed, records, samples, history, checkpoints, an early end, a word on progress.
+"""Everything a training does besides updates: speed, records, samples, history, checkpoints, early stopping, progress.
 
-A trainer calls the hooks of its callbacks in the order in which they were given, in the thread that trains. A hook
-either does something short and returns nothing, or returns an iterator that yields after each bounded piece of work,
-so that a long hook (a sample of text) can be paused as well. What a hook raises ends the training; the checkpoints
-that were saved before stay as they are. Callbacks are the one way to add to a training: `telemetry` and `tracking` hold
-more of them, and one of your own goes into `Trainer(..., callbacks=[...])`.
+A trainer calls the hooks of its callbacks in the order in which the callbacks were given, in the thread that trains. A
+hook either does something short and returns None, or returns an iterator that yields after each bounded piece of work,
+so that a long hook (a sample of text) can be paused too. An exception in a hook ends the training; checkpoints saved
+before it stay valid. Callbacks are the only way to extend a training. `telemetry` and `tracking` define more of them,
+and your own go into `Trainer(..., callbacks=[...])`.
+
+Reads after: events.
 """
 
 from __future__ import annotations
@@ -13,69 +15,58 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from minigpt.generation.generator import TextGenerator
 from minigpt.tokenizers.base import BaseTokenizer
+from minigpt.training.events import Record, TrainerView, Work
 
 if TYPE_CHECKING:
     from minigpt.model.transformer import Transformer
-    from minigpt.training.trainer import Trainer
-
-Record = dict[str, Any]
-"""One line of `metrics.jsonl`: a `kind`, a `step` and plain numbers or texts (docs/format.md)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One bounded piece of work that has just been done, at `step` updates."""
-
-    kind: Literal["micro_batch", "update", "evaluation_batch", "evaluation", "sample", "save"]
-    step: int
 
 
 class Callback:
-    """Base of everything that watches a training; each hook does nothing unless it is overridden."""
+    """Base class of callbacks; each hook does nothing unless it is overridden."""
 
-    def on_start(self, trainer: Trainer) -> Iterator[Work] | None:
-        """Run once before the first update, of a new training and of a resumed one."""
+    def on_start(self, trainer: TrainerView) -> Iterator[Work] | None:
+        """Run once before the first update of a new or a resumed training."""
 
-    def on_budget(self, trainer: Trainer, record: Record) -> Iterator[Work] | None:
-        """Run after `max_seconds` has been turned into `max_steps`; `trainer.config` already holds them."""
+    def on_budget(self, trainer: TrainerView, record: Record) -> Iterator[Work] | None:
+        """Run after `max_seconds` has been converted to `max_steps`; `trainer.config` already has the new value."""
 
-    def on_gradient(self, trainer: Trainer) -> Iterator[Work] | None:
-        """Run when the gradient of a step is whole, before it is shortened and applied; `step` is still the old one."""
+    def on_gradient(self, trainer: TrainerView) -> Iterator[Work] | None:
+        """Run when the gradient of a step is complete, before clipping and the update; `step` is not yet increased."""
 
-    def on_step(self, trainer: Trainer, record: Record) -> Iterator[Work] | None:
-        """Run right after an update; what is added to `record` is seen by the callbacks that follow."""
+    def on_step(self, trainer: TrainerView, record: Record) -> Iterator[Work] | None:
+        """Run right after an update; later callbacks see what this one adds to `record`."""
 
-    def on_evaluation(self, trainer: Trainer, record: Record) -> Iterator[Work] | None:
-        """Run after a measurement on the validation part."""
+    def on_evaluation(self, trainer: TrainerView, record: Record) -> Iterator[Work] | None:
+        """Run after an evaluation on the validation part; later callbacks see what this one adds to `record`."""
 
-    def on_step_end(self, trainer: Trainer) -> Iterator[Work] | None:
-        """Run last in a step, and once at step 0; all that belongs to the step is done, so it is the place to save."""
+    def on_step_end(self, trainer: TrainerView) -> Iterator[Work] | None:
+        """Run last in each step, and once at step 0, when its other work is done: the place to save."""
 
-    def on_end(self, trainer: Trainer) -> Iterator[Work] | None:
-        """Run once after the last update and the last measurement."""
+    def on_end(self, trainer: TrainerView) -> Iterator[Work] | None:
+        """Run once after the last update and the last evaluation."""
 
-    def on_record(self, trainer: Trainer, record: Record) -> None:
-        """Run when a callback has something to tell, see `Trainer.report`: a sample, norms, an early end."""
+    def on_record(self, trainer: TrainerView, record: Record) -> None:
+        """Run when a callback reports a record with `Trainer.report`: a sample, norms, an early end."""
 
-    def on_close(self, trainer: Trainer) -> None:
-        """Run when the driving ends in whatever way: at the end, stopped, broken off or by an error."""
+    def on_close(self, trainer: TrainerView) -> None:
+        """Run when `Trainer.work` ends for any reason: finished, stopped, closed by its caller, or an error."""
 
 
 class Throughput(Callback):
-    """Add `tokens_per_second` to each step's record, over the last `window` updates; training time alone counts."""
+    """Add `tokens_per_second` to each step's record: the mean over the last `window` updates, in training time only."""
 
     def __init__(self, window: int = 20) -> None:
         self._marks: deque[tuple[float, int]] = deque(maxlen=window + 1)
 
-    def on_start(self, trainer: Trainer) -> None:
-        """Begin to count where the training is."""
+    def on_start(self, trainer: TrainerView) -> None:
+        """Start counting from the current step."""
         self._marks.append((trainer.seconds, trainer.tokens_seen))
 
-    def on_step(self, trainer: Trainer, record: Record) -> None:
+    def on_step(self, trainer: TrainerView, record: Record) -> None:
         """Count one update."""
         self._marks.append((trainer.seconds, trainer.tokens_seen))
         (seconds, tokens), (seconds_now, tokens_now) = self._marks[0], self._marks[-1]
@@ -83,12 +74,13 @@ class Throughput(Callback):
 
 
 class Records(Callback):
-    """Hand every measurement and everything that is reported to `write`; of long trainings not every step.
+    """Pass every evaluation, every reported record and a selection of the steps to `write`.
 
     Args:
-        write: Takes one record.
-        every_step_until: Steps that are all written; after it every 2nd, after twice as many every 4th, and so on, so
-            that a training of any length writes a few thousand lines. The last step is always written.
+        write: Called with one record.
+        every_step_until: Up to this step every step is written. Up to twice this number it is every 2nd step, up to
+            four times every 4th, and so on, so that a training of any length writes a few thousand lines. The last step
+            is always written.
     """
 
     def __init__(self, write: Callable[[Record], None], *, every_step_until: int = 1000) -> None:
@@ -107,62 +99,62 @@ class Records(Callback):
         spacing: int = 2 ** math.ceil(math.log2(step / self._until))
         return step % spacing == 0
 
-    def on_budget(self, trainer: Trainer, record: Record) -> None:
-        """Write how many steps the time allows."""
+    def on_budget(self, trainer: TrainerView, record: Record) -> None:
+        """Write the number of steps that fit into `max_seconds`."""
         self._write(record)
 
-    def on_step(self, trainer: Trainer, record: Record) -> None:
+    def on_step(self, trainer: TrainerView, record: Record) -> None:
         """Write one update."""
         if self.is_due(trainer.step) or trainer.is_finished:
             self._write(record)
 
-    def on_evaluation(self, trainer: Trainer, record: Record) -> None:
-        """Write one measurement."""
+    def on_evaluation(self, trainer: TrainerView, record: Record) -> None:
+        """Write one evaluation."""
         self._write(record)
 
-    def on_record(self, trainer: Trainer, record: Record) -> None:
-        """Write what another callback has found."""
+    def on_record(self, trainer: TrainerView, record: Record) -> None:
+        """Write a record that another callback reported."""
         self._write(record)
 
 
 @dataclass(frozen=True)
-class _Live:
-    """The model in training with its tokenizer, as the generator wants them."""
+class _ModelWithTokenizer:
+    """The two attributes that `TextGenerator` needs."""
 
     model: Transformer
     tokenizer: BaseTokenizer
 
 
 class Samples(Callback):
-    """Let the model write a text every `sample_steps` updates, always on the same dice, from noise at step 0 on.
+    """Generate a text every `sample_steps` updates, beginning at step 0, each time with the same random numbers.
 
-    It is reported as a record of kind `sample`, with `prompt` and `text`.
+    The text is reported as a record of kind `sample`, with `prompt` and `text`.
 
     Args:
-        tokenizer: Of the run.
+        tokenizer: The tokenizer of the run.
     """
 
     TEMPERATURE = 0.8
-    """Used where the run's own generation settings name no strategy; greedy samples of a young model only repeat."""
+    """Used when the run's generation settings choose no strategy: greedy samples of a young model only repeat."""
 
     def __init__(self, tokenizer: BaseTokenizer) -> None:
         self._tokenizer = tokenizer
 
-    def on_step_end(self, trainer: Trainer) -> Iterator[Work] | None:
-        """Write a sample where one is due."""
+    def on_step_end(self, trainer: TrainerView) -> Iterator[Work] | None:
+        """Generate a sample when one is due."""
         every = trainer.config.training.sample_steps
         due = every > 0 and (trainer.step % every == 0 or trainer.is_finished)
         return self._sample(trainer) if due else None
 
-    def _sample(self, trainer: Trainer) -> Iterator[Work]:
-        settings, chosen = trainer.config.training, trainer.config.generation
+    def _sample(self, trainer: TrainerView) -> Iterator[Work]:
+        settings, generation = trainer.config.training, trainer.config.generation
         strategy = {
             name: value
             for name in ("temperature", "top_k", "top_p", "min_p")
-            if (value := getattr(chosen, name)) is not None
+            if (value := getattr(generation, name)) is not None
         }
         pieces = []
-        for token in TextGenerator(_Live(trainer.eval_model, self._tokenizer)).stream(
+        for token in TextGenerator(_ModelWithTokenizer(trainer.eval_model, self._tokenizer)).stream(
             settings.sample_prompt,
             max_new_tokens=settings.sample_tokens,
             seed=trainer.config.seed,
@@ -175,7 +167,7 @@ class Samples(Callback):
 
 
 def is_history_step(step: int, per_octave: float) -> bool:
-    """Return whether the weights of a step are kept to look back at: 0 and every round(2 ** (k / per_octave)).
+    """Return whether the weights of a step belong to the history: step 0 and every round(2 ** (k / per_octave)).
 
     >>> [step for step in range(65) if is_history_step(step, 1)]
     [0, 1, 2, 4, 8, 16, 32, 64]
@@ -191,46 +183,50 @@ def is_history_step(step: int, per_octave: float) -> bool:
 
 
 class WeightHistory(Callback):
-    """Call `save` at log-spaced steps: most of what is worth looking back at happens early.
+    """Call `save` at log-spaced steps: a model changes most in its first steps.
 
     Args:
-        save: Keeps the weights as they are now.
+        save: Writes the current weights.
     """
 
-    def __init__(self, save: Callable[[Trainer], None]) -> None:
+    def __init__(self, save: Callable[[TrainerView], None]) -> None:
         self._save = save
 
-    def on_step_end(self, trainer: Trainer) -> Iterator[Work] | None:
-        """Save where it is due."""
+    def on_step_end(self, trainer: TrainerView) -> Iterator[Work] | None:
+        """Save when it is due."""
         due = is_history_step(trainer.step, trainer.config.training.history_per_octave)
-        return self._keep(trainer) if due else None
+        return self._save_weights(trainer) if due else None
 
-    def _keep(self, trainer: Trainer) -> Iterator[Work]:
+    def _save_weights(self, trainer: TrainerView) -> Iterator[Work]:
         self._save(trainer)
         yield Work("save", trainer.step)
 
 
 class Checkpoints(Callback):
-    """Call `save` every `checkpoint_steps` updates, at the last one, and whenever the validation loss is the best yet.
+    """Call `save` every `checkpoint_steps` updates, after the last one, and after each new best validation loss.
 
-    Give it last: what comes before it in a step is then done and written when the checkpoint says that it is.
+    Make it the last callback: everything else that belongs to the step is then done and written before the checkpoint
+    exists.
 
     Args:
-        save: Keeps all that a resumed training needs.
+        save: Writes everything that a resumed training needs.
+
+    Attributes:
+        saved_step: The step of the newest checkpoint; None before the first.
     """
 
-    def __init__(self, save: Callable[[Trainer], None]) -> None:
+    def __init__(self, save: Callable[[TrainerView], None]) -> None:
         self._save = save
         self.saved_step: int | None = None
 
-    def on_step_end(self, trainer: Trainer) -> Iterator[Work] | None:
-        """Save where it is due; an untrained model is not worth it."""
+    def on_step_end(self, trainer: TrainerView) -> Iterator[Work] | None:
+        """Save when it is due; an untrained model is never saved."""
         every = trainer.config.training.checkpoint_steps
         due = (every > 0 and trainer.step % every == 0) or trainer.is_finished or trainer.best_step == trainer.step
         return self.save(trainer) if due and trainer.step > 0 else None
 
-    def save(self, trainer: Trainer) -> Iterator[Work]:
-        """Save now, unless this step has just been saved."""
+    def save(self, trainer: TrainerView) -> Iterator[Work]:
+        """Save now, unless this step is already saved."""
         if self.saved_step != trainer.step:
             self._save(trainer)
             self.saved_step = trainer.step
@@ -238,22 +234,22 @@ class Checkpoints(Callback):
 
 
 class EarlyStopping(Callback):
-    """End the training after `early_stopping` measurements in a row that were no better than the best one.
+    """End the training after `early_stopping` evaluations in a row without a new best validation loss.
 
-    Nothing is remembered: regular measurements come every `eval_steps`, so the step of the best one says how many have
-    come since, in a resumed training too. The reason is reported as a record of kind `early_end`, with `text`.
+    The callback has no state: regular evaluations come every `eval_steps`, so `best_step` says how many came after the
+    best one, in a resumed training too. The reason is reported as a record of kind `early_end`, with `text`.
     """
 
     @staticmethod
-    def is_due(trainer: Trainer) -> bool:
-        """Return whether the training has waited long enough."""
+    def is_due(trainer: TrainerView) -> bool:
+        """Return whether enough evaluations without a new best loss have passed."""
         settings = trainer.config.training
         if not settings.early_stopping or not settings.eval_steps or trainer.best_step is None:
             return False
         return trainer.step - trainer.best_step >= settings.early_stopping * settings.eval_steps
 
-    def on_evaluation(self, trainer: Trainer, record: Record) -> None:
-        """End it where that is due."""
+    def on_evaluation(self, trainer: TrainerView, record: Record) -> None:
+        """End the training when that is due."""
         if trainer.is_finished or not self.is_due(trainer):
             return
         count = trainer.config.training.early_stopping
@@ -267,10 +263,10 @@ class EarlyStopping(Callback):
 
 
 class Progress(Callback):
-    """Say a line on each measurement, and why a training ends early.
+    """Print a line for each evaluation, and the reason for an early end.
 
     Args:
-        say: Takes one line.
+        say: Called with one line of text.
     """
 
     def __init__(self, say: Callable[[str], None] = print) -> None:
@@ -278,16 +274,16 @@ class Progress(Callback):
         self._speed = 0.0
         self._best_step: int | None = None
 
-    def on_budget(self, trainer: Trainer, record: Record) -> None:
-        """Say how many steps the time allows."""
+    def on_budget(self, trainer: TrainerView, record: Record) -> None:
+        """Print the number of steps that fit into `max_seconds`."""
         self._say(f"{record['seconds']:g} seconds allow about {trainer.max_steps:,} steps.")
 
-    def on_step(self, trainer: Trainer, record: Record) -> None:
-        """Keep the speed for the next line."""
+    def on_step(self, trainer: TrainerView, record: Record) -> None:
+        """Remember the speed for the next line."""
         self._speed = record.get("tokens_per_second", self._speed)
 
-    def on_evaluation(self, trainer: Trainer, record: Record) -> None:
-        """Say what was measured."""
+    def on_evaluation(self, trainer: TrainerView, record: Record) -> None:
+        """Print the losses and the speed."""
         loss = "" if trainer.loss_ema is None else f"loss {trainer.loss_ema:.4f}, "
         what = " (all of it)" if record["whole"] else ""
         what += ", the best so far" if trainer.best_step == trainer.step != self._best_step else ""
@@ -297,7 +293,7 @@ class Progress(Callback):
             f"step {trainer.step:,} of {trainer.max_steps:,}: {loss}validation {record['val_loss']:.4f}{what}{speed}"
         )
 
-    def on_record(self, trainer: Trainer, record: Record) -> None:
-        """Say why the training ends early."""
+    def on_record(self, trainer: TrainerView, record: Record) -> None:
+        """Print why the training ends early."""
         if record["kind"] == "early_end":
             self._say(record["text"])

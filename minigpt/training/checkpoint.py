@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     from minigpt.model.transformer import Transformer
     from minigpt.tokenizers.base import BaseTokenizer
-    from minigpt.training.trainer import Trainer, TrainerState
+    from minigpt.training.events import TrainerView
+    from minigpt.training.state import TrainerState
 
 FORMAT_VERSION = 1
 """Of `manifest.json` and `trainer.json`; a reader refuses newer ones."""
@@ -97,7 +98,7 @@ def parse_step(name: str) -> int | None:
 # -- writing
 
 
-def save_checkpoint(directory: Path, trainer: Trainer, tokenizer: BaseTokenizer) -> None:
+def save_checkpoint(directory: Path, trainer: TrainerView, tokenizer: BaseTokenizer) -> None:
     """Write a checkpoint; `directory` is then a whole one, or still what it was before.
 
     Raises:
@@ -109,7 +110,7 @@ def save_checkpoint(directory: Path, trainer: Trainer, tokenizer: BaseTokenizer)
     environment = describe_environment(trainer.model.device)
     progress = {"format_version": FORMAT_VERSION, **trainer.progress(), "environment": environment}
     state = trainer.optimizer_state()
-    if trainer.weight_ema is not None:
+    if trainer.weights_kind == "ema":
         state |= {RAW + name: value for name, value in trainer.model.state_dict().items()}
     with _unfinished(directory) as folder:
         save_eval_model(folder / MODEL, trainer.eval_model, trainer.weights_kind)
@@ -299,7 +300,7 @@ def load_checkpoint(directory: Path) -> Checkpoint:
         CheckpointError: It is damaged, of a newer format, or holds weights alone.
     """
     from minigpt.model.weights import load_weights
-    from minigpt.training.trainer import TrainerState
+    from minigpt.training.state import TrainerState
 
     check_checkpoint(directory)
     if not is_resumable(directory):

@@ -8,16 +8,13 @@ from __future__ import annotations
 import functools
 import math
 import time
-from typing import TYPE_CHECKING
 
 import torch
 
 from minigpt.model.size import flops_per_token
-from minigpt.training.callbacks import Callback, Record
+from minigpt.training.callbacks import Callback
+from minigpt.training.events import Record, TrainerView
 from minigpt.training.precision import DTYPES
-
-if TYPE_CHECKING:
-    from minigpt.training.trainer import Trainer
 
 PEAK_SECONDS = 0.15
 """How long the machine's peak is looked for, once in a process for each device, number of threads and precision."""
@@ -64,7 +61,7 @@ class Norms(Callback):
         self._gradient: dict[str, float] = {}
 
     @torch.no_grad()
-    def on_gradient(self, trainer: Trainer) -> None:
+    def on_gradient(self, trainer: TrainerView) -> None:
         """Measure the gradient, and keep the weights to compare with."""
         settings, step = trainer.config.training, trainer.step + 1
         every = settings.eval_steps if settings.norm_steps is None else settings.norm_steps
@@ -77,7 +74,7 @@ class Norms(Callback):
         self._before = [parameter.detach().clone() for _, parameter, _ in learned]
 
     @torch.no_grad()
-    def on_step(self, trainer: Trainer, record: Record) -> None:
+    def on_step(self, trainer: TrainerView, record: Record) -> None:
         """Measure the update and report."""
         if not self._before:
             return
@@ -129,7 +126,7 @@ def _wait(device: torch.device) -> None:
         torch.accelerator.synchronize(device)
 
 
-def share_of_peak(trainer: Trainer, tokens_per_second: float) -> float:
+def share_of_peak(trainer: TrainerView, tokens_per_second: float) -> float:
     """Return the share of the machine's measured matrix peak that a training uses: its MFU.
 
     Operations count as in `flops_per_token`, whatever is really computed; what an optimizer does counts as nothing.
@@ -150,11 +147,11 @@ class Utilisation(Callback):
     def __init__(self) -> None:
         self._mark = (0.0, 0)
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, trainer: TrainerView) -> None:
         """Begin to count where the training is."""
         self._mark = (trainer.seconds, trainer.tokens_seen)
 
-    def on_evaluation(self, trainer: Trainer, record: Record) -> None:
+    def on_evaluation(self, trainer: TrainerView, record: Record) -> None:
         """Add the share, where there was training since the last measurement."""
         seconds, tokens = trainer.seconds - self._mark[0], trainer.tokens_seen - self._mark[1]
         if tokens > 0 and seconds > 0:

@@ -14,13 +14,11 @@ import os
 import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minigpt.errors import ConfigError, RunFault
-from minigpt.training.callbacks import Record, Records
-
-if TYPE_CHECKING:
-    from minigpt.training.trainer import Trainer
+from minigpt.training.callbacks import Records
+from minigpt.training.events import Record, TrainerView
 
 PROJECT = "minigpt-lab"
 """What runs are filed under at Weights & Biases; WANDB_PROJECT in the environment goes before."""
@@ -97,7 +95,7 @@ class TensorBoard(Records):
         self._directory = directory
         self._writer: Any = None
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, trainer: TrainerView) -> None:
         """Open a file; what lies beyond the step that a resumed training goes on from is taken back."""
         self._open(trainer.step + 1 if trainer.step else 0)
 
@@ -115,7 +113,7 @@ class TensorBoard(Records):
             # four spaces in front of each line make it a block of code: what a model wrote is no Markdown
             self._writer.add_text(record["kind"], textwrap.indent(record["text"], "    ", bool), record["step"])
 
-    def on_close(self, trainer: Trainer) -> None:
+    def on_close(self, trainer: TrainerView) -> None:
         """Close the file."""
         if self._writer is not None:
             self._writer.close()
@@ -137,7 +135,7 @@ class WeightsAndBiases(Records):
         self._config: dict[str, Any] = {}
         self._run: Any = None
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, trainer: TrainerView) -> None:
         """Begin the run there, or go on with it.
 
         Raises:
@@ -166,7 +164,7 @@ class WeightsAndBiases(Records):
                 mend="Run `wandb login`, set WANDB_MODE=offline, or take wandb out of training.track.",
             ) from error
 
-    def on_budget(self, trainer: Trainer, record: Record) -> None:
+    def on_budget(self, trainer: TrainerView, record: Record) -> None:
         """Send how many steps the time allows."""
         self._config = trainer.config.updated({"data.paths": ()}).model_dump(mode="json")
         self._run.config.update(self._config, allow_val_change=True)
@@ -180,7 +178,7 @@ class WeightsAndBiases(Records):
             values[record["kind"]] = record["text"]
         self._run.log(values, step=record["step"])
 
-    def on_close(self, trainer: Trainer) -> None:
+    def on_close(self, trainer: TrainerView) -> None:
         """Hand over what is left, and end."""
         if self._run is not None:
             self._run.finish()

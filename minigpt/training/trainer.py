@@ -25,16 +25,14 @@ from minigpt.data.dataset import LanguageModelDataset, make_loader
 from minigpt.data.order import BatchOrder
 from minigpt.errors import CheckpointError, NonFiniteLossError
 from minigpt.randomness import Stream, make_generator
-from minigpt.training.callbacks import Callback, Record
-from minigpt.training.callbacks import Work as Work
+from minigpt.training.callbacks import Callback
 from minigpt.training.compilation import check_compiler, compiled
+from minigpt.training.events import Record, Work
 from minigpt.training.losses import count_targets, cross_entropy
 from minigpt.training.optimizers import build_optimizer, load_optimizer_state, optimizer_state, set_learning_rate
 from minigpt.training.precision import autocast, check_precision, make_scaler, resolve_precision
 from minigpt.training.schedules import learning_rate_at
-from minigpt.training.state import TrainerCounters, copied, load_weights
-from minigpt.training.state import TrainerState as TrainerState
-from minigpt.training.state import TrainingResult as TrainingResult
+from minigpt.training.state import TrainerCounters, TrainerState, TrainingResult, copied, load_weights
 from minigpt.training.validation import Batch, Validation
 from minigpt.training.weight_ema import WeightEMA
 

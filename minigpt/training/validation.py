@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from minigpt.config import TrainingConfig
 from minigpt.data.dataset import LanguageModelDataset
 from minigpt.generation.inference import evaluation_mode
-from minigpt.training.callbacks import Work
+from minigpt.training.events import Work
 from minigpt.training.losses import count_targets, cross_entropy
 
 if TYPE_CHECKING:

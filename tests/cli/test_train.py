@@ -22,7 +22,7 @@ from minigpt.model import devices
 from minigpt.model.size import flops_per_token
 from minigpt.model.weights import load_weights
 from minigpt.runs.store import RunFolder, RunStore, load_run
-from minigpt.training.callbacks import Record
+from minigpt.training.events import Record
 from minigpt.training.trainer import Trainer
 
 

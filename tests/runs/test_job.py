@@ -25,7 +25,8 @@ from minigpt.runs.lock import is_being_trained
 from minigpt.runs.snapshots import snapshot_of
 from minigpt.runs.store import load_run
 from minigpt.tokenizers.base import make_tokenizer
-from minigpt.training.callbacks import Callback, Record
+from minigpt.training.callbacks import Callback
+from minigpt.training.events import Record
 from minigpt.training.precision import resolve_precision
 from minigpt.training.trainer import Trainer
 

@@ -14,13 +14,13 @@ from minigpt.training.callbacks import (
     Checkpoints,
     EarlyStopping,
     Progress,
-    Record,
     Records,
     Samples,
     Throughput,
     WeightHistory,
     is_history_step,
 )
+from minigpt.training.events import Record
 from minigpt.training.trainer import Trainer
 
 MakeTrainer = Callable[..., Trainer]

@@ -14,8 +14,9 @@ from torch._dynamo.utils import counters
 
 from minigpt.errors import ConfigError
 from minigpt.training import compilation
-from minigpt.training.callbacks import Record, Records
+from minigpt.training.callbacks import Records
 from minigpt.training.compilation import check_compiler
+from minigpt.training.events import Record
 from minigpt.training.trainer import Trainer
 
 MakeTrainer = Callable[..., Trainer]

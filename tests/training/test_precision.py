@@ -8,7 +8,8 @@ import torch
 from minigpt.config import TrainingConfig
 from minigpt.errors import ConfigError, NonFiniteLossError
 from minigpt.training import precision, trainer
-from minigpt.training.callbacks import Record, Records
+from minigpt.training.callbacks import Records
+from minigpt.training.events import Record
 from minigpt.training.precision import autocast, check_precision, resolve_precision
 from minigpt.training.trainer import Trainer
 

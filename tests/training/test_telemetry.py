@@ -8,7 +8,8 @@ import torch
 
 from minigpt.model.size import flops_per_token
 from minigpt.training import telemetry
-from minigpt.training.callbacks import Callback, Record, Records
+from minigpt.training.callbacks import Callback, Records
+from minigpt.training.events import Record
 from minigpt.training.telemetry import Norms, Utilisation, layer_norms, measure_peak, share_of_peak
 from minigpt.training.trainer import Trainer
 

@@ -10,7 +10,8 @@ import torch
 from torch.nn import functional
 
 from minigpt.errors import CheckpointError, NonFiniteLossError
-from minigpt.training.callbacks import Callback, Record, Work
+from minigpt.training.callbacks import Callback
+from minigpt.training.events import Record, Work
 from minigpt.training.schedules import learning_rate_at
 from minigpt.training.trainer import Trainer
 

@@ -8,7 +8,8 @@ import torch
 from minigpt.errors import CheckpointError
 from minigpt.generation.inference import evaluation_mode
 from minigpt.tokenizers.character import CharacterTokenizer
-from minigpt.training.callbacks import Callback, Record, Samples
+from minigpt.training.callbacks import Callback, Samples
+from minigpt.training.events import Record
 from minigpt.training.trainer import Trainer
 from minigpt.training.validation import nats_of
 from minigpt.training.weight_ema import WeightEMA
