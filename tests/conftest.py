@@ -5,9 +5,10 @@ The variables are set when this file is imported, which is before any test modul
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,23 @@ RESET = ("minigpt.runs.manager", "minigpt.app.compute")
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One folder for what would be downloaded, empty and shared by the session."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def small_files() -> Callable[[int], contextlib.AbstractContextManager[None]]:
+    """Return a context in which no file may grow beyond some bytes, as on a full disk; outside it pytest has a log."""
+    resource = pytest.importorskip("resource")  # not on Windows
+
+    @contextlib.contextmanager
+    def limited(size: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "minigpt"
 
 LAYERS: list[list[str]] = [
-    ["version", "errors", "glossary", "resources", "randomness"],
+    ["version", "errors", "glossary", "resources", "randomness", "storage"],
     ["config"],
     ["tokenizers", "data"],
     ["model"],
@@ -59,7 +59,7 @@ ONLY = {
 """Parts that may import less than their row."""
 NEVER = {"app": {"cli"}, "pages": {"cli", "pages", "streamlit_app"}, "streamlit_app": {"cli", "pages"}}
 """Parts that may not import something although it stands above them."""
-TORCH_FREE = ["version", "errors", "glossary", "resources", "randomness", "config", "tokenizers", "viz"]
+TORCH_FREE = ["version", "errors", "glossary", "resources", "randomness", "storage", "config", "tokenizers", "viz"]
 """Parts that do not load torch when they are imported; functions in them may."""
 
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 import hashlib
 import http.client
 import logging
-import os
 import platform
 import sysconfig
-import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +22,8 @@ from minigpt.config import DataConfig
 from minigpt.data.files import TextFile
 from minigpt.data.readers import Document, clean_text, read_text
 from minigpt.data.synthetic import TALE_SEPARATOR, generate_repeats, generate_tales
-from minigpt.errors import CorpusError, DownloadError
+from minigpt.errors import CorpusError, DownloadError, StorageError
+from minigpt.storage import storage_errors, write_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -351,16 +350,10 @@ def _download(url: str, path: Path) -> bytes:
 
 
 def _keep(content: bytes, path: Path) -> None:
-    """Put a download into the cache in one stroke; a cache that cannot be written only costs the next download."""
+    """Put a download into the cache; if the cache cannot be written, the text is downloaded again next time."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.replace(unfinished, path)
-        except OSError:
-            os.unlink(unfinished)
-            raise
-    except OSError as error:
-        logger.warning("The download could not be kept at %s: %s", path, error)
+        with storage_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, content)
+    except StorageError as error:
+        logger.warning("The download was not kept. %s", error.problem)

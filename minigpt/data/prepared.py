@@ -5,10 +5,8 @@ Reads after: corpora.py, split.py.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +19,8 @@ from numpy.typing import NDArray
 from minigpt.config import DataConfig
 from minigpt.data.corpora import Corpus, Fingerprint
 from minigpt.data.split import split_counts
-from minigpt.errors import CheckpointError, StorageError
+from minigpt.errors import CheckpointError
+from minigpt.storage import flush, sha256_of, storage_errors, write_text
 from minigpt.tokenizers.base import BaseTokenizer, IdArray, smallest_id_type
 
 FORMAT_VERSION = 1
@@ -116,7 +115,7 @@ def prepare_data(corpus: Corpus, tokenizer: BaseTokenizer, config: DataConfig, d
     id_type = smallest_id_type(tokenizer.vocab_size).newbyteorder("<")
     train, validation = (directory / f"{name}.bin" for name in PARTS)
     fingerprint = Fingerprint()
-    try:
+    with storage_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
         with train.open("wb") as file:
             num_tokens = 0
@@ -144,17 +143,12 @@ def prepare_data(corpus: Corpus, tokenizer: BaseTokenizer, config: DataConfig, d
             "num_validation_tokens": num_validation,
             "num_validation_chars": num_validation_chars,
             "num_validation_bytes": num_validation_bytes,
-            "train_sha256": _sha256(train),
-            "validation_sha256": _sha256(validation),
+            "train_sha256": sha256_of(train),
+            "validation_sha256": sha256_of(validation),
         }
-        unfinished = directory / "meta.json.tmp"
-        unfinished.write_text(json.dumps(meta, ensure_ascii=True, indent=1) + "\n", "ascii")
-        os.replace(unfinished, directory / "meta.json")
-    except OSError as error:
-        raise StorageError(
-            f"The corpus cannot be written to {directory}: {error.strerror or error}.",
-            mend="Free some space or check the folder's rights.",
-        ) from None
+        for path in (train, validation):  # the hashes in meta.json are those of files on the disk
+            flush(path)
+        write_text(directory / "meta.json", json.dumps(meta, ensure_ascii=True, indent=1) + "\n")
     return meta
 
 
@@ -178,11 +172,6 @@ def _text_size(ids: IdArray, tokenizer: BaseTokenizer) -> tuple[int, int]:
 def _mapped(path: Path, id_type: np.dtype[np.unsignedinteger[Any]]) -> IdArray:
     """Open a stream without reading it; an empty file cannot be mapped."""
     return np.memmap(path, id_type, mode="r") if path.stat().st_size else np.zeros(0, id_type)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_data(directory: Path, *, check: bool = True) -> PreparedData:
@@ -221,7 +210,7 @@ def open_data(directory: Path, *, check: bool = True) -> PreparedData:
         if found != length * id_type.itemsize:
             problem = "is missing" if found < 0 else f"has {found} bytes; {length * id_type.itemsize} were written"
             raise CheckpointError(f"{path} {problem}.", mend=mend)
-        if check and meta.get(f"{name}_sha256") not in (None, _sha256(path)):
+        if check and meta.get(f"{name}_sha256") not in (None, sha256_of(path)):
             raise CheckpointError(f"{path} is damaged: it has other contents than were written.", mend=mend)
         parts.append(_mapped(path, id_type))
     return PreparedData(train=parts[0], validation=parts[1], meta=meta)

@@ -7,9 +7,6 @@ lists the names of the tensors.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,10 +16,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from minigpt.config import TransformerConfig
-from minigpt.errors import CheckpointError, StorageError
+from minigpt.errors import CheckpointError
 from minigpt.model.devices import resolve_device
 from minigpt.model.size import tensor_shapes
 from minigpt.model.transformer import Transformer
+from minigpt.storage import atomic_file
 
 FORMAT_VERSION = 1
 """Of a model's file; a reader refuses newer ones."""
@@ -43,23 +41,11 @@ def save_weights(
         StorageError: The disk is full or cannot be written.
     """
     tensors = {name: _for_disk(tensor, half) for name, tensor in state.items()}
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.touch()
-        mode = temporary.stat().st_mode
-        save_file(tensors, temporary, metadata=dict(metadata))
-        temporary.chmod(mode)  # safetensors leaves a file that its owner alone can read
-        _flush_to_disk(temporary)
-        os.replace(temporary, path)
-        if os.name == "posix":  # elsewhere a folder cannot be opened to be flushed
-            _flush_to_disk(path.parent)
-    except (OSError, SafetensorError) as error:  # a full disk raises either, depending on who notices
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise StorageError(
-            f"{path} could not be written: {error}.",
-            mend="Check that the folder exists, may be written to and has room; what was there before still is.",
-        ) from error
+    with atomic_file(path, SafetensorError) as unfinished:  # a full disk raises either it or an OSError
+        unfinished.touch()
+        mode = unfinished.stat().st_mode
+        save_file(tensors, unfinished, metadata=dict(metadata))
+        unfinished.chmod(mode)  # safetensors writes a file that only its owner can read
 
 
 def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -202,12 +188,3 @@ def _for_disk(tensor: torch.Tensor, half: bool) -> torch.Tensor:
     if half and tensor.is_floating_point():
         tensor = tensor.to(torch.float16)
     return tensor.contiguous()
-
-
-def _flush_to_disk(path: Path) -> None:
-    """Wait until a file's contents, or a folder's list of names, have reached the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

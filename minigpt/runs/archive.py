@@ -20,6 +20,7 @@ import stat
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -37,6 +38,7 @@ from minigpt.runs.folder import (
     RunInfo,
 )
 from minigpt.runs.metrics import append_record
+from minigpt.storage import atomic_file, atomic_folder, storage_errors, write_text
 from minigpt.training.checkpoint import (
     MANIFEST,
     MODEL,
@@ -44,9 +46,7 @@ from minigpt.training.checkpoint import (
     STATE,
     check_checkpoint,
     step_name,
-    storage_error,
     write_manifest,
-    write_text,
 )
 
 MAX_BYTES = 4 * 10**9
@@ -86,18 +86,20 @@ def export_zip(folder: RunFolder, target: Path | BinaryIO, *, include_data: bool
     with tempfile.TemporaryDirectory(prefix="minigpt-export-") as temporary:
         copy = Path(temporary) / "run"
         _copy(folder, copy, steps=_kept_steps(folder), include_data=include_data)
-        unfinished = None if not isinstance(target, Path) else target.with_name(f".tmp-{target.name}")
-        try:
-            with zipfile.ZipFile(unfinished or target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-                for path in sorted(copy.rglob("*")):
-                    if path.is_file():
-                        archive.write(path, f"{name}/{path.relative_to(copy).as_posix()}")
-            if unfinished is not None and isinstance(target, Path):
-                unfinished.replace(target)
-        except OSError as error:
-            if unfinished is not None:
-                unfinished.unlink(missing_ok=True)
-            raise storage_error(target if isinstance(target, Path) else folder.path, error) from error
+        if isinstance(target, Path):
+            with atomic_file(target) as unfinished:
+                _zip(copy, name, unfinished)
+        else:
+            with storage_errors(folder.path):
+                _zip(copy, name, target)
+
+
+def _zip(source: Path, name: str, target: Path | BinaryIO) -> None:
+    """Write the files of a folder into a zip file, inside one folder of the given name."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for path in sorted(source.rglob("*")):
+            if path.is_file():
+                archive.write(path, f"{name}/{path.relative_to(source).as_posix()}")
 
 
 def bundle_run(folder: RunFolder, target: Path) -> RunFolder:
@@ -116,10 +118,10 @@ def bundle_run(folder: RunFolder, target: Path) -> RunFolder:
     if target.exists():
         raise RunExistsError(f"There is something at {target} already.", mend="Remove it or choose another folder.")
     steps = _kept_steps(folder)[:1]  # the best, where there is one
-    _copy(folder, target, steps=steps, include_data=False, half=True)
-    bundled = RunFolder(target)
-    bundled.update_info(id=target.name, status="finished", error=None, parent=None)
-    return bundled
+    with atomic_folder(target) as unfinished:
+        _copy(folder, unfinished, steps=steps, include_data=False, half=True)
+        RunFolder(unfinished).update_info(id=target.name, status="finished", error=None, parent=None)
+    return RunFolder(target)
 
 
 def _kept_steps(folder: RunFolder) -> list[int]:
@@ -141,7 +143,7 @@ def _copy(folder: RunFolder, target: Path, *, steps: list[int], include_data: bo
                 f"{folder.data_path / name} is missing, so the encoded corpus cannot go with the run.",
                 mend="Export the run without its data; it can then be used and looked into, not trained on.",
             )
-    try:
+    with storage_errors(target), _damage_named(folder):
         for part in (DATA, CHECKPOINTS, HISTORY):
             (target / part).mkdir(parents=True)
         # validity of a token and place of a text are this machine's business alone
@@ -164,14 +166,18 @@ def _copy(folder: RunFolder, target: Path, *, steps: list[int], include_data: bo
         for name, named in (("best", folder.best_step), ("last", max(steps))):
             if named is not None and named in steps:
                 write_text(target / CHECKPOINTS / name, step_name(named) + "\n")
-    except OSError as error:
-        missing = Path(str(error.filename)) if isinstance(error, FileNotFoundError) else target
-        if missing.is_relative_to(folder.path) and not target.is_relative_to(folder.path):
-            raise CheckpointError(
-                f"The run {folder.path} is damaged: {missing.relative_to(folder.path)} is missing.",
-                mend="Copy the folder again, or delete the run.",
-            ) from error
-        raise storage_error(target, error) from error
+
+
+@contextlib.contextmanager
+def _damage_named(folder: RunFolder) -> Iterator[None]:
+    """Turn a file that is missing in a run into a `CheckpointError` that names it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        missing = Path(str(error.filename))
+        if not missing.is_relative_to(folder.path):
+            raise
+        raise folder.damaged(f"{missing.relative_to(folder.path)} is missing") from error
 
 
 def _copy_checkpoint(source: Path, target: Path, *, whole: bool, half: bool) -> None:

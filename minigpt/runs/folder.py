@@ -15,8 +15,6 @@ import hmac
 import json
 import logging
 import os
-import secrets
-import shutil
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
@@ -27,20 +25,17 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, T
 from minigpt.config import SECTIONS, RunConfig, dump_yaml, read_yaml
 from minigpt.errors import CheckpointError, ConfigError, MinigptError, RunNotFoundError, TokenizerError
 from minigpt.runs.metrics import append_record, read_records
+from minigpt.storage import flush, remove_folder, storage_errors, sweep, write_text
 from minigpt.tokenizers.base import BaseTokenizer, load_tokenizer
 from minigpt.training.checkpoint import (
     MODEL,
-    TEMPORARY_PREFIX,
     check_checkpoint,
-    flush,
     is_resumable,
     parse_step,
     save_checkpoint,
     save_eval_model,
     step_name,
-    storage_error,
     verify_checkpoint,
-    write_text,
 )
 
 if TYPE_CHECKING:
@@ -145,11 +140,11 @@ class RunFolder:
         except (FileNotFoundError, NotADirectoryError):
             raise RunNotFoundError(f"{self.path} is no run: it has no {INFO}.", mend="Check the path.") from None
         except OSError as error:
-            raise self._damaged(f"{INFO} cannot be read ({error.strerror})") from None
+            raise self.damaged(f"{INFO} cannot be read ({error.strerror})") from None
         except ValidationError as error:
             detail = error.errors()[0]
             where = ".".join(map(str, detail["loc"]))
-            raise self._damaged(f"{INFO}: {f'{where}: ' if where else ''}{detail['msg']}") from None
+            raise self.damaged(f"{INFO}: {f'{where}: ' if where else ''}{detail['msg']}") from None
         if info.format_version > FORMAT_VERSION:
             raise CheckpointError(
                 f"The run {self.path} has format {info.format_version}; this minigpt reads up to {FORMAT_VERSION}.",
@@ -206,16 +201,16 @@ class RunFolder:
         """
         path = self.path / CONFIG
         if not path.is_file():
-            raise self._damaged(f"{CONFIG} is missing")
+            raise self.damaged(f"{CONFIG} is missing")
         try:
             values = read_yaml(path)
             config = RunConfig().updated(values, source=str(path))
         except ConfigError as error:
-            raise self._damaged(error.problem) from None
+            raise self.damaged(error.problem) from None
         # elsewhere what is left out means the default; here everything was written, so something has been lost
         lost = [section for section in SECTIONS if not values.get(section)]
         if lost:
-            raise self._damaged(f"{CONFIG} lacks {', '.join(lost)}")
+            raise self.damaged(f"{CONFIG} lacks {', '.join(lost)}")
         return config
 
     def write_config(self, config: RunConfig) -> None:
@@ -236,7 +231,7 @@ class RunFolder:
         try:
             return load_tokenizer(self.path / TOKENIZER)
         except TokenizerError as error:
-            raise self._damaged(error.problem) from None
+            raise self.damaged(error.problem) from None
 
     @property
     def data_path(self) -> Path:
@@ -253,15 +248,15 @@ class RunFolder:
         try:
             meta = json.loads((self.data_path / "meta.json").read_text("utf-8"))
         except (OSError, ValueError, RecursionError):
-            raise self._damaged("data/meta.json cannot be read") from None
+            raise self.damaged("data/meta.json cannot be read") from None
         if not isinstance(meta, dict):
-            raise self._damaged("data/meta.json holds no fields")
+            raise self.damaged("data/meta.json holds no fields")
         try:
             _BASELINES.validate_python(meta.get("baselines", {}), strict=True)
         except ValidationError:
-            raise self._damaged("data/meta.json: the baselines are not numbers by name") from None
+            raise self.damaged("data/meta.json: the baselines are not numbers by name") from None
         if any(type(value) is not int for name, value in meta.items() if name.startswith("num_")):
-            raise self._damaged("data/meta.json: a count is not a whole number")
+            raise self.damaged("data/meta.json: a count is not a whole number")
         return meta
 
     def write_meta(self, meta: dict[str, Any]) -> None:
@@ -363,16 +358,14 @@ class RunFolder:
         write_text(path.with_name("last"), path.name + "\n")
         steps = self.checkpoints()
         for step in set(steps[:-keep]) - {trainer.step, trainer.best_step}:
-            self._remove(self.checkpoint_path(step))
+            remove_folder(self.checkpoint_path(step))
 
     def _flush_metrics(self) -> None:
         """Wait until the metrics have reached the disk, so that a checkpoint never outlives what led to it."""
         path = self.path / METRICS
-        try:
+        with storage_errors(path):
             if path.exists():
                 flush(path)
-        except OSError as error:
-            raise storage_error(path, error) from error
 
     def _name_best(self, step: int | None) -> None:
         path = self.path / CHECKPOINTS / "best"
@@ -465,27 +458,21 @@ class RunFolder:
             f"The run {self.path.name} keeps no weights of step {step}.", mend=f"It keeps those of steps {there}."
         )
 
-    # -- housekeeping of the one who trains
+    # -- housekeeping during training
 
     def sweep(self, step: int) -> None:
-        """Remove what a killed process left half written, and the history beyond the step that a training goes on from.
+        """Remove unfinished files of a killed process, and the history after the step that a training resumes from.
 
-        Only for whoever trains the run: to others, an unfinished file may be one that is being written.
+        Call this only while holding the run's lock: without it, an unfinished file may be one in the making.
         """
         for folder in (self.path, self.path / CHECKPOINTS, self.path / HISTORY, self.data_path):
-            for path in (*folder.glob(f"{TEMPORARY_PREFIX}*"), *folder.glob(".*.tmp"), *folder.glob("*.tmp")):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            sweep(folder)
         for later in self.history_steps():
             if later > step:
                 self.history_path(later).unlink(missing_ok=True)
 
-    def _remove(self, directory: Path) -> None:
-        """Remove a checkpoint: it loses its name first, so that it is never seen half there."""
-        going = directory.with_name(f"{TEMPORARY_PREFIX}{directory.name}-{secrets.token_hex(4)}")
-        directory.rename(going)
-        shutil.rmtree(going, ignore_errors=True)
-
-    def _damaged(self, what: str) -> CheckpointError:
+    def damaged(self, what: str) -> CheckpointError:
+        """Return the error that says what is damaged in this run."""
         return CheckpointError(
             f"The run {self.path} is damaged: {what.rstrip('.')}.", mend="Copy the folder again, or delete the run."
         )

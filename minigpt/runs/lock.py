@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import IO
 
 from minigpt.errors import RunExistsError
-from minigpt.training.checkpoint import storage_error
+from minigpt.storage import storage_errors
 
 try:
     import fcntl
@@ -50,13 +50,12 @@ class RunLock:
             if self._folder in _here:
                 raise self._taken("in this very process")
             try:
-                self._file = (self._folder / LOCK).open("ab")
-            except OSError as error:
-                raise storage_error(self._folder / LOCK, error) from error
-            try:
-                self._acquire(self._file)
+                with storage_errors(self._folder / LOCK):
+                    self._file = (self._folder / LOCK).open("ab")
+                    self._acquire(self._file)
             except BaseException:
-                self._file.close()
+                if self._file is not None:
+                    self._file.close()
                 raise
             _here.add(self._folder)
 
@@ -69,8 +68,6 @@ class RunLock:
                 if attempt + 1 == _ATTEMPTS:
                     raise self._taken("by another process") from None
                 time.sleep(0.01)
-            except OSError as error:
-                raise storage_error(self._folder / LOCK, error) from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

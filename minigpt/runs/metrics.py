@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from minigpt.training.checkpoint import storage_error
+from minigpt.storage import storage_errors
 
 _NEEDED = {
     "budget": ("seconds", "max_steps"), "evaluation": ("val_loss",), "sample": ("text",), "early_end": ("text",),
@@ -38,13 +38,10 @@ def append_record(path: Path, record: dict[str, Any]) -> None:
         StorageError: The disk is full or cannot be written.
     """
     line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    try:
-        with path.open("ab+") as file:
-            if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
-                line = b"\n" + line  # end a line that was torn; it stays, and readers skip it
-            file.write(line)
-    except OSError as error:
-        raise storage_error(path, error) from error
+    with storage_errors(path), path.open("ab+") as file:
+        if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+            line = b"\n" + line  # end a line that was torn; it stays, and readers skip it
+        file.write(line)
 
 
 def parse_records(data: bytes) -> list[dict[str, Any]]:

@@ -14,7 +14,6 @@ import contextlib
 import hashlib
 import re
 import secrets
-import shutil
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,14 +27,12 @@ from minigpt.errors import ArchiveError, MinigptError, RunExistsError, RunNotFou
 from minigpt.runs.folder import CHECKPOINTS, EXPORT_WANTED, INFO, token_sha256
 from minigpt.runs.folder import RunFolder as RunFolder
 from minigpt.runs.folder import RunInfo as RunInfo
+from minigpt.storage import atomic_folder, remove_folder, sha256_of, write_text
 from minigpt.tokenizers.base import BaseTokenizer
-from minigpt.training.checkpoint import parse_step, sha256_of, storage_error
+from minigpt.training.checkpoint import parse_step
 
 if TYPE_CHECKING:
     from minigpt.model.transformer import Transformer
-
-UNFINISHED_PREFIX = ".new-"
-"""What the name of a run begins with while it is being made; such a folder is no run yet."""
 
 
 def new_run_id() -> str:
@@ -97,27 +94,12 @@ class RunStore:
             parent=parent,
         )
 
-        def begin(folder: RunFolder) -> None:
-            (folder.path / INFO).write_text(info.model_dump_json(indent=1) + "\n", "utf-8")
+        with atomic_folder(target) as unfinished:
+            write_text(unfinished / INFO, info.model_dump_json(indent=1) + "\n")
+            folder = RunFolder(unfinished)
             folder.write_config(config)
             if fill is not None:
                 fill(folder)
-
-        return self._build(target, begin)
-
-    def _build(self, target: Path, fill: Callable[[RunFolder], None]) -> RunFolder:
-        """Fill a folder under another name, then give it its own; leave nothing behind if that fails."""
-        unfinished = target.with_name(f"{UNFINISHED_PREFIX}{secrets.token_hex(8)}")
-        try:
-            unfinished.mkdir(parents=True)
-            fill(RunFolder(unfinished))
-            with contextlib.suppress(FileNotFoundError):
-                target.rmdir()  # `check_free` found it empty
-            unfinished.rename(target)
-        except OSError as error:
-            raise storage_error(target, error) from error
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
         return RunFolder(target)
 
     def get(self, run_id: str) -> RunFolder:
@@ -163,13 +145,7 @@ class RunStore:
             RunNotFoundError: There is none.
             StorageError: It cannot be deleted.
         """
-        folder = self.get(run_id)
-        going = self.root / f"{UNFINISHED_PREFIX}{secrets.token_hex(8)}"  # it is gone for others at once
-        try:
-            folder.path.rename(going)
-            shutil.rmtree(going)
-        except OSError as error:
-            raise storage_error(folder.path, error) from error
+        remove_folder(self.get(run_id).path)
 
     def import_zip(self, source: Path | BinaryIO, *, max_bytes: int | None = None) -> RunFolder:
         """Open an exported run as a new one of this store, with an id of its own and without an owner.
@@ -186,10 +162,10 @@ class RunStore:
 
         run_id = new_run_id()
 
-        def fill(folder: RunFolder) -> None:
-            archive.unpack(source, folder.path, run_id=run_id, max_bytes=max_bytes or archive.MAX_BYTES)
-
-        return self._build(self.root / run_id, fill)
+        target = self.root / run_id
+        with atomic_folder(target) as unfinished:
+            archive.unpack(source, unfinished, run_id=run_id, max_bytes=max_bytes or archive.MAX_BYTES)
+        return RunFolder(target)
 
 
 def check_free(path: Path) -> None:
@@ -304,6 +280,6 @@ def load_run(
     path = folder.weights_path(step)
     model = load_model(path, device=device)
     if model.vocab_size != tokenizer.vocab_size:
-        raise folder._damaged(f"the tokenizer has {tokenizer.vocab_size} tokens and the model {model.vocab_size}")
+        raise folder.damaged(f"the tokenizer has {tokenizer.vocab_size} tokens and the model {model.vocab_size}")
     found = parse_step(path.name) if parse_step(path.name) is not None else parse_step(path.parent.name)
     return Run(model, tokenizer, config, folder.path, found or 0, info.id, info.name)

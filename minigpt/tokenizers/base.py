@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import operator
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from minigpt.errors import StorageError, TokenizerError
+from minigpt.errors import TokenizerError
+from minigpt.storage import write_text
 
 if TYPE_CHECKING:
     from minigpt.config import TokenizerConfig
@@ -231,21 +231,14 @@ class BaseTokenizer(ABC):
         return {}
 
     def save(self, path: Path) -> None:
-        """Write the tokenizer as readable JSON, in one stroke: the file is never half there.
+        """Write the tokenizer as readable JSON, atomically.
 
         Raises:
             TokenizerError: The tokenizer is untrained.
             StorageError: The file cannot be written.
         """
         self.require_trained()
-        unfinished = path.with_name(path.name + ".tmp")
-        try:
-            unfinished.write_text(json.dumps(self.to_dict(), ensure_ascii=True, indent=1) + "\n", "ascii")
-            os.replace(unfinished, path)
-        except OSError as error:
-            raise StorageError(
-                f"The tokenizer cannot be written to {path}: {error.strerror}.", mend="Free some space or check rights."
-            ) from None
+        write_text(path, json.dumps(self.to_dict(), ensure_ascii=True, indent=1) + "\n")
 
     def require_trained(self) -> None:
         """Raise a TokenizerError unless there is a vocabulary."""

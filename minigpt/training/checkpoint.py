@@ -18,20 +18,15 @@ Importing this module does not import torch.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import os
 import platform
 import re
-import secrets
-import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minigpt.errors import CheckpointError, StorageError
+from minigpt.errors import CheckpointError
+from minigpt.storage import atomic_folder, flush, sha256_of, write_text
 
 if TYPE_CHECKING:
     import torch
@@ -52,8 +47,6 @@ MODEL, TOKENIZER, STATE, PROGRESS, MANIFEST = (
 )
 RAW = "raw:"
 """What the name of a weight in `trainer.safetensors` begins with."""
-TEMPORARY_PREFIX = ".tmp-"
-"""What the name of an unfinished folder or file begins with; it may be deleted when nobody is training the run."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +105,8 @@ def save_checkpoint(directory: Path, trainer: TrainerView, tokenizer: BaseTokeni
     state = trainer.optimizer_state()
     if trainer.weights_kind == "ema":
         state |= {RAW + name: value for name, value in trainer.model.state_dict().items()}
-    with _unfinished(directory) as folder:
+    # it replaces a damaged checkpoint, or one of a step that is trained again after a resume
+    with atomic_folder(directory, replace=True) as folder:
         save_eval_model(folder / MODEL, trainer.eval_model, trainer.weights_kind)
         tokenizer.save(folder / TOKENIZER)
         save_weights(folder / STATE, state, metadata={"format_version": str(FORMAT_VERSION)})
@@ -166,70 +160,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-@contextlib.contextmanager
-def _unfinished(directory: Path) -> Iterator[Path]:
-    """Give a folder beside `directory` to fill; it takes that name if all goes well and vanishes otherwise."""
-    folder = directory.with_name(f"{TEMPORARY_PREFIX}{directory.name}-{secrets.token_hex(4)}")
-    try:
-        folder.mkdir(parents=True)
-        yield folder
-        flush(folder)
-        replaced = folder.with_name(folder.name + "-replaced")
-        if directory.exists():  # a damaged one, or one of a step that is trained again after a resume
-            directory.rename(replaced)
-        folder.rename(directory)
-        flush(directory.parent)
-        shutil.rmtree(replaced, ignore_errors=True)
-    except OSError as error:
-        raise storage_error(directory, error) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file in one stroke: it is the old one or the whole new one, also after the power fails.
-
-    Raises:
-        StorageError: The disk is full or cannot be written.
-    """
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{secrets.token_hex(4)}")
-    try:
-        temporary.write_text(text, "utf-8")
-        flush(temporary)
-        os.replace(temporary, path)
-        flush(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise storage_error(path, error) from error
-
-
-def flush(path: Path) -> None:
-    """Wait until a file's contents, or a folder's list of names, have reached the disk."""
-    if path.is_dir() and os.name != "posix":
-        return  # elsewhere a folder cannot be opened
-    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def storage_error(path: Path, error: OSError) -> StorageError:
-    """Put what the operating system says about a file into words."""
-    return StorageError(
-        f"{path} could not be written: {error.strerror or error}.",
-        mend="Free some space or check that the folder may be written to, then resume; what was saved before is kept.",
-    )
-
-
 # -- reading
-
-
-def sha256_of(path: Path) -> str:
-    """Return a file's SHA-256 in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_manifest(directory: Path) -> dict[str, tuple[int, str]]:

@@ -114,7 +114,7 @@ def test_preparing_needs_a_trained_tokenizer_and_a_folder(tmp_path):
     with pytest.raises(TokenizerError, match="not been trained"):
         prepare_data(make_corpus("ab"), CharacterTokenizer(), DataConfig(), tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="cannot be written"):
+    with pytest.raises(StorageError, match="could not be written"):
         prepare_data(make_corpus("ab"), CharacterTokenizer().train("ab"), DataConfig(), tmp_path / "file")
 
 

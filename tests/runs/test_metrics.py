@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -110,18 +112,14 @@ def test_not_a_number_is_never_written(tmp_path: Path) -> None:
         append_record(tmp_path / "metrics.jsonl", step(1, loss=float("nan")))
 
 
-def test_a_full_disk_is_said_in_words_and_the_lines_before_stay(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource")  # not on Windows
+def test_a_full_disk_is_said_in_words_and_the_lines_before_stay(
+    tmp_path: Path, small_files: Callable[[int], AbstractContextManager[None]]
+) -> None:
     path = tmp_path / "metrics.jsonl"
     append_record(path, step(1))
     size = path.stat().st_size
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 5, before[1]))
-    try:
-        with pytest.raises(StorageError, match="Free some space"):
-            append_record(path, step(2))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with small_files(size + 5), pytest.raises(StorageError, match="Free some space"):
+        append_record(path, step(2))
     append_record(path, step(2))
     assert read_records(path) == [step(1), step(2)]
 

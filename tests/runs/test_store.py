@@ -22,6 +22,7 @@ from minigpt.runs.archive import bundle_run
 from minigpt.runs.folder import RunFolder, thinned
 from minigpt.runs.job import TrainingJob, create_run
 from minigpt.runs.store import RunStore, find_run, is_valid_id, load_run, new_run_id
+from minigpt.storage import remove_folder
 
 CONFIG = RunConfig().updated(
     {
@@ -138,7 +139,7 @@ def test_list_is_newest_first_and_leaves_damaged_ones_out(own_home: Path) -> Non
     old.update_info(created=datetime(2020, 1, 1, tzinfo=UTC))
     (broken.path / "run.json").write_text("{")
     (own_home / "notes").mkdir()
-    (own_home / ".new-abc").mkdir()
+    (own_home / ".tmp-abc").mkdir()
     (own_home / "letter.txt").write_text("dear")
     assert [folder.name for folder in store.list()] == ["new", "old"]
     ((path, error),) = store.list_damaged()
@@ -432,7 +433,7 @@ def test_bytes_are_counted_again_only_where_something_has_changed(
     assert len(walks) == 1
     copied.append_metrics({"kind": "step", "step": 99})
     assert copied.disk_bytes() == on_disk()
-    copied._remove(copied.checkpoint_path(copied.checkpoints()[0]))
+    remove_folder(copied.checkpoint_path(copied.checkpoints()[0]))
     assert copied.disk_bytes() == on_disk()
     copied.update_info(notes="kept for its rhymes")
     assert copied.disk_bytes() == on_disk()

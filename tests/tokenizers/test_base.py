@@ -160,7 +160,7 @@ def test_the_file_is_readable_ascii(tmp_path):
 
 
 def test_a_file_that_cannot_be_written_is_a_storage_error(tmp_path):
-    with pytest.raises(StorageError, match="cannot be written"):
+    with pytest.raises(StorageError, match="could not be written"):
         CharacterTokenizer().train("a").save(tmp_path / "no" / "folder.json")
 
 

@@ -1,0 +1,168 @@
+"""Files and folders that appear whole or not at all, and one error for a disk that is full or cannot be written.
+
+A new file is written under a temporary name beside its own, flushed to the disk, and then renamed. Renaming is atomic:
+at each moment, also after the process is killed or the power fails, the name stands for the old contents or for the
+whole new ones. A killed process leaves the temporary name behind; `sweep` removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from minigpt.errors import StorageError
+
+TEMPORARY_PREFIX = ".tmp-"
+"""How the names of unfinished files and folders begin."""
+_LEFTOVERS = (f"{TEMPORARY_PREFIX}*", "*.tmp")  # earlier versions named unfinished files `*.tmp`
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path, *also: type[Exception]) -> Iterator[None]:
+    """Turn an error of the operating system into a `StorageError` that names what was being written.
+
+    Args:
+        path: The file or folder that the user knows, not its temporary name.
+        also: Other types of error that mean the same, for example `SafetensorError`.
+
+    Raises:
+        StorageError: An `OSError`, or one of `also`, was raised inside.
+    """
+    kinds: tuple[type[Exception], ...] = (OSError, *also)
+    try:
+        yield
+    except kinds as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(
+            f"{path} could not be written: {reason}.",
+            mend="Free some space, or check that the folder exists and may be written to; "
+            "what was saved before is kept.",
+        ) from error
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path, *also: type[Exception]) -> Iterator[Path]:
+    """Yield a temporary name to write to; on success the file replaces `path`, on an error it is removed.
+
+    Args:
+        path: The file to write; its folder must exist.
+        also: As for `storage_errors`.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    unfinished = _temporary(path)
+    with storage_errors(path, *also):
+        try:
+            yield unfinished
+            flush(unfinished)
+            os.replace(unfinished, path)
+            flush(path.parent)
+        finally:
+            with contextlib.suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yield a new temporary folder to fill; on success it takes the name `path`, on an error it is removed.
+
+    Files written with `atomic_file` or `write_text` are on the disk by then; others need `flush`.
+
+    Args:
+        path: The folder to make; missing parents are made too.
+        replace: Whether it may replace a folder with contents. An empty one is always replaced.
+
+    Raises:
+        StorageError: The disk is full or cannot be written, or there is something at `path` that may not be replaced.
+    """
+    unfinished = _temporary(path)
+    replaced = unfinished.with_name(f"{unfinished.name}-replaced")
+    with storage_errors(path):
+        try:
+            unfinished.mkdir(parents=True)
+            yield unfinished
+            flush(unfinished)
+            if replace and path.exists():
+                path.rename(replaced)
+            elif path.is_dir():
+                path.rmdir()  # raises an OSError if it is not empty
+            unfinished.rename(path)
+            flush(path.parent)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file atomically, in UTF-8.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    with atomic_file(path) as unfinished:
+        unfinished.write_text(text, "utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    with atomic_file(path) as unfinished:
+        unfinished.write_bytes(content)
+
+
+def flush(path: Path) -> None:
+    """Wait until the contents of a file, or the list of names of a folder, have reached the disk."""
+    if path.is_dir() and os.name != "posix":
+        return  # only POSIX systems can open a folder
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder; it loses its name first, so that no reader sees a half-removed one.
+
+    Files that cannot be removed stay under a temporary name.
+
+    Raises:
+        StorageError: It cannot be renamed.
+    """
+    going = _temporary(path)
+    with storage_errors(path):
+        path.rename(going)
+    shutil.rmtree(going, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove unfinished files and folders directly inside a folder.
+
+    Call this only while no other process writes into the folder: an unfinished file may be one in the making.
+
+    Raises:
+        StorageError: One of them cannot be removed.
+    """
+    with storage_errors(folder):
+        for path in {path for pattern in _LEFTOVERS for path in folder.glob(pattern)}:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _temporary(path: Path) -> Path:
+    """Return an unused name beside `path`; cut, because file systems allow 255 bytes."""
+    return path.with_name(f"{TEMPORARY_PREFIX}{path.name[:60]}-{secrets.token_hex(4)}")
