@@ -20,7 +20,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 import streamlit as st  # noqa: E402
 from streamlit.runtime.scriptrunner import get_script_run_ctx  # noqa: E402
 
-from minigpt.app import frame, server  # noqa: E402
+from minigpt.app.shell import frame, server  # noqa: E402
 
 if get_script_run_ctx(suppress_warning=True) is None:
     app = st.App(server.SCRIPT, lifespan=server.lifespan, routes=server.ROUTES, middleware=server.MIDDLEWARE)

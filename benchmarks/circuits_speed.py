@@ -16,16 +16,13 @@ from collections.abc import Callable
 
 import torch
 
-from minigpt.app import (
-    circuits_heads,
-    circuits_lens,
-    circuits_neurons,
-    circuits_patching,
-    circuits_switches,
-    run_text,
-    state,
-)
-from minigpt.app.models import LoadedRun
+from minigpt.app.circuits import heads as circuits_heads
+from minigpt.app.circuits import lens as circuits_lens
+from minigpt.app.circuits import neurons as circuits_neurons
+from minigpt.app.circuits import patching as circuits_patching
+from minigpt.app.circuits import switches as circuits_switches
+from minigpt.app.session import run_text, state
+from minigpt.app.session.models import LoadedRun
 from minigpt.generation.inference import evaluation_mode
 from minigpt.runs.store import load_run
 

@@ -77,7 +77,7 @@ def forward_seconds(repeat: int) -> float:
 
 def grid(layers: int, length: int, repeat: int) -> None:
     """Measure what the server does between the forward pass and the message to the browser."""
-    from minigpt.app import attention_view
+    from minigpt.app.attention import view as attention_view
     from minigpt.app.components import attention_grid
 
     config = TransformerConfig(

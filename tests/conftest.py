@@ -29,7 +29,7 @@ settings.register_profile(
 )
 settings.load_profile("minigpt")
 
-RESET = ("minigpt.runs.manager", "minigpt.app.compute")
+RESET = ("minigpt.runs.manager", "minigpt.app.session.compute")
 """Modules with a process-wide singleton and a `reset()`; only those that a test has imported are reset."""
 
 

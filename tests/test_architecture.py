@@ -342,7 +342,7 @@ def test_every_part_of_the_package_has_a_layer() -> None:
         ("minigpt.viz.attention", "from minigpt.model.transformer import Transformer"),
         ("minigpt.viz.attention", "import torch"),
         ("minigpt.runs.engine", "import click"),
-        ("minigpt.app.frame", "from minigpt.cli import main"),
+        ("minigpt.app.shell.frame", "from minigpt.cli import main"),
         ("pages.use.sampling", "from pages.use import perplexity"),
         ("minigpt.errors", "import yaml"),
         ("minigpt.model.norms", "if TYPE_CHECKING:\n    pass\nelse:\n    import streamlit"),
@@ -362,7 +362,7 @@ def test_a_wrong_import_is_seen(module: str, source: str) -> None:
             "minigpt.cli.train",
             "import click, rich\nfrom minigpt.runs import job\nfrom minigpt import resources, __version__",
         ),
-        ("minigpt.app.frame", "import streamlit as st\nfrom minigpt.viz import palette"),
+        ("minigpt.app.shell.frame", "import streamlit as st\nfrom minigpt.viz import palette"),
         ("pages.use.sampling", "import streamlit as st\nfrom minigpt.app import frame"),
     ],
 )

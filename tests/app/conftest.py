@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from minigpt.app import server, state
+from minigpt.app.session import state
+from minigpt.app.shell import server
 from minigpt.config import RunConfig
 from minigpt.data.corpora import corpus_from_text
 from minigpt.runs import manager

@@ -12,11 +12,14 @@ import pandas as pd
 import pytest
 import torch
 
-from minigpt.app import attention_heads, attention_reason, attention_view, run_text, state
+from minigpt.app.attention import heads as attention_heads
+from minigpt.app.attention import reason as attention_reason
+from minigpt.app.attention import view as attention_view
 from minigpt.app.components import attention_grid
 from minigpt.app.components.messages import pack
-from minigpt.app.reading import MAX_TOKENS, notes, read_prompt
-from minigpt.app.subject import kept_steps
+from minigpt.app.session import run_text, state
+from minigpt.app.session.reading import MAX_TOKENS, notes, read_prompt
+from minigpt.app.session.subject import kept_steps
 from minigpt.app.texts import percent, quoted, t
 from minigpt.config import RunConfig
 from minigpt.errors import LimitError
@@ -170,7 +173,7 @@ def test_averages_are_over_the_runs_own_text(trained, pages):
 
 def test_weights_leave_as_csv(trained):
     run_id, _ = trained
-    from minigpt.app.models import loaded_run
+    from minigpt.app.session.models import loaded_run
 
     view = attention_view.view_of(loaded_run(state.find_run(run_id)), "the =\n", (0, 1))
     rows = list(csv.reader(attention_view.csv_of(view).splitlines()))
@@ -196,7 +199,9 @@ def test_a_run_in_training_is_looked_at_now(pages, monkeypatch):
     try:
         pages.wait(run_id, "running")
         with monkeypatch.context() as patched:
-            patched.setattr("minigpt.app.subject.RunFolder.steps", lambda folder: [])  # as in the very first moment
+            patched.setattr(
+                "minigpt.app.session.subject.RunFolder.steps", lambda folder: []
+            )  # as in the very first moment
             at = pages.open(PAGE, run=run_id)
         assert not at.error
         assert not steps_of(at)
@@ -367,7 +372,7 @@ def test_the_head_that_opened_by_itself_stays_when_the_step_changes(pages):
 
 def test_the_numbers_of_a_row_agree(trained):
     run_id, _ = trained
-    from minigpt.app.models import loaded_run
+    from minigpt.app.session.models import loaded_run
 
     view = attention_view.view_of(loaded_run(state.find_run(run_id)), "cat", (0, 1))
     table = pd.DataFrame(attention_heads.row_numbers(view, 2))

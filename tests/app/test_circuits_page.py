@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from minigpt import resources
-from minigpt.app import circuits_heads, circuits_parts, models, state
-from minigpt.app.circuits_switches import BOARD
+from minigpt.app.circuits import heads as circuits_heads
+from minigpt.app.circuits import parts as circuits_parts
+from minigpt.app.circuits.switches import BOARD
 from minigpt.app.components.switchboard import parts_off
-from minigpt.app.subject import Subject, kept_steps
+from minigpt.app.session import models, state
+from minigpt.app.session.subject import Subject, kept_steps
 from minigpt.app.texts import t
 from minigpt.interpret.ablation import Ablation, ablated_logits, importance, text_nats
 from minigpt.interpret.lens import logit_lens

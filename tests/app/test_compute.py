@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minigpt.app import compute
-from minigpt.app.compute import ComputeGate, Superseded, num_bytes
+from minigpt.app.session import compute
+from minigpt.app.session.compute import ComputeGate, Superseded, num_bytes
 
 PATIENCE = 20.0
 

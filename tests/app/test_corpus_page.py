@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minigpt.app import state
+from minigpt.app.session import state
 
 PAGE = "build/corpus"
 GOOD = ("It was a dark and stormy night, number %d of many.\n" * 900) % tuple(range(900))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minigpt.app.forms import error_in_words, in_words, label_of
+from minigpt.app.ui.forms import error_in_words, in_words, label_of
 from minigpt.config import RunConfig
 from minigpt.errors import ConfigError
 

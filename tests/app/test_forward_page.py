@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from minigpt.app import forward_view, forward_words
 from minigpt.app.components import forward_map
-from minigpt.app.models import LoadedRun
+from minigpt.app.forward import view as forward_view
+from minigpt.app.forward import words as forward_words
+from minigpt.app.session.models import LoadedRun
 from minigpt.config import RunConfig, TransformerConfig
 from minigpt.interpret.trace import trace_forward
 from minigpt.model.block import Block

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from minigpt.app.forward_source import called_in, lines_of, lines_of_point, return_of
+from minigpt.app.forward.source import called_in, lines_of, lines_of_point, return_of
 from minigpt.config import TransformerConfig
 from minigpt.model.attention import explicit_attention
 from minigpt.model.norms import RMSNorm

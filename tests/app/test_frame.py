@@ -11,12 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from minigpt.app import frame, server, sidebar, state
+from minigpt.app.session import state
+from minigpt.app.shell import archive, server
 from minigpt.app.texts import t
+from minigpt.app.ui import navigation
 
 
 def test_every_page_of_the_menu_opens_inside_the_frame(pages):
-    for entry in frame.PAGES:
+    for entry in navigation.PAGES:
         at = pages.open(entry.file.removesuffix(".py"))
         assert at.title, entry.name
         assert [box.label for box in at.sidebar.selectbox] == [t("frame.run")]
@@ -87,9 +89,9 @@ def test_a_name_is_shown_as_it_is_and_never_as_markdown(pages):
 
 
 def test_the_source_is_the_app_itself():
-    with zipfile.ZipFile(io.BytesIO(sidebar.source_archive())) as archive:
-        names = {name.partition("/")[2] for name in archive.namelist()}
-    assert {"LICENSE", "streamlit_app.py", "minigpt/app/frame.py", "pages/build/train.py"} <= names
+    with zipfile.ZipFile(io.BytesIO(archive.source_archive())) as packed:
+        names = {name.partition("/")[2] for name in packed.namelist()}
+    assert {"LICENSE", "streamlit_app.py", "minigpt/app/shell/frame.py", "pages/build/train.py"} <= names
     assert "assets/texts/en/frame.yaml" in names
     assert ".streamlit/config.toml" in names
     assert not any("__pycache__" in name or name.startswith("runs/") for name in names)
@@ -114,7 +116,7 @@ def test_where_tokens_are_asked_for_only_the_owner_may_control(pages, monkeypatc
 
 
 def test_torch_is_not_imported_by_the_frame():
-    code = "import sys, minigpt.app.frame, minigpt.app.server; print('torch' in sys.modules)"
+    code = "import sys, minigpt.app.shell.frame, minigpt.app.shell.server; print('torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from minigpt import resources
-from minigpt.app import home_flow
-from minigpt.app.home_flow import WrittenSample, milestones, written_samples
+from minigpt.app.home import view as home_flow
+from minigpt.app.home.view import WrittenSample, milestones, written_samples
 
 WITHOUT_TORCH = """
 import sys
 from streamlit.testing.v1 import AppTest
-from minigpt.app import server
+from minigpt.app.shell import server
 server._started = True
 at = AppTest.from_file("streamlit_app.py", default_timeout=60).run()
 assert not at.exception, at.exception

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from minigpt import resources
-from minigpt.app import run_text, state, subject
-from minigpt.app.circuits_heads import birth
-from minigpt.app.circuits_patching import one_changed
+from minigpt.app.circuits.heads import birth
+from minigpt.app.circuits.patching import one_changed
+from minigpt.app.session import run_text, state, subject
 from minigpt.app.texts import t
 from minigpt.data.corpora import load_corpus
 from minigpt.data.prepared import encode_corpus

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from minigpt.app import models, sampling_view, state
-from minigpt.app.sampling_view import DEFAULT_RULES, Rule, first_parting
+from minigpt.app.sampling import view as sampling_view
+from minigpt.app.sampling.view import DEFAULT_RULES, Rule, first_parting
+from minigpt.app.session import models, state
 from minigpt.runs.store import load_run
 
 PAGE = "use/sampling"

@@ -9,8 +9,11 @@ import pytest
 
 from minigpt import config as settings
 from minigpt import resources
-from minigpt.app import estimate, presets, state, train_expert, train_panel
+from minigpt.app.session import state
 from minigpt.app.texts import t
+from minigpt.app.train import estimate, presets
+from minigpt.app.train import expert as train_expert
+from minigpt.app.train import panel as train_panel
 from minigpt.config import TrainingConfig
 from minigpt.runs import manager
 from minigpt.runs.folder import RunFolder

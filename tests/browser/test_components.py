@@ -12,7 +12,6 @@ import pytest
 from playwright.sync_api import expect
 from plotly.subplots import make_subplots
 
-from minigpt import resources
 from minigpt.app.components import attention_grid, attention_lines, live_chart, registry
 
 pytestmark = pytest.mark.browser
@@ -43,7 +42,7 @@ def stage(open_page):
         page = open_page("about:blank")
         name = component.__name__.rpartition(".")[2]
         page.set_content(f'<main style="width: 900px">{component.HTML}</main>')
-        page.add_style_tag(path=resources.asset_path("components", f"{name}.css"))
+        page.add_style_tag(path=registry.FOLDER / name / "style.css")
         page.evaluate(LOAD, registry.script(name))
         return page
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from minigpt.app import frame
 from minigpt.app.texts import t
+from minigpt.app.ui import navigation
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.mark.parametrize("entry", frame.PAGES, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", navigation.PAGES, ids=lambda entry: entry.name)
 def test_a_cold_deep_link_meets_its_page(entry, serve, open_page):
     server = serve()
     page = open_page(server.url + ("/" if entry.name == "home" else f"/{entry.name}"))

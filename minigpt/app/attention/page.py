@@ -1,0 +1,65 @@
+"""Attention: who looks at whom, head by head and stage by stage; nobody looks ahead."""
+
+import streamlit as st
+
+from minigpt.app.attention.controls import choice, view_now
+from minigpt.app.attention.heads import draw_heads
+from minigpt.app.attention.mask import draw_mask
+from minigpt.app.attention.reason import draw_reason
+from minigpt.app.session import state
+from minigpt.app.session.compute import Superseded
+from minigpt.app.session.reading import say
+from minigpt.app.session.subject import Subject, choose, keep_position
+from minigpt.app.texts import t
+from minigpt.app.ui import anatomy
+from minigpt.errors import MinigptError
+
+SECTIONS = {"heads": draw_heads, "mask": draw_mask, "reason": draw_reason}
+
+
+@st.fragment
+def look(run: state.RunRef) -> None:
+    """Draw everything that follows the text; another text, step or section redraws only this."""
+    subject = choose(run, "attention")
+    choice("section", tuple(SECTIONS))
+    look_at(subject)
+    code()
+
+
+@st.fragment
+def look_at(subject: Subject) -> None:
+    """Draw the chosen section; another head or position redraws only this, which halves the wait."""
+    if state.current_run().id != subject.run.id:
+        st.rerun()  # a button in here has opened another run: address and sidebar follow too
+    section = st.session_state["attention:section"]
+    try:
+        with st.spinner(t("attention.computing")):
+            view = view_now(subject)
+        say(view.reading, subject.prompt)
+        length = len(view.reading.tokens)
+        keep_position("attention:query", length, 2 * length // 3)  # the last has nothing that the mask could hide
+        SECTIONS[section](subject, view)
+    except Superseded:
+        st.stop()
+    except MinigptError as error:
+        anatomy.explain_error(error)
+        st.stop()
+
+
+def code() -> None:
+    """Show the library's lines behind the chosen section."""
+    from minigpt.interpret import erasure, mask
+    from minigpt.model.attention import causal_mask, explicit_attention
+
+    behind = {
+        "heads": (explicit_attention, causal_mask),
+        "mask": (causal_mask, mask.change_effect, mask.unmasked_probe),
+        "reason": (erasure.erasure_effects, erasure.disagreements),
+    }
+    anatomy.show_code(*behind[st.session_state["attention:section"]])
+
+
+def draw() -> None:
+    """Draw the page."""
+    anatomy.header("attention")
+    look(state.current_run())

@@ -1,0 +1,278 @@
+"""Perplexity: where a text surprised the model, and by how many bits."""
+
+import pandas as pd
+import streamlit as st
+
+from minigpt.app.components.live_chart import live_chart
+from minigpt.app.components.token_strip import token_strip
+from minigpt.app.perplexity import view as perplexity_view
+from minigpt.app.perplexity.view import MOST_DRAWN, Score
+from minigpt.app.session import state
+from minigpt.app.session.compute import Superseded, gate
+from minigpt.app.texts import escape, has, number, plain, t
+from minigpt.app.ui import anatomy, forms
+from minigpt.data.readers import read_text
+from minigpt.errors import MinigptError
+from minigpt.viz.palette import colours
+
+TEXT = "perplexity:text"
+TALLEST = 380
+SOURCES = ("write", "upload")
+
+
+def default_text(run: state.RunRef) -> str:
+    """Return a text in the manner of what the run has learned."""
+    name = f"perplexity.text_{run.id}"
+    return t(name) if run.bundled and has(name) else t("perplexity.text_default")
+
+
+def given_text(run: state.RunRef) -> tuple[str, str] | None:
+    """Draw where the text comes from and return its name and itself; None while a file is still to be chosen.
+
+    Raises:
+        MinigptError: The file is too large or cannot be read.
+    """
+    source = st.segmented_control(
+        t("perplexity.source"),
+        SOURCES,
+        format_func=lambda source: t(f"perplexity.source_{source}"),
+        default="write",
+        required=True,
+        key="perplexity:source",
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+    if source == "write":
+        st.session_state.setdefault(TEXT, default_text(run))
+        text = st.text_area(
+            t("perplexity.text"),
+            key=TEXT,
+            height=100,
+            max_chars=state.limits().max_score_chars,
+            placeholder=t("perplexity.text_placeholder"),
+            label_visibility="collapsed",
+            persist_state="session",
+        )
+        return "", text
+    limits = state.limits()
+    file = st.file_uploader(
+        t("perplexity.upload"), key="perplexity:file", help=t("perplexity.upload_help"), label_visibility="collapsed"
+    )
+    if file is None:
+        return None
+    limits.check_upload(file.name, len(file.getvalue()))
+    document = read_text(file.getvalue(), name=file.name)
+    limits.check_score_text(document.text)
+    st.caption(t("perplexity.uploaded", name=escape(file.name), count=number(len(document.text))))
+    return file.name, document.text
+
+
+def scored(run: state.RunRef, text: str, stride: int, *, with_tokens: bool = True) -> Score:
+    """Score a text, through the gate."""
+
+    def work(cancelled):
+        from minigpt.app.session.models import loaded_run
+
+        return perplexity_view.score(loaded_run(run), run.path, text, stride, cancelled, with_tokens=with_tokens)
+
+    snapshot = state.look(run)
+    key = ("perplexity", run.id, snapshot.step if snapshot else None, text, stride, with_tokens)
+    return gate().run(key, work, session=state.session_id(), slot=f"perplexity-{with_tokens}")
+
+
+def context_of(run: state.RunRef) -> int:
+    """Return how many tokens the run's model sees at once."""
+    snapshot = state.look(run)
+    return snapshot.config.model.sequence_length if snapshot else 1
+
+
+def draw_figures(shown: Score) -> None:
+    """Draw the text's figures in one row."""
+    evaluation = shown.evaluation
+    is_large = evaluation.perplexity >= 1e5
+    bits_help = t("perplexity.bits_help", bytes=f"{evaluation.bits_per_byte:.3f}")
+    seen = t("perplexity.seen", seen=number(evaluation.num_tokens))
+    with st.container(horizontal=True, key="perplexity_figures"):
+        st.metric(t("perplexity.bits"), f"{evaluation.bits_per_char:.3f}", help=bits_help, border=True)
+        st.metric(
+            t("perplexity.perplexity"),
+            f"{evaluation.perplexity:.2e}" if is_large else f"{evaluation.perplexity:,.4g}",
+            help=t("perplexity.perplexity_help"),
+            border=True,
+        )
+        st.metric(t("perplexity.loss"), f"{evaluation.loss:.3f}", help=t("perplexity.loss_help"), border=True)
+        st.metric(
+            t("perplexity.tokens"),
+            f"{number(evaluation.num_tokens_scored)} · {seen}",
+            help=t("perplexity.tokens_help"),
+            border=True,
+        )
+
+
+def draw_text(shown: Score) -> None:
+    """Draw the text by surprise, a part at a time where it is long."""
+    st.header(t("perplexity.text_title"), anchor=False)
+    total, start = len(shown.predictions), 0
+    if total > MOST_DRAWN:
+        start = st.select_slider(
+            t("perplexity.part"),
+            range(0, total, MOST_DRAWN),
+            format_func=lambda first: t(
+                "perplexity.part_of", first=number(first + 1), last=number(min(first + MOST_DRAWN, total))
+            ),
+            key="perplexity:part",
+        )
+    tokens = perplexity_view.strip_tokens(shown, start, start + MOST_DRAWN)
+    token_strip(
+        tokens,
+        key="perplexity:strip",
+        labels=[t(f"perplexity.tip_{name}") for name in ("bits", "chance", "rank")],
+        words={
+            "label": t("perplexity.strip_label", count=number(len(tokens))),
+            "also": t("perplexity.tip_also"),
+            **{name: t(f"perplexity.{name}") for name in ("none", "much", "hint")},
+        },
+        tallest=TALLEST,
+    )
+
+
+def draw_along(shown: Score, finding: str) -> None:
+    """Draw the surprise along the text beside what needs no training."""
+    from minigpt.viz.surprise import surprise_figure
+
+    st.subheader(t("perplexity.along_title"), anchor=False)
+    bits = [token.bits for token in shown.predictions]
+    figure = surprise_figure(
+        bits,
+        [token.text for token in shown.predictions],
+        {t(f"perplexity.reference_{name}"): level for name, level in shown.references.items()},
+        palette=colours(state.theme()),
+        mean_label=t("perplexity.mean_label"),
+        axis=t("perplexity.axis"),
+        position=t("perplexity.position"),
+    )
+    alt = t(
+        "perplexity.figure_alt",
+        count=number(len(bits)),
+        mean=f"{sum(bits) / len(bits):.2f}",
+        finding=plain(finding),
+    )
+    live_chart(figure, key="perplexity:along", alt=alt)
+
+
+def draw_score(shown: Score, whole: Score | None) -> None:
+    """Draw everything that is known of a scored text."""
+    sentences = perplexity_view.sentences(shown)
+    draw_figures(shown)
+    unknown = perplexity_view.unknown_words(shown)
+    if unknown:
+        st.info(unknown, icon=":material/help:")
+    left, right = st.columns([6, 5], gap="large")
+    with left:
+        draw_text(shown)
+        st.subheader(t("perplexity.places_title"), anchor=False)
+        st.dataframe(pd.DataFrame(perplexity_view.places(shown)), hide_index=True, key="perplexity:places")
+    with right:
+        draw_along(shown, sentences[0])
+        st.caption(perplexity_view.stride_words(shown, whole))
+    anatomy.what_you_see(sentences)
+
+
+@st.fragment
+def look(run: state.RunRef) -> None:
+    """Draw text, figures and picture; changing the text redraws only this."""
+    error: MinigptError | None = None
+    given: tuple[str, str] | None = None
+    left, right = st.columns([7, 3], gap="large")
+    context = context_of(run)
+    try:
+        with left:
+            given = given_text(run)
+        with right:
+            stride = stride_slider(context, len(given[1]) if given else 0)
+        if given and given[1]:
+            show(run, given[1], stride, context)
+            st.session_state["perplexity:last"] = (run.id, given[1], stride)
+    except Superseded:
+        st.stop()
+    except MinigptError as raised:
+        error = raised
+    if error is not None:
+        anatomy.explain_error(error)
+    elif given is None:
+        st.info(t("perplexity.waiting"), icon=":material/upload_file:")
+    elif not given[1]:
+        st.info(t("perplexity.empty"), icon=":material/edit:")
+    if error is not None or not (given and given[1]):
+        show_last(run, context)
+    experiments(run, context)
+
+
+def stride_slider(context: int, num_chars: int) -> int:
+    """Draw the choice of the stride and return it."""
+    offered = perplexity_view.strides(context, num_chars)
+    if st.session_state.get("perplexity:offered") != offered:
+        st.session_state["perplexity:offered"] = offered
+        forms.move("perplexity:stride", near(st.session_state.get("perplexity:stride", context), offered))
+    if len(offered) < 2:
+        return context
+    return forms.moved_slider("perplexity:stride", t("perplexity.stride"), offered, help=t("perplexity.stride_help"))
+
+
+def show(run: state.RunRef, text: str, stride: int, context: int) -> None:
+    """Score a text and draw all that is known of it."""
+    with st.spinner(t("perplexity.computing", count=number(len(text)))):
+        shown = scored(run, text, stride)
+        whole = scored(run, text, context, with_tokens=False) if stride < context else None
+    draw_score(shown, whole)
+
+
+def show_last(run: state.RunRef, context: int) -> None:
+    """Draw the text scored before, if this run scored it; only the question is kept, the gate knows the answer."""
+    last: tuple[str, str, int] | None = st.session_state.get("perplexity:last")
+    if last is None or last[0] != run.id:
+        return
+    st.caption(t("perplexity.kept"))
+    try:
+        show(run, last[1], last[2], context)
+    except Superseded:
+        st.stop()
+    except MinigptError:
+        return  # the run itself cannot be read any more, which has been said above
+
+
+def near(stride: int, offered: list[int]) -> int:
+    """Return the offered stride that is nearest."""
+    return min(offered, key=lambda s: abs(s - stride))
+
+
+def experiments(run: state.RunRef, context: int) -> None:
+    """Offer things to try."""
+
+    def write(text: str) -> None:
+        st.session_state.update({TEXT: text, "perplexity:source": "write"})
+
+    text = st.session_state.get(TEXT) or default_text(run)
+    quarter = near(context // 4, perplexity_view.strides(context, len(text)))
+    anatomy.try_this(
+        [
+            (t("perplexity.try_other"), lambda: write(t("perplexity.text_other"))),
+            (t("perplexity.try_shuffle"), lambda: write(perplexity_view.shuffled(text))),
+            (t("perplexity.try_stride"), lambda: forms.move("perplexity:stride", quarter)),
+        ],
+        key="perplexity:try",
+    )
+
+
+def code() -> None:
+    """Show the library's lines behind the picture."""
+    from minigpt.evaluation.perplexity import ModelEvaluator, windows
+
+    anatomy.show_code(windows, ModelEvaluator.evaluate)
+
+
+def draw() -> None:
+    """Draw the page."""
+    anatomy.header("perplexity")
+    look(state.current_run())
+    code()

@@ -1,0 +1,222 @@
+"""What the Perplexity page shows, as plain data and sentences; the page only draws it.
+
+torch is imported inside the functions that the compute gate calls, so that opening the page does not wait for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minigpt.app.components.token_strip import StripToken
+from minigpt.app.sampling.view import candidates, percent, quoted
+from minigpt.app.texts import number, t
+from minigpt.data.readers import clean_text
+from minigpt.errors import RunFault
+from minigpt.randomness import Stream, derive_key
+from minigpt.runs.folder import RunFolder
+from minigpt.viz.palette import visible_token
+
+if TYPE_CHECKING:
+    from minigpt.app.session.models import LoadedRun
+    from minigpt.evaluation.perplexity import Evaluation, TokenScore
+
+MOST_DRAWN = 4000
+"""Tokens drawn at once; a longer text is turned over in parts."""
+
+MOST_POSITIONS = 2_000_000
+"""Positions computed for one answer; strides that need more are not offered."""
+
+BEFORE = 18
+"""Tokens quoted before a surprising one."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A text that was scored.
+
+    Attributes:
+        text: As the model was given it.
+        evaluation: The figures, with every token's own.
+        references: What knows nothing, letters, pairs of letters: name to bits per token, on the run's validation part.
+        unknown: Characters that the model does not know, and how often each is in the text.
+    """
+
+    text: str
+    evaluation: Evaluation
+    references: Mapping[str, float]
+    unknown: Mapping[str, int]
+
+    @property
+    def predictions(self) -> tuple[TokenScore, ...]:
+        """Every scored token."""
+        return self.evaluation.predictions or ()
+
+
+def score(
+    run: LoadedRun,
+    path: Path,
+    text: str,
+    stride: int | None,
+    cancelled: Callable[[], bool],
+    *,
+    with_tokens: bool = True,
+) -> Score:
+    """Score a text with a run's model.
+
+    Args:
+        run: Model, tokenizer and settings.
+        path: The run's folder, which may know the losses to compare with.
+        text: It is made uniform first where the run's own corpus was.
+        stride: Tokens that each window scores; None: the whole context.
+        cancelled: Asked between batches.
+        with_tokens: Whether each token's own score is wanted, which takes memory.
+    """
+    from minigpt.evaluation.perplexity import ModelEvaluator
+
+    text = clean_text(text) if run.config.data.clean else text
+    evaluation = ModelEvaluator(run).evaluate(
+        text,
+        stride=stride,
+        return_predictions=with_tokens,
+        num_candidates=5 if len(text) <= MOST_DRAWN else 2,  # of a long text a few hundred bytes a token add up
+        cancelled=cancelled,
+    )
+    return Score(text, evaluation, references(path), run.tokenizer.unknown_characters(text))
+
+
+def references(path: Path) -> dict[str, float]:
+    """Return the losses of what needs no training, in bits per token; nothing where the run does not know them."""
+    try:
+        baselines = RunFolder(path).meta.get("baselines", {})
+    except RunFault:
+        return {}
+    return {str(name): float(nats) / math.log(2) for name, nats in baselines.items()}
+
+
+def strides(context: int, num_chars: int) -> list[int]:
+    """Return the strides to choose from, the largest last.
+
+    >>> strides(64, 1000), strides(64, 200_000)
+    ([1, 8, 16, 32, 64], [8, 16, 32, 64])
+    """
+    offered = {1, *(context // part for part in (8, 4, 2, 1))} - {0}
+    return sorted(s for s in offered if s == context or num_chars / s * context <= MOST_POSITIONS)
+
+
+def strip_tokens(shown: Score, start: int, end: int) -> list[StripToken]:
+    """Return a part of the text for drawing, with the numbers that its tips tell."""
+    return [
+        StripToken(
+            text=token.text,
+            bits=token.bits,
+            title=t("perplexity.tip_title", position=number(start + i + 1)),
+            values=(f"{token.bits:.2f}", percent(token.probability), number(token.rank)),
+            top=candidates(token.top),
+            is_unknown=token.is_unknown,
+        )
+        for i, token in enumerate(shown.predictions[start:end])
+    ]
+
+
+def places(shown: Score, count: int = 8) -> list[dict[str, str | float]]:
+    """Return the most surprising places, one row each, the most surprising first."""
+    order = sorted(range(len(shown.predictions)), key=lambda i: -shown.predictions[i].nats)[:count]
+    return [
+        {
+            t("perplexity.column_before"): visible_token(
+                "".join(p.text for p in shown.predictions[max(0, i - BEFORE) : i])
+            )
+            if i
+            else "",
+            t("perplexity.column_token"): visible_token(shown.predictions[i].text),
+            t("perplexity.column_bits"): round(shown.predictions[i].bits, 2),
+            t("perplexity.column_expected"): "  ".join(
+                f"{visible_token(c.text)} {percent(c.probability)}" for c in shown.predictions[i].top[:2]
+            ),
+        }
+        for i in order
+    ]
+
+
+def sentences(shown: Score) -> list[str]:
+    """Return what is seen, in sentences that quote the numbers on screen."""
+    evaluation = shown.evaluation
+    said = [
+        t(
+            "perplexity.see_loss",
+            loss=f"**{evaluation.loss:.2f}**",
+            bits=f"**{evaluation.loss / math.log(2):.2f}**",
+            perplexity=f"**{evaluation.perplexity:,.3g}**" if evaluation.perplexity < 1e6 else t("perplexity.millions"),
+        )
+    ]
+    own = evaluation.loss / math.log(2)
+    beaten = [name for name in ("bigram", "unigram", "uniform") if own < shown.references.get(name, -1)]
+    if beaten:
+        said.append(t(f"perplexity.see_below_{beaten[0]}", bits=f"{shown.references[beaten[0]]:.2f}"))
+    elif shown.references:
+        said.append(t("perplexity.see_above", bits=f"{max(shown.references.values()):.2f}"))
+    most = max(range(len(shown.predictions)), key=lambda i: shown.predictions[i].nats)
+    token = shown.predictions[most]
+    said.append(
+        t(
+            "perplexity.see_most",
+            token=quoted(token.text),
+            position=number(most + 1),
+            bits=f"**{token.bits:.1f}**",
+            expected=quoted(token.top[0].text),
+            share=percent(token.top[0].probability),
+        )
+    )
+    return said
+
+
+def stride_words(shown: Score, whole: Score | None) -> str:
+    """Return what the stride means here, and what it changed where it is not the whole context.
+
+    Args:
+        shown: The score on screen.
+        whole: The same text with the whole context as stride; None where that is what is shown.
+    """
+    evaluation = shown.evaluation
+    words = t(
+        "perplexity.stride_words" if evaluation.stride < evaluation.context else "perplexity.stride_whole",
+        stride=number(evaluation.stride),
+        context=number(evaluation.context),
+        least=number(evaluation.context - evaluation.stride),
+        times=f"{evaluation.num_tokens / evaluation.num_tokens_scored:.2g}",
+    )
+    if whole is None:
+        return words
+    gain = whole.evaluation.bits_per_char - evaluation.bits_per_char
+    return f"{words} " + t(
+        "perplexity.stride_gain" if gain > 0.005 else "perplexity.stride_no_gain",
+        whole=f"{whole.evaluation.bits_per_char:.2f}",
+        now=f"{evaluation.bits_per_char:.2f}",
+    )
+
+
+def unknown_words(shown: Score) -> str:
+    """Return what unknown characters the text has and what they cost; empty without any."""
+    if not shown.evaluation.num_unknown:
+        return ""
+    named = ", ".join(f"{quoted(character)} × {count}" for character, count in list(shown.unknown.items())[:8])
+    return t(
+        "perplexity.unknown_words",
+        count=number(shown.evaluation.num_unknown),
+        named=named + (" …" if len(shown.unknown) > 8 else ""),
+        bits=f"{shown.evaluation.escape_nats / math.log(2):.1f}",
+    )
+
+
+def shuffled(text: str, seed: int = 0) -> str:
+    """Return the same characters in another order, always the same one.
+
+    >>> sorted(shuffled("abcd")) == list("abcd")
+    True
+    """
+    order = sorted(range(len(text)), key=lambda i: derive_key(seed, Stream.SYNTHETIC, i))
+    return "".join(text[i] for i in order)

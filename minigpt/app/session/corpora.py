@@ -1,0 +1,135 @@
+"""Bringing a text into the session: from files, from the clipboard, from what ships with minigpt.
+
+Whatever goes wrong raises an error of ours and leaves the current text as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import streamlit as st
+
+from minigpt.app.session import state
+from minigpt.config import TokenizerConfig
+from minigpt.data.corpora import Corpus, corpus_from_documents, corpus_from_text, load_corpus
+from minigpt.data.prepared import expected_vocab_size
+from minigpt.data.readers import clean_text, read_text
+from minigpt.data.statistics import TextStatistics, text_statistics
+from minigpt.errors import CorpusError
+from minigpt.tokenizers.base import make_tokenizer
+
+
+class UploadedFile(Protocol):
+    """What Streamlit's uploader hands over."""
+
+    name: str
+
+    def getvalue(self) -> bytes:
+        """Return the bytes."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one document was before it was cleaned, and what became of it."""
+
+    name: str
+    encoding: str
+    num_bytes: int
+    num_chars: int
+    num_cleaned_chars: int
+    is_changed: bool
+
+
+def bring_files(files: Sequence[UploadedFile]) -> None:
+    """Make uploaded files the current corpus, one document each.
+
+    Raises:
+        LimitError: Together they are larger than the profile allows.
+        CorpusError: One is empty, binary, or in an unknown encoding; the message names it.
+    """
+    limits = state.limits()
+    names = ", ".join(file.name for file in files)
+    limits.check_upload(names if len(files) < 4 else f"{len(files)} files", sum(len(file.getvalue()) for file in files))
+    documents = [read_text(file.getvalue(), name=file.name) for file in files]
+    readings = []
+    for document in documents:
+        cleaned = clean_text(document.text)
+        readings.append(
+            Reading(
+                document.name,
+                document.encoding,
+                document.num_bytes,
+                len(document.text),
+                len(cleaned),
+                cleaned != document.text,
+            )
+        )
+    _keep(corpus_from_documents(documents, clean=True), readings)
+
+
+def bring_text(text: str, name: str) -> None:
+    """Make a pasted text the current corpus.
+
+    Raises:
+        LimitError: It is longer than the profile allows.
+        CorpusError: It is empty.
+    """
+    num_bytes = len(text.encode("utf-8", "replace"))
+    state.limits().check_upload(name, num_bytes)
+    corpus = corpus_from_text(text, name=name, clean=True)
+    cleaned = corpus.text
+    _keep(corpus, [Reading(name, "UTF-8", num_bytes, len(text), len(cleaned), cleaned != text)])
+
+
+def bring_built_in(name: str) -> None:
+    """Make a built-in text the current corpus.
+
+    Raises:
+        DownloadError: It has to be fetched and cannot be.
+    """
+    corpus = state.default_corpus() if name == state.DEFAULT_CORPUS else load_corpus(name)
+    _keep(corpus, [])
+
+
+def _keep(corpus: Corpus, readings: list[Reading]) -> None:
+    if len(set(corpus.text)) < 2:
+        raise CorpusError(
+            f"{corpus.name} is one character over and over, so there is nothing to guess.",
+            mend="Bring a text with at least two different ones.",
+        )
+    state.limits().check_corpus(corpus)
+    state.set_current_corpus(corpus)
+    st.session_state["app:readings"] = readings
+
+
+def num_tokens(corpus: Corpus, config: TokenizerConfig) -> int:
+    """Return how many tokens a corpus becomes; see `BaseTokenizer.expected_num_tokens`."""
+    return make_tokenizer(config).expected_num_tokens(corpus.num_chars, len(corpus.sources))
+
+
+def vocab_size(config: TokenizerConfig) -> int:
+    """Return the vocabulary size that the current corpus would give, computed once per corpus and settings."""
+    corpus = state.current_corpus()
+    known = st.session_state.get("app:vocab_size")
+    if known is None or known[0] is not corpus or known[1] != config:
+        known = (corpus, config, expected_vocab_size(make_tokenizer(config), corpus))
+        st.session_state["app:vocab_size"] = known
+    size: int = known[2]
+    return size
+
+
+def current_readings() -> list[Reading]:
+    """Return what was read for the current corpus; empty for a built-in one."""
+    return list(st.session_state.get("app:readings", []))
+
+
+def current_statistics() -> TextStatistics:
+    """Return the current corpus in numbers, counted once a text."""
+    corpus = state.current_corpus()
+    known = st.session_state.get("app:statistics")
+    if known is None or known[0] is not corpus:
+        known = (corpus, text_statistics("".join(corpus.documents)))
+        st.session_state["app:statistics"] = known
+    return known[1]

@@ -1,0 +1,33 @@
+"""The source of the very app that runs, as one file, as its licence demands."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+from minigpt import resources
+from minigpt.version import __version__
+
+
+def source_archive() -> bytes:
+    """Return this very app's source as a zip, as its licence (AGPL-3.0) gives every visitor the right to have.
+
+    What runs is packed, not what was downloaded once: the package, pages, texts and settings as they lie here. Bundled
+    runs are data, and are left out.
+    """
+    root, package = resources.root(), Path(resources.__file__).resolve().parent
+    files = [root / name for name in ("LICENSE", "README.md", "pyproject.toml", "requirements.txt", "streamlit_app.py")]
+    for folder in ("pages", "configs", "assets", ".streamlit"):
+        files += sorted((root / folder).rglob("*"))
+    named = [(path, path.relative_to(root)) for path in files if resources.bundled_runs_path() not in path.parents]
+    inside = package / "_resources"
+    named += [
+        (path, path.relative_to(package.parent)) for path in sorted(package.rglob("*")) if inside not in path.parents
+    ]
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, name in named:
+            if path.is_file() and "__pycache__" not in name.parts and name.name != "secrets.toml":
+                archive.write(path, f"minigpt-{__version__}/{name.as_posix()}")
+    return buffer.getvalue()

@@ -1,0 +1,101 @@
+"""The sidebar of every page: which run is looked at, how it does, another one to pick, version and source."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from minigpt import resources
+from minigpt.app.session import state
+from minigpt.app.shell import archive
+from minigpt.app.texts import duration, escape, number, t
+from minigpt.app.ui.status import status_badge
+from minigpt.version import __version__
+
+POLL_SECONDS = 2.0
+
+
+def draw() -> None:
+    """Draw the sidebar's part below the menu."""
+    if state.limits().owner_tokens:
+        from minigpt.app.components.owner import remember_owner
+
+        remember_owner()
+    ref = state.current_run()
+    snapshot = state.look(ref)
+    _picker(ref)
+    is_active = snapshot is not None and snapshot.is_active
+    st.fragment(_card, run_every=POLL_SECONDS if is_active else None)(ref, is_active)
+    _about()
+
+
+def _picker(ref: state.RunRef) -> None:
+    """Offer the bundled runs and the visitor's own, and follow what is chosen on every page."""
+    names = {name: t("frame.bundled", name=name) for name in resources.bundled_run_names()}
+    for snapshot in state.own_runs():
+        names[snapshot.id] = snapshot.name
+    names.setdefault(ref.id, ref.name)
+    # A run that was changed elsewhere, by the address or by a page, gets a picker of its own. One picker that is only
+    # told its new value can miss it, where the next rerun breaks this one off; the browser would then take the change
+    # back.
+    key = f"frame:run:{ref.id}"
+    if st.session_state.get(key, ref.id) != ref.id:
+        del st.session_state[key]  # left behind by a rerun that was broken off
+    st.selectbox(
+        t("frame.run"),
+        list(names),
+        index=list(names).index(ref.id),
+        format_func=lambda run_id: names.get(run_id, run_id),
+        key=key,
+        on_change=_follow,
+        args=(key, ref.id),
+    )
+
+
+def _follow(key: str, drawn_for: str) -> None:
+    """Look at what was picked, unless the picker belongs to a run that is no longer looked at.
+
+    Until a rerun is through, the browser still speaks of the picker that the rerun leaves out; Streamlit, which has
+    forgotten it by then, takes its old value for a change.
+    """
+    if state.current_run().id == drawn_for:
+        state.set_current_run(st.session_state[key])
+
+
+def _card(ref: state.RunRef, was_active: bool) -> None:
+    """Draw the current run's state; while it trains this part alone is drawn again and again."""
+    snapshot = state.look(ref)
+    if snapshot is None:
+        st.caption(t("frame.run_gone"))
+        return
+    if was_active and not snapshot.is_active:
+        st.rerun()
+    loss = snapshot.val_loss if snapshot.val_loss is not None else snapshot.loss_ema
+    parts = [t("frame.step", step=number(snapshot.step), steps=number(snapshot.max_steps))]
+    if loss is not None:
+        parts.append(t("frame.loss", loss=f"{loss:.2f}"))
+    if snapshot.is_active:
+        if snapshot.status == "running" and snapshot.eta_seconds is not None:
+            parts.append(t("frame.eta", time=duration(snapshot.eta_seconds)))
+        st.progress(min(1.0, snapshot.step / max(snapshot.max_steps, 1)))
+    st.markdown(status_badge(snapshot.status))
+    st.caption(escape(" · ".join(parts)))
+
+
+def _about() -> None:
+    source = state.limits().source_url
+    with st.container(key="frame_about", gap="small"):
+        st.caption(t("frame.about", version=__version__))
+        if source:
+            st.link_button(t("frame.source"), source, type="tertiary", icon=":material/code:")
+            return
+        st.download_button(
+            t("frame.source"),
+            data=archive.source_archive,
+            file_name=f"minigpt-{__version__}-source.zip",
+            mime="application/zip",
+            type="tertiary",
+            icon=":material/code:",
+            key="frame:source",
+            on_click="ignore",
+            help=t("frame.source_help"),
+        )

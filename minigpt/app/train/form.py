@@ -1,0 +1,268 @@
+"""The settings of the next run: a preset, a few numbers in one row, the rest behind Expert."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import streamlit as st
+
+from minigpt import config as settings
+from minigpt.app.session import corpora, state
+from minigpt.app.texts import compact, duration, escape, number, size, t
+from minigpt.app.train import estimate, presets
+from minigpt.app.train import expert as train_expert
+from minigpt.app.ui import anatomy
+from minigpt.app.ui.forms import error_in_words
+from minigpt.app.ui.navigation import page_path
+from minigpt.config import RunConfig
+from minigpt.data.corpora import Corpus
+from minigpt.data.split import count_windows, largest_context, split_counts
+from minigpt.errors import CorpusError, MinigptError
+from minigpt.model.size import count_parameters
+from minigpt.runs.folder import RunFolder
+from minigpt.runs.limits import disk_needed, memory_needed
+
+IN_THE_ROW = ("training.max_steps", "device")
+"""Settings that stand beside Start; all others are behind Expert."""
+
+
+def draw() -> None:
+    """Draw the settings of the next run: a row up to Start, all the others for who asks for them, what comes of it."""
+    changes: dict[str, Any] = {}
+    with st.container(horizontal=True, vertical_alignment="bottom", key="train_row"):
+        known = presets.names()
+        with st.container(width=190):
+            preset = st.selectbox(
+                t("train.preset"),
+                known,
+                format_func=presets.title,
+                index=known.index(state.draft_preset()) if state.draft_preset() in known else 0,
+                filter_mode=None,
+                help=_all_presets(),
+                key="train:preset",
+            )
+        base = settings.load_config(preset)
+        kept = state.draft_changes() if preset == state.draft_preset() else {}
+        with st.container(width=130):
+            train_expert.setting("training.max_steps", preset, base, kept, changes)
+        _device_picker(preset, base, kept, changes)
+        place_of_start = st.container(width="content")
+        is_open = st.toggle(t("train.expert"), key="train:expert", help=t("train.about_expert"))
+    said = st.container()
+    if is_open:
+        with st.container(border=True, key="train_expert"):
+            train_expert.draw(preset, base, kept, changes)
+    else:  # what was changed there stays changed
+        changes = {name: value for name, value in kept.items() if name not in IN_THE_ROW} | changes
+    state.set_draft(preset, changes)
+    error, config = None, None
+    try:
+        config = base.updated(changes, source=t("train.settings"))
+        state.limits().check_run(config, state.current_corpus(), corpora.vocab_size(config.tokenizer))
+        check_precision(config)
+        check_length(config, state.current_corpus())
+    except MinigptError as found:
+        error = found
+    place_of_start.button(
+        t("train.start"),
+        type="primary",
+        icon=":material/play_arrow:",
+        key="train:start",
+        disabled=error is not None,
+        on_click=start,
+    )
+    with said:
+        for told in (st.session_state.pop("train:error", None), error):
+            if told is not None:
+                anatomy.explain_error(error_in_words(told))
+        if config is not None:
+            _cost(config)
+        if about := presets.about(preset):
+            with st.container(key="train_about"):
+                st.caption(about)
+
+
+def _all_presets() -> str:
+    lines = [f"- **{escape(presets.title(name))}**: {presets.about(name)}" for name in presets.names()]
+    return "\n".join(lines)
+
+
+def device_title(title: str, name: str) -> str:
+    """Return what a device is called on a button; what a driver calls itself must not be read as Markdown."""
+    return t("train.device_cpu") if name == "cpu" else escape(title)
+
+
+def _device_picker(preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Offer every kind of device; one that this machine lacks is greyed and says why."""
+    from minigpt.model.devices import describe_devices, resolve_device
+
+    chosen = kept.get("device", base.device)
+    devices = describe_devices()
+    titles = {info.name: info.title for info in devices}
+    actual = str(resolve_device("auto")) if chosen == "auto" else chosen
+
+    def choose(name: str) -> None:
+        state.set_draft(preset, {**state.draft_changes(), "device": name})
+
+    with st.popover(
+        device_title(titles.get(actual, actual), actual), icon=":material/memory:", help=t("train.device_choice")
+    ):
+        for info in devices:
+            st.button(
+                device_title(info.title, info.name),
+                key=f"train:device_{info.name}",
+                type="primary" if info.name == actual else "secondary",
+                disabled=not info.available,
+                on_click=choose,
+                args=(info.name,),
+                width="stretch",
+            )
+            if info.reason:
+                st.caption(escape(info.reason))
+    if chosen != base.device:
+        changes["device"] = chosen
+
+
+def check_precision(config: RunConfig) -> None:
+    """Refuse a precision that the chosen device is no good at, before anybody starts.
+
+    Raises:
+        ConfigError: float16 anywhere but on an NVIDIA GPU.
+    """
+    if config.training.precision == "float16":  # the one that can be wrong; for the others torch need not be loaded
+        from minigpt.model.devices import resolve_device
+        from minigpt.training import precision
+
+        precision.check_precision(config.training.precision, resolve_device(config.device))
+
+
+def check_length(config: RunConfig, corpus: Corpus) -> None:
+    """Refuse a context that the text has no window for, before anybody starts.
+
+    Raises:
+        CorpusError: The part that is learned from is shorter than one window.
+    """
+    num_training, _ = split_counts(
+        corpora.num_tokens(corpus, config.tokenizer), config.data.validation_fraction, config.data.max_validation_tokens
+    )
+    context = config.model.sequence_length
+    if not count_windows(num_training, context):
+        raise CorpusError(
+            f"{corpus.name} leaves {num_training} tokens to learn from; a context of {context} needs {context + 1}.",
+            mend=f"Under Expert set a context of {largest_context(num_training) or 2} or less, or bring a longer text.",
+        )
+
+
+def start(label: str | None = None, **extra: Any) -> None:
+    """Start a run on the current corpus and look at it; what goes wrong is told on the page.
+
+    Args:
+        label: What the run is called after its corpus; None: the preset's title.
+        **extra: Settings on top of those on the page, `training__max_steps=50` for `training.max_steps`.
+    """
+    _submit(state.current_corpus(), label, {name.replace("__", "."): value for name, value in extra.items()})
+
+
+def start_on_part(label: str, num_chars: int, **extra: Any) -> None:
+    """Start a run on the first characters of the current corpus; the corpus itself stays.
+
+    Args:
+        label: What the run is called after its corpus.
+        num_chars: How many of them.
+        **extra: As for `start`.
+    """
+    part = state.current_corpus().head(num_chars)
+    _submit(part, label, {name.replace("__", "."): value for name, value in extra.items()})
+
+
+def start_calmer(ref: state.RunRef) -> None:
+    """Start a run like one that diverged, on the same text, with a third of its learning rate.
+
+    Args:
+        ref: The run that diverged; gone on with as it is, it would again.
+    """
+    folder = RunFolder(ref.path)
+
+    def prepare() -> tuple[RunConfig, Corpus, str]:
+        config, corpus = folder.config, folder.corpus()
+        rates = ["training.learning_rate"] + ["training.muon_learning_rate"] * (config.training.optimizer == "muon")
+        calmer = {rate: float(f"{train_expert.get(config, rate) / 3:.2g}") for rate in rates}
+        given = {"data.corpus": None, "data.num_chars": None, "data.paths": ()}
+        return config.updated(calmer | given), corpus, t("train.name_calmer")
+
+    _begin(prepare)
+
+
+def _submit(corpus: Corpus, label: str | None, extra: Mapping[str, Any]) -> None:
+    def prepare() -> tuple[RunConfig, Corpus, str]:
+        preset, changes = _at_this_moment()
+        # The corpus in hand is what is learned, whatever text the preset was made for.
+        given = {"data.corpus": None, "data.num_chars": None}
+        config = settings.load_config(preset).updated({**changes, **extra, **given}, source=t("train.settings"))
+        return config, corpus, label or presets.title(preset).lower()
+
+    _begin(prepare)
+
+
+def _begin(prepare: Callable[[], tuple[RunConfig, Corpus, str]]) -> None:
+    """Start a run and look at it; what goes wrong is told on the page.
+
+    Args:
+        prepare: Returns its settings, its corpus, and what it is called after the corpus.
+    """
+    here = state.place()  # before the run is begun, which takes a moment
+    try:
+        config, corpus, label = prepare()
+        name = free_name(corpus.name, label)
+        run_id = state.engine().submit(config, corpus, state.owner_token(), name=name)
+    except MinigptError as error:
+        st.session_state["train:error"] = error
+        return
+    here.run_id = here.arrived = run_id
+
+
+def _at_this_moment() -> tuple[str, dict[str, Any]]:
+    """Return the preset and the changes as the widgets hold them now.
+
+    Whoever types a number and clicks Start at once is faster than the rerun that would have put it into the draft.
+    """
+    preset = st.session_state.get("train:preset") or state.draft_preset()
+    base = settings.load_config(preset)
+    changes = state.draft_changes() if preset == state.draft_preset() else {}
+    fields = (field for group in train_expert.FIELDS.values() for field in group)
+    for dotted in ("training.max_steps", *fields):
+        key = f"train:{preset}:{dotted}"
+        if key in st.session_state:
+            changes[dotted] = st.session_state[key]
+            if changes[dotted] == train_expert.get(base, dotted):
+                del changes[dotted]
+    return preset, changes
+
+
+def free_name(corpus: str, label: str) -> str:
+    """Return a name for a new run that no run of the visitor has: corpus and label, numbered if need be."""
+    taken = {snapshot.name for snapshot in state.own_runs()}
+    base = f"{corpus[:60]}, {label}"
+    return next(
+        name for number in range(1, 10_000) if (name := base if number == 1 else f"{base} {number}") not in taken
+    )
+
+
+def _cost(config: RunConfig) -> None:
+    """Say in one line what the settings come to: parameters, memory, disk, time, and on which text."""
+    corpus, symbols = state.current_corpus(), corpora.vocab_size(config.tokenizer)
+    each = estimate.seconds_per_step(config, symbols) * estimate.correction(reversed(state.own_runs()))
+    disk = sum(disk_needed(config, corpora.num_tokens(corpus, config.tokenizer), symbols).values())
+    line = t(
+        "train.cost",
+        parameters=compact(count_parameters(config.model, symbols).total),
+        megabytes=number(memory_needed(config, symbols)),
+        disk=size(1e6 * disk),
+        time=duration(each * config.training.max_steps),
+        corpus=escape(corpus.name),
+        characters=compact(corpus.num_chars),
+    )
+    with st.container(horizontal=True, vertical_alignment="center", key="train_cost"):
+        st.markdown(line, width="content")
+        st.page_link(page_path("corpus"), label=t("train.other_corpus"), icon=":material/menu_book:")

@@ -1,0 +1,57 @@
+"""Train: start a run, watch it learn, pause it, stop it."""
+
+import streamlit as st
+
+from minigpt.app.components.scroll_up import scroll_up
+from minigpt.app.session import state
+from minigpt.app.texts import t
+from minigpt.app.train import form as train_form
+from minigpt.app.train import panel as train_panel
+from minigpt.app.ui import anatomy
+from minigpt.training.losses import cross_entropy
+from minigpt.training.schedules import schedule_at
+from minigpt.training.trainer import Trainer
+
+MEMORISED_CHARS, MEMORISED_STEPS = 3_000, 2_000
+
+
+def draw() -> None:
+    """Draw the page."""
+    anatomy.header("train")
+    ref = state.current_run()
+    snapshot = state.look(ref)
+
+    is_active = snapshot is not None and snapshot.is_active
+    with st.expander(t("train.another"), icon=":material/add:") if is_active else st.container():
+        train_form.draw()
+    if snapshot is None:
+        st.info(t("train.nothing_yet"), icon=":material/play_arrow:")
+    else:
+        train_panel.live_panel(ref, snapshot)
+
+    if snapshot is not None:
+        train_panel.live_explanation(ref, snapshot)
+    anatomy.try_this(
+        [
+            (
+                t("train.try_fast"),
+                lambda: train_form.start(
+                    t("train.name_fast"), training__learning_rate=0.2, training__schedule="constant"
+                ),
+            ),
+            (
+                t("train.try_one_head"),
+                lambda: train_form.start(t("train.name_one_head"), model__num_layers=1, model__num_heads=1),
+            ),
+            (
+                t("train.try_memorise"),
+                lambda: train_form.start_on_part(
+                    t("train.name_memorise"), MEMORISED_CHARS, training__max_steps=MEMORISED_STEPS
+                ),
+            ),
+        ],
+        key="train:try",
+    )
+    anatomy.show_code(Trainer.work, schedule_at, cross_entropy)
+    if arrived := state.place().arrived:
+        scroll_up(arrived)

@@ -1,0 +1,1 @@
+"""Parts of a page: anatomy, forms, controls."""
