@@ -17,7 +17,8 @@ the process (anonymous pages, so not the corpus, which is mapped) and, on a GPU,
 
 On a processor (`--device cpu --steps 3`) both models are shrunk: that only shows that the script works.
 
-Not measured yet: no GPU was at hand.
+Measured once, on one H100 with torch 2.11: nanoGPT needs 55.4 seconds of training for a best loss of 1.4696, and the
+preset about a quarter of that for 1.4648. docs/speed.md lists the settings that were tried.
 """
 
 from __future__ import annotations
