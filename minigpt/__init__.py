@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from minigpt.errors import RunFault as RunFault
     from minigpt.evaluation.perplexity import Evaluation as Evaluation
     from minigpt.evaluation.perplexity import ModelEvaluator as ModelEvaluator
-    from minigpt.generation.generator import Generation as Generation
     from minigpt.generation.generator import TextGenerator as TextGenerator
+    from minigpt.generation.results import Generation as Generation
     from minigpt.generation.samplers import GreedySampler as GreedySampler
     from minigpt.generation.samplers import MinPSampler as MinPSampler
     from minigpt.generation.samplers import Sampler as Sampler
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from minigpt.generation.samplers import TemperatureSampler as TemperatureSampler
     from minigpt.generation.samplers import TopKSampler as TopKSampler
     from minigpt.generation.samplers import TopPSampler as TopPSampler
+    from minigpt.generation.settings import GenerationSettings as GenerationSettings
     from minigpt.interpret.trace import Trace as Trace
     from minigpt.interpret.trace import trace_forward as trace_forward
     from minigpt.model.transformer import Transformer as Transformer
@@ -60,8 +61,9 @@ _LAZY = {
     "CharacterTokenizer": "minigpt.tokenizers.character",
     "Corpus": "minigpt.data.corpora",
     "Evaluation": "minigpt.evaluation.perplexity",
-    "Generation": "minigpt.generation.generator",
+    "Generation": "minigpt.generation.results",
     "GenerationConfig": "minigpt.config",
+    "GenerationSettings": "minigpt.generation.settings",
     "GreedySampler": "minigpt.generation.samplers",
     "InputError": "minigpt.errors",
     "LanguageModelDataset": "minigpt.data.dataset",
@@ -103,6 +105,7 @@ __all__ = [
     "Evaluation",
     "Generation",
     "GenerationConfig",
+    "GenerationSettings",
     "GreedySampler",
     "InputError",
     "LanguageModelDataset",

@@ -15,6 +15,7 @@ from minigpt.errors import InputError
 
 if TYPE_CHECKING:
     from minigpt.generation.generator import TextGenerator
+    from minigpt.generation.settings import GenerationSettings
 
 
 @click.command()
@@ -60,22 +61,20 @@ def generate(
     prompts = _prompts(prompt, prompt_file)
 
     from minigpt.generation.generator import TextGenerator
-    from minigpt.generation.samplers import parse_sampler
+    from minigpt.generation.settings import GenerationSettings, parse_sampler
     from minigpt.runs.store import load_run
 
-    chosen: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
-    explicit = parse_sampler(sampler) if sampler is not None else None
+    given: dict[str, Any] = {"seed": seed}
+    if max_new_tokens is not None:
+        given["max_new_tokens"] = max_new_tokens
+    if stop:
+        given["stop"] = stop
+    strategy: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    strategy["sampler"] = parse_sampler(sampler) if sampler is not None else None
+    if any(value is not None for value in strategy.values()):  # one sampling option replaces all of the run's
+        given |= strategy
     loaded = load_run(run, device=device or "cpu")
-    defaults = loaded.config.generation
-    if explicit is None and all(value is None for value in chosen.values()):
-        chosen = {name: getattr(defaults, name) for name in chosen}
-    settings = {
-        **chosen,
-        "sampler": explicit,
-        "max_new_tokens": defaults.max_new_tokens if max_new_tokens is None else max_new_tokens,
-        "stop": stop or defaults.stop,
-        "seed": seed,
-    }
+    settings = GenerationSettings.from_config(loaded.config.generation, **given)
     generator = TextGenerator(loaded)
     jobs = [(text, row) for text in prompts for row in range(num_samples)]
     if as_json:
@@ -101,18 +100,18 @@ def _prompts(prompt: str | None, prompt_file: Path | None) -> list[str]:
     return prompts
 
 
-def _print_objects(generator: TextGenerator, jobs: list[tuple[str, int]], settings: dict[str, Any]) -> None:
+def _print_objects(generator: TextGenerator, jobs: list[tuple[str, int]], settings: GenerationSettings) -> None:
     """Print one JSON object for each text."""
     with progress_bar() as bar:
-        task = bar.add_task("writing", total=len(jobs) * settings["max_new_tokens"])
+        task = bar.add_task("writing", total=len(jobs) * settings.max_new_tokens)
 
         def step() -> bool:
             bar.advance(task)
             return False
 
         for number, (prompt, row) in enumerate(jobs):
-            result = generator.generate(prompt, **settings, row=row, cancelled=step, num_runners_up=0)
-            bar.update(task, completed=(number + 1) * settings["max_new_tokens"])
+            result = generator.generate(prompt, settings, row=row, cancelled=step)
+            bar.update(task, completed=(number + 1) * settings.max_new_tokens)
             print_json(
                 {
                     "prompt": result.prompt,
@@ -122,17 +121,17 @@ def _print_objects(generator: TextGenerator, jobs: list[tuple[str, int]], settin
                     "seconds": result.seconds,
                     "tokens_per_second": result.tokens_per_second,
                     "stop_reason": result.stop_reason,
-                    "seed": settings["seed"],
+                    "seed": settings.seed,
                     "row": row,
                     "notes": list(result.notes),
                 }
             )
 
 
-def _print_as_written(generator: TextGenerator, prompt: str, row: int, settings: dict[str, Any]) -> None:
+def _print_as_written(generator: TextGenerator, prompt: str, row: int, settings: GenerationSettings) -> None:
     """Print prompt and completion, each token as soon as it is certain."""
     start = time.perf_counter()
-    stream = generator.stream(prompt, **settings, row=row, num_runners_up=0)
+    stream = generator.stream(prompt, settings, row=row)
     for text in stream.notes:
         note(text)
     print_text(prompt, bold=True)
@@ -142,4 +141,4 @@ def _print_as_written(generator: TextGenerator, prompt: str, row: int, settings:
         count += 1
     seconds = time.perf_counter() - start
     ending = {"stop": ", ended by a stop text", "eos": ", ended by the model"}.get(stream.stop_reason or "", "")
-    note(f"\n\n{count:,} tokens, {count / max(seconds, 1e-9):,.0f} tokens per second, seed {settings['seed']}{ending}")
+    note(f"\n\n{count:,} tokens, {count / max(seconds, 1e-9):,.0f} tokens per second, seed {settings.seed}{ending}")

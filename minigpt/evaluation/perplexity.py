@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from minigpt.errors import CorpusError, InputError
-from minigpt.generation.generator import Candidate
 from minigpt.generation.inference import evaluation_mode
+from minigpt.generation.results import Candidate
 
 if TYPE_CHECKING:
     from minigpt.model.protocols import LanguageModel

@@ -1,13 +1,14 @@
 """Writing text with a model, token by token.
 
-`generate_naive` is the whole idea in ten lines: run the model on everything so far, choose a token, append it, again.
-`TextGenerator` gives the same tokens faster (the cache keeps what the model computed for earlier positions) and says
-more: how likely each token was, what else was likely, why it stopped.
+`generate_naive` is the whole idea in ten lines: run the model on everything so far, choose a token, append it, repeat.
+`TextGenerator` writes the same tokens faster, because a cache keeps what the model computed for earlier positions. It
+also reports more: how likely each token was, what else was likely, and why the text ended.
 
-Both follow one rule where the context is full: drop the oldest half of it and go on from the rest, whose positions
-are then counted anew. So the model reads what is left from scratch (*prefill*) and appends to it (*decode*).
+Both follow one rule when the context is full: drop its oldest half and continue from the rest, whose positions are
+counted from 0 again. The model then reads the remaining tokens from scratch (*prefill*) and appends one token at a time
+to them (*decode*).
 
-Reads after: samplers.py. Shapes: B rows, T positions, V vocabulary.
+Reads after: samplers.py, settings.py. Shapes: B rows, T positions, V vocabulary.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from minigpt.errors import InputError
 from minigpt.generation.inference import evaluation_mode
-from minigpt.generation.samplers import ResolvedSampler, Sampler, draw, resolve_sampler
+from minigpt.generation.results import Candidate, GeneratedToken, Generation
+from minigpt.generation.samplers import Sampler, draw
+from minigpt.generation.settings import GenerationSettings
 from minigpt.generation.stopping import StopMatcher
 from minigpt.randomness import uniform
 
@@ -30,58 +33,9 @@ if TYPE_CHECKING:
     from minigpt.model.protocols import LanguageModel, Probe
     from minigpt.model.transformer import Transformer
 
-MAX_NEW_TOKENS = 1_000_000
-"""As many as `generation.max_new_tokens` may be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A token that could have come, with its probability before any rule."""
-
-    token_id: int
-    text: str
-    probability: float
-
-
-@dataclass(frozen=True, slots=True)
-class GeneratedToken:
-    """One token that was written, and how it came about."""
-
-    token_id: int
-    text: str
-    """Its text; shorter than the token's own where a stop text begins within it."""
-    probability: float
-    """How likely the dice were to fall on it, after the sampler's rules."""
-    model_probability: float
-    """How likely the model held it to be, before any rule."""
-    u: float
-    """The dice."""
-    runners_up: tuple[Candidate, ...]
-    """The likeliest other tokens, by the model's own probability."""
-    n: int
-    """Its number, counted from 0 at the first token written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """A finished text."""
-
-    prompt: str
-    completion: str
-    text: str
-    """Prompt and completion."""
-    tokens: tuple[GeneratedToken, ...]
-    num_new_tokens: int
-    seconds: float
-    tokens_per_second: float
-    stop_reason: str
-    """`length`, `stop` (a stop text came), `eos` (the model ended it) or `cancelled`."""
-    notes: tuple[str, ...]
-    """What was overridden, replaced or left out, each in one sentence."""
-
 
 def crop_prompt(ids: Sequence[int], context: int) -> list[int]:
-    """Return the newest tokens that fit into the context.
+    """Return the newest tokens that fit the context.
 
     >>> crop_prompt([1, 2, 3, 4], 3)
     [2, 3, 4]
@@ -90,7 +44,7 @@ def crop_prompt(ids: Sequence[int], context: int) -> list[int]:
 
 
 def overflow(length: int, context: int) -> int:
-    """Return how many of the oldest tokens to drop from a window of `length`: half a context if it is too long.
+    """Return how many of the oldest tokens to drop from `length` tokens: half a context if they do not fit, else 0.
 
     >>> overflow(8, 8), overflow(9, 8)
     (0, 4)
@@ -108,15 +62,15 @@ def generate_naive(
     *,
     never: Sequence[int] = (),
 ) -> list[int]:
-    """Write `num_tokens` tokens the obvious way: the whole forward pass for each. The oracle of `TextGenerator`.
+    """Write `num_tokens` tokens the obvious way, with one whole forward pass each. The oracle for `TextGenerator`.
 
     Args:
         model: `forward(ids (B, T)) -> logits (B, T, V)`.
-        ids: The prompt, one token at least.
-        num_tokens: How many to write; nothing ends it sooner.
-        sampler: How to choose.
-        seed: Where the dice come from.
-        row: Which row of dice.
+        ids: The prompt, at least one token.
+        num_tokens: How many to write; neither EOS nor a stop text ends it sooner.
+        sampler: How to choose each token.
+        seed: Seed of the random numbers.
+        row: Which independent sequence of random numbers.
         never: Ids that are never written.
     """
     context = model.config.sequence_length
@@ -133,11 +87,11 @@ def generate_naive(
 
 
 class TokenStream(Iterator[GeneratedToken]):
-    """Tokens as they are written; iterate over it.
+    """Iterator over the tokens as they are written.
 
     Attributes:
-        notes: What was overridden, replaced or left out, each in one sentence; known from the start.
-        stop_reason: `length`, `stop`, `eos` or `cancelled`; None until it has ended.
+        notes: What was overridden, replaced or left out, each in one sentence; known before the first token.
+        stop_reason: `length`, `stop`, `eos` or `cancelled`; None until the text has ended.
     """
 
     def __init__(self, tokens: Callable[[TokenStream], Iterator[GeneratedToken]], notes: tuple[str, ...]) -> None:
@@ -152,8 +106,8 @@ class TokenStream(Iterator[GeneratedToken]):
 class TextGenerator:
     """Writes text with a run's model.
 
-    PAD, UNK and BOS are never written, and EOS ends the text. The model is left in the mode, training or not, in
-    which it was found.
+    PAD, UNK and BOS are never written, and EOS ends the text. The model is left in the mode, training or evaluation,
+    in which it was found.
 
     Args:
         run: Anything with `.model` and `.tokenizer`, for example what `minigpt.load_run` returns.
@@ -167,56 +121,33 @@ class TextGenerator:
     def stream(
         self,
         prompt: str = "",
+        settings: GenerationSettings | None = None,
         *,
-        max_new_tokens: int = 200,
-        sampler: Sampler | None = None,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_p: float | None = None,
-        stop: str | Sequence[str] = (),
-        seed: int = 0,
-        row: int = 0,
-        use_cache: bool = True,
-        num_runners_up: int = 5,
         probe: Probe | None = None,
         cancelled: Callable[[], bool] | None = None,
+        **options: Any,
     ) -> TokenStream:
-        """Write token by token. Settings are checked at once, before the first token is asked for.
+        """Write token by token. Settings are checked immediately, before the first token is asked for.
 
         Args:
-            prompt: What to continue; empty starts a new document. Only the newest part that fits the context counts.
-            max_new_tokens: Tokens to write at most.
-            sampler: How to choose; overrides the settings that follow, see `resolve_sampler`.
-            temperature: Below 1 bolder, above 1 wilder, 0 greedy.
-            top_k: Keep the k likeliest tokens.
-            top_p: Keep the fewest tokens with this probability.
-            min_p: Keep tokens at least this share as likely as the likeliest.
-            stop: Texts that end the writing and are left out of it. Text that may still become one is held back.
-            seed: Where the dice come from.
-            row: Which row of dice, for several samples of one seed.
-            use_cache: False computes every position again for each token; the result is the same.
-            num_runners_up: How many other candidates to report with each token; 0 is quickest.
-            probe: Watches or edits what the model computes, for example with a part of it switched off.
+            prompt: The text to continue; empty starts a new document. Only the newest part that fits is read.
+            settings: How to write; None means the defaults of `GenerationSettings`.
+            probe: Watches or edits what the model computes, for example to switch a part of it off.
             cancelled: Asked before each token; True ends the writing.
+            **options: Fields of `GenerationSettings` that replace those of `settings`, such as `temperature=0.8`.
 
         Raises:
-            SamplingError: An impossible setting.
-            InputError: An impossible length, or an empty prompt for a model without a token to start from.
+            SamplingError: A sampling setting is out of range.
+            InputError: `max_new_tokens` is out of range, or the prompt is empty and the tokenizer has no BOS token.
+            TypeError: There is no such option.
         """
-        if not isinstance(max_new_tokens, int) or not 0 <= max_new_tokens <= MAX_NEW_TOKENS:
-            raise InputError(
-                f"max_new_tokens is {max_new_tokens}; it must be a whole number from 0 to {MAX_NEW_TOKENS:,}.",
-                mend="Ask for fewer, and continue from what was written."
-                if max_new_tokens > 0
-                else "Set it to 0 or more.",
-            )
-        resolved = resolve_sampler(sampler, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
-        matcher = StopMatcher((stop,) if isinstance(stop, str) else tuple(stop))
+        settings = replace(settings or GenerationSettings(), **options)
+        resolved = settings.resolve()
+        matcher = StopMatcher(settings.stop_texts)
         ids, notes = self._encode(prompt)
 
         def tokens(stream: TokenStream) -> Iterator[GeneratedToken]:
-            decoded = self._decode(ids, max_new_tokens, resolved, seed, row, use_cache, num_runners_up, probe)
+            decoded = self._decode(ids, settings, resolved.sampler, probe)
             reason = "length"
             while True:
                 if cancelled is not None and cancelled():
@@ -240,39 +171,15 @@ class TextGenerator:
     def generate(
         self,
         prompt: str = "",
+        settings: GenerationSettings | None = None,
         *,
-        max_new_tokens: int = 200,
-        sampler: Sampler | None = None,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_p: float | None = None,
-        stop: str | Sequence[str] = (),
-        seed: int = 0,
-        row: int = 0,
-        use_cache: bool = True,
-        num_runners_up: int = 0,
         probe: Probe | None = None,
         cancelled: Callable[[], bool] | None = None,
+        **options: Any,
     ) -> Generation:
-        """Write to the end and return all of it; the arguments are those of `stream`."""
+        """Write the whole text and return it; arguments and errors are those of `stream`."""
         start = time.perf_counter()
-        stream = self.stream(
-            prompt,
-            max_new_tokens=max_new_tokens,
-            sampler=sampler,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            min_p=min_p,
-            stop=stop,
-            seed=seed,
-            row=row,
-            use_cache=use_cache,
-            num_runners_up=num_runners_up,
-            probe=probe,
-            cancelled=cancelled,
-        )
+        stream = self.stream(prompt, settings, probe=probe, cancelled=cancelled, **options)
         tokens = tuple(stream)
         seconds = time.perf_counter() - start
         completion = "".join(token.text for token in tokens)
@@ -289,7 +196,7 @@ class TextGenerator:
         )
 
     def _encode(self, prompt: str) -> tuple[list[int], tuple[str, ...]]:
-        """Return the prompt's tokens that fit into the context, and what had to be done to it."""
+        """Return the newest tokens of the prompt that fit the context, and notes on what was replaced or left out."""
         tokenizer, context, notes = self._tokenizer, self._model.config.sequence_length, []
         ids = tokenizer.encode(prompt)
         if not ids:
@@ -309,28 +216,21 @@ class TextGenerator:
         return crop_prompt(ids, context), tuple(notes)
 
     def _decode(
-        self,
-        prompt: list[int],
-        max_new_tokens: int,
-        resolved: ResolvedSampler,
-        seed: int,
-        row: int,
-        use_cache: bool,
-        num_runners_up: int,
-        probe: Probe | None,
+        self, prompt: list[int], settings: GenerationSettings, sampler: Sampler, probe: Probe | None
     ) -> Iterator[GeneratedToken]:
-        """Yield token after token, special ones too, up to `max_new_tokens`."""
-        model, sampler, context = self._model, resolved.sampler, self._model.config.sequence_length
-        use_cache = use_cache and model.config.causal  # without the mask every position changes with each new token
-        end = len(prompt)  # tokens so far; the model sees those from `start` on
-        start = seen = 0  # of these, it has computed and cached those before `seen`
-        ids = torch.empty(1, end + max_new_tokens, dtype=torch.int64, device=model.device)
+        """Yield up to `max_new_tokens` tokens, EOS included; `stream` decides where the text ends."""
+        model, context = self._model, self._model.config.sequence_length
+        # Without the causal mask every position changes with each new token, so nothing can be kept.
+        use_cache = settings.use_cache and model.config.causal
+        end = len(prompt)  # number of tokens so far; the model sees those from `start` on
+        start = seen = 0  # positions before `seen` are computed and cached
+        ids = torch.empty(1, end + settings.max_new_tokens, dtype=torch.int64, device=model.device)
         ids[0, :end] = torch.tensor(prompt)
         never = torch.zeros(model.vocab_size, dtype=torch.float64)
         never[self._never] = -math.inf
         texts: dict[int, str] = {}
         cache, state = None, None
-        for n in range(max_new_tokens):
+        for n in range(settings.max_new_tokens):
             dropped = overflow(end - start, context)
             start += dropped
             with evaluation_mode(model):
@@ -342,12 +242,13 @@ class TextGenerator:
                 raw = logits.to("cpu", torch.float64)
                 chosen, state = sampler.process((raw + never).unsqueeze(0), ids[:, :end], state)
                 probs = torch.softmax(chosen, -1)
-                u = uniform(seed, row, n)
+                u = uniform(settings.seed, settings.row, n)
                 token = int(draw(probs, [u]))
                 if token not in texts:
                     texts[token] = self._tokenizer.token_text(token)
                 before = torch.softmax(raw, -1)
-                runners_up = self._runners_up(before, token, num_runners_up) if num_runners_up else ()
+                count = settings.num_runners_up
+                runners_up = self._runners_up(before, token, count) if count else ()
                 result = GeneratedToken(
                     token, texts[token], probs[0, token].item(), before[token].item(), u, runners_up, n
                 )

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -286,95 +285,3 @@ class SamplerChain(Sampler):
     def describe(self) -> str:
         """Return the rules in a few words, in order."""
         return ", ".join(stage.describe() for stage in self.stages) or "as the model says"
-
-
-@dataclass(frozen=True)
-class ResolvedSampler:
-    """The sampler that a set of settings comes down to, and what of them had no effect, in words."""
-
-    sampler: Sampler
-    notes: tuple[str, ...] = ()
-
-
-def resolve_sampler(
-    sampler: Sampler | None = None,
-    *,
-    temperature: float | None = None,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    min_p: float | None = None,
-) -> ResolvedSampler:
-    """Settle which settings count: an explicit sampler, else top-k / top-p / min-p, else temperature, else greedy.
-
-    The truncating settings work together, in this order, after the temperature where one is given.
-
-    Args:
-        sampler: Overrides every other setting.
-        temperature: 0 is greedy.
-        top_k: Keep the k likeliest.
-        top_p: Keep the fewest with this probability.
-        min_p: Keep those at least this share as likely as the likeliest.
-
-    Raises:
-        SamplingError: A setting is out of range.
-
-    >>> resolve_sampler(temperature=0, top_k=5).notes
-    ('top_k=5 has no effect: temperature 0 is greedy.',)
-    """
-    given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
-    given = {name: value for name, value in given.items() if value is not None}
-    if sampler is not None:
-        return ResolvedSampler(sampler, _without_effect(given, "a sampler was given"))
-    stages = [_STAGES[name](value) for name, value in given.items()]
-    if not stages:
-        return ResolvedSampler(GreedySampler())
-    if temperature == 0:
-        rest = {name: value for name, value in given.items() if name != "temperature"}
-        return ResolvedSampler(GreedySampler(), _without_effect(rest, "temperature 0 is greedy"))
-    if top_k == 1:
-        rest = {name: value for name, value in given.items() if name != "top_k"}
-        return ResolvedSampler(GreedySampler(), _without_effect(rest, "top_k=1 is greedy"))
-    whole = {name: value for name, value in given.items() if (name, value) in {("top_p", 1), ("min_p", 0)}}
-    notes = _without_effect(whole, "it keeps every token")
-    return ResolvedSampler(stages[0] if len(stages) == 1 else SamplerChain(stages), notes)
-
-
-_STAGES: dict[str, Any] = {
-    "temperature": TemperatureSampler,
-    "top_k": TopKSampler,
-    "top_p": TopPSampler,
-    "min_p": MinPSampler,
-}
-
-
-def _without_effect(settings: dict[str, Any], reason: str) -> tuple[str, ...]:
-    return tuple(f"{name}={value:g} has no effect: {reason}." for name, value in settings.items())
-
-
-def parse_sampler(spec: str) -> Sampler:
-    """Read a sampler from text; rules apply in the order in which they are written.
-
-    Args:
-        spec: `greedy`, or settings such as `temperature=0.8,top_k=40`.
-
-    Raises:
-        SamplingError: The text is no such list, or a value is out of range.
-
-    >>> parse_sampler("top_k=40,temperature=0.8").describe()
-    'top-k 40, temperature 0.8'
-    """
-    if spec.strip() == "greedy":
-        return GreedySampler()
-    stages: list[Sampler] = []
-    for part in spec.split(","):
-        name, _, text = (piece.strip() for piece in part.partition("="))
-        try:
-            value = int(text) if name == "top_k" else float(text)
-            stage = _STAGES[name]
-        except (ValueError, KeyError):
-            raise SamplingError(
-                f"{part.strip()!r} is no sampling rule.",
-                mend=f"Write greedy, or rules such as temperature=0.8,top_k=40; rules are {', '.join(_STAGES)}.",
-            ) from None
-        stages.append(stage(value))
-    return stages[0] if len(stages) == 1 else SamplerChain(stages)

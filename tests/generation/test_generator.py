@@ -7,6 +7,7 @@ from minigpt.config import TransformerConfig
 from minigpt.errors import InputError, SamplingError
 from minigpt.generation.generator import TextGenerator, generate_naive
 from minigpt.generation.samplers import Sampler, SamplerChain, TemperatureSampler, TopKSampler
+from minigpt.generation.settings import GenerationSettings
 from minigpt.model.transformer import Transformer
 from minigpt.tokenizers.base import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from minigpt.tokenizers.character import CharacterTokenizer
@@ -287,6 +288,16 @@ def test_settings_without_effect_are_said():
 def test_impossible_settings_are_refused_before_the_first_token(settings):
     with pytest.raises(InputError):
         TextGenerator(real_run()).stream("a", **settings)
+
+
+def test_settings_are_given_as_an_object_or_by_name_or_both():
+    generator = TextGenerator(real_run())
+    given = GenerationSettings(max_new_tokens=9, temperature=2, seed=4)
+    by_name = generator.generate("a", max_new_tokens=9, temperature=2, seed=7).text
+    assert generator.generate("a", given, seed=7).text == by_name
+    assert generator.generate("a", given).text != by_name
+    with pytest.raises(TypeError, match="max_tokens"):
+        generator.stream("a", max_tokens=9)
 
 
 def test_no_tokens_wanted_gives_none():

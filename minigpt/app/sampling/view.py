@@ -15,7 +15,7 @@ from minigpt.app.texts import quoted, t
 from minigpt.viz.distribution import TokenChance
 
 if TYPE_CHECKING:
-    from minigpt.generation.generator import Candidate, GeneratedToken
+    from minigpt.generation.results import Candidate, GeneratedToken
     from minigpt.model.protocols import LanguageModel
 
 NUM_BARS = 10
@@ -112,9 +112,8 @@ def write(
     result = TextGenerator(run).generate(
         prompt, max_new_tokens=num_tokens, seed=seed, num_runners_up=4, cancelled=cancelled, **rule.settings()
     )
-    pieces = tuple(run.tokenizer.token_text(token) for token in run.tokenizer.encode(prompt))
-    shown = tuple(prompt) if len(pieces) == len(prompt) else pieces  # an unknown character is shown as it was typed
-    return Column(rule, shown, result.tokens, result.notes, result.stop_reason)
+    pieces = tuple(run.tokenizer.token_pieces(prompt))  # an unknown character is shown as it was typed
+    return Column(rule, pieces, result.tokens, result.notes, result.stop_reason)
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,8 @@ def choice_at(
     import torch
 
     from minigpt.generation.generator import TextGenerator
-    from minigpt.generation.samplers import Sampler, draw, resolve_sampler
+    from minigpt.generation.samplers import Sampler, draw
+    from minigpt.generation.settings import resolve_sampler
     from minigpt.randomness import uniform
 
     class Watching(Sampler):
@@ -182,7 +182,7 @@ def choice_at(
 
     watching = Watching(resolve_sampler(**rule.settings()).sampler)
     stream = TextGenerator(run).stream(
-        prompt, max_new_tokens=position + 1, sampler=watching, seed=seed, num_runners_up=0, cancelled=cancelled
+        prompt, max_new_tokens=position + 1, sampler=watching, seed=seed, cancelled=cancelled
     )
     for _ in stream:
         pass

@@ -1,0 +1,51 @@
+"""What generation returns: the tokens that were written, each with how it came about, and the finished text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A token that could come next, with the model's own probability, before any sampling rule."""
+
+    token_id: int
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedToken:
+    """One token that was written, and how it was chosen."""
+
+    token_id: int
+    text: str
+    """The token's text; cut short where a stop text begins inside the token."""
+    probability: float
+    """Probability of drawing this token, after the sampler's rules."""
+    model_probability: float
+    """Probability that the model gave this token, before any rule."""
+    u: float
+    """The uniform random number in [0, 1) that decided the draw: the dice."""
+    runners_up: tuple[Candidate, ...]
+    """The most likely other tokens, by the model's own probability."""
+    n: int
+    """Index of the token, counted from 0 at the first token written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A finished text."""
+
+    prompt: str
+    completion: str
+    text: str
+    """Prompt and completion."""
+    tokens: tuple[GeneratedToken, ...]
+    num_new_tokens: int
+    seconds: float
+    tokens_per_second: float
+    stop_reason: str
+    """`length` (all tokens written), `stop` (a stop text came), `eos` (the model ended the text) or `cancelled`."""
+    notes: tuple[str, ...]
+    """What was overridden, replaced or left out, each in one sentence."""

@@ -1,0 +1,191 @@
+"""Settings of generation: every option of writing text, spelled once, and which sampler the options come down to.
+
+Reads after: samplers.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from minigpt.config import GenerationConfig
+from minigpt.errors import InputError, SamplingError
+from minigpt.generation.samplers import (
+    GreedySampler,
+    MinPSampler,
+    Sampler,
+    SamplerChain,
+    TemperatureSampler,
+    TopKSampler,
+    TopPSampler,
+)
+
+MAX_NEW_TOKENS = 1_000_000
+"""Upper bound of `max_new_tokens`, the same as in the configuration."""
+
+_STAGES: dict[str, Any] = {
+    "temperature": TemperatureSampler,
+    "top_k": TopKSampler,
+    "top_p": TopPSampler,
+    "min_p": MinPSampler,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationSettings:
+    """How a text is written. The values are checked when the settings are made.
+
+    Attributes:
+        max_new_tokens: Largest number of tokens to write.
+        sampler: How to choose each token; overrides the four settings that follow, see `resolve_sampler`.
+        temperature: Below 1 favours likely tokens, above 1 evens the probabilities out, 0 is greedy.
+        top_k: Keep the k most likely tokens.
+        top_p: Keep the fewest tokens that together have at least this probability.
+        min_p: Keep the tokens that are at least this fraction as likely as the most likely one.
+        stop: One text or several; the first that appears ends the writing and is left out of the result. Text that
+            may still turn into a stop text is held back.
+        seed: Seed of the random numbers.
+        row: Selects an independent sequence of random numbers for the same seed, for several samples.
+        use_cache: Whether keys and values of earlier positions are kept. False recomputes every position for each
+            token; the result is the same.
+        num_runners_up: Number of other candidates to report with each token; 0 is fastest.
+
+    Raises:
+        SamplingError: A sampling setting is out of range.
+        InputError: `max_new_tokens` is out of range.
+    """
+
+    max_new_tokens: int = 200
+    sampler: Sampler | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    stop: str | Sequence[str] = ()
+    seed: int = 0
+    row: int = 0
+    use_cache: bool = True
+    num_runners_up: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.max_new_tokens, int) or not 0 <= self.max_new_tokens <= MAX_NEW_TOKENS:
+            raise InputError(
+                f"max_new_tokens is {self.max_new_tokens}; it must be a whole number from 0 to {MAX_NEW_TOKENS:,}.",
+                mend="Ask for fewer, and continue from what was written."
+                if self.max_new_tokens > 0
+                else "Set it to 0 or more.",
+            )
+        if not all(self.stop_texts):
+            raise SamplingError("A stop text is empty.", mend="Leave it out, or give at least one character.")
+        self.resolve()  # refuses impossible sampling settings
+
+    @classmethod
+    def from_config(cls, config: GenerationConfig, **options: Any) -> Self:
+        """Return the settings of a configuration's `generation` section.
+
+        Args:
+            config: The section.
+            **options: Further fields of `GenerationSettings`; they override the section.
+        """
+        return cls(**{**dict(config), **options})
+
+    @property
+    def stop_texts(self) -> tuple[str, ...]:
+        """The stop texts as a tuple, also where `stop` is a single text."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+
+    def resolve(self) -> ResolvedSampler:
+        """Return the sampler that these settings come down to; see `resolve_sampler`."""
+        return resolve_sampler(
+            self.sampler, temperature=self.temperature, top_k=self.top_k, top_p=self.top_p, min_p=self.min_p
+        )
+
+
+@dataclass(frozen=True)
+class ResolvedSampler:
+    """The sampler that a set of settings comes down to.
+
+    Attributes:
+        sampler: The sampler.
+        notes: Which settings had no effect and why, one sentence each.
+    """
+
+    sampler: Sampler
+    notes: tuple[str, ...] = ()
+
+
+def resolve_sampler(
+    sampler: Sampler | None = None,
+    *,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+) -> ResolvedSampler:
+    """Decide which settings count: an explicit sampler, else top-k / top-p / min-p, else temperature, else greedy.
+
+    The truncating settings work together, in this order, after the temperature if one is given.
+
+    Args:
+        sampler: Overrides every other setting.
+        temperature: 0 is greedy.
+        top_k: Keep the k most likely tokens.
+        top_p: Keep the fewest tokens that together have at least this probability.
+        min_p: Keep the tokens that are at least this fraction as likely as the most likely one.
+
+    Raises:
+        SamplingError: A setting is out of range.
+
+    >>> resolve_sampler(temperature=0, top_k=5).notes
+    ('top_k=5 has no effect: temperature 0 is greedy.',)
+    """
+    given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    given = {name: value for name, value in given.items() if value is not None}
+    if sampler is not None:
+        return ResolvedSampler(sampler, _without_effect(given, "a sampler was given"))
+    stages = [_STAGES[name](value) for name, value in given.items()]
+    if not stages:
+        return ResolvedSampler(GreedySampler())
+    if temperature == 0:
+        rest = {name: value for name, value in given.items() if name != "temperature"}
+        return ResolvedSampler(GreedySampler(), _without_effect(rest, "temperature 0 is greedy"))
+    if top_k == 1:
+        rest = {name: value for name, value in given.items() if name != "top_k"}
+        return ResolvedSampler(GreedySampler(), _without_effect(rest, "top_k=1 is greedy"))
+    whole = {name: value for name, value in given.items() if (name, value) in {("top_p", 1), ("min_p", 0)}}
+    notes = _without_effect(whole, "it keeps every token")
+    return ResolvedSampler(stages[0] if len(stages) == 1 else SamplerChain(stages), notes)
+
+
+def _without_effect(settings: dict[str, Any], reason: str) -> tuple[str, ...]:
+    return tuple(f"{name}={value:g} has no effect: {reason}." for name, value in settings.items())
+
+
+def parse_sampler(spec: str) -> Sampler:
+    """Read a sampler from text; the rules apply in the order in which they are written.
+
+    Args:
+        spec: `greedy`, or settings such as `temperature=0.8,top_k=40`.
+
+    Raises:
+        SamplingError: The text is not such a list, or a value is out of range.
+
+    >>> parse_sampler("top_k=40,temperature=0.8").describe()
+    'top-k 40, temperature 0.8'
+    """
+    if spec.strip() == "greedy":
+        return GreedySampler()
+    stages: list[Sampler] = []
+    for part in spec.split(","):
+        name, _, text = (piece.strip() for piece in part.partition("="))
+        try:
+            value = int(text) if name == "top_k" else float(text)
+            stage = _STAGES[name]
+        except (ValueError, KeyError):
+            raise SamplingError(
+                f"{part.strip()!r} is no sampling rule.",
+                mend=f"Write greedy, or rules such as temperature=0.8,top_k=40; rules are {', '.join(_STAGES)}.",
+            ) from None
+        stages.append(stage(value))
+    return stages[0] if len(stages) == 1 else SamplerChain(stages)
