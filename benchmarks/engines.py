@@ -87,8 +87,8 @@ def train(way: str, threads: int) -> object:
         command = [sys.executable, "-m", "minigpt", "train", "--resume", "--out", str(folder.path), "--json"]
         return subprocess.Popen(["nice", "-n", str(NICE_PROCESS), *command], stdout=subprocess.DEVNULL)
 
-    from minigpt.runs.engine import ThreadEngine
     from minigpt.runs.limits import load_limits
+    from minigpt.runs.thread_engine import ThreadEngine
 
     engine = ThreadEngine(limits=load_limits("local"), nice=NICE_THREAD if way == "niced" else 0)
     engine.submit(config, corpus, "")

@@ -91,8 +91,6 @@ def run_training(
             note(f"What was saved before is kept. Go on with: {_resume_command(folder)}")
             raise
         is_stopped = interruption.signal is not None and not job.is_done
-        if is_stopped:
-            job.finish("stopped")
 
     result = job.trainer.result(time.perf_counter() - started)
     if result.val_loss is None:  # nothing was left to do, so nothing was measured today

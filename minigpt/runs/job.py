@@ -1,8 +1,8 @@
-"""From settings and a corpus to a run, and from a run to its training: what the command line and the engine share.
+"""Making a run from settings and a corpus, and training it: shared by the command line and the engine.
 
-`create_run` makes the folder, `TrainingJob` trains what lies in it, from the start or from the newest checkpoint.
-Killed at any moment and resumed, a run ends with the very weights that it would have had otherwise, on the same torch,
-number of threads and kind of processor.
+`create_run` makes the folder; `TrainingJob` trains the run in it, from the start or from the newest checkpoint. A run
+that is killed at any moment and then resumed ends with the same weights, bit for bit, as one that was left alone, on
+the same torch version, number of threads and kind of processor.
 
 Reads after: folder.py, store.py, training/trainer.py.
 """
@@ -61,23 +61,23 @@ def create_run(
     parent: str | None = None,
     tokenizer: BaseTokenizer | None = None,
 ) -> RunFolder:
-    """Make a run: train its tokenizer, encode and split the corpus, count the baselines, write it all down.
+    """Make a run: train its tokenizer, encode and split the corpus, count the baselines, and write them.
 
     Args:
         config: All settings.
-        corpus: What to learn from.
-        store: Where it goes; None: the user's home of runs.
-        path: A folder of its own instead.
-        name: For people to read; None: the corpus's name.
-        owner_token: Who may control it; None: everybody.
+        corpus: The text to learn from.
+        store: The store to put it in; None: the user's home of runs.
+        path: A folder to put it at instead.
+        name: A name for people to read; None: the corpus's name.
+        owner_token: Token of the person who may control it; None: everybody may.
         parent: Id of the run that it copies or continues.
-        tokenizer: One that has been trained on this corpus, where there is one already.
+        tokenizer: A tokenizer already trained on this corpus; None: one is trained here.
 
     Raises:
         RunExistsError: There is something at `path` already.
         CorpusError: The training part is shorter than one window, or a file of the corpus is no text.
-        ConfigError: This machine cannot train so.
-        DeviceError: It does not have the device.
+        ConfigError: This machine cannot train with these settings.
+        DeviceError: This machine does not have the device.
         StorageError: The disk has no room for the run, or cannot be written.
     """
     check_machine(config)
@@ -100,10 +100,10 @@ def create_run(
 
 
 def check_machine(config: RunConfig) -> None:
-    """Refuse a training that this machine cannot do, before anything is made of it.
+    """Refuse settings that this machine cannot train with, before anything is written.
 
     Raises:
-        DeviceError: It does not have the device.
+        DeviceError: This machine does not have the device.
         ConfigError: Its device cannot compute in `training.precision`, a package of `training.track` is missing, or
             there is nothing to compile with.
     """
@@ -120,30 +120,30 @@ def _training_windows(ids: Any, config: RunConfig) -> LanguageModelDataset:
 
 
 def _validation_windows(ids: Any, config: RunConfig) -> LanguageModelDataset | None:
-    """Return windows that tile the validation part; shorter ones where it is short, None where it is empty."""
+    """Return windows that tile the validation part: shorter ones where the part is short, None where it is empty."""
     context = min(config.model.sequence_length, len(ids) - 1)
     return LanguageModelDataset(ids, context, stride=context, name="The validation part") if context > 0 else None
 
 
 def check_resume(folder: RunFolder, config: RunConfig, corpus: Corpus | None = None) -> RunConfig:
-    """Return the settings that a run goes on with, or say why it cannot go on with what was given.
+    """Return the settings that a resumed run uses, or refuse settings and a corpus that differ from the run's own.
 
-    Everything has to be as it was, but for a larger `training.max_steps`, how long it waits before it ends early, where
-    it is tracked, and the device; these are written down.
+    Only these may change: a larger `training.max_steps`, `training.early_stopping`, `training.track` and `device`. A
+    change is written to the run.
 
     Args:
         folder: The run.
         config: The settings that were asked for.
-        corpus: The corpus that was asked for; None: whatever the run has. It is compared by contents, not by name.
+        corpus: The corpus that was asked for; None: the run's own. It is compared by contents, not by name.
 
     Raises:
-        RunExistsError: A setting or the corpus is another one; the message names each.
+        RunExistsError: A setting or the corpus differs; the message names each.
         CheckpointError: The run is damaged.
     """
     stored = folder.config
     ignored = {"preset"}
     if config.training.num_threads is None:
-        ignored.add("training.num_threads")  # settled by the program when the run began
+        ignored.add("training.num_threads")  # chosen by the program when the run began
     if config.training.precision == "auto":
         ignored.add("training.precision")  # likewise
     if config.training.warmup_steps is None:
@@ -197,27 +197,27 @@ def _dotted(config: RunConfig) -> dict[str, Any]:
 
 
 class TrainingJob:
-    """The training of one run, with everything that a run keeps.
+    """The training of one run, with all that is written to its folder.
 
-    Make it and drive it in the thread that trains: the number of torch threads is set there.
+    Create it and drive it in the same thread: the number of torch threads is set for the thread that calls.
 
     Args:
         folder: The run.
-        resume: Whether to go on from the newest whole checkpoint; a run that has none begins at step 0.
+        resume: Whether to go on from the newest whole checkpoint; a run without one begins at step 0.
         callbacks: Called after the records are written and before anything is saved.
-        num_threads: torch threads where the run does not say; None: as many as torch would take. The number becomes
-            part of the run's settings.
+        num_threads: torch threads where the run's settings name none; None: torch's own number. The number is written
+            to the run's settings.
         on_record: Called with every record right after it has been written.
 
     Attributes:
         folder: The run.
-        trainer: Where the training stands; others may read its counters while it goes on.
+        trainer: The trainer; other threads may read its counters while it trains.
 
     Raises:
         RunExistsError: `resume` is False and the run has checkpoints.
-        CheckpointError: The run is damaged, or holds weights alone.
+        CheckpointError: The run is damaged, or has weights but nothing to resume from.
         DeviceError: This machine does not have the device.
-        ConfigError: It cannot train so, see `check_machine`.
+        ConfigError: This machine cannot train with these settings, see `check_machine`.
     """
 
     def __init__(
@@ -231,7 +231,8 @@ class TrainingJob:
     ) -> None:
         self.folder = folder
         self._on_record = on_record
-        self._stop = threading.Event()
+        self._stop_requested = threading.Event()
+        self._stopped: dict[str, Any] = {}  # the fields of run.json to write when it has stopped
         config = folder.config
         if config.training.num_threads is None:
             config = config.updated({"training.num_threads": num_threads or torch.get_num_threads()})
@@ -286,7 +287,7 @@ class TrainingJob:
     def _load(self, resume: bool) -> None:
         newest = self.folder.newest_checkpoint(resumable=True)
         if newest is None:
-            newest = self.folder.newest_checkpoint()  # weights alone: loading says what to do
+            newest = self.folder.newest_checkpoint()  # it has weights only, and loading it raises an error that says so
         if newest is None:
             return
         if not resume:
@@ -297,9 +298,9 @@ class TrainingJob:
         checkpoint = load_checkpoint(newest)
         self.trainer.load_state_dict(checkpoint.state)
         self._checkpoints.saved_step = self.trainer.step
-        if not EarlyStopping.is_due(self.trainer):  # it may wait for longer now
+        if not EarlyStopping.is_due(self.trainer):  # the resumed run may have been given more patience
             self.trainer.early_end = None
-        if self.trainer.is_finished:  # the last measurement may have been made before the process ended
+        if self.trainer.is_finished:  # the final evaluation may have been made before the process ended
             for record in self.folder.metrics():
                 if record["kind"] == "evaluation" and record.get("whole") and record["step"] == self.trainer.step:
                     self.trainer.val_loss = record["val_loss"]
@@ -317,17 +318,17 @@ class TrainingJob:
 
     @property
     def is_done(self) -> bool:
-        """Whether there is nothing left to do: every update is done and the run was brought to its end."""
+        """Whether nothing is left to do: every update and all that follows the last one is done."""
         return self.trainer.is_finished and self.folder.info.status == "finished"
 
     def work(self) -> Iterator[Work]:
-        """Yield after each bounded piece of work, to the end of the run or to the point where it is stopped.
+        """Yield after each bounded piece of work, until the run is finished or has stopped after `request_stop`.
 
-        The run's status is `running` from the first piece on and `finished` at the end; if something is raised it is
-        `failed`, with the error in words. Who stops it says by `finish` what it is then.
+        The run's status is written here and nowhere else: `running` from the first piece on, `finished` at the end,
+        `failed` with the error in words after an error, and after `request_stop` the status that it was given.
 
         Raises:
-            RunExistsError: The run is being trained by somebody else.
+            RunExistsError: The run is being trained already, in this process or another one.
             NonFiniteLossError: The loss became infinite or not a number; the checkpoints before it are kept.
             StorageError: The disk is full; likewise.
         """
@@ -338,39 +339,44 @@ class TrainingJob:
                 self._begin()
                 for piece in self.trainer.work():
                     yield piece
-                    if self._stop.is_set():
+                    if self._stop_requested.is_set():
                         self.trainer.stop()
                     self._use_threads()
                 if self.trainer.is_stopping:
                     if self.trainer.step > 0:
                         yield from self._checkpoints.save(self.trainer)
+                    self.folder.update_info(**self._stopped)
                 else:
-                    self.finish("finished")
+                    self.folder.update_info(status="finished")
             except Exception as error:
                 self.folder.fail(error)
                 raise
 
-    def request_stop(self) -> None:
-        """Ask the training to stop; `work` then ends after the step that has begun, saved. Any thread may ask."""
-        self._stop.set()
+    def request_stop(self, *, status: Status = "stopped", reason: str | None = None) -> None:
+        """Ask the training to stop. `work` then finishes the current step, saves, writes the status, and ends.
+
+        Any thread may ask.
+
+        Args:
+            status: The run's status from then on; `running` marks a run whose process ends before its training does.
+            reason: Why it stops, in full sentences, where that is not the owner's wish.
+        """
+        self._stopped = {"status": status, "error": reason}
+        self._stop_requested.set()
 
     def save(self) -> None:
-        """Save a checkpoint where the training stands, if it has not just been saved.
+        """Save a checkpoint of the last finished step, if there is none yet.
 
-        Call it after a `micro_batch`: all that belongs to the last step is then done and written, and of the step that
-        has begun a checkpoint knows nothing.
+        Call it after a `micro_batch`: all that follows the last step is then done and written, and the step that has
+        begun is not part of a checkpoint.
         """
-        is_trial = self.trainer.config.training.max_seconds is not None  # updates that are timed and taken back
+        is_trial = self.trainer.config.training.max_seconds is not None  # these updates are timed and then undone
         if self.trainer.step > 0 and not is_trial:
             for _ in self._checkpoints.save(self.trainer):
                 pass
 
-    def finish(self, status: Status) -> None:
-        """Write down how the run stands, for example `stopped` once `work` has ended after `request_stop`."""
-        self.folder.update_info(status=status)
-
     def _begin(self) -> None:
-        if self._stop.is_set():
+        if self._stop_requested.is_set():
             self.trainer.stop()
         step = self.trainer.step
         self.folder.sweep(step)
@@ -384,13 +390,13 @@ class TrainingJob:
             self._on_record(record)
 
     def _use_threads(self) -> None:
-        # the number belongs to the thread that calls, and somebody else may have used it since the last piece
+        # torch keeps the number per thread, and another run may have changed it since the last piece
         if torch.get_num_threads() != self._num_threads:
             torch.set_num_threads(self._num_threads)
 
 
 class _Settle(Callback):
-    """Write down the settings once `max_seconds` has become `max_steps`."""
+    """Writes the settings once `max_seconds` has been turned into `max_steps`."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder

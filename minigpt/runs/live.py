@@ -1,7 +1,11 @@
-"""One run while the engine has to do with it: from the queue through its turns to its end.
+"""One run that the engine works on: waiting in the queue, training in turns, paused, until its end.
 
-Only the engine's thread calls what changes a run; everybody may read `snapshot`, an immutable object that is swapped.
-Importing this does not import torch: that happens when the first run is loaded.
+Only the engine's thread calls what changes a run. Any thread may read `snapshot`, an immutable object that is replaced
+as a whole.
+
+Importing this module does not import torch; loading the first run does.
+
+Reads after: snapshots.py, job.py.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ _log = logging.getLogger(__name__)
 PUBLISH_SECONDS = 0.2
 """Shortest time between two snapshots; pages look once a second."""
 PACE_MARKS = 50
-"""Snapshots over which the pace is measured that the remaining time comes from."""
+"""Snapshots over which the pace is measured that the remaining time is estimated from."""
 
 
 class LiveRun:
@@ -41,6 +45,15 @@ class LiveRun:
     Args:
         folder: Where it lies.
         versions: Numbers for snapshots, shared by all runs of the engine.
+
+    Attributes:
+        id: The run's id.
+        folder: The run's folder.
+        owner: Hash of the owner's token; None: it has no owner.
+        status: The run's state; the same is written to `run.json`.
+        queue_position: Place in the queue, 1 for the run that starts next; stale unless queued.
+        used_seconds: Time of all its turns.
+        snapshot: The latest look at it.
     """
 
     def __init__(self, folder: RunFolder, versions: Iterator[int]) -> None:
@@ -49,19 +62,19 @@ class LiveRun:
         self.owner = folder.info.owner_token_sha256
         self.status: Status = "queued"
         self.queue_position: int | None = None
-        self.used = 0.0  # seconds of turns
+        self.used_seconds = 0.0
         self._versions = versions
         self._job: TrainingJob | None = None
         self._work: Iterator[Work] | None = None
         self._history = History()
         self._published = 0.0
-        self._marks: deque[tuple[float, int]] = deque(maxlen=PACE_MARKS)  # (clock, step) while it takes turns
+        self._marks: deque[tuple[float, int]] = deque(maxlen=PACE_MARKS)  # (clock, step) while it runs
         self._copies: tempfile.TemporaryDirectory[str] | None = None
         self.snapshot = replace(snapshot_of(folder), status="queued", message="", version=next(versions))
 
     @property
     def is_loaded(self) -> bool:
-        """Whether model and optimizer lie in memory."""
+        """Whether model and optimizer are in memory."""
         return self._job is not None
 
     @property
@@ -69,13 +82,13 @@ class LiveRun:
         """Training time."""
         return self._job.trainer.seconds if self._job is not None else self.snapshot.seconds
 
-    # -- its life, in the thread that trains
+    # -- called by the thread that trains
 
     def load(self, num_threads: int) -> None:
-        """Read the run into memory, from its newest checkpoint if there is one, and begin to take turns.
+        """Read the run into memory, from its newest checkpoint if there is one, and be ready to take turns.
 
         Args:
-            num_threads: torch threads where the run does not say; it then does.
+            num_threads: torch threads where the run's settings name none; written to them.
         """
         if self._job is None:
             from minigpt.runs.job import TrainingJob
@@ -89,39 +102,37 @@ class LiveRun:
         """Train for one turn.
 
         Args:
-            seconds: Length of the turn; a piece of work that has begun is done.
+            seconds: Length of the turn; a piece of work that has begun is finished.
             is_urgent: Asked between pieces; true ends the turn early.
 
         Returns:
-            Whether the run is done.
+            Whether the run has come to its end.
         """
         assert self._work is not None
         began = time.perf_counter()
         done = True
         for _ in self._work:
-            time.sleep(0)  # whoever waits for the interpreter goes first
+            time.sleep(0)  # lets another thread take the interpreter lock
             if time.perf_counter() - began >= seconds or is_urgent():
                 done = False
                 break
-        self.used += time.perf_counter() - began
+        self.used_seconds += time.perf_counter() - began
         if not done and (time.perf_counter() - self._published >= PUBLISH_SECONDS or self.snapshot.loss is None):
             self.publish()
         return done
 
     def change(self, status: Status) -> None:
-        """Be in another state from now on, here and on disk."""
+        """Set the status, here and on disk."""
         self.status = status
         self._marks.clear()
-        if status != "queued":
-            self.queue_position = None
         self.folder.update_info(status=status, error=None)
         self.publish(message="")
 
     def pause(self) -> bool:
-        """Rest after all that belongs to the last step, saved: whoever pauses may be about to leave.
+        """Finish what follows the last step, save, and pause; saved, because the owner may be about to leave.
 
         Returns:
-            Whether it rests; False: it has come to its end instead.
+            Whether it is paused; False: it has come to its end instead.
         """
         if self._job is not None and self._work is not None and self.status == "running":
             for piece in self._work:
@@ -131,49 +142,46 @@ class LiveRun:
                 return False
             try:
                 self._job.save()
-            except StorageError as error:  # it rests all the same, with the checkpoint before
+            except StorageError as error:  # it pauses all the same and keeps the checkpoint before
                 _log.warning("run %s could not be saved: %s", self.id, error)
         self.change("paused")
         return True
 
     def unload(self) -> None:
-        """Save a paused run and give its memory back; it goes on from there."""
-        self._save()
+        """Save a paused run and free its memory; it can go on later."""
+        self._stop_job(status="paused")
         self._job = self._work = None
 
     def finish(self) -> None:
-        """Every step is done, or it has ended early."""
+        """End after the last piece of work."""
         self._end("finished", message=self._history.early_end)
 
-    def stop(self, reason: str = "") -> None:
-        """Save and end; it can be resumed.
+    def stop(self, reason: str | None = None) -> None:
+        """Save and end; the run can be resumed.
 
         Args:
-            reason: Why, in full sentences, where it was not the owner's wish.
+            reason: Why, in full sentences, where that is not the owner's wish.
         """
-        self._save()
-        if reason:
-            self.folder.update_info(error=reason)
+        if self._job is None:
+            self.folder.update_info(status="stopped", error=reason)
+        else:
+            self._stop_job(status="stopped", reason=reason)
         self._end("stopped")
 
-    def put_away(self) -> None:
-        """Save at the end of the server; on disk the run stays as it is, so that one sees it was interrupted."""
+    def interrupt(self) -> None:
+        """Save because the server ends. The status on disk stays, which shows that the run was interrupted."""
         try:
-            self._save()
-        except Exception:  # others still have to be saved; this one keeps its last checkpoint
+            self._stop_job(status=self.status)
+        except Exception:  # the other runs still have to be saved; this one keeps its last checkpoint
             _log.exception("run %s could not be saved", self.id)
-        self._forget_copies()
+        self._delete_copies()
 
     def fail(self, error: Exception) -> None:
         """End with an error in words; the checkpoints stay."""
-        message = self.folder.fail(error)
-        self.status = "failed"
-        self.publish(message=message)
-        self._job = self._work = None
-        self._forget_copies()
+        self._end("failed", message=self.folder.fail(error))
 
     def copy_weights(self) -> Path | None:
-        """Write the weights of this moment to a file of their own; None while the run is not in memory."""
+        """Write the present weights to a temporary file; None while the run is not in memory."""
         if self._job is None:
             return None
         from minigpt.training.checkpoint import save_eval_model, step_name
@@ -182,19 +190,23 @@ class LiveRun:
             self._copies = tempfile.TemporaryDirectory(prefix="minigpt-weights-", ignore_cleanup_errors=True)
         path = Path(self._copies.name) / f"{step_name(self._job.trainer.step)}.safetensors"
         if not path.exists():
-            for older in sorted(path.parent.iterdir())[:-1]:  # whoever has just asked may still be reading the newest
+            for older in sorted(path.parent.iterdir())[:-1]:  # a page may still be reading the newest
                 older.unlink()
             save_eval_model(path, self._job.trainer.eval_model, self._job.trainer.weights_kind)
         return path
 
-    # -- what others see
+    # -- what pages see
 
     def publish(self, **changes: Any) -> None:
-        """Swap the snapshot for one of this moment."""
+        """Replace the snapshot by one of this moment.
+
+        Args:
+            **changes: Fields of the snapshot that cannot be read from the training.
+        """
         now = time.perf_counter()
         self._published = now
-        seen = replace(self.snapshot, status=self.status, queue_position=self.queue_position, is_elsewhere=False)
-        seen = replace(seen, **changes)
+        position = self.queue_position if self.status == "queued" else None
+        seen = replace(self.snapshot, status=self.status, queue_position=position, is_elsewhere=False, **changes)
         if self._job is not None:
             trainer, latest = self._job.trainer, self._history.latest
             self._marks.append((now, trainer.step))
@@ -204,7 +216,7 @@ class LiveRun:
                 max_steps=trainer.max_steps,
                 epoch=trainer.epoch,
                 seconds=trainer.seconds,
-                eta_seconds=self._eta(trainer.max_steps) if self.status == "running" else None,
+                eta_seconds=self._eta_seconds(trainer.max_steps) if self.status == "running" else None,
                 loss=trainer.loss,
                 loss_ema=trainer.loss_ema,
                 val_loss=latest.get("val_loss"),
@@ -222,33 +234,32 @@ class LiveRun:
         self.snapshot = replace(seen, version=next(self._versions))
 
     def _record(self, record: Mapping[str, Any]) -> None:
-        if record["kind"] == "resumed":  # takes back what was written after the checkpoint
+        if record["kind"] == "resumed":  # records beyond the checkpoint no longer count
             self._history = History(self.folder.metrics())
         else:
             self._history.add(record)
 
-    def _eta(self, max_steps: int) -> float | None:
+    def _eta_seconds(self, max_steps: int) -> float | None:
         (clock, step), (clock_now, step_now) = self._marks[0], self._marks[-1]
         return (max_steps - step_now) * (clock_now - clock) / (step_now - step) if step_now > step else None
 
     # -- ending
 
-    def _save(self) -> None:
-        """Let the job save a checkpoint where it stands."""
+    def _stop_job(self, *, status: Status, reason: str | None = None) -> None:
+        """Let the job finish its step, save, and write the status; does nothing where there is none in memory."""
         if self._job is not None and self._work is not None:
-            self._job.request_stop()
+            self._job.request_stop(status=status, reason=reason)
             for _ in self._work:
                 pass
 
     def _end(self, status: Status, **changes: Any) -> None:
+        """Publish the last snapshot and free the memory; the folder has been written by then."""
         self.status = status
-        if self.folder.info.status != status:
-            self.folder.update_info(status=status)
         self.publish(**changes)
         self._job = self._work = None
-        self._forget_copies()
+        self._delete_copies()
 
-    def _forget_copies(self) -> None:
+    def _delete_copies(self) -> None:
         if self._copies is not None:
             self._copies.cleanup()
             self._copies = None
@@ -272,7 +283,7 @@ def warm_up() -> None:
 
 
 def lower_priority(nice: int) -> None:
-    """Let the calling thread give way to others, where the system can do that for one thread (Linux)."""
+    """Lower the calling thread's priority, where the system can do that for one thread (Linux)."""
     if nice <= 0 or sys.platform != "linux":
         return
     with contextlib.suppress(OSError):

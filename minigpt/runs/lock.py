@@ -1,7 +1,7 @@
-"""Who trains a run: one process and one thread at a time, and anybody may ask whether somebody does.
+"""The lock on a run: one process and one thread trains it at a time, and any process may ask whether it is held.
 
-The file `lock` in the run's folder is locked by the operating system, so the lock ends with the process, however that
-ends. Importing this module does not import torch.
+The operating system locks the file `lock` in the run's folder, so the lock ends with the process, however that ends.
+Importing this module does not import torch.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ except ImportError:  # Windows: only trainings within one process see each other
 
 LOCK = "lock"
 _ATTEMPTS = 5
-"""Tries at the lock, 10 ms apart: whoever asks whether it is held has it for a moment."""
+"""Attempts to take the lock, 10 ms apart: `is_being_trained` briefly takes it itself."""
 
-# A lock of the operating system is held by a process as a whole, and is lost when the process closes the file anywhere.
-# So threads need a list of their own, and a file that this process has locked is never opened a second time.
+# The operating system's lock belongs to the process as a whole, and closing the file anywhere in the process releases
+# it. So this set keeps threads apart, and a file that this process has locked is never opened a second time.
 _here: set[Path] = set()
 _guard = threading.Lock()
 
 
 class RunLock:
-    """Held by whoever trains a run.
+    """The lock of one run, held while it is trained.
 
     Args:
         folder: The run's folder, resolved.
 
     Raises:
-        RunExistsError: On entering: somebody else trains the run.
+        RunExistsError: On entering: the run is being trained already.
         StorageError: On entering: the file cannot be written.
     """
 
@@ -85,7 +85,7 @@ class RunLock:
 
 
 def is_being_trained(folder: Path) -> bool:
-    """Return whether somebody trains a run at this moment, here or in another process; never waits.
+    """Return whether a run is being trained at this moment, in this process or another one; never waits.
 
     Args:
         folder: The run's folder, resolved.
@@ -100,6 +100,6 @@ def is_being_trained(folder: Path) -> bool:
                 fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             return True
-        except OSError:  # never trained, or a folder of a kind that knows no locks
+        except OSError:  # never trained, or a file system without locks
             return False
     return False

@@ -1,8 +1,8 @@
 """The one engine of this process.
 
-It lies in a module that no reload knows, never in a Streamlit cache, which any visitor can clear for everybody. It ends
-with the process: what trains is saved, and the thread is joined, because one that is inside torch while the interpreter
-ends would abort the process.
+It is kept in a module of its own that a reload of the source leaves alone, never in a Streamlit cache, which any
+visitor can clear for everybody. At the end of the process its runs are saved and its thread is joined: a thread that is
+inside torch when the interpreter ends would abort the process.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import threading
 import types
 from typing import TYPE_CHECKING, Any
 
-from minigpt.runs.engine import ThreadEngine
 from minigpt.runs.live import warm_up
+from minigpt.runs.thread_engine import ThreadEngine
 
 if TYPE_CHECKING:
     from minigpt.runs.engine import RunEngine
@@ -24,7 +24,7 @@ _HOME = "_minigpt_engine"
 
 
 def get_engine() -> RunEngine:
-    """Return the engine, made at the first call for the runs folder and the profile of that moment."""
+    """Return the engine; the first call creates it, for the runs folder and the profile set at that moment."""
     home = _home()
     with home.lock:
         if home.engine is None:
@@ -36,15 +36,15 @@ def get_engine() -> RunEngine:
 
 
 def start() -> None:
-    """Make the engine and warm torch up, so that the first run begins at once; the server does so in the background."""
+    """Create the engine and warm torch up, so that the first run begins at once; the server calls it in a thread."""
     get_engine()
     warm_up()
 
 
 def shutdown() -> None:
-    """Save what trains and end the engine; the next `get_engine` makes a new one.
+    """Save the runs in training and end the engine; the next `get_engine` creates a new one.
 
-    Runs that were in training are interrupted: they can be resumed where they were.
+    Those runs count as interrupted: they can be resumed from where they were.
     """
     home = _home()
     with home.lock:
@@ -54,7 +54,7 @@ def shutdown() -> None:
 
 
 def reset() -> None:
-    """Begin anew, for tests."""
+    """End the engine, for tests."""
     shutdown()
 
 

@@ -1,7 +1,7 @@
-"""What a page sees of a run: plain, immutable data, small enough to be looked at by everybody every second.
+"""What a page sees of a run: plain, immutable data, small enough for many pages to read every second.
 
-`History` takes the records of `metrics.jsonl` one by one and keeps of each curve at most 500 points, however long the
-run is; `RunSnapshot` is one look at it.
+`History` takes the records of `metrics.jsonl` one by one and keeps at most 500 points of each curve, however long the
+run is; `RunSnapshot` is one look at a run.
 """
 
 from __future__ import annotations
@@ -48,50 +48,50 @@ class RunSnapshot:
     loss: float | None
     loss_ema: float | None
     val_loss: float | None
-    """The latest; at the end of the training over the whole validation part, which the curve's points may not be."""
+    """The latest; at the end of training measured on the whole validation part, which the curve's points may not be."""
     best_step: int | None
     """The step of the lowest loss on the curve."""
     learning_rate: float | None
     tokens_per_second: float | None
     mfu: float | None
-    """Share of the machine's measured matrix peak, over the steps before the last measurement."""
+    """Share of the machine's measured matrix peak, over the steps before the last evaluation (MFU)."""
     tokens_seen: int
     device: str
     message: str
-    """Why the run is in this state, in full sentences; empty where there is nothing to say."""
+    """Why the run is in this state, in full sentences; may be empty."""
     queue_position: int | None
     """1 for the run that starts next; None unless queued."""
     version: int
-    """Grows whenever anything else here changes; an unchanged one need not be drawn again."""
+    """Grows with every change of another field; a snapshot with the same version need not be drawn again."""
     curves: Mapping[str, tuple[Point, ...]]
     """loss, loss_ema, val_loss, learning_rate, tokens_per_second; each at most 500 points, in order of steps."""
     samples: tuple[tuple[int, str], ...]
     """(step, text) of the latest samples, oldest first."""
     norms: Mapping[str, Mapping[str, float]]
-    """The latest look inside the updates: `gradient`, `update` and `ratio`, each by layer; empty before the first."""
+    """The latest norms by layer, of `gradient`, `update` and `ratio` (update by weights); empty before the first."""
     baselines: Mapping[str, float]
     """Loss of simple models on the same validation part: uniform, unigram, bigram."""
     config: RunConfig
     corpus: Mapping[str, Any]
-    """What the corpus is, as in `data/meta.json`."""
+    """What is known about the corpus: the contents of `data/meta.json`; empty where there is none."""
     created: str
     """When, in ISO 8601."""
     is_elsewhere: bool = False
-    """Whether another process trains it; it can be paused and stopped only there."""
+    """Whether another process trains it; only that process can pause or stop it."""
     is_diverged: bool = False
-    """Whether its loss or gradient became infinite or not a number: gone on with, it would again."""
+    """Whether it failed because its loss or gradient became infinite or NaN; resumed, it would do so again."""
 
     @property
     def is_active(self) -> bool:
-        """Whether the engine still has to do with it: queued, running or paused."""
+        """Whether the engine still works on it: queued, running or paused."""
         return self.status in ("queued", "running", "paused")
 
 
 class Curve:
     """A growing series that never takes more than `max_points` points.
 
-    First and last point are kept exactly; what lies between is cut into equal buckets of which the lowest and the
-    highest point stay, so that a spike is never thinned away. When there are too many buckets, neighbours merge.
+    The first and the last point are kept exactly. The points between are cut into equal buckets that keep their lowest
+    and their highest point, so a spike is never thinned away. When there are too many buckets, neighbours merge.
 
     >>> curve = Curve(max_points=6)
     >>> for step in range(100):
@@ -109,7 +109,7 @@ class Curve:
         self._points: tuple[Point, ...] | None = None
 
     def add(self, step: int, value: float) -> None:
-        """Append a point; one at a step that is already there replaces the last point."""
+        """Append a point; a point at the step of the last one replaces it."""
         self._points = None
         if self._first is None:
             self._first = (step, value)
@@ -118,7 +118,7 @@ class Curve:
         self._last = (step, value)
 
     def points(self) -> tuple[Point, ...]:
-        """Return the points in order of steps; the same object until something is added."""
+        """Return the points in order of steps; the same tuple until a point is added."""
         if self._points is None:
             ends = {point[0]: point for point in (self._first, self._last) if point is not None}
             kept = {point[0]: point for _, low, high in self._buckets for point in (low, high)}
@@ -145,10 +145,10 @@ def _merged(left: tuple[int, Point, Point], right: tuple[int, Point, Point]) -> 
 
 
 class History:
-    """The records of one run so far, condensed.
+    """The records of one run so far, condensed for a snapshot.
 
     Args:
-        records: Those of `metrics.jsonl`, superseded ones already dropped.
+        records: The records of `metrics.jsonl` without superseded ones.
     """
 
     def __init__(self, records: Iterable[Mapping[str, Any]] = ()) -> None:
@@ -162,7 +162,7 @@ class History:
             self.add(record)
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Take in one record of kind step, evaluation, sample, budget, norms or early_end; others are passed over."""
+        """Add one record of kind step, evaluation, sample, budget, norms or early_end; other kinds are ignored."""
         kind = record.get("kind")
         if kind == "sample":
             self._samples.append((int(record["step"]), str(record["text"])))
@@ -175,7 +175,7 @@ class History:
             self.latest["max_steps"] = record["max_steps"]
         if kind not in ("step", "evaluation"):
             return
-        # the last step is measured once more, on the whole validation part; a curve holds what was measured alike
+        # the last step is evaluated again on the whole validation part; a curve only holds evaluations of the same kind
         is_again = kind == "evaluation" and record["step"] == self._measured
         for name, value in record.items():
             if value is None or name in ("kind", "whole"):
@@ -193,7 +193,7 @@ class History:
 
     @property
     def early_end(self) -> str:
-        """Why the training has ended before its last step, in words; empty where it went on."""
+        """Why the training ended before its last step, in words; empty where it did not."""
         step, text = self._early_end
         return text if step >= int(self.latest.get("step", 0)) else ""
 
@@ -204,10 +204,10 @@ class History:
 
 
 def snapshot_of(folder: RunFolder) -> RunSnapshot:
-    """Look at a run on disk that nobody is training here, a bundled one too.
+    """Look at a run on disk that this process does not train, a bundled run included.
 
-    A run that was queued, running or paused when its server ended was interrupted; it counts as stopped. One whose
-    folder is damaged counts as failed, and its message says what is wrong with it.
+    A run that was queued, running or paused when its server ended was interrupted and counts as stopped. A run with a
+    damaged folder counts as failed, and its message says what is wrong.
 
     Raises:
         RunNotFoundError: The folder is no run.
@@ -230,7 +230,7 @@ def _snapshot_of(folder: RunFolder) -> RunSnapshot:
     step = max(int(latest.get("step", 0)), newest)
     max_steps = int(latest.get("max_steps", config.training.max_steps))
     status, message = info.status, info.error or ""
-    if status in ("queued", "running", "paused"):  # this server's own runs are not looked up here
+    if status in ("queued", "running", "paused"):  # the engine's own runs in training are not looked up here
         status = "stopped"
         if is_being_trained(folder.path):
             status, message = "running", "Another process trains this run; it can be stopped only there."
@@ -274,7 +274,7 @@ def _snapshot_of(folder: RunFolder) -> RunSnapshot:
 
 
 def damaged(run_id: str, message: str) -> RunSnapshot:
-    """Return what can be seen of a run that cannot be read: its id, and what is wrong with it."""
+    """Return the snapshot of a run that cannot be read: its id, and what is wrong with it."""
     return RunSnapshot(
         id=run_id,
         name=run_id,

@@ -13,10 +13,10 @@ import torch
 from minigpt.config import DataConfig, RunConfig
 from minigpt.data.corpora import read_corpus
 from minigpt.model.weights import load_weights
-from minigpt.runs.engine import ThreadEngine
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.job import TrainingJob, create_run
 from minigpt.runs.store import RunStore
+from minigpt.runs.thread_engine import ThreadEngine
 
 SETTINGS: dict[str, Any] = {
     "seed": 5,

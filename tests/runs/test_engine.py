@@ -33,11 +33,13 @@ from minigpt.errors import (
     RunNotFoundError,
     StorageError,
 )
-from minigpt.runs.engine import RunEngine, RunSnapshot, ThreadEngine, snapshot_of
+from minigpt.runs.engine import RunEngine
 from minigpt.runs.job import TrainingJob, create_run
 from minigpt.runs.limits import Limits, load_limits
 from minigpt.runs.live import LiveRun
+from minigpt.runs.snapshots import RunSnapshot, snapshot_of
 from minigpt.runs.store import RunStore
+from minigpt.runs.thread_engine import ThreadEngine
 
 PATIENCE = 60.0
 ENDLESS = 1_000_000
@@ -351,7 +353,7 @@ def test_two_owners_take_turns(make, corpus) -> None:  # type: ignore[no-untyped
     for _ in range(3):
         trained(engine, small, 2)
         trained(engine, large, 2)
-    used = sorted(live.used for live in engine._live.values())
+    used = sorted(live.used_seconds for live in engine._live.values())
     assert used[1] < 3 * used[0] + 1.0  # equal shares of time, whatever a step costs; the margin is for a busy machine
     engine.command(small, ANN, "stop")
     status(engine, small, "stopped")

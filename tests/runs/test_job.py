@@ -18,12 +18,12 @@ from minigpt.config import SECTIONS, RunConfig
 from minigpt.data.corpora import Corpus, corpus_from_files, corpus_from_text
 from minigpt.data.prepared import train_tokenizer
 from minigpt.errors import CheckpointError, CorpusError, InputError, NonFiniteLossError, RunExistsError, StorageError
-from minigpt.runs.engine import ThreadEngine
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.job import TrainingJob, check_resume, create_run
 from minigpt.runs.lock import is_being_trained
 from minigpt.runs.snapshots import snapshot_of
 from minigpt.runs.store import load_run
+from minigpt.runs.thread_engine import ThreadEngine
 from minigpt.tokenizers.base import make_tokenizer
 from minigpt.training.callbacks import Callback
 from minigpt.training.events import Record
@@ -178,7 +178,6 @@ def test_stopping_saves_and_ends() -> None:
     for work in job.work():
         if work.step == 7:
             job.request_stop()
-    job.finish("stopped")
     assert folder.info.status == "stopped"
     assert folder.checkpoints() == [job.trainer.step]
     assert job.trainer.step in (7, 8)
@@ -186,6 +185,23 @@ def test_stopping_saves_and_ends() -> None:
     assert again.trainer.step == job.trainer.step
     run_all(again)
     assert folder.info.status == "finished"
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "error"),
+    [
+        ({}, "stopped", None),
+        ({"reason": "Its time is over."}, "stopped", "Its time is over."),
+        ({"status": "paused"}, "paused", None),
+    ],
+)
+def test_the_job_itself_writes_how_it_was_stopped(asked: dict[str, Any], status: str, error: str | None) -> None:
+    folder = new_run()
+    job = TrainingJob(folder)
+    for work in job.work():
+        if work.step == 3:
+            job.request_stop(**asked)
+    assert (folder.info.status, folder.info.error, folder.info.error_type) == (status, error, None)
 
 
 def test_stopping_before_it_began_and_from_another_thread() -> None:

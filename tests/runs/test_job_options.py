@@ -14,12 +14,12 @@ from minigpt.config import RunConfig
 from minigpt.data.corpora import Corpus, corpus_from_text
 from minigpt.errors import ConfigError, LimitError
 from minigpt.runs.archive import export_zip
-from minigpt.runs.engine import ThreadEngine
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.job import TrainingJob, check_resume, create_run
 from minigpt.runs.limits import load_limits
 from minigpt.runs.snapshots import RunSnapshot, snapshot_of
 from minigpt.runs.store import RunStore
+from minigpt.runs.thread_engine import ThreadEngine
 from minigpt.training import telemetry, tracking
 
 SETTINGS: dict[str, Any] = {

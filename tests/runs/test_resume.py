@@ -264,7 +264,6 @@ def test_stopped_with_a_word(tmp_path: Path, expected: tuple[dict[str, bytes], l
     for work in job.work():
         if work.step == 10:
             job.request_stop()
-    job.finish("stopped")
     assert folder.checkpoints()[-1] in (10, 11)
     folder = finished(folder)
     assert folder.checkpoints()[-1] == 24

@@ -1,0 +1,424 @@
+"""The default engine: one daemon thread of the server trains all runs and takes turns between them.
+
+The thread switches runs where `TrainingJob.work()` yields, and goes on with the run that has had the least time, so
+every student's chart moves. A paused run gets no turns. docs/engines.md says why it is a thread and not a process.
+
+`live.py` is one run in training, `index.py` the runs on disk, `store.py` their folders, `limits.py` what a server
+allows. Nothing here imports torch at the top, so the app can look at runs before torch is loaded.
+
+Reads after: engine.py, live.py, index.py.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import functools
+import itertools
+import logging
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from minigpt import resources
+from minigpt.config import RunConfig
+from minigpt.data.prepared import expected_vocab_size
+from minigpt.errors import InputError, LimitError, MinigptError, OwnerError, RunFault, RunNotFoundError
+from minigpt.runs.engine import Command
+from minigpt.runs.folder import RunFolder, token_sha256
+from minigpt.runs.index import RunIndex
+from minigpt.runs.limits import Limits, load_limits
+from minigpt.runs.live import LiveRun, lower_priority
+from minigpt.runs.lock import is_being_trained
+from minigpt.runs.snapshots import RunSnapshot
+from minigpt.runs.store import RunStore
+from minigpt.tokenizers.base import make_tokenizer
+
+if TYPE_CHECKING:
+    from minigpt.data.corpora import Corpus
+
+_log = logging.getLogger(__name__)
+
+COMMAND_SECONDS = 2.0
+"""How long `command` waits for the thread to carry it out, so that the next look already shows the result. A command
+that takes longer is still carried out."""
+WEIGHTS_SECONDS = 20.0
+"""How long to wait for a copy of the present weights before the newest ones on disk are taken instead."""
+SWEEP_SECONDS = 60.0
+"""Time between two searches for expired runs, while nothing trains."""
+
+
+@dataclass(eq=False)
+class _Request:
+    """What a page asks the thread to do with a live run; `done` gets the answer."""
+
+    live: LiveRun
+    action: Literal["pause", "resume", "stop", "weights"]
+    done: Future[Path | None] = field(default_factory=Future)
+
+
+class ThreadEngine:
+    """Trains runs in one background thread; implements `RunEngine`.
+
+    Args:
+        store: Where runs lie; None: the user's folder.
+        limits: What is allowed; None: the profile of this server.
+        num_threads: torch threads of runs that do not say how many. The number changes a run's results in the last
+            digits, so it is stored with the run.
+        nice: Lowers the thread's priority below that of pages, on Linux; 0 leaves it.
+        slice_seconds: Length of a turn. Long enough that switching costs nothing, short enough that every chart moves.
+    """
+
+    def __init__(
+        self,
+        store: RunStore | None = None,
+        limits: Limits | None = None,
+        *,
+        num_threads: int = 1,
+        nice: int = 5,
+        slice_seconds: float = 0.08,
+    ) -> None:
+        self.limits = limits or load_limits()
+        self._store = store or RunStore()
+        self._num_threads = num_threads
+        self._nice = nice
+        self._slice_seconds = slice_seconds
+        self._versions = itertools.count(1)
+        self._index = RunIndex(self._store, self._versions)
+        self._changed = threading.Condition()  # guards everything below; never held while something trains
+        self._live: dict[str, LiveRun] = {}
+        self._queue: list[LiveRun] = []
+        self._requests: deque[_Request] = deque()
+        self._reserved: Counter[str | None] = Counter()
+        self._worker: threading.Thread | None = None
+        self._closing = False
+
+    # -- the interface, called by pages
+
+    def submit(self, config: RunConfig, corpus: Corpus, owner: str, *, name: str | None = None) -> str:
+        """Begin a run or queue it; see `RunEngine.submit`."""
+        from minigpt.model.devices import resolve_device
+        from minigpt.runs.job import create_run
+
+        self.limits.check_corpus(corpus)
+        self.limits.check_run(config, corpus, expected_vocab_size(make_tokenizer(config.tokenizer), corpus))
+        resolve_device(config.device)
+        with self._reserve_place(_hashed(owner)):
+            kept = len(self._index.runs())
+            if kept >= self.limits.max_runs:
+                raise LimitError(
+                    f"This server holds {kept} runs and keeps no more.", mend="Delete a run that you no longer need."
+                )
+            folder = create_run(config, corpus, store=self._store, name=name, owner_token=owner or None)
+            if self.limits.run_ttl_hours is not None:
+                folder.update_info(expires=datetime.now(UTC) + timedelta(hours=self.limits.run_ttl_hours))
+            self._add(folder)
+        return folder.id
+
+    def command(self, run_id: str, token: str, command: Command) -> None:
+        """Pause, resume, stop or delete; see `RunEngine.command`."""
+        if command not in get_args(Command):
+            raise InputError(f"There is no command {command!r}.", mend=f"Use {', '.join(get_args(Command))}.")
+        folder = self._own_folder(run_id, token)
+        with self._changed:
+            live = self._live.get(run_id)
+            request = None if live is None or command == "delete" else self._ask(live, command)
+        if request is not None:
+            with contextlib.suppress(FutureTimeoutError):
+                request.done.result(COMMAND_SECONDS)
+        elif live is not None:
+            raise InputError(f"Run {live.snapshot.name} is in training.", mend="Stop it first, then delete it.")
+        elif is_being_trained(folder.path):
+            raise InputError("Another process trains this run.", mend="Stop it there, or wait until it has ended.")
+        elif command == "delete":
+            self._store.delete(run_id)
+        elif command == "resume":
+            self._resume_from_disk(folder)
+
+    def snapshot(self, run_id: str) -> RunSnapshot:
+        """Look at a run; see `RunEngine.snapshot`."""
+        with self._changed:
+            live = self._live.get(run_id)
+        if live is not None:
+            return live.snapshot
+        return self._index.snapshot(self._index.folder(run_id))
+
+    def weights(self, run_id: str, step: int | Literal["best", "last"] | None = None) -> Path:
+        """Return a file with weights; see `RunEngine.weights`."""
+        with self._changed:
+            live = self._live.get(run_id)
+            is_wanted = step is None and live is not None and live.is_loaded
+            request = self._ask(live, "weights") if is_wanted and live is not None else None
+        if request is not None:
+            try:
+                path = request.done.result(WEIGHTS_SECONDS)
+            except FutureTimeoutError:
+                path = None
+            if path is not None:
+                return path
+        return self._index.folder(run_id).weights_path(step)
+
+    def list(self, owner: str | None = None) -> builtins.list[RunSnapshot]:
+        """Look at all runs or one owner's, newest first; see `RunEngine.list`."""
+        everyone = owner is None or not self.limits.owner_tokens
+        wanted = _hashed(owner)
+        found = []
+        for folder, info in self._index.runs():
+            if everyone or (wanted is not None and info.owner_token_sha256 == wanted):
+                with self._changed:
+                    live = self._live.get(info.id)
+                with contextlib.suppress(RunNotFoundError):  # deleted while we look
+                    found.append(self._index.snapshot(folder) if live is None else live.snapshot)
+        return sorted(found, key=lambda snapshot: snapshot.created, reverse=True)
+
+    def start(self) -> None:
+        """Start the thread now rather than with the first run."""
+        with self._changed:
+            self._start()
+
+    def close(self, *, timeout: float = 30.0) -> None:
+        """Save what trains and stop; see `RunEngine.close`.
+
+        Args:
+            timeout: Seconds to wait for the piece of work in hand and for the saving.
+        """
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+            worker = self._worker
+        if worker is not None:
+            worker.join(timeout)
+
+    # -- helpers of the interface, in the thread of the page
+
+    def _ask(self, live: LiveRun, action: Literal["pause", "resume", "stop", "weights"]) -> _Request:
+        """Leave a request for the thread. Called under the lock."""
+        request = _Request(live, action)
+        self._requests.append(request)
+        self._changed.notify_all()
+        return request
+
+    def _own_folder(self, run_id: str, token: str) -> RunFolder:
+        """Return the folder of a run that the holder of this token may control.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+            OwnerError: It is somebody else's.
+            InputError: It is bundled.
+        """
+        if run_id in resources.bundled_run_names():
+            raise InputError(f"Run {run_id} is bundled and stays as it is.", mend="Train a run of your own.")
+        folder = self._index.folder(run_id)
+        if self.limits.owner_tokens and (folder.info.owner_token_sha256 is None or not folder.is_owner(token)):
+            raise OwnerError(
+                "This run belongs to somebody else; you may look at it.",
+                mend="Ask its owner, or train one of your own.",
+            )
+        return folder
+
+    @contextlib.contextmanager
+    def _reserve_place(self, owner: str | None) -> Iterator[None]:
+        """Count one more run of an owner while it is being made, so that two at once cannot pass the limit.
+
+        Raises:
+            LimitError: The owner has as many runs as the server allows.
+            RunFault: The server is closing.
+        """
+        with self._changed:
+            if self._closing:
+                raise RunFault("The server is closing.", mend="Try again in a moment.")
+            count = self._reserved[owner] + sum(live.owner == owner for live in self._live.values())
+            if count >= self.limits.max_running_per_owner:
+                raise LimitError(
+                    f"You have {count} runs in training; this server allows {self.limits.max_running_per_owner}.",
+                    mend="Stop one, or wait until it has finished.",
+                )
+            self._reserved[owner] += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._reserved[owner] -= 1
+
+    def _add(self, folder: RunFolder) -> None:
+        """Take a run in, at the end of the queue."""
+        live = LiveRun(folder, self._versions)
+        with self._changed:
+            if live.id in self._live:  # two requests to resume it came at once
+                return
+            self._live[live.id] = live
+            self._queue.append(live)
+            self._renumber()
+            self._start()
+            self._changed.notify_all()
+
+    def _resume_from_disk(self, folder: RunFolder) -> None:
+        seen, _ = self._index.snapshot(folder), folder.config  # reading the settings refuses a damaged run at once
+        if seen.status == "finished":
+            raise InputError(
+                f"Run {seen.name} is finished: all {seen.max_steps:,} steps are done.",
+                mend="Start a new one with a larger training.max_steps.",
+            )
+        if self.limits.max_seconds is not None and seen.seconds >= self.limits.max_seconds:
+            raise LimitError(
+                f"Run {seen.name} has trained for {seen.seconds:.0f} seconds; "
+                f"this server allows {self.limits.max_seconds:g}.",
+                mend="Download it and resume it on your own machine.",
+            )
+        with self._reserve_place(folder.info.owner_token_sha256):
+            self._add(folder)
+
+    def _renumber(self) -> None:
+        """Give the runs in the queue their positions. Called under the lock."""
+        for position, live in enumerate(self._queue, start=1):
+            live.queue_position = position
+            live.publish()
+
+    def _dequeue(self, live: LiveRun) -> None:
+        """Take a run out of the queue if it is there. Called under the lock."""
+        if live in self._queue:
+            self._queue.remove(live)
+            self._renumber()
+
+    def _start(self) -> None:
+        """Start the thread if there is none. Called under the lock."""
+        if self._worker is None and not self._closing:
+            self._worker = threading.Thread(target=self._work, name="minigpt-trainer", daemon=True)
+            self._worker.start()
+
+    # -- the thread that trains
+
+    def _work(self) -> None:
+        """Handle requests, start queued runs and take turns, until the engine closes; then save every run."""
+        lower_priority(self._nice)
+        while not self._closing:
+            try:
+                self._wait()
+                self._handle_requests()
+                self._start_queued()
+                self._take_turn()
+            except Exception:  # a bug here must not end everybody's training
+                _log.exception("unexpected error in the training thread")
+        self._handle_requests()
+        for live in builtins.list(self._live.values()):
+            live.interrupt()
+        with self._changed:
+            self._live.clear()
+            self._queue.clear()
+
+    def _wait(self) -> None:
+        """Sleep until there is something to do; look for expired runs now and then."""
+
+        def is_busy() -> bool:
+            running = any(live.status == "running" for live in self._live.values())
+            return self._closing or bool(self._requests) or bool(self._queue) or running
+
+        with self._changed:
+            is_idle = not self._changed.wait_for(is_busy, timeout=SWEEP_SECONDS)
+        if is_idle:
+            self._sweep()
+
+    def _handle_requests(self) -> None:
+        while True:
+            with self._changed:
+                if not self._requests:
+                    return
+                request = self._requests.popleft()
+                is_live = self._live.get(request.live.id) is request.live
+            try:
+                request.done.set_result(self._handle(request) if is_live else None)
+            except Exception as error:
+                request.done.set_exception(error)
+
+    def _handle(self, request: _Request) -> Path | None:
+        live = request.live
+        if request.action == "weights":
+            return live.copy_weights()
+        if request.action == "resume":
+            if live.status == "paused":
+                with self._changed:
+                    live.change("queued")
+                    self._queue.append(live)
+                    self._renumber()
+            return None
+        with self._changed:
+            self._dequeue(live)
+        if request.action == "pause":
+            self._guard(live, lambda: self._pause(live))
+        else:
+            self._guard(live, lambda: self._end(live, live.stop))
+        return None
+
+    def _pause(self, live: LiveRun) -> None:
+        if not live.pause():
+            self._end(live, live.finish)
+
+    def _start_queued(self) -> None:
+        """Start runs from the queue while there is room; paused runs make room, saved to disk."""
+        while True:
+            with self._changed:
+                running = [live for live in self._live.values() if live.status == "running"]
+                if not self._queue or len(running) >= self.limits.max_concurrent:
+                    return
+                live = self._queue.pop(0)
+                paused = [other for other in self._live.values() if other.status == "paused" and other.is_loaded]
+                live.used_seconds = min((other.used_seconds for other in running), default=0.0)
+            if len(running) + len(paused) >= self.limits.max_concurrent and paused:
+                self._guard(paused[0], paused[0].unload)
+            self._guard(live, functools.partial(live.load, self._num_threads))
+            with self._changed:
+                self._renumber()
+
+    def _take_turn(self) -> None:
+        """Train the run that has had the least time, for one slice."""
+        running = [live for live in self._live.values() if live.status == "running"]
+        if not running:
+            return
+        live = min(running, key=lambda live: live.used_seconds)
+
+        def advance() -> None:
+            if live.advance(self._slice_seconds, lambda: self._closing or bool(self._requests)):
+                self._end(live, live.finish)
+            elif self.limits.max_seconds is not None and live.seconds >= self.limits.max_seconds:
+                reason = f"This server trains a run for {self.limits.max_seconds:g} seconds, which are over."
+                self._end(live, functools.partial(live.stop, reason))
+
+        self._guard(live, advance)
+
+    def _end(self, live: LiveRun, end: Callable[[], Any]) -> None:
+        """End a run's training with `end`; from then on its snapshots come from disk."""
+        end()
+        with self._changed:
+            self._live.pop(live.id, None)
+
+    def _guard(self, live: LiveRun, do: Callable[[], Any]) -> None:
+        """Do something for one run; an error ends that run and no other."""
+        try:
+            do()
+        except Exception as error:
+            _log.warning("run %s failed", live.id, exc_info=error)
+            live.fail(error)
+            with self._changed:
+                self._dequeue(live)
+                self._live.pop(live.id, None)
+
+    def _sweep(self) -> None:
+        """Delete expired runs."""
+        if self.limits.run_ttl_hours is None:
+            return
+        now = datetime.now(UTC)
+        for _, info in self._index.runs():
+            with contextlib.suppress(MinigptError):  # just deleted by its owner
+                if info.expires is not None and info.expires < now and info.id not in self._live:
+                    _log.info("run %s has expired", info.id)
+                    self._store.delete(info.id)
+
+
+def _hashed(token: str | None) -> str | None:
+    return token_sha256(token) if token else None
