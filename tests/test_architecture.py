@@ -258,6 +258,11 @@ def test_benchmarks_are_held_to_the_same_rules() -> None:
         assert [fault for fault in forbidden(text) if "pickle" in fault] == [], path.name
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "tools").rglob("*.py")), ids=lambda path: path.name)
+def test_tools_do_nothing_forbidden(path: Path) -> None:
+    assert forbidden(path.read_text("utf-8")) == []
+
+
 def test_no_file_directly_in_pages() -> None:
     # Streamlit would run it without the frame when it is the first page asked for
     assert [path.name for path in (ROOT / "pages").glob("*.py")] == []

@@ -116,7 +116,8 @@ def test_the_tree_leaves_no_part_out() -> None:
     named = set(tree())
     parts = {f"minigpt/{path.parent.name}/" for path in (ROOT / "minigpt").glob("*/__init__.py")}
     assert parts - named == set()
-    folders = {f"{name}/" for name in ("assets", "benchmarks", "configs", "docs", "minigpt", "pages", "tests")}
+    names = ("assets", "benchmarks", "configs", "docs", "minigpt", "pages", "tests", "tools")
+    folders = {f"{name}/" for name in names}
     assert folders - named == set()
 
 

@@ -55,7 +55,7 @@ def test_the_wheel_holds_every_resource(wheel: Path) -> None:
         for path in (ROOT / folder).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 assert f"minigpt/_resources/{path.relative_to(ROOT).as_posix()}" in names
-    assert not [name for name in names if name.startswith(("tests/", "pages/", "benchmarks/"))]
+    assert not [name for name in names if name.startswith(("tests/", "pages/", "benchmarks/", "tools/"))]
 
 
 def test_an_installed_wheel_finds_presets_and_bundled_runs(wheel: Path, tmp_path: Path) -> None:

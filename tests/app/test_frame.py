@@ -93,7 +93,7 @@ def test_the_source_is_the_app_itself():
         names = {name.partition("/")[2] for name in packed.namelist()}
     assert {"LICENSE", "streamlit_app.py", "minigpt/app/shell/frame.py", "pages/build/train.py"} <= names
     assert "assets/texts/en/frame.yaml" in names
-    assert ".streamlit/config.toml" in names
+    assert {".streamlit/config.toml", "tools/make_repeat_run.py"} <= names
     assert not any("__pycache__" in name or name.startswith("runs/") for name in names)
 
 

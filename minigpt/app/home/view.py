@@ -1,7 +1,7 @@
 """What Home shows, from files alone: a recorded way from text to next character, and what a run wrote as it learned.
 
 Nothing here imports torch: Home has to be drawn within seconds of the server's start. The recording is made by
-`assets/make_home_flow.py` from the bundled model, and a test makes it again and compares.
+`tools/make_home_flow.py` from the bundled model, and a test makes it again and compares.
 """
 
 from __future__ import annotations

@@ -13,12 +13,12 @@ from minigpt.version import __version__
 def source_archive() -> bytes:
     """Return this very app's source as a zip, as its licence (AGPL-3.0) gives every visitor the right to have.
 
-    What runs is packed, not what was downloaded once: the package, pages, texts and settings as they lie here. Bundled
-    runs are data, and are left out.
+    It packs the files that run here, with local changes: the package, pages, texts, settings and tools. Bundled runs
+    are data and are left out.
     """
     root, package = resources.root(), Path(resources.__file__).resolve().parent
     files = [root / name for name in ("LICENSE", "README.md", "pyproject.toml", "requirements.txt", "streamlit_app.py")]
-    for folder in ("pages", "configs", "assets", ".streamlit"):
+    for folder in ("pages", "configs", "assets", "tools", ".streamlit"):
         files += sorted((root / folder).rglob("*"))
     named = [(path, path.relative_to(root)) for path in files if resources.bundled_runs_path() not in path.parents]
     inside = package / "_resources"

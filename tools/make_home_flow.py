@@ -1,8 +1,8 @@
 """Write `assets/home_flow.json`, the recording that Home animates, from the bundled run `tales`.
 
-    python assets/make_home_flow.py
+    python tools/make_home_flow.py
 
-To be run again whenever that run is trained anew; a test records it once more and compares.
+Run it again after `tales` has been trained anew; a test records the flow once more and compares.
 """
 
 import json
@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import minigpt
+from minigpt import resources
 from minigpt.interpret.flow import record_flow
+from minigpt.storage import write_text
 
 PROMPT, NUM_TOKENS, SEED = "Once th", 22, 11
 
@@ -20,11 +22,11 @@ def main(run: str = "tales", out: str = "") -> None:
 
     Args:
         run: Name, id or folder of a run.
-        out: Where to write; empty: beside this script.
+        out: Where to write; empty: into `assets/`.
     """
-    path = Path(out) if out else Path(__file__).with_name("home_flow.json")
+    path = Path(out) if out else resources.asset_path("home_flow.json")
     flow = record_flow(minigpt.load_run(run), PROMPT, num_tokens=NUM_TOKENS, seed=SEED)
-    path.write_text(json.dumps(flow.to_dict(), ensure_ascii=False, separators=(",", ":")) + "\n", "utf-8")
+    write_text(path, json.dumps(flow.to_dict(), ensure_ascii=False, separators=(",", ":")) + "\n")
     print(f"{path}: {''.join(flow.tokens)!r}, {path.stat().st_size:,} bytes")
 
 
