@@ -214,11 +214,35 @@ def test_the_keys_walk_along_a_curve_and_over_to_the_next(walk):
     press("ArrowRight", "low 3 1")
     press("ArrowUp", "high 3 6")
     press("ArrowLeft", "high 2 7")
-    press("ArrowDown", "low 1 3")  # the nearest that there is
+    press("ArrowDown", "low 1 3")  # 1 and 3 are equally near to 2: the left one
     press("Home", "low 0 4")
     press("PageDown", "high 0 8")
     press("Escape", "")
     press("End", "low 0 4")  # begins again
+
+
+@pytest.mark.parametrize("margin", [31, 33])
+def test_of_two_points_that_are_equally_near_the_left_one_is_next(walk, margin):
+    """Wherever the points fall between the pixels, which depends on how wide a machine's fonts make the labels."""
+    shown = {"mode": "lines", "hovertemplate": "%{fullData.name} %{x}<extra></extra>"}
+    figure = go.Figure([
+        go.Scatter(x=[0, 2, 5], y=[2, 2, 2], name="one", **shown), go.Scatter(x=[1, 3, 4], y=[1, 1, 1], name="other", **shown)
+    ])  # fmt: skip
+    figure.update_layout(margin={"l": 50, "r": margin}, showlegend=False)
+    press = walk(figure)
+    press("ArrowRight", "one 0")
+    press("ArrowRight", "one 2")
+    press("ArrowDown", "other 1")
+    press("ArrowUp", "one 0")
+
+
+def test_the_keys_find_points_that_lie_within_one_pixel(walk):
+    figure = go.Figure(go.Scatter(x=list(range(3000)), y=[1] * 3000, hovertemplate="%{x}<extra></extra>", mode="lines"))
+    press = walk(figure.update_xaxes(hoverformat="d"))
+    press("End", "0")
+    press("End", "2999")
+    for expected in (2998, 2997, 2996, 2995, 2994):
+        press("ArrowLeft", str(expected))
 
 
 def test_the_keys_walk_over_bars_and_from_map_to_map(walk):

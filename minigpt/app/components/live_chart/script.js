@@ -35,6 +35,8 @@ const MOVES = {
   ArrowUp: ["top", -1], ArrowDown: ["top", 1], PageUp: ["curve", -1], PageDown: ["curve", 1],
 };
 const LABEL_DELAY = 60; // ms; Plotly writes a label at most every 50
+// Distances that differ by less are equal, in pixels: Plotly rounds places to 0.01, and that must not choose a point.
+const SAME = 0.03;
 
 class Chart {
   constructor(parent) {
@@ -143,7 +145,7 @@ function curvesOf({ calcdata, _fullLayout: layout }) {
     const spots = (isGrid ? cellsOf(points[0]) : points.map((point, index) => pointOf(point, index, curve, layout)))
       .map(({ x, y, pick }) => ({ pick, left: across.c2p(x), top: down.c2p(y) }))
       .filter(({ left, top }) => left >= 0 && left <= across._length && top >= 0 && top <= down._length) // not zoomed away
-      .map(({ pick, left, top }) => ({ pick, left: Math.round(across._offset + left), top: Math.round(down._offset + top) }));
+      .map(({ pick, left, top }) => ({ pick, left: across._offset + left, top: down._offset + top }));
     const main = isGrid || trace.orientation !== "h" ? "left" : "top";
     spots.sort((one, other) => one[main] - other[main]);
     return spots.length ? [{ curve, subplot: trace.xaxis + trace.yaxis, isGrid, main, spots }] : [];
@@ -184,13 +186,14 @@ function step(curves, at, way, by) {
   const ahead = curves
     .filter((curve) => curve !== now && !curve.isGrid)
     .map((curve) => ({ ...curve, spot: nearest(curve, spot) }))
-    .filter((each) => (each.spot[along] - spot[along]) * by > 0)
+    .filter((each) => (each.spot[along] - spot[along]) * by > SAME)
     .sort((one, next) => (one.spot[along] - next.spot[along]) * by);
   return ahead[0] ?? { ...now, spot };
 }
 
-// The point of a curve beside a place; the chart may have grown or been zoomed since.
+// The point of a curve that is nearest to a place; the chart may have grown or been zoomed since. Of points that are
+// equally near, the first wins: the leftmost one, or the topmost one of horizontal bars.
 function nearest({ isGrid, main, spots }, place) {
   const apart = (spot) => (isGrid ? Math.hypot(spot.left - place.left, spot.top - place.top) : Math.abs(spot[main] - place[main]));
-  return spots.reduce((best, spot) => (apart(spot) < apart(best) ? spot : best));
+  return spots.reduce((best, spot) => (apart(spot) < apart(best) - SAME ? spot : best));
 }
