@@ -24,7 +24,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, T
 
 from minigpt.config import SECTIONS, RunConfig, dump_yaml, read_yaml
 from minigpt.errors import CheckpointError, ConfigError, MinigptError, RunNotFoundError, TokenizerError
-from minigpt.runs.metrics import append_record, read_records
+from minigpt.runs.metrics import WrittenSample, append_record, read_records, written_samples
 from minigpt.storage import flush, remove_folder, storage_errors, sweep, write_text
 from minigpt.tokenizers.base import BaseTokenizer, load_tokenizer
 from minigpt.training.checkpoint import (
@@ -300,6 +300,10 @@ class RunFolder:
     def metrics(self) -> list[dict[str, Any]]:
         """Return the records that hold, in order; see `metrics.parse_records`."""
         return read_records(self.path / METRICS)
+
+    def samples(self) -> list[WrittenSample]:
+        """Return what the model wrote during its training, in order of steps; none where there are no metrics."""
+        return written_samples(self.metrics())
 
     # -- checkpoints
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +100,30 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         return parse_records(path.read_bytes())
     except OSError:
         return []
+
+
+@dataclass(frozen=True)
+class WrittenSample:
+    """What the model wrote at one step of its training.
+
+    Attributes:
+        step: The number of weight updates before it.
+        text: What it wrote, without the prompt.
+        val_loss: The latest validation loss before it, in nats per token; None if there was none yet.
+    """
+
+    step: int
+    text: str
+    val_loss: float | None
+
+
+def written_samples(records: Iterable[dict[str, Any]]) -> list[WrittenSample]:
+    """Return the samples among a run's records, in order of steps; empty ones are left out."""
+    samples: list[WrittenSample] = []
+    loss: float | None = None
+    for record in sorted(records, key=lambda record: record["step"]):
+        if record["kind"] == "evaluation":
+            loss = record.get("val_loss", loss)
+        elif record["kind"] == "sample" and record.get("text"):
+            samples.append(WrittenSample(record["step"], str(record["text"]), loss))
+    return samples

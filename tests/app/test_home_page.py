@@ -10,7 +10,8 @@ import pytest
 
 from minigpt import resources
 from minigpt.app.home import view as home_flow
-from minigpt.app.home.view import WrittenSample, milestones, written_samples
+from minigpt.app.home.view import milestones
+from minigpt.runs.metrics import WrittenSample
 
 WITHOUT_TORCH = """
 import sys
@@ -60,32 +61,6 @@ def recording():
         "vocab_size": 7, "num_parameters": 1234, "embeddings": "", "attention": "",
         "choices": [{"candidates": [["b", 0.5]], "chosen": 0, "u": 0.25}],
     }  # fmt: skip
-
-
-def write(path, *records):
-    (path / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
-
-
-def test_samples_carry_the_loss_measured_before_them(tmp_path):
-    write(
-        tmp_path,
-        {"kind": "sample", "step": 0, "prompt": "", "text": "zq"},
-        {"kind": "evaluation", "step": 10, "val_loss": 2.5, "whole": False},
-        {"kind": "sample", "step": 10, "prompt": "", "text": "the"},
-        {"kind": "sample", "step": 20, "prompt": "", "text": ""},
-    )
-    assert written_samples(tmp_path) == [WrittenSample(0, "zq", None), WrittenSample(10, "the", 2.5)]
-    assert written_samples(tmp_path / "nothing") == []
-
-
-def test_what_a_resume_took_back_was_never_written(tmp_path):
-    write(
-        tmp_path,
-        {"kind": "sample", "step": 5, "prompt": "", "text": "kept"},
-        {"kind": "sample", "step": 9, "prompt": "", "text": "lost"},
-        {"kind": "resumed", "step": 6},
-    )
-    assert [sample.text for sample in written_samples(tmp_path)] == ["kept"]
 
 
 @pytest.mark.parametrize("count", range(2, 9))

@@ -77,7 +77,7 @@ def test_a_line_to_propose_is_the_runs_own(pages):
     assert subject.default_prompt(ref, "attention") == "the cat sat on"  # its context has 16 tokens
     shutil.rmtree(ref.path / "data")
     assert run_text.line_of(ref, 14) == ""
-    assert subject.default_prompt(ref, "attention") == subject.written_samples(ref.path)[-1].text.strip()
+    assert subject.default_prompt(ref, "attention") == RunFolder(ref.path).samples()[-1].text.strip()
 
 
 def test_a_line_to_propose_is_the_first_that_is_long_enough(monkeypatch, tmp_path):

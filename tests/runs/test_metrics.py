@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt.errors import StorageError
-from minigpt.runs.metrics import append_record, parse_records, read_records
+from minigpt.runs.folder import RunFolder
+from minigpt.runs.metrics import WrittenSample, append_record, parse_records, read_records
 
 
 def step(number: int, **more: Any) -> dict[str, Any]:
@@ -159,3 +160,25 @@ def test_an_early_end_needs_its_words() -> None:
     ended = {"kind": "early_end", "step": 8, "best_step": 2, "text": "Ended early."}
     assert parse_records(encoded(ended)) == [ended]
     assert parse_records(encoded({"kind": "early_end", "step": 8})) == []
+
+
+def test_samples_carry_the_loss_measured_before_them(tmp_path: Path) -> None:
+    for record in (
+        {"kind": "sample", "step": 0, "prompt": "", "text": "zq"},
+        {"kind": "evaluation", "step": 10, "val_loss": 2.5, "whole": False},
+        {"kind": "sample", "step": 10, "prompt": "", "text": "the"},
+        {"kind": "sample", "step": 20, "prompt": "", "text": ""},
+    ):
+        append_record(tmp_path / "metrics.jsonl", record)
+    assert RunFolder(tmp_path).samples() == [WrittenSample(0, "zq", None), WrittenSample(10, "the", 2.5)]
+    assert RunFolder(tmp_path / "nothing").samples() == []
+
+
+def test_a_sample_that_a_resume_took_back_was_never_written(tmp_path: Path) -> None:
+    for record in (
+        {"kind": "sample", "step": 5, "prompt": "", "text": "kept"},
+        {"kind": "sample", "step": 9, "prompt": "", "text": "lost"},
+        {"kind": "resumed", "step": 6},
+    ):
+        append_record(tmp_path / "metrics.jsonl", record)
+    assert [sample.text for sample in RunFolder(tmp_path).samples()] == ["kept"]

@@ -10,10 +10,10 @@ import streamlit as st
 
 from minigpt.app.attention.view import AttentionView
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.home.view import written_samples
 from minigpt.app.session import run_text, state
 from minigpt.app.session.subject import Subject, is_compact
 from minigpt.app.texts import percent, plain, t
+from minigpt.runs.folder import RunFolder
 from minigpt.viz.palette import colours
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _average(ref: state.RunRef, run: LoadedRun, prompt: tuple[int, ...]) -> Text
     length, origin = min(run.model.config.sequence_length, LENGTH), "corpus"
     windows = run_text.windows(ref, run, length, NUM_WINDOWS)
     if windows is None:
-        written, origin = "\n".join(sample.text for sample in written_samples(ref.path)[-NUM_WINDOWS:]), "samples"
+        written, origin = "\n".join(sample.text for sample in RunFolder(ref.path).samples()[-NUM_WINDOWS:]), "samples"
         ids = np.array(run.tokenizer.encode(written), np.int64)
         count = min(NUM_WINDOWS, len(ids) // length)
         windows = ids[: count * length].reshape(count, length)

@@ -10,6 +10,7 @@ from minigpt.app.home import view
 from minigpt.app.texts import t
 from minigpt.app.ui import anatomy
 from minigpt.app.ui.navigation import page_path
+from minigpt.runs.folder import RunFolder
 
 BUNDLED = "tales"
 
@@ -29,7 +30,7 @@ def draw_flow(recording: dict) -> None:
 
 def draw_history() -> None:
     """Show what the bundled model wrote while it learned."""
-    samples = view.milestones(view.written_samples(resources.bundled_runs_path() / BUNDLED))
+    samples = view.milestones(RunFolder(resources.bundled_runs_path() / BUNDLED).samples())
     if len(samples) < 2:
         return
     st.subheader(t("home.history_title"), anchor=False)

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from minigpt import resources
-from minigpt.runs.metrics import read_records
+from minigpt.runs.metrics import WrittenSample
 
 
 @functools.cache
@@ -24,37 +22,6 @@ def load_flow() -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     return recording
-
-
-@dataclass(frozen=True)
-class WrittenSample:
-    """What a run wrote at one step of its training.
-
-    Attributes:
-        step: The optimizer update it was written after.
-        text: What it wrote, after its prompt.
-        val_loss: Nats per token on the validation part, measured last before; None if it was not measured by then.
-    """
-
-    step: int
-    text: str
-    val_loss: float | None
-
-
-def written_samples(run: Path) -> list[WrittenSample]:
-    """Return every sample in a run's metrics, in order of steps.
-
-    Args:
-        run: The run's folder; one without metrics has no samples.
-    """
-    samples: list[WrittenSample] = []
-    loss: float | None = None
-    for record in sorted(read_records(run / "metrics.jsonl"), key=lambda record: record["step"]):
-        if record["kind"] == "evaluation":
-            loss = record.get("val_loss", loss)
-        elif record["kind"] == "sample" and record.get("text"):
-            samples.append(WrittenSample(record["step"], str(record["text"]), loss))
-    return samples
 
 
 def milestones(samples: list[WrittenSample], count: int = 5) -> list[WrittenSample]:

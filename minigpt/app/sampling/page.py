@@ -4,7 +4,6 @@ import streamlit as st
 
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.components.token_strip import token_strip
-from minigpt.app.home.view import written_samples
 from minigpt.app.sampling import view as sampling_view
 from minigpt.app.sampling.view import DEFAULT_RULES, RANGES, RULES, Column, NextToken, Rule
 from minigpt.app.session import state
@@ -12,6 +11,7 @@ from minigpt.app.session.compute import Superseded, gate
 from minigpt.app.texts import escape, has, plain, quoted, t
 from minigpt.app.ui import anatomy, forms
 from minigpt.errors import MinigptError
+from minigpt.runs.folder import RunFolder
 from minigpt.viz.palette import colours
 
 LENGTHS = (40, 80, 120, 240, 480)
@@ -24,7 +24,7 @@ def default_prompt(run: state.RunRef) -> str:
     """Return a beginning in the manner of what the run has learned."""
     if run.bundled and has(f"sampling.prompt_{run.id}"):
         return t(f"sampling.prompt_{run.id}")
-    samples = written_samples(run.path)
+    samples = RunFolder(run.path).samples()
     return (samples[-1].text.strip()[:28].rpartition(" ")[0] if samples else "") or t("sampling.prompt_default")
 
 

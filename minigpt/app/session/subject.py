@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 
-from minigpt.app.home.view import written_samples
 from minigpt.app.session import run_text, state
 from minigpt.app.session.compute import Cancelled, gate
 from minigpt.app.texts import has, number, t
@@ -88,7 +87,7 @@ def default_prompt(run: state.RunRef, page: str, length: int = PROPOSED) -> str:
         length = min(length, snapshot.config.model.sequence_length)  # what we propose must fit the model
     if line := run_text.line_of(run, length):
         return line
-    samples = written_samples(run.path)
+    samples = RunFolder(run.path).samples()
     return (samples[-1].text.strip()[:length].strip() if samples else "") or t("inside.prompt_default")
 
 
