@@ -277,8 +277,8 @@ class TrainingConfig(_Section):
     """Length of those samples."""
     loss_ema: Annotated[float, Field(ge=0, lt=1)] = 0.95
     """How slowly the smoothed loss forgets."""
-    precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
-    """Numbers that matrix products are computed in; auto: bfloat16 where it is quick; float16: NVIDIA GPUs only."""
+    precision: Literal["float32", "tf32", "bfloat16", "float16", "auto"] = "float32"
+    """Numbers in matrix products; tf32: rounded to 10 bits; auto: bfloat16 if fast; tf32, float16: NVIDIA GPUs only."""
     compile: bool = False
     """Whether the model is compiled first, which takes up to a minute and pays on long runs; needs a compiler."""
     weights_ema: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -45,8 +45,8 @@ def build_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.opt
             "weight_decay": config.weight_decay,
             "scale": config.muon_learning_rate / rate,
             "momentum": config.muon_momentum,
-            # its rounds need few digits, so they are as exact as the products of the model itself
-            "dtype": torch.float32 if config.precision == "float32" else torch.bfloat16,
+            # the rounds need few digits: as many as the products of the model; the range of float16 is too small
+            "dtype": torch.float32 if config.precision in ("float32", "tf32") else torch.bfloat16,
             "orthogonal": True,
         }
         groups[0]["params"] = [parameter for parameter in groups[0]["params"] if parameter not in hidden]

@@ -129,7 +129,7 @@ class TrainerCounters:
         self.early_end = progress.get("early_end")
 
 
-def copied(model: Transformer) -> dict[str, torch.Tensor]:
+def copy_weights(model: Transformer) -> dict[str, torch.Tensor]:
     """Return copies of all weights by name, on the processor."""
     return {name: value.to("cpu", copy=True) for name, value in model.state_dict().items()}
 

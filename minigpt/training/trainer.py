@@ -1,12 +1,13 @@
-"""The training loop, cut into pieces that someone else drives.
+"""The training loop, as an iterator over bounded pieces of work.
 
-`Trainer.work()` is an iterator: each `next` does one bounded piece of work (a micro-batch, an update, a batch of the
-measurement, a sampled token, a save) and returns. Whoever drives it may pause, take turns with other trainings or stop
-between any two pieces; pausing is simply not asking for the next one. Checkpoints lie between updates only.
+Each `next` on `Trainer.work()` does one piece (a micro-batch, an update, a batch of an evaluation, a sampled token, a
+save) and returns. Between any two pieces the caller may pause, let another training take its turn, or stop. To pause
+is not to call `next`. Checkpoints are written between updates only.
 
-The same numbers come out however it is driven: data order, dropout and samples are functions of the seed and the step.
+The result does not depend on who calls `next` and when: data order, dropout and samples are functions of the seed and
+the step.
 
-Reads after: losses, schedules, optimizers, precision, weight_ema, compilation, callbacks, state, validation.
+Reads after: losses, schedules, optimizers, precision, weight_ema, compilation, events, callbacks, state, validation.
 Shapes: B windows in a micro-batch, T positions, V vocabulary.
 """
 
@@ -30,9 +31,9 @@ from minigpt.training.compilation import check_compiler, compiled
 from minigpt.training.events import Record, Work
 from minigpt.training.losses import count_targets, cross_entropy
 from minigpt.training.optimizers import build_optimizer, load_optimizer_state, optimizer_state, set_learning_rate
-from minigpt.training.precision import autocast, check_precision, make_scaler, resolve_precision
+from minigpt.training.precision import autocast, check_precision, make_scaler, matmul_precision, resolve_precision
 from minigpt.training.schedules import learning_rate_at
-from minigpt.training.state import TrainerCounters, TrainerState, TrainingResult, copied, load_weights
+from minigpt.training.state import TrainerCounters, TrainerState, TrainingResult, copy_weights, load_weights
 from minigpt.training.validation import Batch, Validation
 from minigpt.training.weight_ema import WeightEMA
 
@@ -43,25 +44,24 @@ HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
 
 
 class Trainer(TrainerCounters):
-    """Learns the weights of one model from one text.
-
-    Where it stands (`step`, `seconds`, `best_step`, ...) is described in `TrainerCounters`.
+    """Trains one model on one text. The counters (`step`, `seconds`, `best_step`, ...) are those of `TrainerCounters`.
 
     Args:
-        model: What to train; it stays where it lies.
-        train: Windows to learn from.
-        validation: Windows to measure on, or None. With a stride of one context they tile the validation part.
-        config: `config.training`, `config.seed` and `config.data.num_workers` are read.
-        callbacks: Called in this order.
+        model: The model to train; it stays on its device.
+        train: Windows to train on.
+        validation: Windows to evaluate on, or None. With a stride of one context they cover the validation part.
+        config: `training`, `model`, `generation`, `seed` and `data.num_workers` are read.
+        callbacks: Their hooks are called in this order.
 
     Attributes:
-        model: What is trained.
-        config: Its settings; `max_seconds` has been turned into `max_steps` once the first update is done.
+        model: The model in training.
+        config: Its settings; once the first update is done, `max_seconds` has been converted to `max_steps`.
+        callbacks: As given.
         is_stopping: Whether `stop` was called; `work` then ends early.
-        average: The running mean of the weights; None where `weights_ema` is 0.
+        weight_ema: The running mean of the weights; None if `training.weights_ema` is 0.
 
     Raises:
-        ConfigError: The device cannot compute in the precision that was asked for, or there is nothing to compile with.
+        ConfigError: The device does not support `training.precision`, or `training.compile` finds no compiler.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Trainer(TrainerCounters):
         decay = config.training.weights_ema
         self.weight_ema = WeightEMA(model, decay) if decay else None
         self._started = False
-        self._driven: Iterator[Work] | None = None
+        self._stepping: Iterator[Work] | None = None
         self._train = train
         self._validation = None if validation is None else Validation(validation, config.training)
         self._order = BatchOrder(config.seed, len(train), config.training.batch_size)
@@ -99,7 +99,7 @@ class Trainer(TrainerCounters):
             self._forward = compiled(model)
         self._hooks = {name: _overriding(self.callbacks, name) for name in HOOKS}
 
-    # -- where it stands
+    # -- state
 
     @property
     def max_steps(self) -> int:
@@ -108,34 +108,34 @@ class Trainer(TrainerCounters):
 
     @property
     def is_finished(self) -> bool:
-        """Whether every update is done, or the training was ended before."""
+        """Whether the last update is done, because `max_steps` is reached or the training was ended early."""
         return self.step >= self.max_steps or self.early_end is not None
 
     @property
     def eval_model(self) -> Transformer:
-        """The model that is measured, sampled from and kept for use: the mean of the weights where there is one."""
+        """The model to evaluate, sample from and save for use: the running mean of the weights if there is one."""
         return self.model if self.weight_ema is None else self.weight_ema.model
 
     @property
     def weights_kind(self) -> str:
-        """What the weights of `eval_model` are: `raw`, as the updates left them, or `ema`, their running mean."""
+        """Which weights `eval_model` has: `raw` (those in training) or `ema` (their running mean)."""
         return "raw" if self.weight_ema is None else "ema"
 
     @property
     def epoch(self) -> float:
-        """How often the training part has been seen, as a fraction."""
+        """Passes over the training part so far, with a fraction for the current one."""
         return self._order.epoch(self.step)
 
     @property
     def loss_ema(self) -> float | None:
         """Smoothed training loss, nats per token; None before the first update.
 
-        The running mean starts at 0 and is divided by the weight it has gathered, 1 - decay**steps, so that it is
-        right from the first step on (the bias correction of Kingma and Ba 2015, "Adam", section 3).
+        It is an exponential moving average that starts at 0, divided by `1 - decay**step` to correct that start (the
+        bias correction of Kingma and Ba 2015, "Adam", section 3).
         """
         return self._smoothed / (1 - self.config.training.loss_ema**self.step) if self.step else None
 
-    # -- driving it
+    # -- running
 
     def fit(self) -> TrainingResult:
         """Train to the end."""
@@ -145,26 +145,30 @@ class Trainer(TrainerCounters):
         return self.result(time.perf_counter() - started)
 
     def step_once(self) -> bool:
-        """Train to the next update; return whether there was one left to do.
+        """Train up to the next update, and return whether there was one.
 
-        What follows an update (a measurement, a sample, a save) is done at the beginning of the next call.
+        The work that follows an update (evaluation, sample, save) is done at the beginning of the next call.
         """
-        if self._driven is None:
-            self._driven = self.work()
-        return any(work.kind == "update" for work in self._driven)
+        if self._stepping is None:
+            self._stepping = self.work()
+        return any(work.kind == "update" for work in self._stepping)
 
     def result(self, total_seconds: float) -> TrainingResult:
-        """Sum up what has been done so far."""
+        """Return the result so far.
+
+        Args:
+            total_seconds: Wall time of this call, with evaluations, samples and saves.
+        """
         speed = self.tokens_seen / self.seconds if self.seconds else 0.0
         return TrainingResult(self.step, self.loss, self.val_loss, self.seconds, total_seconds, speed)
 
     def work(self) -> Iterator[Work]:
-        """Yield after each bounded piece of work, from where the training stands to its end.
+        """Yield after each bounded piece of work, from the current step to the end of the training.
 
-        A new call goes on after the last finished update; of an update that was broken off nothing remains.
+        A new call continues after the last complete update. An update that was interrupted leaves no trace.
 
         Raises:
-            NonFiniteLossError: The loss or the gradient is infinite or not a number; the weights are those before.
+            NonFiniteLossError: The loss or the gradient is infinite or NaN; the weights are those before this update.
         """
         self.model.train()
         try:
@@ -190,40 +194,40 @@ class Trainer(TrainerCounters):
                 close(self)
 
     def stop(self) -> None:
-        """Let `work` end after the step that has begun, with all that belongs to it; it can be gone on with."""
+        """Make `work` end after the current step, with its evaluation, sample and save; a new `work()` continues."""
         self.is_stopping = True
 
     def end_early(self, reason: str) -> None:
-        """Make the step that has begun the last one: it is measured, sampled and saved as the last one is.
+        """Make the current step the last one: it is evaluated, sampled and saved like the last step of `max_steps`.
 
         Args:
-            reason: Why, in full sentences.
+            reason: Why the training ends, in full sentences.
         """
         self.early_end = reason
 
     def report(self, record: Record) -> None:
-        """Tell every callback what was found beside the updates: a sample, norms, why the training ended early."""
+        """Pass a record to `on_record` of every callback: a sample, norms, the reason of an early end."""
         for hook in self._hooks["on_record"]:
             hook(self, record)
 
     def _call(self, name: str, *arguments: Record) -> Iterator[Work]:
-        """Call one hook of every callback, and drive what it returns."""
+        """Call one hook of every callback, and do the work that it returns."""
         for hook in self._hooks[name]:
             work = hook(self, *arguments)
             if work is not None:
                 yield from work
 
-    # -- the pieces
+    # -- pieces of work
 
     def _before_first_update(self) -> Iterator[Work]:
         if self.config.training.max_seconds is not None:
-            yield from self._settle_budget(self.config.training.max_seconds)
+            yield from self._resolve_max_seconds(self.config.training.max_seconds)
         if self._is_evaluation_due():
             yield from self._evaluate()
         yield from self._call("on_step_end")
 
     def _batches(self) -> Iterator[Batch]:
-        """Yield the batch of every step from the present one on."""
+        """Yield the batches of the current step and all later ones."""
         order, workers = self._order.from_step(self.step), self.config.data.num_workers
         if workers:
             device = self.model.device.type
@@ -234,26 +238,19 @@ class Trainer(TrainerCounters):
     def _update(self, batches: Iterator[Batch]) -> Generator[Work, None, Record]:
         """Compute the gradient in micro-batches, apply it, and return the step's record.
 
-        The loss is nats summed over targets counted, over all micro-batches together, so cutting a batch into parts
-        (of unequal size, where they do not come out even) changes the memory it takes and nothing else.
+        The loss is the sum of nats over the targets of all micro-batches, divided by their number. So splitting a batch
+        into parts, equal or not, changes memory and nothing else.
         """
         started = time.perf_counter()
-        settings, device = self.config.training, self.model.device
+        settings = self.config.training
         inputs, targets = next(batches)
         num_targets = max(count_targets(targets), 1)
-        nats = torch.zeros((), device=device)
+        nats = torch.zeros((), device=self.model.device)
         for parameter in self._parameters:
             parameter.grad = None
         parts = min(settings.accumulation_steps, len(inputs))
         for micro, (x, y) in enumerate(zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True)):
-            if self._has_dropout:
-                self.model.seed_dropout(make_generator(self.config.seed, Stream.DROPOUT, self.step, 0, micro))
-            with self._autocast:
-                logits = self._forward(x.to(device, non_blocking=True))  # (B, T, V)
-            part = cross_entropy(logits.float(), y.to(device, non_blocking=True), "sum")
-            mean = part / num_targets
-            (mean if self._scaler is None else self._scaler.scale(mean)).backward()  # type: ignore[no-untyped-call]
-            nats += part.detach()
+            nats += self._add_gradient(x, y, micro, num_targets)
             self.seconds += time.perf_counter() - started
             yield Work("micro_batch", self.step)
             started = time.perf_counter()
@@ -261,9 +258,8 @@ class Trainer(TrainerCounters):
             self._scaler.unscale_(self._optimizer)
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        loss, grad_norm = torch.stack((nats / num_targets, norm)).tolist()  # the one wait for the device in a step
-        learning_rate = learning_rate_at(self.step, settings)
-        # with float16 a gradient may be too large for its factor; the update is then left out and the factor lowered
+        loss, grad_norm = torch.stack((nats / num_targets, norm)).tolist()  # the only wait for the device in a step
+        # with float16 a gradient can overflow: the scaler then skips the update and lowers its factor
         overflows = self._scaler is not None and math.isfinite(loss) and self._scaler.get_scale() > 1
         if not (math.isfinite(loss) and (math.isfinite(grad_norm) or overflows)):
             raise self._non_finite(loss, grad_norm)
@@ -271,15 +267,9 @@ class Trainer(TrainerCounters):
             self.seconds += time.perf_counter() - started
             yield from self._call("on_gradient")
             started = time.perf_counter()
+        learning_rate = learning_rate_at(self.step, settings)
         self.is_whole = False
-        if settings.max_grad_norm and settings.max_grad_norm < grad_norm < math.inf:
-            torch._foreach_mul_(gradients, settings.max_grad_norm / grad_norm)
-        set_learning_rate(self._optimizer, learning_rate)
-        if self._scaler is None:
-            self._optimizer.step()
-        else:
-            self._scaler.step(self._optimizer)
-            self._scaler.update()
+        self._apply(gradients, grad_norm, learning_rate)
         self.step += 1
         if self.weight_ema is not None:
             self.weight_ema.update(self.step)
@@ -300,8 +290,44 @@ class Trainer(TrainerCounters):
             "tokens_seen": self.tokens_seen,
         }
 
+    def _add_gradient(self, inputs: torch.Tensor, targets: torch.Tensor, micro: int, num_targets: int) -> torch.Tensor:
+        """Add the gradient of one micro-batch to the parameters, and return its loss.
+
+        Args:
+            inputs: (B, T) int64.
+            targets: (B, T) int64.
+            micro: Number of the micro-batch within the step, from 0; it is part of the key of dropout.
+            num_targets: Targets of the whole batch.
+
+        Returns:
+            (), nats summed over the targets of this micro-batch.
+        """
+        device = self.model.device
+        if self._has_dropout:
+            self.model.seed_dropout(make_generator(self.config.seed, Stream.DROPOUT, self.step, 0, micro))
+        with matmul_precision(self.config.training.precision):
+            with self._autocast:
+                logits = self._forward(inputs.to(device, non_blocking=True))  # (B, T, V)
+            nats = cross_entropy(logits.float(), targets.to(device, non_blocking=True), "sum")
+            mean = nats / num_targets
+            (mean if self._scaler is None else self._scaler.scale(mean)).backward()  # type: ignore[no-untyped-call]
+        return nats.detach()
+
+    def _apply(self, gradients: list[torch.Tensor], grad_norm: float, learning_rate: float) -> None:
+        """Clip the gradient and let the optimizer change the weights."""
+        max_grad_norm = self.config.training.max_grad_norm
+        if max_grad_norm and max_grad_norm < grad_norm < math.inf:
+            torch._foreach_mul_(gradients, max_grad_norm / grad_norm)
+        set_learning_rate(self._optimizer, learning_rate)
+        with matmul_precision(self.config.training.precision):  # Muon multiplies matrices too
+            if self._scaler is None:
+                self._optimizer.step()
+            else:
+                self._scaler.step(self._optimizer)
+                self._scaler.update()
+
     def _non_finite(self, loss: float, grad_norm: float | None) -> NonFiniteLossError:
-        """Say that it cannot go on, and what to try; the same again would end the same."""
+        """Return an error that says what happened and which settings to change; repeating them would end the same."""
         settings = self.config.training
         what = f"The loss became {loss}" if not math.isfinite(loss) else f"The gradient's length became {grad_norm}"
         muon = f" and training.muon_learning_rate to {settings.muon_learning_rate / 3:.2g}"
@@ -322,14 +348,14 @@ class Trainer(TrainerCounters):
         return self._validation is not None and every > 0 and (self.step % every == 0 or self.is_finished)
 
     def _evaluate(self, *, whole: bool = False) -> Iterator[Work]:
-        """Measure the loss on the validation part, off the training clock, and remember whether it is the best."""
+        """Evaluate on the validation part, outside the training time, and remember the best loss."""
         assert self._validation is not None
         val_loss, is_all = yield from self._validation.measure(self.eval_model, self.step, whole=whole)
         if not math.isfinite(val_loss):
             raise self._non_finite(val_loss, None)
         if is_all:
             self.val_loss = val_loss
-        # an untrained model is never "the best so far", and the last look at the whole part is another measurement
+        # an untrained model is never the best, and the evaluation of the whole part at the end is not comparable
         if not whole and self.step > 0 and (self.best_val_loss is None or val_loss < self.best_val_loss):
             self.best_val_loss, self.best_step = val_loss, self.step
         record = {
@@ -343,23 +369,23 @@ class Trainer(TrainerCounters):
         yield from self._call("on_evaluation", record)
         yield Work("evaluation", self.step)
 
-    def _settle_budget(self, max_seconds: float) -> Iterator[Work]:
-        """Turn `max_seconds` into `max_steps`: time some updates, then take them back.
+    def _resolve_max_seconds(self, max_seconds: float) -> Iterator[Work]:
+        """Convert `max_seconds` to `max_steps`: time a few updates, then undo them.
 
         From here on the schedule is a function of the step alone, and the run is the same as one that was given this
-        many steps from the start.
+        `max_steps` from the start.
         """
         before, batches = self.state_dict(), self._batches()
         durations: list[float] = []
         while len(durations) < 3 or (len(durations) < 12 and self.seconds < min(1.0, max_seconds / 10)):
-            done = self.seconds
+            seconds_before = self.seconds
             yield from self._update(batches)
-            durations.append(self.seconds - done)
+            durations.append(self.seconds - seconds_before)
         self.load_state_dict(before)
-        seconds_per_step = statistics.median(durations[1:])  # the first one also warms up
+        seconds_per_step = statistics.median(durations[1:])  # the first one includes warm-up
         max_steps = min(max(1, int(max_seconds / seconds_per_step)), 100_000_000)
         changes: dict[str, Any] = {"training.max_steps": max_steps, "training.max_seconds": None}
-        if self.config.training.warmup_steps is not None:  # one that was asked for has to leave room for the rest
+        if self.config.training.warmup_steps is not None:  # a warm-up that was set must leave room for the rest
             changes["training.warmup_steps"] = min(self.config.training.warmup_steps, max_steps // 5)
         self.config = self.config.updated(changes, source="training.max_seconds")
         record = {
@@ -372,26 +398,26 @@ class Trainer(TrainerCounters):
         }
         yield from self._call("on_budget", record)
 
-    # -- keeping it
+    # -- saving and loading
 
     def state_dict(self) -> TrainerState:
-        """Return a copy of all that is needed to go on from here.
+        """Return a copy of everything that is needed to continue from this step.
 
         Raises:
-            CheckpointError: An update is being applied at this moment.
+            CheckpointError: An update is just being applied.
         """
-        averaged = None if self.weight_ema is None else copied(self.weight_ema.model)
-        return TrainerState(copied(self.model), self.optimizer_state(), self.progress(), averaged)
+        averaged = None if self.weight_ema is None else copy_weights(self.weight_ema.model)
+        return TrainerState(copy_weights(self.model), self.optimizer_state(), self.progress(), averaged)
 
     def optimizer_state(self) -> dict[str, torch.Tensor]:
-        """Return a copy of the optimizer's memory by `<parameter name>.<slot>`."""
+        """Return a copy of the optimizer's state by `<parameter name>.<slot>`."""
         return optimizer_state(self.model, self._optimizer)
 
     def progress(self) -> dict[str, Any]:
-        """Return the counters, as plain numbers.
+        """Return the counters, and the state of the float16 scaler, as plain numbers.
 
         Raises:
-            CheckpointError: An update is being applied at this moment.
+            CheckpointError: An update is just being applied.
         """
         progress = super().progress()
         if self._scaler is not None:
@@ -399,10 +425,10 @@ class Trainer(TrainerCounters):
         return progress
 
     def load_state_dict(self, state: TrainerState) -> None:
-        """Go on from a copy that `state_dict` returned; the copy is not kept.
+        """Continue from a state that `state_dict` returned; its tensors are copied.
 
         Raises:
-            CheckpointError: The state is of another model, or not whole.
+            CheckpointError: The state belongs to another model, or something is missing in it.
         """
         if self.weight_ema is not None and state.averaged is None:
             raise CheckpointError(
@@ -423,6 +449,6 @@ class Trainer(TrainerCounters):
 
 
 def _overriding(callbacks: Sequence[Callback], name: str) -> list[Callable[..., Any]]:
-    """Return one hook of each callback that has one of its own; a step does not ask the others."""
+    """Return one hook of each callback that overrides it, so that a step does not call the empty ones."""
     own = [callback for callback in callbacks if getattr(type(callback), name) is not getattr(Callback, name)]
     return [getattr(callback, name) for callback in own]

@@ -10,7 +10,7 @@ from minigpt.errors import ConfigError, NonFiniteLossError
 from minigpt.training import precision, trainer
 from minigpt.training.callbacks import Records
 from minigpt.training.events import Record
-from minigpt.training.precision import autocast, check_precision, resolve_precision
+from minigpt.training.precision import autocast, check_precision, matmul_precision, resolve_precision
 from minigpt.training.trainer import Trainer
 
 MakeTrainer = Callable[..., Trainer]
@@ -132,4 +132,63 @@ def test_the_factor_goes_on_where_it_was(make_trainer: MakeTrainer, weights: Wei
 
 
 def test_names_of_types() -> None:
-    assert set(precision.DTYPES) == {"float32", "bfloat16", "float16"}
+    assert set(precision.DTYPES) == {"float32", "tf32", "bfloat16", "float16"}
+
+
+# -- tf32 as far as a processor can show it
+
+
+def test_tf32_is_for_nvidia_from_ampere_on(monkeypatch: pytest.MonkeyPatch, make_trainer: MakeTrainer) -> None:
+    with pytest.raises(ConfigError, match="tf32, which needs an NVIDIA GPU; this run is on cpu"):
+        make_trainer(training__precision="tf32")
+    monkeypatch.setattr(torch.cuda, "is_tf32_supported", lambda: True)
+    check_precision("tf32", torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "is_tf32_supported", lambda: False)
+    with pytest.raises(ConfigError, match="Ampere"):
+        check_precision("tf32", torch.device("cuda"))
+
+
+@pytest.mark.parametrize(("name", "inside"), [("tf32", "high"), ("float32", "highest"), ("bfloat16", "highest")])
+def test_the_switch_of_the_process_is_on_in_products_alone(
+    make_trainer: MakeTrainer, anywhere: None, name: str, inside: str
+) -> None:
+    """Forward, backward and Muon's own products are in TF32; between pieces of work and in evaluations nothing is."""
+    seen: dict[str, set[str]] = {"training": set(), "backward": set(), "evaluation": set(), "optimizer": set()}
+
+    def note(place: str) -> None:
+        seen[place].add(torch.get_float32_matmul_precision())
+
+    trainer = make_trainer(
+        training__precision=name, training__optimizer="muon", training__max_steps=5, training__accumulation_steps=2
+    )
+    model = trainer.model
+    model.register_forward_pre_hook(lambda module, _: note("training" if module.training else "evaluation"))
+    model.embedding.weight.register_hook(lambda gradient: note("backward"))
+    trainer._optimizer.register_step_pre_hook(lambda *_: note("optimizer"))
+    for _ in trainer.work():
+        assert torch.get_float32_matmul_precision() == "highest"
+    assert seen == {"training": {inside}, "backward": {inside}, "optimizer": {inside}, "evaluation": {"highest"}}
+
+
+def test_the_switch_is_put_back_as_it_was() -> None:
+    def fail() -> None:
+        with matmul_precision("tf32"):
+            assert torch.get_float32_matmul_precision() == "high"
+            raise RuntimeError("no")
+
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with pytest.raises(RuntimeError, match="no"):
+            fail()
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_tf32_is_float32_everywhere_else(make_trainer: MakeTrainer, anywhere: None) -> None:
+    trainer = make_trainer(training__precision="tf32", training__optimizer="muon")
+    assert trainer._scaler is None
+    with trainer._autocast:
+        assert torch.nn.functional.linear(torch.ones(1, 4), torch.ones(2, 4)).dtype == torch.float32
+    assert {group["dtype"] for group in trainer._optimizer.param_groups if group["orthogonal"]} == {torch.float32}

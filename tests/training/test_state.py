@@ -6,7 +6,7 @@ import torch
 from minigpt.config import TransformerConfig
 from minigpt.errors import CheckpointError
 from minigpt.model.transformer import Transformer
-from minigpt.training.state import TrainerCounters, copied, load_weights
+from minigpt.training.state import TrainerCounters, copy_weights, load_weights
 
 
 def standing() -> TrainerCounters:
@@ -46,7 +46,7 @@ def test_damaged_counters_are_refused(change: dict[str, object]) -> None:
 def test_weights_are_copies_and_fit_their_model_alone() -> None:
     config = TransformerConfig(num_layers=1, num_heads=1, d_model=8, sequence_length=4)
     model, other = Transformer(config, 5, seed=1), Transformer(config, 5, seed=2)
-    kept = copied(model)
+    kept = copy_weights(model)
     load_weights(other, kept)
     assert all(torch.equal(value, kept[name]) for name, value in other.state_dict().items())
     with torch.no_grad():

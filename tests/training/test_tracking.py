@@ -205,7 +205,7 @@ def test_tensorboard_takes_back_what_a_resumed_training_does_again(make_trainer:
     state = first.state_dict()
     first.step_once()
     first.step_once()
-    first._driven.close()  # type: ignore[union-attr]
+    first._stepping.close()  # type: ignore[union-attr]
     second = make_trainer(callbacks=trackers())
     second.load_state_dict(state)
     second.fit()

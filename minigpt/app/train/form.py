@@ -125,12 +125,12 @@ def _device_picker(preset: str, base: RunConfig, kept: dict[str, Any], changes: 
 
 
 def check_precision(config: RunConfig) -> None:
-    """Refuse a precision that the chosen device is no good at, before anybody starts.
+    """Refuse a precision that the chosen device does not support, before a run starts.
 
     Raises:
-        ConfigError: float16 anywhere but on an NVIDIA GPU.
+        ConfigError: float16 or tf32 on a device other than an NVIDIA GPU.
     """
-    if config.training.precision == "float16":  # the one that can be wrong; for the others torch need not be loaded
+    if config.training.precision in ("float16", "tf32"):  # the others run anywhere, so torch need not be loaded
         from minigpt.model.devices import resolve_device
         from minigpt.training import precision
 
