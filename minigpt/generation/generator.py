@@ -30,7 +30,8 @@ from minigpt.generation.stopping import StopMatcher
 from minigpt.randomness import uniform
 
 if TYPE_CHECKING:
-    from minigpt.model.protocols import LanguageModel, Probe
+    from minigpt.model.points import Probe
+    from minigpt.model.protocols import LanguageModel
     from minigpt.model.transformer import Transformer
 
 

@@ -25,7 +25,7 @@ from minigpt.errors import InputError, ShapeError
 from minigpt.generation.inference import evaluation_mode
 from minigpt.interpret.checks import check_layer
 from minigpt.interpret.trace import to_numpy, trace_forward
-from minigpt.model.protocols import Probe
+from minigpt.model.points import Probe
 from minigpt.model.transformer import Transformer
 
 ROWS_TOKENS = 4096

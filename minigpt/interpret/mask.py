@@ -14,7 +14,7 @@ from minigpt.generation.inference import evaluation_mode
 from minigpt.interpret.checks import check_layer, check_position, check_token
 from minigpt.interpret.heads import HeadStages, head_stages
 from minigpt.interpret.trace import to_numpy, trace_forward
-from minigpt.model.protocols import Probe
+from minigpt.model.points import Probe
 from minigpt.model.transformer import Transformer
 
 

@@ -25,7 +25,7 @@ from minigpt.interpret.ablation import ROWS_TOKENS
 from minigpt.interpret.checks import check_token
 from minigpt.interpret.lens import stream_points
 from minigpt.interpret.trace import Trace, trace_forward
-from minigpt.model.protocols import Probe
+from minigpt.model.points import Probe
 from minigpt.model.transformer import Transformer
 
 

@@ -13,8 +13,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import torch
 
-from minigpt.model.points import BLOCK_POINTS, tap
-from minigpt.model.protocols import Probe
+from minigpt.model.points import BLOCK_POINTS, Probe, tap
 from minigpt.model.transformer import Transformer
 
 

@@ -25,9 +25,8 @@ from minigpt.errors import ShapeError
 from minigpt.model.dropout import Dropout
 from minigpt.model.kv_cache import KVCache
 from minigpt.model.norms import unit_rms
-from minigpt.model.points import tap
+from minigpt.model.points import Probe, tap
 from minigpt.model.positions import rotate
-from minigpt.model.protocols import Probe
 
 
 def causal_mask(num_queries: int, num_keys: int, device: torch.device | None = None) -> torch.Tensor:

@@ -18,8 +18,7 @@ from minigpt.model.convolution import CausalConvolution
 from minigpt.model.feedforward import FeedForward
 from minigpt.model.kv_cache import KVCache
 from minigpt.model.norms import make_norm
-from minigpt.model.points import tap, within
-from minigpt.model.protocols import Probe
+from minigpt.model.points import Probe, tap, within
 
 
 class Block(nn.Module):

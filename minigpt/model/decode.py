@@ -1,72 +1,73 @@
-"""One more token, quickly: what `Transformer.forward` computes for a single position behind a cache, without ceremony.
+"""Decoding: what `Transformer.forward` computes for one new token behind a cache, as one flat function.
 
-For one token the arithmetic takes less time than calling modules and finding their weights. So the weights are looked
-up once for each cache, and a step is one flat function over them. It takes the same steps as `Block.forward`, in the
-same order; tests hold the two equal for every kind of model.
+For a single token the arithmetic takes less time than calling modules and looking their weights up. So the weights are
+looked up once per cache, and a step is a plain loop over them. It computes the same as `Block.forward`, in the same
+order; tests hold the two equal for every kind of model.
 
-Reads after: block, transformer. Used by `Transformer.forward` where nobody watches, learns or drops.
+Reads after: block, kv_cache. `Transformer.forward` uses it with no probe, gradient or dropout.
 Shapes: B batch, S key positions, D d_model, H heads, K d_head, V vocabulary; Hkv key/value heads. T is 1.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
+from minigpt.config import TransformerConfig
 from minigpt.model.attention import fused_attention
+from minigpt.model.block import Block
 from minigpt.model.convolution import CausalConvolution
 from minigpt.model.feedforward import activate
 from minigpt.model.kv_cache import KVCache
 from minigpt.model.norms import EPSILON, LayerNorm, RMSNorm, unit_rms
-from minigpt.model.positions import LearnedPositions, rotate
+from minigpt.model.positions import LearnedPositions, RotaryPositions, rotate
 
-if TYPE_CHECKING:
-    from minigpt.model.block import Block
-    from minigpt.model.transformer import Transformer
-
-_Read = Callable[[torch.Tensor, KVCache], torch.Tensor]
-"""What stands between the stream and a layer."""
+_LayerInput = Callable[[torch.Tensor, KVCache], torch.Tensor]
+"""Computes what a layer reads from the residual stream: the norm, and the convolution where there is one."""
 
 
 class Decoder:
-    """A model's weights at hand, for single tokens behind a cache.
+    """The weights of one model, ready for single tokens behind a cache.
 
-    It holds the model's own parameters and not copies, so it follows when they are trained or loaded.
+    It holds the model's own parameters, not copies, so it follows when they are trained or loaded in place.
 
     Args:
-        model: Whose weights.
+        config: The model's shape.
+        embedding: The token matrix (V, D).
+        positions: The position module.
+        blocks: The blocks in order.
+        final_norm: The norm above the last block.
+        output: The matrix (V, D) that turns the stream into logits; with tied embeddings this is `embedding`.
     """
 
-    def __init__(self, model: Transformer) -> None:
-        config = model.config
-        self.model = model
+    def __init__(
+        self,
+        config: TransformerConfig,
+        embedding: torch.Tensor,
+        positions: LearnedPositions | RotaryPositions,
+        blocks: Iterable[nn.Module],
+        final_norm: RMSNorm | LayerNorm,
+        output: torch.Tensor,
+    ) -> None:
         self._heads = (config.num_heads, config.kv_heads, config.d_head)
         self._qk_norm, self._activation = config.qk_norm, config.activation
-        self._positions = model.positions
-        self._embedding = model.embedding.weight
-        self._matrix = self._embedding if model.head is None else model.head.weight
-        self._final_norm = _bound(model.final_norm)
-        self._blocks = [
-            (
-                _bound(block.attention_norm, block.attention_convolution),
-                (block.attention.qkv.weight, block.attention.qkv.bias),
-                (block.attention.out.weight, block.attention.out.bias),
-                _bound(block.feedforward_norm, block.feedforward_convolution),
-                (block.feedforward.up.weight, block.feedforward.up.bias),
-                (block.feedforward.down.weight, block.feedforward.down.bias),
-                None
-                if block.feedforward.gate is None
-                else (block.feedforward.gate.weight, block.feedforward.gate.bias),
-            )
-            for block in cast("list[Block]", model.blocks)
-        ]
+        self._positions = positions
+        self._embedding = embedding
+        self._output = output
+        self._final_norm = _bound(final_norm)
+        self._blocks = [_weights(cast(Block, block)) for block in blocks]
+
+    def reads(self, embedding: torch.Tensor) -> bool:
+        """Return whether this decoder was made from the model that `embedding` belongs to."""
+        return self._embedding is embedding
 
     def step(self, ids: torch.Tensor, cache: KVCache) -> torch.Tensor:
-        """Read one token a row, append it to the cache, and score the next one.
+        """Read one token per row, append it to the cache, and score the next one.
 
         Args:
             ids: (B, 1), already checked.
@@ -100,11 +101,26 @@ class Decoder:
             wide = activate(F.linear(y, *(gate or up)), self._activation)
             x = x + F.linear(wide if gate is None else wide * F.linear(y, *up), *down)
         cache.advance(1)
-        return F.linear(self._final_norm(x, cache), self._matrix)  # (B, 1, V)
+        return F.linear(self._final_norm(x, cache), self._output)  # (B, 1, V)
 
 
-def _bound(norm: RMSNorm | LayerNorm, convolution: CausalConvolution | None = None) -> _Read:
-    """Return a norm, and the convolution behind it, as a function that has its weights at hand."""
+def _weights(block: Block) -> tuple[Any, ...]:
+    """Return the parameters of a block in the order in which `Decoder.step` needs them."""
+    feedforward = block.feedforward
+    gate = feedforward.gate
+    return (
+        _bound(block.attention_norm, block.attention_convolution),
+        (block.attention.qkv.weight, block.attention.qkv.bias),
+        (block.attention.out.weight, block.attention.out.bias),
+        _bound(block.feedforward_norm, block.feedforward_convolution),
+        (feedforward.up.weight, feedforward.up.bias),
+        (feedforward.down.weight, feedforward.down.bias),
+        None if gate is None else (gate.weight, gate.bias),
+    )
+
+
+def _bound(norm: RMSNorm | LayerNorm, convolution: CausalConvolution | None = None) -> _LayerInput:
+    """Return a norm, and the convolution after it, as a function that already holds its weights."""
     if convolution is not None:
         normed, blend = _bound(norm), convolution
         return lambda x, cache: blend(normed(x, cache), cache)
@@ -118,3 +134,21 @@ def _bound(norm: RMSNorm | LayerNorm, convolution: CausalConvolution | None = No
     root = weight.new_tensor(math.sqrt(len(weight)))
     floor = root * math.sqrt(EPSILON)
     return lambda x, _: x * (root / torch.hypot(torch.linalg.vector_norm(x, 2, -1, True), floor)) * weight
+
+
+class DecodingCache(KVCache):
+    """A cache together with the decoder of the model that it was made for; see `Transformer.make_cache`.
+
+    Args:
+        config: The model's shape.
+        batch_size: B, rows that are written side by side.
+        device: Where the model lies.
+        dtype: Type of the model's weights.
+        decoder: Made from that model.
+    """
+
+    def __init__(
+        self, config: TransformerConfig, batch_size: int, device: torch.device, dtype: torch.dtype, decoder: Decoder
+    ) -> None:
+        super().__init__(config, batch_size, device, dtype)
+        self.decoder = decoder

@@ -15,8 +15,7 @@ from torch.nn import functional as F
 
 from minigpt.config import TransformerConfig
 from minigpt.model.dropout import Dropout
-from minigpt.model.points import tap
-from minigpt.model.protocols import Probe
+from minigpt.model.points import Probe, tap
 
 
 class FeedForward(nn.Module):

@@ -9,14 +9,9 @@ Source: Pope et al. 2022, "Efficiently Scaling Transformer Inference", section 2
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
 from minigpt.config import TransformerConfig
-
-if TYPE_CHECKING:
-    from minigpt.model.decode import Decoder
 
 
 class KVCache:
@@ -44,8 +39,6 @@ class KVCache:
         self.capacity = config.sequence_length
         self.length = 0
         """Positions that are filled."""
-        self.decoder: Decoder | None = None
-        """Set by the model at the first single token."""
 
     def append(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Write one layer's new keys and values behind the old ones; `advance` makes them count.

@@ -28,11 +28,18 @@ Shapes: B batch, T query positions, S key positions, D d_model, H heads, K d_hea
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from minigpt.config import TransformerConfig
 from minigpt.errors import ShapeError
-from minigpt.model.protocols import Probe
+
+Probe = Callable[[str, torch.Tensor], torch.Tensor]
+"""Called as `probe(name, tensor)` at every point; the model continues with the tensor that it returns.
+
+To watch, return the tensor itself. To edit, return another tensor of the same shape.
+"""
 
 BLOCK_POINTS = (
     "resid_pre",

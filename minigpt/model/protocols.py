@@ -1,24 +1,12 @@
-"""What other layers may ask of a model: watch it, edit it, or write and score text with it.
-
-Shapes: B batch, T query positions, S key positions, D d_model, H heads, K d_head, F d_ff, V vocabulary, L layers.
-"""
+"""What generation and evaluation need of a run: a model, and the tokenizer that it was trained with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
-
-import torch
 
 if TYPE_CHECKING:
     from minigpt.model.transformer import Transformer
     from minigpt.tokenizers.base import BaseTokenizer
-
-Probe = Callable[[str, torch.Tensor], torch.Tensor]
-"""Called as `probe(name, tensor)` at every point of `minigpt.model.points`; the model goes on with what it returns.
-
-Return the tensor itself to watch, another one of the same shape to edit.
-"""
 
 
 class LanguageModel(Protocol):
@@ -26,8 +14,8 @@ class LanguageModel(Protocol):
 
     @property
     def model(self) -> Transformer:
-        """The network."""
+        """The neural network."""
 
     @property
     def tokenizer(self) -> BaseTokenizer:
-        """What turns text into its ids and back."""
+        """Turns text into the token ids that the model reads, and back."""

@@ -21,13 +21,12 @@ from torch.nn import functional as F
 from minigpt.config import TransformerConfig
 from minigpt.errors import ConfigError, ContextLengthError, DeviceError, ShapeError, TokenizerError
 from minigpt.model.block import Block
-from minigpt.model.decode import Decoder
+from minigpt.model.decode import Decoder, DecodingCache
 from minigpt.model.dropout import Dropout
 from minigpt.model.kv_cache import KVCache
 from minigpt.model.norms import make_norm
-from minigpt.model.points import tap
+from minigpt.model.points import Probe, tap
 from minigpt.model.positions import LearnedPositions, RotaryPositions
-from minigpt.model.protocols import Probe
 from minigpt.randomness import Stream, make_generator
 
 INITIAL_STD = 0.02
@@ -117,7 +116,13 @@ class Transformer(nn.Module):
                 "A model without the causal mask cannot write with a cache of what it computed before.",
                 mend="Write with use_cache=False, which computes every position again.",
             )
-        return KVCache(self.config, batch_size, self.device, self.embedding.weight.dtype)
+        weight = self.embedding.weight
+        decoder = Decoder(self.config, weight, self.positions, self.blocks, self.final_norm, self._output())
+        return DecodingCache(self.config, batch_size, self.device, weight.dtype, decoder)
+
+    def _output(self) -> torch.Tensor:
+        """Return the matrix (V, D) that turns the residual stream into logits."""
+        return self.embedding.weight if self.head is None else self.head.weight
 
     def seed_dropout(self, generator: torch.Generator) -> None:
         """Give every dropout of the model this generator to draw from, in order of computation.
@@ -153,9 +158,8 @@ class Transformer(nn.Module):
         start = 0 if cache is None else cache.length
         self._check(ids, start, cache)
         length = ids.shape[1]
-        if length == 1 and cache is not None and probe is None and not self.training and not torch.is_grad_enabled():
-            if cache.decoder is None or cache.decoder.model is not self:
-                cache.decoder = Decoder(self)
+        is_decoding = length == 1 and probe is None and not self.training and not torch.is_grad_enabled()
+        if is_decoding and isinstance(cache, DecodingCache) and cache.decoder.reads(self.embedding.weight):
             return cache.decoder.step(ids, cache)
         x = tap(probe, "embed", self.embedding(ids))  # (B, T, D)
         rotation = None
@@ -169,8 +173,7 @@ class Transformer(nn.Module):
         if cache is not None:
             cache.advance(length)
         x = tap(probe, "final_norm", self.final_norm(x))
-        matrix = self.embedding.weight if self.head is None else self.head.weight
-        return tap(probe, "logits", F.linear(x, matrix))  # (B, T, V)
+        return tap(probe, "logits", F.linear(x, self._output()))  # (B, T, V)
 
     def _check(self, ids: torch.Tensor, start: int, cache: KVCache | None) -> None:
         """Refuse ids that the model cannot read, in words rather than with an index error from deep inside."""
