@@ -21,7 +21,7 @@ from minigpt.app.circuits import lens as circuits_lens
 from minigpt.app.circuits import neurons as circuits_neurons
 from minigpt.app.circuits import patching as circuits_patching
 from minigpt.app.circuits import switches as circuits_switches
-from minigpt.app.session import run_text, state
+from minigpt.app.session import run_text, runs
 from minigpt.app.session.models import LoadedRun
 from minigpt.generation.inference import evaluation_mode
 from minigpt.runs.store import load_run
@@ -36,7 +36,7 @@ def never() -> bool:
 
 def works(name: str) -> dict[str, Callable[[], object]]:
     """Return what is measured, by name."""
-    ref = state.find_run(name)
+    ref = runs.find_run(name)
     assert ref is not None, f"there is no run {name}"
     opened = load_run(name)
     run = LoadedRun(opened.model, opened.tokenizer, opened.config, opened.step, (ref.id, opened.step))

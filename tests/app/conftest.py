@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from minigpt.app.session import state
+from minigpt.app.session import profile
 from minigpt.app.shell import server
 from minigpt.config import RunConfig
 from minigpt.data.corpora import corpus_from_text
@@ -104,4 +104,4 @@ def pages() -> Pages:
 def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """No warm-up thread, and the limits are read anew."""
     monkeypatch.setattr(server, "_started", True)
-    state.limits.cache_clear()
+    profile.limits.cache_clear()

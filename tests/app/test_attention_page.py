@@ -17,9 +17,9 @@ from minigpt.app.attention import reason as attention_reason
 from minigpt.app.attention import view as attention_view
 from minigpt.app.components import attention_grid
 from minigpt.app.components.messages import pack
-from minigpt.app.session import run_text, state
-from minigpt.app.session.reading import MAX_TOKENS, notes, read_prompt
-from minigpt.app.session.subject import kept_steps
+from minigpt.app.session import run_text, runs
+from minigpt.app.session.reading import MAX_TOKENS, prompt_notes, read_prompt
+from minigpt.app.session.steps import kept_steps
 from minigpt.app.texts import percent, quoted, t
 from minigpt.config import RunConfig
 from minigpt.errors import LimitError
@@ -163,7 +163,7 @@ def test_averages_are_over_the_runs_own_text(trained, pages):
     choose(at, "view", "averages")
     assert "8 passages of 16 tokens from the text that this run learned" in pages.words(at)
     run = load_run(run_id)
-    ref = state.find_run(run_id)
+    ref = runs.find_run(run_id)
     windows = run_text.windows(ref, run, 16, 8)
     layer, head = grid(at)[0]["selected"]
     exact = head_averages(run.model, torch.tensor(windows)).by_distance[layer, head]
@@ -175,7 +175,7 @@ def test_weights_leave_as_csv(trained):
     run_id, _ = trained
     from minigpt.app.session.models import loaded_run
 
-    view = attention_view.view_of(loaded_run(state.find_run(run_id)), "the =\n", (0, 1))
+    view = attention_view.view_of(loaded_run(runs.find_run(run_id)), "the =\n", (0, 1))
     rows = list(csv.reader(attention_view.csv_of(view).splitlines()))
     assert rows[0][1:] == [row[0] for row in rows[1:]] == ["1 t", "2 h", "3 e", "4 ␣", "5 <unk>", "6 ⏎"]
     values = np.array([[float(cell) for cell in row[1:]] for row in rows[1:]])
@@ -200,13 +200,13 @@ def test_a_run_in_training_is_looked_at_now(pages, monkeypatch):
         pages.wait(run_id, "running")
         with monkeypatch.context() as patched:
             patched.setattr(
-                "minigpt.app.session.subject.RunFolder.steps", lambda folder: []
+                "minigpt.app.session.steps.RunFolder.steps", lambda folder: []
             )  # as in the very first moment
             at = pages.open(PAGE, run=run_id)
         assert not at.error
         assert not steps_of(at)
         end = time.monotonic() + 60
-        while not kept_steps(state.find_run(run_id))[0]:
+        while not kept_steps(runs.find_run(run_id))[0]:
             assert time.monotonic() < end
             time.sleep(0.02)
         at.button(key="attention:again").click().run()
@@ -374,7 +374,7 @@ def test_the_numbers_of_a_row_agree(trained):
     run_id, _ = trained
     from minigpt.app.session.models import loaded_run
 
-    view = attention_view.view_of(loaded_run(state.find_run(run_id)), "cat", (0, 1))
+    view = attention_view.view_of(loaded_run(runs.find_run(run_id)), "cat", (0, 1))
     table = pd.DataFrame(attention_heads.row_numbers(view, 2))
     assert list(table["Token"]) == ["c", "a", "t"]
     assert table["weight"].sum() == pytest.approx(1, abs=1e-5)
@@ -406,7 +406,7 @@ def test_reading_keeps_the_last_tokens_and_counts_strangers():
     assert len(reading.ids) == MAX_TOKENS
     assert dict(reading.unknown) == {"z": 100}
     assert reading.tokens[-2:] == ("c", "<unk>")
-    (said,) = notes(read_prompt(tokenizer, "0123456789", 10), "0123456789")
+    (said,) = prompt_notes(read_prompt(tokenizer, "0123456789", 10), "0123456789")
     assert " × 1 and 2 more." in said
 
 

@@ -11,8 +11,9 @@ from minigpt.app.circuits import heads as circuits_heads
 from minigpt.app.circuits import parts as circuits_parts
 from minigpt.app.circuits.switches import BOARD
 from minigpt.app.components.switchboard import parts_off
-from minigpt.app.session import models, state
-from minigpt.app.session.subject import Subject, kept_steps
+from minigpt.app.session import models, runs
+from minigpt.app.session.steps import kept_steps
+from minigpt.app.session.subject import Subject
 from minigpt.app.texts import t
 from minigpt.interpret.ablation import Ablation, ablated_logits, importance, text_nats
 from minigpt.interpret.lens import logit_lens
@@ -179,7 +180,7 @@ def test_head_scores_of_every_kept_step_stand_under_the_loss(pages, run_id):
     table = at.dataframe[0].value
     assert list(table.iloc[:, 0]) == ["1.1", "1.2", "2.1", "2.2"]
     assert all(name in words for name, words in zip(table.iloc[:, 0], table.iloc[:, 1], strict=True))
-    steps, newest = kept_steps(state.find_run(run_id))
+    steps, newest = kept_steps(runs.find_run(run_id))
     assert len(steps) >= 3
     heads = [trace for trace in charts(at)[1]["data"] if trace.get("yaxis") == "y2"]
     assert len(heads) == 4
@@ -325,7 +326,7 @@ def test_snippets_come_from_the_runs_own_text_or_from_the_prompt(pages, run_id):
     assert not at.info
     at.button(key="circuits:try_neurons_1").click().run()
     assert at.session_state[f"circuits:layer_{run_id}"] == 1
-    for path in RunFolder(state.find_run(run_id).path).data_path.glob("*.bin"):
+    for path in RunFolder(runs.find_run(run_id).path).data_path.glob("*.bin"):
         path.unlink()
     at = open_view(pages, "neurons", run_id)
     at.number_input(key=f"circuits:unit_{run_id}_0").set_value(3).run()
@@ -400,7 +401,7 @@ def test_a_run_in_training_can_be_looked_into(pages):
 
 
 def test_a_damaged_run_is_explained(pages, run_id):
-    for path in state.find_run(run_id).path.rglob("*.safetensors"):
+    for path in runs.find_run(run_id).path.rglob("*.safetensors"):
         path.write_bytes(b"torn")
     models.reset()
     at = pages.open(PAGE, run=run_id)
@@ -412,7 +413,7 @@ def test_a_damaged_run_is_explained(pages, run_id):
 
 def test_the_same_question_is_worked_out_once(pages, run_id):
     at = open_view(pages, "switches", run_id)
-    ref = state.find_run(run_id)
+    ref = runs.find_run(run_id)
     calls = []
 
     def work(run, cancelled):

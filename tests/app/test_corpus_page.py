@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minigpt.app.session import state
+from minigpt.app.session import corpora, profile
 
 PAGE = "build/corpus"
 GOOD = ("It was a dark and stormy night, number %d of many.\n" * 900) % tuple(range(900))
@@ -18,7 +18,7 @@ def upload(at, *files):
 
 def tales():
     """Characters of the corpus that is there from the start."""
-    return f"{state.default_corpus().num_chars:,}"
+    return f"{corpora.default_corpus().num_chars:,}"
 
 
 def number(at, label):
@@ -81,8 +81,8 @@ def test_a_file_that_is_no_text_gets_one_message_and_costs_nothing(pages, conten
 
 
 def test_a_file_that_is_too_large_gets_one_message(pages, monkeypatch):
-    limits = state.limits().model_copy(update={"max_upload_bytes": 1000})
-    monkeypatch.setattr(state, "limits", lambda: limits)
+    limits = profile.limits().model_copy(update={"max_upload_bytes": 1000})
+    monkeypatch.setattr(profile, "limits", lambda: limits)
     at = upload(pages.open(PAGE), ("huge.txt", GOOD.encode()))
     assert len(at.error) == 1
     assert "1,000" in at.error[0].value.replace("\\", "")

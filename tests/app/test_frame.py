@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from minigpt.app.session import state
+from minigpt.app.session import profile, runs
 from minigpt.app.shell import archive, server
 from minigpt.app.texts import t
 from minigpt.app.ui import navigation
@@ -59,7 +59,7 @@ def test_a_picker_that_is_gone_has_no_say_any_more(pages):
 def test_an_address_that_leads_nowhere_is_said_once_and_dropped(pages, lost):
     at = pages.open("", run=lost)
     assert not at.exception
-    assert state.DEFAULT_RUN in at.sidebar.selectbox[0].value
+    assert runs.DEFAULT_RUN in at.sidebar.selectbox[0].value
     assert "run" not in at.query_params
     assert len(at.warning) == (1 if lost else 0)
 
@@ -98,8 +98,8 @@ def test_the_source_is_the_app_itself():
 
 
 def test_a_profile_may_link_its_source_instead(pages, monkeypatch):
-    limits = state.limits().model_copy(update={"source_url": "https://example.org/source"})
-    monkeypatch.setattr(state, "limits", lambda: limits)
+    limits = profile.limits().model_copy(update={"source_url": "https://example.org/source"})
+    monkeypatch.setattr(profile, "limits", lambda: limits)
     at = pages.open("class/runs")
     assert not at.exception
     links = at.sidebar.get("link_button")
@@ -108,7 +108,7 @@ def test_a_profile_may_link_its_source_instead(pages, monkeypatch):
 
 def test_where_tokens_are_asked_for_only_the_owner_may_control(pages, monkeypatch):
     monkeypatch.setenv("MINIGPT_PROFILE", "classroom")
-    state.limits.cache_clear()
+    profile.limits.cache_clear()
     run_id = pages.submit("hers", owner="the-token-of-somebody", training__max_steps=2000)
     at = pages.open("build/train", run=run_id)
     assert not [button for button in at.button if button.key == "train:stop"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from minigpt.app.session import models
-from minigpt.app.session.state import RunRef
+from minigpt.app.session.runs import RunRef
 from minigpt.config import RunConfig
 from minigpt.data.corpora import corpus_from_text
 from minigpt.errors import RunNotFoundError

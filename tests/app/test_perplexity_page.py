@@ -126,13 +126,13 @@ def test_a_long_text_is_drawn_in_parts(pages, run_id, monkeypatch):
 
 
 def load_from(run_id):
-    from minigpt.app.session.state import find_run
+    from minigpt.app.session.runs import find_run
 
     return models.loaded_run(find_run(run_id))
 
 
 def folder(run_id):
-    from minigpt.app.session.state import find_run
+    from minigpt.app.session.runs import find_run
 
     return find_run(run_id).path
 

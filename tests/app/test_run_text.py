@@ -9,7 +9,8 @@ import pytest
 from minigpt import resources
 from minigpt.app.circuits.heads import birth
 from minigpt.app.circuits.patching import one_changed
-from minigpt.app.session import run_text, state, subject
+from minigpt.app.session import download, profile, run_text, runs, steps
+from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import t
 from minigpt.data.corpora import load_corpus
 from minigpt.data.prepared import encode_corpus
@@ -20,7 +21,7 @@ from minigpt.runs.store import load_run
 
 @pytest.fixture(scope="module")
 def tales():
-    return state.find_run("tales"), load_run("tales")
+    return runs.find_run("tales"), load_run("tales")
 
 
 def test_the_tales_are_made_again_as_they_were_learned(tales):
@@ -36,7 +37,7 @@ def test_the_tales_are_made_again_as_they_were_learned(tales):
 
 
 def test_a_corpus_that_would_have_to_be_fetched_is_not_at_hand():
-    ref, run = state.find_run("shakespeare"), load_run("shakespeare")
+    ref, run = runs.find_run("shakespeare"), load_run("shakespeare")
     assert run_text.stream(ref, run) is None
     passage = run_text.fixed_passage(ref, run, (5, 6))
     assert passage.origin == "shipped"
@@ -54,7 +55,7 @@ def test_another_corpus_than_the_one_that_was_learned_is_not_taken(tmp_path, tal
 
 
 def test_the_passage_of_an_own_run_is_what_it_never_learned_from(pages):
-    ref = state.find_run(pages.trained())
+    ref = runs.find_run(pages.trained())
     run = load_run(ref.id)
     passage = run_text.fixed_passage(ref, run, (5, 6))
     assert passage.origin == "held_out"
@@ -68,20 +69,20 @@ def test_the_passage_of_an_own_run_is_what_it_never_learned_from(pages):
 
 
 def test_a_line_to_propose_is_the_runs_own(pages):
-    ref = state.find_run(pages.trained())
+    ref = runs.find_run(pages.trained())
     assert pages.text.startswith("the cat sat on the mat and the dog sat on the log\n")
     assert run_text.line_of(ref, 14) == "the cat sat on"
     assert run_text.line_of(ref, 13) == "the cat sat"
     assert run_text.line_of(ref, 2) == "th"  # rather part of a word than nothing
     assert run_text.line_of(ref, 500) == "the cat sat on the mat and the dog sat on the log"
-    assert subject.default_prompt(ref, "attention") == "the cat sat on"  # its context has 16 tokens
+    assert run_text.default_prompt(ref, "attention") == "the cat sat on"  # its context has 16 tokens
     shutil.rmtree(ref.path / "data")
     assert run_text.line_of(ref, 14) == ""
-    assert subject.default_prompt(ref, "attention") == RunFolder(ref.path).samples()[-1].text.strip()
+    assert run_text.default_prompt(ref, "attention") == RunFolder(ref.path).samples()[-1].text.strip()
 
 
 def test_a_line_to_propose_is_the_first_that_is_long_enough(monkeypatch, tmp_path):
-    ids, ref = np.arange(4), state.RunRef("x", "x", bundled=False, path=tmp_path)
+    ids, ref = np.arange(4), RunRef("x", "x", bundled=False, path=tmp_path)
     text = "a\n\n  def  f(x):\n    return x + 1\n"
     monkeypatch.setattr("minigpt.data.prepared.open_data", lambda path, check: SimpleNamespace(train=ids))
     monkeypatch.setattr(RunFolder, "tokenizer", SimpleNamespace(decode=lambda ids: text))
@@ -115,12 +116,12 @@ def test_a_birth_is_between_the_last_step_below_and_the_first_above():
 
 
 def test_a_long_history_is_thinned_and_keeps_its_ends(pages, monkeypatch):
-    ref = state.find_run(pages.trained(training__history_per_octave=8))
-    whole = subject.history(ref)
+    ref = runs.find_run(pages.trained(training__history_per_octave=8))
+    whole = steps.history(ref)
     assert len(whole) > 4
     assert whole[-1][1] is None  # the newest weights are asked for as such
-    monkeypatch.setattr(subject, "MOST_STEPS", 4)
-    few = subject.history(ref)
+    monkeypatch.setattr(steps, "MOST_STEPS", 4)
+    few = steps.history(ref)
     assert len(few) == 4
     assert (few[0], few[-1]) == (whole[0], whole[-1])
     assert set(few) <= set(whole)
@@ -136,16 +137,16 @@ def test_a_corpus_that_is_missing_is_offered_where_the_server_may_fetch_it(pages
         asked.append(name)
         raise DownloadError("Nobody answers.", mend="Try later.")
 
-    monkeypatch.setattr(run_text, "load_corpus", load_corpus)
+    monkeypatch.setattr(download, "load_corpus", load_corpus)
     at.button(key="circuits:fetch").click().run()
     assert asked == ["shakespeare"]
     assert "Nobody answers" in pages.words(at)
-    forbidden = state.limits().model_copy(update={"allow_download": False})
-    monkeypatch.setattr(state, "limits", lambda: forbidden)
+    forbidden = profile.limits().model_copy(update={"allow_download": False})
+    monkeypatch.setattr(profile, "limits", lambda: forbidden)
     at.run()
     assert "circuits:fetch" not in [button.key for button in at.button]
 
 
 def test_nothing_is_offered_that_is_at_hand(pages):
-    assert run_text.to_fetch(state.find_run("tales")) is None
-    assert run_text.to_fetch(state.find_run(pages.trained())) is None
+    assert run_text.to_fetch(runs.find_run("tales")) is None
+    assert run_text.to_fetch(runs.find_run(pages.trained())) is None

@@ -9,7 +9,7 @@ import pytest
 
 from minigpt.app.sampling import view as sampling_view
 from minigpt.app.sampling.view import DEFAULT_RULES, Rule, first_parting
-from minigpt.app.session import models, state
+from minigpt.app.session import models, profile, runs
 from minigpt.runs.store import load_run
 
 PAGE = "use/sampling"
@@ -95,8 +95,8 @@ def test_the_choice_of_any_token_can_be_looked_at(pages, run_id):
 
 
 def test_prompt_and_length_stay_within_the_limits(pages, run_id, monkeypatch):
-    small = state.limits().model_copy(update={"max_prompt_chars": 9, "max_new_tokens": 60})
-    monkeypatch.setattr(state, "limits", lambda: small)
+    small = profile.limits().model_copy(update={"max_prompt_chars": 9, "max_new_tokens": 60})
+    monkeypatch.setattr(profile, "limits", lambda: small)
     at = pages.open(PAGE, run=run_id)
     assert at.text_input(key=f"sampling:prompt_{run_id}").proto.max_chars == 9
     assert list(at.select_slider(key="sampling:length").options) == ["40"]
@@ -105,7 +105,7 @@ def test_prompt_and_length_stay_within_the_limits(pages, run_id, monkeypatch):
 
 
 def test_a_damaged_run_is_explained(pages, run_id):
-    for path in state.find_run(run_id).path.rglob("*.safetensors"):
+    for path in runs.find_run(run_id).path.rglob("*.safetensors"):
         path.write_bytes(b"torn")
     models.reset()
     at = pages.open(PAGE, run=run_id)

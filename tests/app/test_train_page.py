@@ -9,7 +9,7 @@ import pytest
 
 from minigpt import config as settings
 from minigpt import resources
-from minigpt.app.session import state
+from minigpt.app.session import corpora, profile, runs
 from minigpt.app.texts import t
 from minigpt.app.train import estimate, presets
 from minigpt.app.train import expert as train_expert
@@ -195,8 +195,8 @@ def test_the_planned_rate_is_the_rate_of_training_with_its_corners():
 
 
 def test_more_than_the_profile_allows_is_explained(pages, monkeypatch):
-    limits = state.limits().model_copy(update={"max_steps": 5})
-    monkeypatch.setattr(state, "limits", lambda: limits)
+    limits = profile.limits().model_copy(update={"max_steps": 5})
+    monkeypatch.setattr(profile, "limits", lambda: limits)
     at = pages.open(PAGE)
     assert "5" in at.error[0].value
     assert at.button(key="train:start").disabled
@@ -270,7 +270,7 @@ def test_a_run_that_diverged_offers_a_calmer_one_on_its_own_text_and_no_way_into
     calmer, diverged = (manager.get_engine().snapshot(id_) for id_ in (pages.run_of(at), run_id))
     assert calmer.config.training.learning_rate == pytest.approx(3.3)
     assert calmer.config.model == diverged.config.model
-    assert calmer.corpus["sha256"] == diverged.corpus["sha256"] != state.current_corpus().sha256
+    assert calmer.corpus["sha256"] == diverged.corpus["sha256"] != corpora.current_corpus().sha256
 
 
 def test_a_run_that_failed_otherwise_can_be_resumed(pages):
@@ -313,7 +313,7 @@ def test_the_machine_the_text_the_disk_and_the_layers(pages):
 def test_a_run_in_another_process_can_only_be_watched(pages, monkeypatch):
     run_id = pages.trained()
     seen = dataclasses.replace(manager.get_engine().snapshot(run_id), status="running", is_elsewhere=True)
-    monkeypatch.setattr(state, "look", lambda ref: seen)
+    monkeypatch.setattr(runs, "look", lambda ref: seen)
     at = pages.open(PAGE, run=run_id)
     assert not {"train:pause", "train:stop"} & keys(at)
     assert any("Another process" in info.value for info in at.info)

@@ -10,11 +10,13 @@ import streamlit as st
 
 from minigpt.app.attention.view import AttentionView
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.session import run_text, state
-from minigpt.app.session.subject import Subject, is_compact
+from minigpt.app.session import run_text
+from minigpt.app.session.runs import RunRef
+from minigpt.app.session.subject import Subject
 from minigpt.app.texts import percent, plain, t
+from minigpt.app.ui import theme
+from minigpt.app.ui.controls import is_compact
 from minigpt.runs.folder import RunFolder
-from minigpt.viz.palette import colours
 
 if TYPE_CHECKING:
     from minigpt.app.session.models import LoadedRun
@@ -54,7 +56,7 @@ def averages_now(subject: Subject, view: AttentionView) -> TextAverages:
     )
 
 
-def _average(ref: state.RunRef, run: LoadedRun, prompt: tuple[int, ...]) -> TextAverages:
+def _average(ref: RunRef, run: LoadedRun, prompt: tuple[int, ...]) -> TextAverages:
     import torch
 
     from minigpt.interpret.averages import head_averages
@@ -75,7 +77,7 @@ def draw_averages(shown: TextAverages, view: AttentionView) -> None:
     """Draw the open head's weight by distance and its spread by position."""
     from minigpt.viz.attention_averages import distance_figure, entropy_figure
 
-    place, palette = (view.layer, view.head), colours(state.theme())
+    place, palette = (view.layer, view.head), theme.palette()
     averages = shown.averages
     height = 190 if is_compact() else 220
     st.markdown(t("attention.distance_title"))

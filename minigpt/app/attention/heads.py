@@ -13,19 +13,14 @@ from minigpt.app.attention.controls import choice, open_heads, set_state
 from minigpt.app.attention.view import AttentionView
 from minigpt.app.components import attention_grid, attention_lines
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.session import run_text, state
-from minigpt.app.session.subject import (
-    Subject,
-    choose_position,
-    default_prompt,
-    is_compact,
-    prompt_key,
-    remember_compact,
-    words_of_figures,
-)
+from minigpt.app.session import run_text
+from minigpt.app.session.run_text import default_prompt
+from minigpt.app.session.subject import Subject, prompt_key
 from minigpt.app.texts import plain, t
-from minigpt.app.ui import anatomy, forms
-from minigpt.viz.palette import colours, visible_token
+from minigpt.app.ui import anatomy, controls, theme
+from minigpt.app.ui.controls import choose_position, is_compact, remember_compact
+from minigpt.app.ui.figures import words_of_figures
+from minigpt.viz.palette import visible_token
 
 GRID, LINES, QUERY = "attention:grid", "attention:lines", "attention:query"
 VIEWS = ("map", "lines", "stages", "averages")
@@ -59,7 +54,7 @@ def on_open() -> None:
     opened = st.session_state[GRID].opened
     st.session_state["attention:head"] = (opened["layer"], opened["head"])
     if opened["query"] is not None:
-        forms.move(QUERY, opened["query"])
+        controls.move(QUERY, opened["query"])
 
 
 def on_compact() -> None:
@@ -117,7 +112,7 @@ def _draw_map(view: AttentionView, stage: int, finding: str, *, height: int = 50
         view.stages.at(stage),
         view.reading.tokens,
         stage=stage,
-        palette=colours(state.theme()),
+        palette=theme.palette(),
         query=st.session_state[QUERY],
         causal=view.causal,
         words=words_of_figures(),
@@ -142,13 +137,13 @@ def _lines(subject: Subject, view: AttentionView):
     attention_lines.attention_lines(
         attention_lines.message(view.stages.pattern, tokens, query=query, words=words),
         key=LINES,
-        on_focus=lambda: forms.move(QUERY, int(st.session_state[LINES].focused)),
+        on_focus=lambda: controls.move(QUERY, int(st.session_state[LINES].focused)),
     )
     seen = [attention_view.query_sentence(view, query), attention_view.looked_sentence(view, query)]
     middle = len(tokens) // 2
     return seen, [
-        (t("attention.try_first"), lambda: forms.move(QUERY, 0)),
-        (t("attention.try_middle"), lambda: forms.move(QUERY, middle)),
+        (t("attention.try_first"), lambda: controls.move(QUERY, 0)),
+        (t("attention.try_middle"), lambda: controls.move(QUERY, middle)),
     ]
 
 
@@ -206,7 +201,7 @@ def _mix(view: AttentionView, query: int) -> None:
         view.output.parts(weights),
         view.output.mixed[query],
         view.reading.tokens,
-        palette=colours(state.theme()),
+        palette=theme.palette(),
         rest=t("attention.mix_rest", count="{count}"),  # filled where it is counted
         total=t("attention.mix_total"),
         number=t("attention.mix_number"),
@@ -241,7 +236,7 @@ def _row(view: AttentionView) -> None:
         tokens,
         stage=min(stage, 3),
         query=query,
-        palette=colours(state.theme()),
+        palette=theme.palette(),
         causal=view.causal,
         words=words_of_figures(),
         compact=is_compact(),

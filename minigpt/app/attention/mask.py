@@ -14,11 +14,12 @@ from minigpt.app.attention.controls import choice, open_heads, pick_head
 from minigpt.app.attention.training import draw_training
 from minigpt.app.attention.view import AttentionView
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.session import state
-from minigpt.app.session.subject import Subject, choose_position, is_compact, words_of_figures
+from minigpt.app.session.subject import Subject
 from minigpt.app.texts import percent, plain, quoted, t
-from minigpt.app.ui import anatomy, forms
-from minigpt.viz.palette import colours, visible_token
+from minigpt.app.ui import anatomy, controls, theme
+from minigpt.app.ui.controls import choose_position, is_compact
+from minigpt.app.ui.figures import words_of_figures
+from minigpt.viz.palette import visible_token
 
 if TYPE_CHECKING:
     from minigpt.app.session.models import LoadedRun
@@ -44,11 +45,11 @@ def draw_mask(subject: Subject, view: AttentionView) -> None:
 def _change(subject: Subject, view: AttentionView) -> None:
     from minigpt.viz.attention_lab import change_figure, mask_map
 
-    tokens, palette = view.reading.tokens, colours(state.theme())
+    tokens, palette = view.reading.tokens, theme.palette()
     length = len(tokens)
     if st.session_state.get("attention:changed_in") != tokens:
         st.session_state["attention:changed_in"] = tokens
-        forms.move(POSITION, (length - 1) // 2 + (length > 1))
+        controls.move(POSITION, (length - 1) // 2 + (length > 1))
     left, right = st.columns([9, 11], gap="medium")
     with right:
         place, token = st.columns([3, 2], gap="medium", vertical_alignment="bottom")
@@ -88,8 +89,8 @@ def _change(subject: Subject, view: AttentionView) -> None:
     anatomy.what_you_see(seen)
     anatomy.try_this(
         [
-            (t("attention.try_change_last"), lambda: forms.move(POSITION, length - 1)),
-            (t("attention.try_change_first"), lambda: forms.move(POSITION, 0)),
+            (t("attention.try_change_last"), lambda: controls.move(POSITION, length - 1)),
+            (t("attention.try_change_first"), lambda: controls.move(POSITION, 0)),
         ],
         key="attention:try_change",
     )
@@ -174,7 +175,7 @@ def _lift(subject: Subject, view: AttentionView) -> None:
                 pattern,
                 view.reading.tokens,
                 stage=3,
-                palette=colours(state.theme()),
+                palette=theme.palette(),
                 causal=causal,
                 words=words_of_figures(),
                 compact=is_compact(),

@@ -8,17 +8,19 @@ from minigpt.app.attention.mask import draw_mask
 from minigpt.app.attention.reason import draw_reason
 from minigpt.app.session import state
 from minigpt.app.session.compute import Superseded
-from minigpt.app.session.reading import say
-from minigpt.app.session.subject import Subject, choose, keep_position
+from minigpt.app.session.reading import prompt_notes
+from minigpt.app.session.runs import RunRef
+from minigpt.app.session.subject import Subject, choose
 from minigpt.app.texts import t
 from minigpt.app.ui import anatomy
+from minigpt.app.ui.controls import keep_position
 from minigpt.errors import MinigptError
 
 SECTIONS = {"heads": draw_heads, "mask": draw_mask, "reason": draw_reason}
 
 
 @st.fragment
-def look(run: state.RunRef) -> None:
+def look(run: RunRef) -> None:
     """Draw everything that follows the text; another text, step or section redraws only this."""
     subject = choose(run, "attention")
     choice("section", tuple(SECTIONS))
@@ -35,7 +37,7 @@ def look_at(subject: Subject) -> None:
     try:
         with st.spinner(t("attention.computing")):
             view = view_now(subject)
-        say(view.reading, subject.prompt)
+        anatomy.notes(prompt_notes(view.reading, subject.prompt))
         length = len(view.reading.tokens)
         keep_position("attention:query", length, 2 * length // 3)  # the last has nothing that the mask could hide
         SECTIONS[section](subject, view)

@@ -16,12 +16,12 @@ import streamlit as st
 from minigpt.app.attention.controls import choice, pick_head, set_state
 from minigpt.app.attention.view import AttentionView
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.session import state
-from minigpt.app.session.subject import Subject, choose_position, is_compact, words_of_figures
+from minigpt.app.session.subject import Subject
 from minigpt.app.texts import percent, plain, quoted, t
-from minigpt.app.ui import anatomy
+from minigpt.app.ui import anatomy, theme
+from minigpt.app.ui.controls import choose_position, is_compact
+from minigpt.app.ui.figures import words_of_figures
 from minigpt.viz.circuits_stream import signed
-from minigpt.viz.palette import colours
 
 if TYPE_CHECKING:
     from minigpt.app.session.models import LoadedRun
@@ -77,7 +77,7 @@ def draw_reason(subject: Subject, view: AttentionView) -> None:
             view.stages.pattern if shown == "head" else view.weights.mean(axis=(0, 1)) / 255,
             tokens,
             stage=3,
-            palette=colours(state.theme()),
+            palette=theme.palette(),
             query=query,
             causal=view.causal,
             words=words_of_figures(),
@@ -94,7 +94,7 @@ def draw_reason(subject: Subject, view: AttentionView) -> None:
             tokens,
             query,
             found,
-            palette=colours(state.theme()),
+            palette=theme.palette(),
             weight=t("attention.reason_weight"),
             effect=t("attention.reason_effect"),
             blocked=t("inside.blocked"),

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 import streamlit as st
 
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.session import state
+from minigpt.app.session import runs, state
 from minigpt.app.texts import duration, number, plain, t
-from minigpt.app.ui import anatomy
+from minigpt.app.ui import anatomy, theme
 from minigpt.errors import MinigptError
 from minigpt.runs.snapshots import RunSnapshot
-from minigpt.viz.palette import colours
 
 LIVE, ERROR = "attention:live", "attention:live_error"
 POLL_SECONDS = 1.0
@@ -83,7 +82,7 @@ def _submit_next() -> None:
     try:
         prompt = shipped_mask_experiment().prompt
         config = mask_settings().updated({"model.causal": kind == "masked", "training.sample_prompt": prompt})
-        run_id = state.engine().submit(
+        run_id = runs.engine().submit(
             config, read_corpus(config.data), state.owner_token(), name=t(f"attention.train_{kind}")
         )
         live.append(run_id)  # into the list at hand: a rerun cannot break this off, as it can a write to the session
@@ -101,7 +100,7 @@ def open_unmasked(run_id: str) -> None:
 
 def _snapshot(run_id: str) -> RunSnapshot | None:
     try:
-        return state.engine().snapshot(run_id)
+        return runs.engine().snapshot(run_id)
     except MinigptError:
         return None  # deleted meanwhile
 
@@ -148,7 +147,7 @@ def _draw(masked: Training, unmasked: Training, steps: int) -> None:
         figure = unmasked_loss_figure(
             [(t(f"attention.train_{kind}"), training.losses) for kind, training in trainings],
             masked.losses[0][1] if masked.losses else 1.0,
-            palette=colours(state.theme()),
+            palette=theme.palette(),
             step=t("attention.train_step"),
             loss=t("attention.train_loss"),
             guess=t("attention.train_guess"),

@@ -9,18 +9,19 @@ import pandas as pd
 import streamlit as st
 
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.session import state
+from minigpt.app.session import runs
 from minigpt.app.session.compute import Cancelled
-from minigpt.app.session.reading import read_few, say
+from minigpt.app.session.reading import prompt_notes, read_few
 from minigpt.app.session.run_text import fixed_passage
-from minigpt.app.session.subject import NEWEST, Subject, history, step_name
+from minigpt.app.session.steps import history
+from minigpt.app.session.subject import NEWEST, Subject, step_name
 from minigpt.app.texts import number, percent, t
-from minigpt.app.ui import anatomy, forms
-from minigpt.viz.palette import colours, head_name
+from minigpt.app.ui import anatomy, controls, theme
+from minigpt.viz.palette import head_name
 
 if TYPE_CHECKING:
     from minigpt.app.session.models import LoadedRun
-    from minigpt.app.session.state import RunRef
+    from minigpt.app.session.runs import RunRef
 
 KINDS = ("previous", "first", "same_token", "induction")
 """The attributes of `HeadScores`, in the order of the page."""
@@ -158,7 +159,7 @@ def draw(subject: Subject) -> None:
     suited = text == "suited"
     reading = subject.ask("reading", lambda run, cancelled: read_few(run, subject.prompt), subject.prompt)
     if not suited:
-        say(reading, subject.prompt)
+        anatomy.notes(prompt_notes(reading, subject.prompt))
     scores = subject.ask(
         "heads", lambda run, cancelled: scores_of(run, subject.run, reading.ids, suited=suited), reading.ids, suited
     )
@@ -173,7 +174,7 @@ def draw(subject: Subject) -> None:
     if born is not None:
         back = born[0] if subject.weights != born[0] else NEWEST
         label = t("circuits.try_before", step=number(born[0])) if back != NEWEST else t("circuits.try_newest")
-        experiments.insert(0, (label, lambda: forms.move(step_name(subject.run, "circuits"), back)))
+        experiments.insert(0, (label, lambda: controls.move(step_name(subject.run, "circuits"), back)))
     anatomy.try_this(experiments, key="circuits:try_heads")
     _draw_words(scores, suited)
 
@@ -184,7 +185,7 @@ def _draw_scores(scores: Scores) -> None:
     st.subheader(t("circuits.scores_title"), anchor=False)
     st.caption(t("circuits.scores_caption"))
     titles = {kind: t(f"circuits.kind_{kind}") for kind in KINDS}
-    figure = scores_figure(scores, palette=colours(state.theme()), titles=titles)
+    figure = scores_figure(scores, palette=theme.palette(), titles=titles)
     layer, head, share = best(scores["induction"])
     alt = t("circuits.scores_alt", head=head_name(layer, head), share=percent(share))
     live_chart(figure, key="circuits:scores", alt=alt)
@@ -220,12 +221,12 @@ def _draw_history(subject: Subject, ids: tuple[int, ...], suited: bool) -> tuple
         label_visibility="collapsed",
         persist_state="session",
     )
-    snapshot = state.look(subject.run)
+    snapshot = runs.look(subject.run)
     figure = birth_figure(
         snapshot.curves if snapshot else {},
         steps,
         over[kind],
-        palette=colours(state.theme()),
+        palette=theme.palette(),
         at=subject.weights,
         words=BirthWords(**{name: t(f"circuits.axis_{name}") for name in AXES}),
         revision=f"{subject.run.id}-{kind}",

@@ -9,12 +9,12 @@ import numpy as np
 import streamlit as st
 
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.session import state
-from minigpt.app.session.reading import Reading, read_few, say
-from minigpt.app.session.subject import Subject, choose_position, keep_position
+from minigpt.app.session.reading import Reading, prompt_notes, read_few
+from minigpt.app.session.subject import Subject
 from minigpt.app.texts import percent, plain, quoted, t
-from minigpt.app.ui import anatomy, forms
-from minigpt.viz.palette import colours, token_label, visible_token
+from minigpt.app.ui import anatomy, controls, theme
+from minigpt.app.ui.controls import choose_position, keep_position
+from minigpt.viz.palette import token_label, visible_token
 
 if TYPE_CHECKING:
     from minigpt.app.session.models import LoadedRun
@@ -95,7 +95,7 @@ def draw(subject: Subject) -> None:
     """Draw the view."""
     with st.spinner(t("circuits.computing")):
         view = ask(subject)
-    say(view.reading, subject.prompt)
+    anatomy.notes(prompt_notes(view.reading, subject.prompt))
     tokens = view.reading.tokens
     position = position_of(view.reading)
     first = max(0, min(position - ROWS // 2, len(tokens) - ROWS))
@@ -109,8 +109,8 @@ def draw(subject: Subject) -> None:
     early = min(range(len(tokens)), key=lambda index: (view.settled(index), -index))
     anatomy.try_this(
         [
-            (t("circuits.try_latest"), lambda: forms.move(POSITION, latest)),
-            (t("circuits.try_earliest"), lambda: forms.move(POSITION, early)),
+            (t("circuits.try_latest"), lambda: controls.move(POSITION, latest)),
+            (t("circuits.try_earliest"), lambda: controls.move(POSITION, early)),
         ],
         key="circuits:try_lens",
     )
@@ -129,7 +129,7 @@ def _draw_grid(view: LensView, first: int, position: int) -> None:
         tokens=[view.reading.tokens[row] for row in shown],
         first=first,
         selected=position - first,
-        palette=colours(state.theme()),
+        palette=theme.palette(),
     )
     live_chart(figure, key=f"circuits:lens_{len(shown)}", alt=plain(_seen(view, position)[0]))
     caption, count = t("circuits.lens_caption"), len(view.reading.tokens)
@@ -163,7 +163,7 @@ def _draw_depth(view: LensView, position: int) -> None:
         np.stack(list(followed.values())),
         list(followed),
         places=places(len(view.top_ids)),
-        palette=colours(state.theme()),
+        palette=theme.palette(),
         label=t("circuits.axis_share"),
     )
     shares = ", ".join(percent(float(share)) for share in view.share(answer, position))

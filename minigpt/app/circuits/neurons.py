@@ -11,15 +11,16 @@ import streamlit as st
 
 from minigpt.app.components.token_strip import MUCH, StripToken, token_strip
 from minigpt.app.session.compute import Cancelled
-from minigpt.app.session.reading import Reading, read_few, say
-from minigpt.app.session.run_text import offer_download, to_fetch, windows
+from minigpt.app.session.download import offer_download
+from minigpt.app.session.reading import Reading, prompt_notes, read_few
+from minigpt.app.session.run_text import to_fetch, windows
 from minigpt.app.session.subject import Subject
 from minigpt.app.texts import number, percent, quoted, t
 from minigpt.app.ui import anatomy
 
 if TYPE_CHECKING:
     from minigpt.app.session.models import LoadedRun
-    from minigpt.app.session.state import RunRef
+    from minigpt.app.session.runs import RunRef
 
 WINDOW = 64
 MOST_WINDOWS = 256
@@ -119,7 +120,7 @@ def unit_of(run: LoadedRun, ref: RunRef, layer: int, unit: int, prompt: str, can
 def draw(subject: Subject) -> None:
     """Draw the view."""
     units = subject.ask("units", lambda run, cancelled: units_of(run, subject.prompt), subject.prompt)
-    say(units.reading, subject.prompt)
+    anatomy.notes(prompt_notes(units.reading, subject.prompt))
     layer, unit = _choose(subject, units)
     with st.spinner(t("circuits.searching")):
         view = subject.ask(

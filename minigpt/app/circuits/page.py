@@ -11,6 +11,7 @@ from minigpt.app.circuits import switches as circuits_switches
 from minigpt.app.circuits import vectors as circuits_vectors
 from minigpt.app.session import state, subject
 from minigpt.app.session.compute import Superseded
+from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import t
 from minigpt.app.ui import anatomy
 from minigpt.errors import MinigptError
@@ -28,7 +29,7 @@ WITHOUT_PROMPT = ("patching", "vectors")
 
 
 @st.fragment
-def look(run: state.RunRef) -> None:
+def look(run: RunRef) -> None:
     """Draw the chosen view; moving a control redraws only this."""
     view = st.segmented_control(
         t("circuits.view"),

@@ -9,13 +9,12 @@ import streamlit as st
 from minigpt.app.circuits.lens import POSITION, position_of
 from minigpt.app.circuits.lens import ask as ask_lens
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.session import state
-from minigpt.app.session.reading import say
+from minigpt.app.session.reading import prompt_notes
 from minigpt.app.session.subject import Subject
 from minigpt.app.texts import quoted, t
-from minigpt.app.ui import anatomy, forms
+from minigpt.app.ui import anatomy, controls, theme
 from minigpt.viz.circuits_stream import signed
-from minigpt.viz.palette import colours, head_name, visible_token
+from minigpt.viz.palette import head_name, visible_token
 
 if TYPE_CHECKING:
     from minigpt.interpret.lens import Attribution
@@ -62,7 +61,7 @@ def draw(subject: Subject) -> None:
     """Draw the view."""
     with st.spinner(t("circuits.computing")):
         lens = ask_lens(subject)
-    say(lens.reading, subject.prompt)
+    anatomy.notes(prompt_notes(lens.reading, subject.prompt))
     position = position_of(lens.reading)
     likely = [int(token) for token in lens.top_ids[-1, position, :NUM_TARGETS]]
     if position + 1 < len(lens.reading.ids) and lens.reading.ids[position + 1] not in likely:
@@ -83,7 +82,7 @@ def draw(subject: Subject) -> None:
         label = t("circuits.try_versus", token=quoted(texts[runner_up]))
         experiments.append((label, lambda: st.session_state.update({"circuits:versus": runner_up})))
     elsewhere = max(0, position - 1)
-    experiments.append((t("circuits.try_one_back"), lambda: forms.move(POSITION, elsewhere)))
+    experiments.append((t("circuits.try_one_back"), lambda: controls.move(POSITION, elsewhere)))
     anatomy.try_this(experiments, key="circuits:try_parts")
 
 
@@ -123,9 +122,7 @@ def _draw_parts(
     from minigpt.viz.circuits_stream import waterfall_figure
 
     unit = t("circuits.unit_logit") if versus is None else t("circuits.unit_difference")
-    figure = waterfall_figure(
-        parts, total, palette=colours(state.theme()), total_label=t("circuits.part_total"), unit=unit
-    )
+    figure = waterfall_figure(parts, total, palette=theme.palette(), total_label=t("circuits.part_total"), unit=unit)
     largest = max(parts, key=lambda part: abs(part[1]))
     alt = t(
         "circuits.parts_alt",

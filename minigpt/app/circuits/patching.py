@@ -11,14 +11,14 @@ import streamlit as st
 
 from minigpt.app.circuits.lens import places
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.session import state
 from minigpt.app.session.compute import Cancelled
-from minigpt.app.session.reading import FEW_TOKENS, Reading, read_prompt, say
-from minigpt.app.session.subject import Subject, default_prompt, shipped, text_options
+from minigpt.app.session.reading import FEW_TOKENS, Reading, prompt_notes, read_prompt
+from minigpt.app.session.run_text import default_prompt, shipped
+from minigpt.app.session.subject import Subject, text_options
 from minigpt.app.texts import has, percent, plain, quoted, t
-from minigpt.app.ui import anatomy
+from minigpt.app.ui import anatomy, theme
 from minigpt.errors import ShapeError
-from minigpt.viz.palette import colours, head_name, token_label, visible_token
+from minigpt.viz.palette import head_name, token_label, visible_token
 
 if TYPE_CHECKING:
     from minigpt.app.session.models import LoadedRun
@@ -176,7 +176,7 @@ def draw(subject: Subject) -> None:
 
 def _draw_answer(view: PatchView, first: str, second: str) -> None:
     for reading, text in ((view.clean, first), (view.corrupt, second)):
-        say(reading, text)
+        anatomy.notes(prompt_notes(reading, text))
     if view.residual is None or view.heads is None:
         st.info(t("circuits.same_answer", token=quoted(view.target)), icon=":material/info:")
         return
@@ -189,7 +189,7 @@ def _draw_maps(view: PatchView) -> None:
 
     assert view.residual is not None
     assert view.heads is not None
-    palette = colours(state.theme())
+    palette = theme.palette()
     tokens = [
         f"{index + 1} {_label(one, other)}"
         for index, (one, other) in enumerate(zip(view.clean.tokens, view.corrupt.tokens, strict=True))

@@ -11,18 +11,16 @@ import streamlit as st
 
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.components.switchboard import Part, message, part_name, parts_off, switchboard
-from minigpt.app.session import state
 from minigpt.app.session.compute import Cancelled
-from minigpt.app.session.reading import Reading, read_few, say
+from minigpt.app.session.reading import Reading, prompt_notes, read_few
 from minigpt.app.session.run_text import Passage, fixed_passage
 from minigpt.app.session.subject import Subject
 from minigpt.app.texts import percent, quoted, t
-from minigpt.app.ui import anatomy
-from minigpt.viz.palette import colours
+from minigpt.app.ui import anatomy, theme
 
 if TYPE_CHECKING:
     from minigpt.app.session.models import LoadedRun
-    from minigpt.app.session.state import RunRef
+    from minigpt.app.session.runs import RunRef
     from minigpt.viz.circuits import Change
 
 KINDS = ("zero", "mean")
@@ -171,7 +169,7 @@ def draw(subject: Subject) -> None:
     with st.spinner(t("circuits.computing")):
         before = ask("switch-before", frozenset(), "zero")
         after = ask("switch-after", off, kind) if off else before
-    say(before.reading, subject.prompt)
+    anatomy.notes(prompt_notes(before.reading, subject.prompt))
     left, right = st.columns([11, 9], gap="large")
     with left:
         measured = _draw_board(subject, before, off, kind)
@@ -244,7 +242,7 @@ def _draw_change(before: Outcome, after: Outcome) -> None:
     words = ChangeWords(t("circuits.before"), t("circuits.after"))
     top = max(shown, key=lambda change: change.after)
     alt = t("circuits.next_alt", token=quoted(top.text), before=percent(top.before), after=percent(top.after))
-    figure = change_figure(shown, palette=colours(state.theme()), words=words)
+    figure = change_figure(shown, palette=theme.palette(), words=words)
     live_chart(figure, key="circuits:change", alt=alt)
 
 

@@ -9,12 +9,11 @@ import numpy as np
 import streamlit as st
 
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.session import state
 from minigpt.app.session.compute import Cancelled
-from minigpt.app.session.subject import Subject, history
+from minigpt.app.session.steps import history
+from minigpt.app.session.subject import Subject
 from minigpt.app.texts import number, plain, quoted, t
-from minigpt.app.ui import anatomy
-from minigpt.viz.palette import colours
+from minigpt.app.ui import anatomy, theme
 
 if TYPE_CHECKING:
     from minigpt.app.session.models import LoadedRun
@@ -170,7 +169,7 @@ def _draw_points(view: VectorsView, with_trails: bool) -> None:
         group_names=names,
         explained=view.explained.tolist(),
         trails=view.trails if with_trails else None,
-        palette=colours(state.theme()),
+        palette=theme.palette(),
         axis=t("circuits.axis_component", number="{number}", share="{share}"),
     )
     alt = plain(_seen(view)[0])
@@ -188,7 +187,7 @@ def _draw_positions(similar: np.ndarray | None, kind: str) -> None:
     beside = float(np.diagonal(similar, 1).mean()) if len(similar) > 1 else 1.0
     figure = similarity_figure(
         similar,
-        palette=colours(state.theme()),
+        palette=theme.palette(),
         label=t("circuits.cosine"),
         axis=t("circuits.axis_position"),
     )

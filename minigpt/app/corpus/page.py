@@ -5,9 +5,9 @@ import math
 import streamlit as st
 
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.session import corpora, state
+from minigpt.app.session import corpora, draft, profile
 from minigpt.app.texts import compact, escape, number, size, t
-from minigpt.app.ui import anatomy
+from minigpt.app.ui import anatomy, theme
 from minigpt.app.ui.navigation import page_path
 from minigpt.data.corpora import corpus_infos
 from minigpt.data.readers import clean_text
@@ -30,8 +30,8 @@ def draw() -> None:
         st.switch_page(page_path("train"))
     anatomy.header("corpus")
     bring()
-    corpus, facts = state.current_corpus(), corpora.current_statistics()
-    config = state.draft_config()
+    corpus, facts = corpora.current_corpus(), corpora.current_statistics()
+    config = draft.current_config()
     num_tokens = corpora.num_tokens(corpus, config.tokenizer)
     num_training, num_validation = split_counts(
         num_tokens, config.data.validation_fraction, config.data.max_validation_tokens
@@ -97,7 +97,7 @@ def bring() -> None:
 
 def _bring_built_in() -> None:
     infos = {info.name: info for info in corpus_infos()}
-    current = state.current_corpus().name
+    current = corpora.current_corpus().name
 
     def load() -> None:
         wanted = st.session_state["corpus:built_in"]
@@ -116,7 +116,7 @@ def _bring_built_in() -> None:
     if chosen:
         info = infos[chosen]
         text = "needs_download" if info.needs_download else "offline"
-        if info.needs_download and not state.limits().allow_download:
+        if info.needs_download and not profile.limits().allow_download:
             text = "no_download"
         st.caption(t(f"corpus.about_{text}", description=info.description, licence=info.licence))
 
@@ -126,7 +126,7 @@ def _bring_upload() -> None:
         t("corpus.upload"),
         accept_multiple_files=True,
         key="corpus:files",
-        help=t("corpus.upload_help", size=size(state.limits().max_upload_bytes)),
+        help=t("corpus.upload_help", size=size(profile.limits().max_upload_bytes)),
     )
     # Streamlit reruns on many occasions; a set of files is read once, when it is new.
     identity = [file.file_id for file in files]
@@ -147,7 +147,7 @@ def _bring_paste() -> None:
 
 
 def _take_first_part() -> None:
-    corpus = state.current_corpus()
+    corpus = corpora.current_corpus()
     name = t("corpus.first_part", name=corpus.name)
     attempt(lambda: corpora.bring_text(corpus.text[:SHORT_PART_CHARS], name))
 
@@ -194,7 +194,7 @@ def _show_characters(facts) -> None:
     first, count = common[0] if common else ("", 0)
     share = f"{100 * count / max(facts.num_chars, 1):.1f}"
     live_chart(
-        characters_figure(common, facts.num_chars, theme=state.theme()),
+        characters_figure(common, facts.num_chars, theme=theme.name()),
         key="corpus_characters",
         config={"displayModeBar": False},
         alt=t("corpus.common_alt", count=len(common), first=visible_token(first), share=share),
@@ -219,7 +219,7 @@ def _show_split(num_training: int, num_validation: int) -> None:
     percent = f"{100 * num_validation / max(num_training + num_validation, 1):.0f}"
     st.caption(t("corpus.split_title", percent=percent))
     live_chart(
-        split_figure(num_training, num_validation, theme=state.theme(), height=44),
+        split_figure(num_training, num_validation, theme=theme.name(), height=44),
         key="corpus_split",
         config={"displayModeBar": False},
         alt=t("corpus.split_alt", training=number(num_training), validation=number(num_validation)),

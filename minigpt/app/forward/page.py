@@ -9,19 +9,13 @@ from minigpt.app.forward import words as forward_words
 from minigpt.app.forward.view import ForwardView
 from minigpt.app.session import state
 from minigpt.app.session.compute import Superseded
-from minigpt.app.session.reading import say
-from minigpt.app.session.subject import (
-    NEWEST,
-    Subject,
-    choose,
-    is_compact,
-    keep_position,
-    kept_steps,
-    remember_compact,
-    step_name,
-)
+from minigpt.app.session.reading import prompt_notes
+from minigpt.app.session.runs import RunRef
+from minigpt.app.session.steps import kept_steps
+from minigpt.app.session.subject import NEWEST, Subject, choose, step_name
 from minigpt.app.texts import has, number, t
-from minigpt.app.ui import anatomy, forms
+from minigpt.app.ui import anatomy, controls
+from minigpt.app.ui.controls import is_compact, keep_position, remember_compact
 from minigpt.errors import MinigptError
 
 MAP = "forward:map"
@@ -36,7 +30,7 @@ def on_open() -> None:
 
 def on_place() -> None:
     """Follow the token that was pressed."""
-    forms.move("forward:position", st.session_state[MAP].placed["position"])
+    controls.move("forward:position", st.session_state[MAP].placed["position"])
 
 
 def on_compact() -> None:
@@ -122,14 +116,14 @@ def experiments(subject: Subject, view: ForwardView):
     ]
     steps = kept_steps(subject.run)[0]
     if subject.step is not None:
-        offered.append((t("forward.try_trained"), lambda: forms.move(name, NEWEST)))
+        offered.append((t("forward.try_trained"), lambda: controls.move(name, NEWEST)))
     elif steps:
-        offered.append((t("forward.try_untrained", step=number(steps[0])), lambda: forms.move(name, steps[0])))
+        offered.append((t("forward.try_untrained", step=number(steps[0])), lambda: controls.move(name, steps[0])))
     return offered
 
 
 @st.fragment
-def look(run: state.RunRef) -> None:
+def look(run: RunRef) -> None:
     """Draw everything that follows the prompt; opening a box redraws only this."""
     subject = choose(run, "forward", length=PROPOSED)
     layer = shown("layer", 0)
@@ -146,7 +140,7 @@ def look(run: state.RunRef) -> None:
     except MinigptError as error:
         anatomy.explain_error(error)
         st.stop()
-    say(view.reading, subject.prompt)
+    anatomy.notes(prompt_notes(view.reading, subject.prompt))
     set_state(layer=view.layer)
     keep_position("forward:position", len(view.reading.tokens), len(view.reading.tokens) - 1)
     position = st.session_state["forward:position"]

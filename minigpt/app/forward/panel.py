@@ -11,10 +11,11 @@ from minigpt.app.forward import view as forward_view
 from minigpt.app.forward import words as forward_words
 from minigpt.app.forward.view import Box, ForwardView
 from minigpt.app.forward.words import short_number
-from minigpt.app.session import state
-from minigpt.app.session.subject import choose_position, is_compact, words_of_figures
 from minigpt.app.texts import escape, percent, plain, t
-from minigpt.viz.palette import colours, visible_token
+from minigpt.app.ui import theme
+from minigpt.app.ui.controls import choose_position, is_compact
+from minigpt.app.ui.figures import words_of_figures
+from minigpt.viz.palette import visible_token
 
 NUM_LIKELY = 12
 
@@ -82,7 +83,7 @@ def _draw_values(view: ForwardView, box: Box, values: np.ndarray, position: int)
     figure = tensor_map(
         values,
         view.reading.tokens,
-        palette=colours(state.theme()),
+        palette=theme.palette(),
         position=position,
         number=t("forward.number"),
         value=t("forward.value"),
@@ -113,7 +114,7 @@ def _draw_scores(view: ForwardView, box: Box, head: int, position: int) -> None:
         box.values[head],
         view.reading.tokens,
         stage=forward_view.SCORES.index(box.name),
-        palette=colours(state.theme()),
+        palette=theme.palette(),
         query=position,
         causal=getattr(view.config, "causal", True),
         words=words_of_figures(),
@@ -130,7 +131,7 @@ def _draw_row(view: ForwardView, box: Box, values: np.ndarray, position: int) ->
     finite, found = np.where(np.isfinite(values), values, np.nan), forward_view.statistics(values)
     figure = tensor_row(
         finite,
-        palette=colours(state.theme()),
+        palette=theme.palette(),
         number=t("forward.column_position" if box.name in forward_view.SCORES else "forward.number"),
         value=t("forward.value"),
         compact=is_compact(),
@@ -157,7 +158,7 @@ def _draw_vocabulary(view: ForwardView, box: Box, position: int) -> None:
     figure = token_bars(
         [view.vocabulary[token] for token in order],
         row[order],
-        palette=colours(state.theme()),
+        palette=theme.palette(),
         value=t("forward.share" if is_share else "inside.score"),
         is_share=is_share,
     )
@@ -219,7 +220,7 @@ def draw_size(view: ForwardView) -> None:
     )
     unit = t(f"forward.size_{what}")
     figure = size_tree(
-        forward_words.size_pieces(view, what), palette=colours(state.theme()), unit=unit.lower(), compact=is_compact()
+        forward_words.size_pieces(view, what), palette=theme.palette(), unit=unit.lower(), compact=is_compact()
     )
     finding = forward_words.size_sentence(view)
     alt = t("forward.size_alt", what=unit.lower(), finding=plain(finding))

@@ -7,26 +7,27 @@ from minigpt.app.components.live_chart import live_chart
 from minigpt.app.components.token_strip import token_strip
 from minigpt.app.perplexity import view as perplexity_view
 from minigpt.app.perplexity.view import MOST_DRAWN, Score
-from minigpt.app.session import state
-from minigpt.app.session.compute import Superseded, gate
+from minigpt.app.session import profile, runs, state
+from minigpt.app.session.ask import ask
+from minigpt.app.session.compute import Superseded
+from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import escape, has, number, plain, t
-from minigpt.app.ui import anatomy, forms
+from minigpt.app.ui import anatomy, controls, theme
 from minigpt.data.readers import read_text
 from minigpt.errors import MinigptError
-from minigpt.viz.palette import colours
 
 TEXT = "perplexity:text"
 TALLEST = 380
 SOURCES = ("write", "upload")
 
 
-def default_text(run: state.RunRef) -> str:
+def default_text(run: RunRef) -> str:
     """Return a text in the manner of what the run has learned."""
     name = f"perplexity.text_{run.id}"
     return t(name) if run.bundled and has(name) else t("perplexity.text_default")
 
 
-def given_text(run: state.RunRef) -> tuple[str, str] | None:
+def given_text(run: RunRef) -> tuple[str, str] | None:
     """Draw where the text comes from and return its name and itself; None while a file is still to be chosen.
 
     Raises:
@@ -48,13 +49,13 @@ def given_text(run: state.RunRef) -> tuple[str, str] | None:
             t("perplexity.text"),
             key=TEXT,
             height=100,
-            max_chars=state.limits().max_score_chars,
+            max_chars=profile.limits().max_score_chars,
             placeholder=t("perplexity.text_placeholder"),
             label_visibility="collapsed",
             persist_state="session",
         )
         return "", text
-    limits = state.limits()
+    limits = profile.limits()
     file = st.file_uploader(
         t("perplexity.upload"), key="perplexity:file", help=t("perplexity.upload_help"), label_visibility="collapsed"
     )
@@ -67,22 +68,22 @@ def given_text(run: state.RunRef) -> tuple[str, str] | None:
     return file.name, document.text
 
 
-def scored(run: state.RunRef, text: str, stride: int, *, with_tokens: bool = True) -> Score:
+def scored(run: RunRef, text: str, stride: int, *, with_tokens: bool = True) -> Score:
     """Score a text, through the gate."""
+    return ask(
+        run,
+        "perplexity",
+        lambda loaded, cancelled: perplexity_view.score(
+            loaded, run.path, text, stride, cancelled, with_tokens=with_tokens
+        ),
+        *(text, stride, with_tokens),
+        slot=f"perplexity-{with_tokens}",
+    )
 
-    def work(cancelled):
-        from minigpt.app.session.models import loaded_run
 
-        return perplexity_view.score(loaded_run(run), run.path, text, stride, cancelled, with_tokens=with_tokens)
-
-    snapshot = state.look(run)
-    key = ("perplexity", run.id, snapshot.step if snapshot else None, text, stride, with_tokens)
-    return gate().run(key, work, session=state.session_id(), slot=f"perplexity-{with_tokens}")
-
-
-def context_of(run: state.RunRef) -> int:
+def context_of(run: RunRef) -> int:
     """Return how many tokens the run's model sees at once."""
-    snapshot = state.look(run)
+    snapshot = runs.look(run)
     return snapshot.config.model.sequence_length if snapshot else 1
 
 
@@ -146,7 +147,7 @@ def draw_along(shown: Score, finding: str) -> None:
         bits,
         [token.text for token in shown.predictions],
         {t(f"perplexity.reference_{name}"): level for name, level in shown.references.items()},
-        palette=colours(state.theme()),
+        palette=theme.palette(),
         mean_label=t("perplexity.mean_label"),
         axis=t("perplexity.axis"),
         position=t("perplexity.position"),
@@ -179,7 +180,7 @@ def draw_score(shown: Score, whole: Score | None) -> None:
 
 
 @st.fragment
-def look(run: state.RunRef) -> None:
+def look(run: RunRef) -> None:
     """Draw text, figures and picture; changing the text redraws only this."""
     error: MinigptError | None = None
     given: tuple[str, str] | None = None
@@ -213,13 +214,13 @@ def stride_slider(context: int, num_chars: int) -> int:
     offered = perplexity_view.strides(context, num_chars)
     if st.session_state.get("perplexity:offered") != offered:
         st.session_state["perplexity:offered"] = offered
-        forms.move("perplexity:stride", near(st.session_state.get("perplexity:stride", context), offered))
+        controls.move("perplexity:stride", near(st.session_state.get("perplexity:stride", context), offered))
     if len(offered) < 2:
         return context
-    return forms.moved_slider("perplexity:stride", t("perplexity.stride"), offered, help=t("perplexity.stride_help"))
+    return controls.moved_slider("perplexity:stride", t("perplexity.stride"), offered, help=t("perplexity.stride_help"))
 
 
-def show(run: state.RunRef, text: str, stride: int, context: int) -> None:
+def show(run: RunRef, text: str, stride: int, context: int) -> None:
     """Score a text and draw all that is known of it."""
     with st.spinner(t("perplexity.computing", count=number(len(text)))):
         shown = scored(run, text, stride)
@@ -227,7 +228,7 @@ def show(run: state.RunRef, text: str, stride: int, context: int) -> None:
     draw_score(shown, whole)
 
 
-def show_last(run: state.RunRef, context: int) -> None:
+def show_last(run: RunRef, context: int) -> None:
     """Draw the text scored before, if this run scored it; only the question is kept, the gate knows the answer."""
     last: tuple[str, str, int] | None = st.session_state.get("perplexity:last")
     if last is None or last[0] != run.id:
@@ -246,7 +247,7 @@ def near(stride: int, offered: list[int]) -> int:
     return min(offered, key=lambda s: abs(s - stride))
 
 
-def experiments(run: state.RunRef, context: int) -> None:
+def experiments(run: RunRef, context: int) -> None:
     """Offer things to try."""
 
     def write(text: str) -> None:
@@ -258,7 +259,7 @@ def experiments(run: state.RunRef, context: int) -> None:
         [
             (t("perplexity.try_other"), lambda: write(t("perplexity.text_other"))),
             (t("perplexity.try_shuffle"), lambda: write(perplexity_view.shuffled(text))),
-            (t("perplexity.try_stride"), lambda: forms.move("perplexity:stride", quarter)),
+            (t("perplexity.try_stride"), lambda: controls.move("perplexity:stride", quarter)),
         ],
         key="perplexity:try",
     )

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from minigpt import resources
-from minigpt.app.session import state
+from minigpt.app.session import profile, runs, state
 from minigpt.app.texts import compact, equally_likely, escape, number, size, t
 from minigpt.app.ui import anatomy
 from minigpt.app.ui.navigation import page_path
@@ -19,7 +19,7 @@ def draw() -> None:
     """Draw the page."""
     anatomy.header("runs")
     told()
-    snapshots = [found for name in resources.bundled_run_names() if (found := state.look(state.find_run(name)))]
+    snapshots = [found for name in resources.bundled_run_names() if (found := runs.look(runs.find_run(name)))]
     own = state.own_runs()
     snapshots = own + snapshots
     if not own:
@@ -29,7 +29,7 @@ def draw() -> None:
                 st.switch_page(page_path("train"))
     if snapshots:
         chosen = table(snapshots)
-        actions(state.find_run(chosen.id), chosen)
+        actions(runs.find_run(chosen.id), chosen)
     import_zip()
     if snapshots:
         _explain(snapshots)
@@ -54,7 +54,7 @@ def table(snapshots):
     current = state.current_run().id
     rows = []
     for snapshot in snapshots:
-        ref = state.find_run(snapshot.id)
+        ref = runs.find_run(snapshot.id)
         rows.append(
             {
                 t("runs.name"): snapshot.name,
@@ -145,12 +145,12 @@ def _confirm_deletion(ref) -> None:
 
 def _delete(ref) -> None:
     try:
-        state.engine().command(ref.id, state.owner_token(), "delete")
+        runs.engine().command(ref.id, state.owner_token(), "delete")
     except MinigptError as error:
         st.session_state["runs:error"] = error
         return
-    if state.current_run().id in (ref.id, state.DEFAULT_RUN):
-        state.set_current_run(state.DEFAULT_RUN)
+    if state.current_run().id in (ref.id, runs.DEFAULT_RUN):
+        state.set_current_run(runs.DEFAULT_RUN)
     st.session_state["runs:told"] = t("runs.deleted", name=escape(ref.name))
 
 
@@ -162,9 +162,9 @@ def import_zip() -> None:
         return
     st.session_state["runs:zip_read"] = file.file_id
     try:
-        state.limits().check_upload(file.name, file.size)
+        profile.limits().check_upload(file.name, file.size)
         folder = RunStore().import_zip(io.BytesIO(file.getvalue()))
-        if state.limits().owner_tokens:
+        if profile.limits().owner_tokens:
             folder.update_info(owner_token_sha256=state.owner_token_sha256())
         st.session_state["runs:told"] = t("runs.imported", name=escape(folder.name))
         state.set_current_run(folder.id)

@@ -6,13 +6,14 @@ from minigpt.app.components.live_chart import live_chart
 from minigpt.app.components.token_strip import token_strip
 from minigpt.app.sampling import view as sampling_view
 from minigpt.app.sampling.view import DEFAULT_RULES, RANGES, RULES, Column, NextToken, Rule
-from minigpt.app.session import state
-from minigpt.app.session.compute import Superseded, gate
+from minigpt.app.session import profile, state
+from minigpt.app.session.ask import ask
+from minigpt.app.session.compute import Superseded
+from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import escape, has, plain, quoted, t
-from minigpt.app.ui import anatomy, forms
+from minigpt.app.ui import anatomy, controls, theme
 from minigpt.errors import MinigptError
 from minigpt.runs.folder import RunFolder
-from minigpt.viz.palette import colours
 
 LENGTHS = (40, 80, 120, 240, 480)
 USUAL_LENGTH = 120
@@ -20,7 +21,7 @@ FIRST_SEED = 9
 TALLEST = 236
 
 
-def default_prompt(run: state.RunRef) -> str:
+def default_prompt(run: RunRef) -> str:
     """Return a beginning in the manner of what the run has learned."""
     if run.bundled and has(f"sampling.prompt_{run.id}"):
         return t(f"sampling.prompt_{run.id}")
@@ -34,17 +35,17 @@ def set_state(**values) -> None:
         st.session_state[f"sampling:{name}"] = value
 
 
-def controls(run: state.RunRef) -> tuple[str, int, int, float]:
+def choose_settings(run: RunRef) -> tuple[str, int, int, float]:
     """Draw the row above the columns and return prompt, dice, length, and the temperature before other rules."""
     prompt_key = f"sampling:prompt_{run.id}"
     st.session_state.setdefault(prompt_key, default_prompt(run))
     st.session_state.setdefault("sampling:seed", FIRST_SEED)
-    lengths = [length for length in LENGTHS if length <= state.limits().max_new_tokens] or [LENGTHS[0]]
+    lengths = [length for length in LENGTHS if length <= profile.limits().max_new_tokens] or [LENGTHS[0]]
     left, middle, right, last = st.columns([5, 1.6, 2.6, 1.2], vertical_alignment="bottom")
     prompt = left.text_input(
         t("sampling.prompt"),
         key=prompt_key,
-        max_chars=state.limits().max_prompt_chars,
+        max_chars=profile.limits().max_prompt_chars,
         live="400ms",
         persist_state="session",
         help=t("sampling.prompt_help"),
@@ -94,34 +95,26 @@ def rule_of(number: int, warmth: float) -> Rule:
     return Rule(kind, value, 1.0 if kind == "temperature" else warmth)
 
 
-def written(run: state.RunRef, rule: Rule, number: int, prompt: str, length: int, seed: int) -> Column:
+def written(run: RunRef, rule: Rule, number: int, prompt: str, length: int, seed: int) -> Column:
     """Let a rule write, through the gate."""
+    return ask(
+        run,
+        "sampling",
+        lambda loaded, cancelled: sampling_view.write(loaded, rule, prompt, length, seed, cancelled),
+        *(rule, prompt, length, seed),
+        slot=f"sampling-{number}",
+    )
 
-    def work(cancelled):
-        from minigpt.app.session.models import loaded_run
 
-        return sampling_view.write(loaded_run(run), rule, prompt, length, seed, cancelled)
-
-    key = ("sampling", run.id, step_of(run), rule, prompt, length, seed)
-    return gate().run(key, work, session=state.session_id(), slot=f"sampling-{number}")
-
-
-def chosen(run: state.RunRef, rule: Rule, number: int, prompt: str, position: int, seed: int) -> NextToken:
+def chosen(run: RunRef, rule: Rule, number: int, prompt: str, position: int, seed: int) -> NextToken:
     """Look at the choice of one token, through the gate."""
-
-    def work(cancelled):
-        from minigpt.app.session.models import loaded_run
-
-        return sampling_view.choice_at(loaded_run(run), rule, prompt, position, seed, cancelled)
-
-    key = ("sampling-choice", run.id, step_of(run), rule, prompt, position, seed)
-    return gate().run(key, work, session=state.session_id(), slot=f"sampling-choice-{number}")
-
-
-def step_of(run: state.RunRef) -> int | None:
-    """Return how far the run is, so that an answer of younger weights is not taken for one of today's."""
-    snapshot = state.look(run)
-    return snapshot.step if snapshot else None
+    return ask(
+        run,
+        "sampling-choice",
+        lambda loaded, cancelled: sampling_view.choice_at(loaded, rule, prompt, position, seed, cancelled),
+        *(rule, prompt, position, seed),
+        slot=f"sampling-choice-{number}",
+    )
 
 
 def draw_text(column: Column, number: int, mark: int | None) -> None:
@@ -150,7 +143,7 @@ def draw_choice(column: Column, choice: NextToken, number: int, position: int, l
     """Draw how a column's token was chosen: the bars, and the dice on the cumulative bar."""
     from minigpt.viz.distribution import Words, dice_figure, next_token_figure
 
-    palette, name, token = colours(state.theme()), column.rule.name(), choice.chosen.text
+    palette, name, token = theme.palette(), column.rule.name(), choice.chosen.text
     words = Words(**{word: t(f"sampling.{word}") for word in ("before", "after", "cut")}, dice=t("sampling.dice"))
     share, named = sampling_view.percent(choice.chosen.after), quoted(token)
     st.markdown(f"**{name}**")
@@ -176,24 +169,26 @@ def position_slider(columns: list[Column], question: tuple) -> int:
     part = sampling_view.first_parting(columns)
     if st.session_state.get("sampling:question") != question:
         set_state(question=question)
-        forms.move("sampling:position", min((part or 0) + 1, max(last, 1)))
+        controls.move("sampling:position", min((part or 0) + 1, max(last, 1)))
     if last < 2:
         return 0
     places = range(1, last + 1)
-    return forms.moved_slider("sampling:position", t("sampling.position"), places, help=t("sampling.position_help")) - 1
+    return (
+        controls.moved_slider("sampling:position", t("sampling.position"), places, help=t("sampling.position_help")) - 1
+    )
 
 
 @st.fragment
-def compare(run: state.RunRef) -> None:
+def compare(run: RunRef) -> None:
     """Draw everything that follows from the controls; moving one redraws only this."""
-    prompt, seed, length, warmth = controls(run)
+    prompt, seed, length, warmth = choose_settings(run)
     places = st.columns(len(DEFAULT_RULES), gap="medium")
     rules = []
     for number, place in enumerate(places):
         with place:
             rules.append(rule_of(number, warmth))
     try:
-        state.limits().check_prompt(prompt)
+        profile.limits().check_prompt(prompt)
         columns = []
         for number, (place, rule) in enumerate(zip(places, rules, strict=True)):
             with place, st.spinner(t("sampling.computing", name=rule.name())):
@@ -224,7 +219,7 @@ def legend() -> None:
     token_strip([], key="sampling:legend", labels=[], words={"label": "", "also": "", **words})
 
 
-def choose(run: state.RunRef, columns: list[Column], prompt: str, seed: int, question: tuple) -> None:
+def choose(run: RunRef, columns: list[Column], prompt: str, seed: int, question: tuple) -> None:
     """Draw how one token was chosen in each column, and the page's last parts."""
     heading, slider = st.columns([5, 4], vertical_alignment="bottom")
     with slider:

@@ -5,13 +5,14 @@ Whatever goes wrong raises an error of ours and leaves the current text as it wa
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import streamlit as st
 
-from minigpt.app.session import state
+from minigpt.app.session import profile
 from minigpt.config import TokenizerConfig
 from minigpt.data.corpora import Corpus, corpus_from_documents, corpus_from_text, load_corpus
 from minigpt.data.prepared import expected_vocab_size
@@ -19,6 +20,9 @@ from minigpt.data.readers import clean_text, read_text
 from minigpt.data.statistics import TextStatistics, text_statistics
 from minigpt.errors import CorpusError
 from minigpt.tokenizers.base import make_tokenizer
+
+DEFAULT_CORPUS = "tales"
+"""What a run learns until the visitor brings another text."""
 
 
 class UploadedFile(Protocol):
@@ -42,6 +46,25 @@ class Reading:
     is_changed: bool
 
 
+def current_corpus() -> Corpus:
+    """Return the text that the next run will learn; the bundled tales until the visitor brings another one."""
+    if "app:corpus" not in st.session_state:
+        st.session_state["app:corpus"] = default_corpus()
+    corpus: Corpus = st.session_state["app:corpus"]
+    return corpus
+
+
+def set_current_corpus(corpus: Corpus) -> None:
+    """Learn from this text from now on."""
+    st.session_state["app:corpus"] = corpus
+
+
+@functools.cache
+def default_corpus() -> Corpus:
+    """Return the built-in tales, made once per process and shared by all visitors."""
+    return load_corpus(DEFAULT_CORPUS)
+
+
 def bring_files(files: Sequence[UploadedFile]) -> None:
     """Make uploaded files the current corpus, one document each.
 
@@ -49,7 +72,7 @@ def bring_files(files: Sequence[UploadedFile]) -> None:
         LimitError: Together they are larger than the profile allows.
         CorpusError: One is empty, binary, or in an unknown encoding; the message names it.
     """
-    limits = state.limits()
+    limits = profile.limits()
     names = ", ".join(file.name for file in files)
     limits.check_upload(names if len(files) < 4 else f"{len(files)} files", sum(len(file.getvalue()) for file in files))
     documents = [read_text(file.getvalue(), name=file.name) for file in files]
@@ -77,7 +100,7 @@ def bring_text(text: str, name: str) -> None:
         CorpusError: It is empty.
     """
     num_bytes = len(text.encode("utf-8", "replace"))
-    state.limits().check_upload(name, num_bytes)
+    profile.limits().check_upload(name, num_bytes)
     corpus = corpus_from_text(text, name=name, clean=True)
     cleaned = corpus.text
     _keep(corpus, [Reading(name, "UTF-8", num_bytes, len(text), len(cleaned), cleaned != text)])
@@ -89,7 +112,7 @@ def bring_built_in(name: str) -> None:
     Raises:
         DownloadError: It has to be fetched and cannot be.
     """
-    corpus = state.default_corpus() if name == state.DEFAULT_CORPUS else load_corpus(name)
+    corpus = default_corpus() if name == DEFAULT_CORPUS else load_corpus(name)
     _keep(corpus, [])
 
 
@@ -99,8 +122,8 @@ def _keep(corpus: Corpus, readings: list[Reading]) -> None:
             f"{corpus.name} is one character over and over, so there is nothing to guess.",
             mend="Bring a text with at least two different ones.",
         )
-    state.limits().check_corpus(corpus)
-    state.set_current_corpus(corpus)
+    profile.limits().check_corpus(corpus)
+    set_current_corpus(corpus)
     st.session_state["app:readings"] = readings
 
 
@@ -111,7 +134,7 @@ def num_tokens(corpus: Corpus, config: TokenizerConfig) -> int:
 
 def vocab_size(config: TokenizerConfig) -> int:
     """Return the vocabulary size that the current corpus would give, computed once per corpus and settings."""
-    corpus = state.current_corpus()
+    corpus = current_corpus()
     known = st.session_state.get("app:vocab_size")
     if known is None or known[0] is not corpus or known[1] != config:
         known = (corpus, config, expected_vocab_size(make_tokenizer(config), corpus))
@@ -127,7 +150,7 @@ def current_readings() -> list[Reading]:
 
 def current_statistics() -> TextStatistics:
     """Return the current corpus in numbers, counted once a text."""
-    corpus = state.current_corpus()
+    corpus = current_corpus()
     known = st.session_state.get("app:statistics")
     if known is None or known[0] is not corpus:
         known = (corpus, text_statistics("".join(corpus.documents)))

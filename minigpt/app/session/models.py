@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from minigpt.app.session import state
+from minigpt.app.session import runs
 from minigpt.runs.folder import RunFolder
 from minigpt.training.checkpoint import parse_step
 
 if TYPE_CHECKING:
-    from minigpt.app.session.state import RunRef
+    from minigpt.app.session.runs import RunRef
     from minigpt.config import RunConfig
     from minigpt.model.transformer import Transformer
     from minigpt.tokenizers.base import BaseTokenizer
@@ -64,9 +64,9 @@ def loaded_run(ref: RunRef, step: int | Literal["best", "last"] | None = None) -
             if known is not None:
                 _kept.move_to_end(known.key)
                 return known
-    path = state.engine().weights(ref.id, step)
+    path = runs.engine().weights(ref.id, step)
     if not path.exists():  # a copy of a training that has just ended; now it lies in the run's folder
-        path = state.engine().weights(ref.id, step)
+        path = runs.engine().weights(ref.id, step)
     key = (ref.id, step_of(path))
     with _lock:
         known = _kept.get(key)

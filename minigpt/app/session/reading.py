@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import streamlit as st
-
 from minigpt.app.texts import number, quoted, t
 from minigpt.errors import TokenizerError
 
@@ -73,7 +71,7 @@ def read_few(run: LoadedRun, text: str) -> Reading:
     return read_prompt(run.tokenizer, text, run.model.config.sequence_length, FEW_TOKENS)
 
 
-def notes(reading: Reading, text: str) -> list[str]:
+def prompt_notes(reading: Reading, text: str) -> list[str]:
     """Return what has to be said about a prompt that is empty, too long, or written in unknown characters."""
     said = [] if text else [t("inside.note_empty")]
     if reading.num_given > len(reading.ids):
@@ -91,10 +89,3 @@ def notes(reading: Reading, text: str) -> list[str]:
         listed += f" {t('inside.note_unknown_more', count=more)}" if more > 0 else ""
         said.append(t("inside.note_unknown", listed=listed))
     return said
-
-
-def say(reading: Reading, text: str) -> None:
-    """Write the notes about a prompt, in a place of their own: what stands below keeps its place and its focus."""
-    with st.container():
-        for note in notes(reading, text):
-            st.info(note, icon=":material/info:")

@@ -11,20 +11,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import streamlit as st
 
-from minigpt.app.session import state
+from minigpt.app.session import runs
 from minigpt.app.texts import has, t
-from minigpt.app.ui import anatomy
-from minigpt.data.corpora import CorpusInfo, corpus_infos, load_corpus, read_corpus
+from minigpt.data.corpora import CorpusInfo, corpus_infos, read_corpus
 from minigpt.errors import MinigptError
 from minigpt.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from minigpt.app.session.models import LoadedRun
-    from minigpt.app.session.state import RunRef
+    from minigpt.app.session.runs import RunRef
 
 PASSAGE_TOKENS = 128
+PROPOSED = 36
+"""Characters of a text that we propose, where it comes from the run."""
+
 CORPUS_CHARS = 64_000
 """How much of a built-in corpus is made again: enough to search, quick to make."""
 
@@ -158,20 +159,25 @@ def to_fetch(ref: RunRef) -> CorpusInfo | None:
     return info
 
 
-def offer_download(ref: RunRef, page: str) -> None:
-    """Offer to fetch a run's own text where that is what is missing and this server may; tell what went wrong."""
-    error: MinigptError | None = st.session_state.pop(f"{page}:fetch_error", None)
-    if error is not None:
-        anatomy.explain_error(error)
-    info = to_fetch(ref)
-    if info is None or not state.limits().allow_download:
-        return
+def default_prompt(run: RunRef, page: str, length: int = PROPOSED) -> str:
+    """Return a text of the kind that the run learns: from its own text, else what it wrote itself.
 
-    def fetch() -> None:
-        try:
-            load_corpus(info.name)
-        except MinigptError as error:
-            st.session_state[f"{page}:fetch_error"] = error
+    Args:
+        run: The run.
+        page: The page that proposes it; of a bundled run each has its own.
+        length: Characters of it at most, where it comes from the run.
+    """
+    if run.bundled and has(f"inside.prompt_{page}_{run.id}"):
+        return shipped(f"inside.prompt_{page}_{run.id}")
+    snapshot = runs.look(run)
+    if snapshot:
+        length = min(length, snapshot.config.model.sequence_length)  # what we propose must fit the model
+    if line := line_of(run, length):
+        return line
+    samples = RunFolder(run.path).samples()
+    return (samples[-1].text.strip()[:length].strip() if samples else "") or t("inside.prompt_default")
 
-    label, about = t("inside.fetch", title=info.title), t("inside.fetch_help", licence=info.licence)
-    st.button(label, key=f"{page}:fetch", icon=":material/download:", help=about, on_click=fetch)
+
+def shipped(key: str) -> str:
+    """Return a text of the catalogue that a model reads; ␣ stands for a space, which would be lost at its end."""
+    return t(key).replace("␣", " ")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from minigpt import resources
-from minigpt.app.session import state
+from minigpt.app.session import profile, runs, state
+from minigpt.app.session.runs import RunRef
 from minigpt.app.shell import archive
 from minigpt.app.texts import duration, escape, number, t
 from minigpt.app.ui.status import status_badge
@@ -16,19 +17,19 @@ POLL_SECONDS = 2.0
 
 def draw() -> None:
     """Draw the sidebar's part below the menu."""
-    if state.limits().owner_tokens:
+    if profile.limits().owner_tokens:
         from minigpt.app.components.owner import remember_owner
 
         remember_owner()
     ref = state.current_run()
-    snapshot = state.look(ref)
+    snapshot = runs.look(ref)
     _picker(ref)
     is_active = snapshot is not None and snapshot.is_active
     st.fragment(_card, run_every=POLL_SECONDS if is_active else None)(ref, is_active)
     _about()
 
 
-def _picker(ref: state.RunRef) -> None:
+def _picker(ref: RunRef) -> None:
     """Offer the bundled runs and the visitor's own, and follow what is chosen on every page."""
     names = {name: t("frame.bundled", name=name) for name in resources.bundled_run_names()}
     for snapshot in state.own_runs():
@@ -61,9 +62,9 @@ def _follow(key: str, drawn_for: str) -> None:
         state.set_current_run(st.session_state[key])
 
 
-def _card(ref: state.RunRef, was_active: bool) -> None:
+def _card(ref: RunRef, was_active: bool) -> None:
     """Draw the current run's state; while it trains this part alone is drawn again and again."""
-    snapshot = state.look(ref)
+    snapshot = runs.look(ref)
     if snapshot is None:
         st.caption(t("frame.run_gone"))
         return
@@ -82,7 +83,7 @@ def _card(ref: state.RunRef, was_active: bool) -> None:
 
 
 def _about() -> None:
-    source = state.limits().source_url
+    source = profile.limits().source_url
     with st.container(key="frame_about", gap="small"):
         st.caption(t("frame.about", version=__version__))
         if source:

@@ -8,8 +8,8 @@ from typing import Any
 import streamlit as st
 
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.session import state
 from minigpt.app.texts import number, t
+from minigpt.app.ui import theme
 from minigpt.app.ui.forms import config_widget, label_of
 from minigpt.config import RunConfig, TrainingConfig
 from minigpt.errors import ConfigError
@@ -147,7 +147,7 @@ def _plan(base: RunConfig, changes: dict[str, Any]) -> None:
         return
     label = label_of("training.learning_rate")
     figure = schedule_figure(
-        planned(training), max_steps=training.max_steps, label=label, theme=state.theme(), height=PLAN_HEIGHT
+        planned(training), max_steps=training.max_steps, label=label, theme=theme.name(), height=PLAN_HEIGHT
     )
     top = f"{training.learning_rate:.3g}"
     last = f"{learning_rate_at(training.max_steps - 1, training):.2g}"

@@ -8,7 +8,8 @@ from typing import Any
 import streamlit as st
 
 from minigpt import config as settings
-from minigpt.app.session import corpora, state
+from minigpt.app.session import corpora, draft, profile, runs, state
+from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import compact, duration, escape, number, size, t
 from minigpt.app.train import estimate, presets
 from minigpt.app.train import expert as train_expert
@@ -37,13 +38,13 @@ def draw() -> None:
                 t("train.preset"),
                 known,
                 format_func=presets.title,
-                index=known.index(state.draft_preset()) if state.draft_preset() in known else 0,
+                index=known.index(draft.current_preset()) if draft.current_preset() in known else 0,
                 filter_mode=None,
                 help=_all_presets(),
                 key="train:preset",
             )
         base = settings.load_config(preset)
-        kept = state.draft_changes() if preset == state.draft_preset() else {}
+        kept = draft.current_changes() if preset == draft.current_preset() else {}
         with st.container(width=130):
             train_expert.setting("training.max_steps", preset, base, kept, changes)
         _device_picker(preset, base, kept, changes)
@@ -55,13 +56,13 @@ def draw() -> None:
             train_expert.draw(preset, base, kept, changes)
     else:  # what was changed there stays changed
         changes = {name: value for name, value in kept.items() if name not in IN_THE_ROW} | changes
-    state.set_draft(preset, changes)
+    draft.keep(preset, changes)
     error, config = None, None
     try:
         config = base.updated(changes, source=t("train.settings"))
-        state.limits().check_run(config, state.current_corpus(), corpora.vocab_size(config.tokenizer))
+        profile.limits().check_run(config, corpora.current_corpus(), corpora.vocab_size(config.tokenizer))
         check_precision(config)
-        check_length(config, state.current_corpus())
+        check_length(config, corpora.current_corpus())
     except MinigptError as found:
         error = found
     place_of_start.button(
@@ -103,7 +104,7 @@ def _device_picker(preset: str, base: RunConfig, kept: dict[str, Any], changes: 
     actual = str(resolve_device("auto")) if chosen == "auto" else chosen
 
     def choose(name: str) -> None:
-        state.set_draft(preset, {**state.draft_changes(), "device": name})
+        draft.keep(preset, {**draft.current_changes(), "device": name})
 
     with st.popover(
         device_title(titles.get(actual, actual), actual), icon=":material/memory:", help=t("train.device_choice")
@@ -161,7 +162,7 @@ def start(label: str | None = None, **extra: Any) -> None:
         label: What the run is called after its corpus; None: the preset's title.
         **extra: Settings on top of those on the page, `training__max_steps=50` for `training.max_steps`.
     """
-    _submit(state.current_corpus(), label, {name.replace("__", "."): value for name, value in extra.items()})
+    _submit(corpora.current_corpus(), label, {name.replace("__", "."): value for name, value in extra.items()})
 
 
 def start_on_part(label: str, num_chars: int, **extra: Any) -> None:
@@ -172,11 +173,11 @@ def start_on_part(label: str, num_chars: int, **extra: Any) -> None:
         num_chars: How many of them.
         **extra: As for `start`.
     """
-    part = state.current_corpus().head(num_chars)
+    part = corpora.current_corpus().head(num_chars)
     _submit(part, label, {name.replace("__", "."): value for name, value in extra.items()})
 
 
-def start_calmer(ref: state.RunRef) -> None:
+def start_calmer(ref: RunRef) -> None:
     """Start a run like one that diverged, on the same text, with a third of its learning rate.
 
     Args:
@@ -215,7 +216,7 @@ def _begin(prepare: Callable[[], tuple[RunConfig, Corpus, str]]) -> None:
     try:
         config, corpus, label = prepare()
         name = free_name(corpus.name, label)
-        run_id = state.engine().submit(config, corpus, state.owner_token(), name=name)
+        run_id = runs.engine().submit(config, corpus, state.owner_token(), name=name)
     except MinigptError as error:
         st.session_state["train:error"] = error
         return
@@ -227,9 +228,9 @@ def _at_this_moment() -> tuple[str, dict[str, Any]]:
 
     Whoever types a number and clicks Start at once is faster than the rerun that would have put it into the draft.
     """
-    preset = st.session_state.get("train:preset") or state.draft_preset()
+    preset = st.session_state.get("train:preset") or draft.current_preset()
     base = settings.load_config(preset)
-    changes = state.draft_changes() if preset == state.draft_preset() else {}
+    changes = draft.current_changes() if preset == draft.current_preset() else {}
     fields = (field for group in train_expert.FIELDS.values() for field in group)
     for dotted in ("training.max_steps", *fields):
         key = f"train:{preset}:{dotted}"
@@ -251,7 +252,7 @@ def free_name(corpus: str, label: str) -> str:
 
 def _cost(config: RunConfig) -> None:
     """Say in one line what the settings come to: parameters, memory, disk, time, and on which text."""
-    corpus, symbols = state.current_corpus(), corpora.vocab_size(config.tokenizer)
+    corpus, symbols = corpora.current_corpus(), corpora.vocab_size(config.tokenizer)
     each = estimate.seconds_per_step(config, symbols) * estimate.correction(reversed(state.own_runs()))
     disk = sum(disk_needed(config, corpora.num_tokens(corpus, config.tokenizer), symbols).values())
     line = t(

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from minigpt.app.components.scroll_up import scroll_up
-from minigpt.app.session import state
+from minigpt.app.session import runs, state
 from minigpt.app.texts import t
 from minigpt.app.train import form as train_form
 from minigpt.app.train import panel as train_panel
@@ -19,7 +19,7 @@ def draw() -> None:
     """Draw the page."""
     anatomy.header("train")
     ref = state.current_run()
-    snapshot = state.look(ref)
+    snapshot = runs.look(ref)
 
     is_active = snapshot is not None and snapshot.is_active
     with st.expander(t("train.another"), icon=":material/add:") if is_active else st.container():

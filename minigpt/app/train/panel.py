@@ -9,10 +9,11 @@ from typing import Any
 import streamlit as st
 
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.session import state
+from minigpt.app.session import runs, state
+from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import compact, duration, equally_likely, escape, has, number, size, t
 from minigpt.app.train.form import start_calmer
-from minigpt.app.ui import anatomy
+from minigpt.app.ui import anatomy, theme
 from minigpt.app.ui.forms import in_words
 from minigpt.app.ui.status import status_badge
 from minigpt.errors import MinigptError
@@ -37,7 +38,7 @@ NORMS = ("ratio", "update", "gradient")
 """What was measured in each layer; the first is shown first."""
 
 
-def live_panel(ref: state.RunRef, snapshot: RunSnapshot) -> None:
+def live_panel(ref: RunRef, snapshot: RunSnapshot) -> None:
     """Draw the run; while the engine works on it, look again every second without running the page.
 
     The buttons stand outside the part that is drawn again and again, so that no click is lost between two drawings.
@@ -67,8 +68,8 @@ def live_panel(ref: state.RunRef, snapshot: RunSnapshot) -> None:
     st.fragment(_panel, run_every=POLL_SECONDS if snapshot.is_active else None)(ref, drawn)
 
 
-def _panel(ref: state.RunRef, drawn: tuple[str, int | None]) -> None:
-    snapshot = state.look(ref)
+def _panel(ref: RunRef, drawn: tuple[str, int | None]) -> None:
+    snapshot = runs.look(ref)
     if snapshot is None or (snapshot.status, snapshot.queue_position) != drawn:
         st.rerun()  # the whole page: other buttons, perhaps no timer any more
     if snapshot.status != "finished":
@@ -97,7 +98,7 @@ def _progress(snapshot: RunSnapshot) -> None:
     st.progress(min(1.0, snapshot.step / max(snapshot.max_steps, 1)), text=text)
 
 
-def _buttons(ref: state.RunRef, snapshot: RunSnapshot) -> None:
+def _buttons(ref: RunRef, snapshot: RunSnapshot) -> None:
     """Offer what makes sense now; a run that was stopped or interrupted goes on from its last checkpoint."""
     if snapshot.is_diverged:
         again = t("train.do_again_calmer")
@@ -115,7 +116,7 @@ def _buttons(ref: state.RunRef, snapshot: RunSnapshot) -> None:
 def command(run_id: str, what: str) -> None:
     """Pass a command to the engine; what it refuses is told on the page."""
     try:
-        state.engine().command(run_id, state.owner_token(), what)
+        runs.engine().command(run_id, state.owner_token(), what)
     except MinigptError as error:
         st.session_state["train:command_error"] = error
 
@@ -178,7 +179,7 @@ def _chart(snapshot: RunSnapshot) -> None:
         best_step=snapshot.best_step,
         whole=whole_loss(snapshot),
         revision=snapshot.id,
-        theme=state.theme(),
+        theme=theme.name(),
         height=CHART_HEIGHT,
     )
     live_chart(figure, key="train_loss", alt=alt)
@@ -213,7 +214,7 @@ def passes(snapshot: RunSnapshot) -> float | None:
     return snapshot.tokens_seen / there_are if there_are else None
 
 
-def _numbers(ref: state.RunRef, snapshot: RunSnapshot) -> None:
+def _numbers(ref: RunRef, snapshot: RunSnapshot) -> None:
     def shown(value: float | None, pattern: str) -> str:
         return "–" if value is None else format(value, pattern)
 
@@ -235,7 +236,7 @@ def _numbers(ref: state.RunRef, snapshot: RunSnapshot) -> None:
             st.metric(t(f"train.number_{name}"), value, width="content", help=about)
     st.caption(_disk(ref, snapshot))
     left, right = st.columns(2)
-    shared: dict[str, Any] = {"max_steps": snapshot.max_steps, "revision": snapshot.id, "theme": state.theme()}
+    shared: dict[str, Any] = {"max_steps": snapshot.max_steps, "revision": snapshot.id, "theme": theme.name()}
     plans, label = learning_rates(snapshot), t("train.number_learning_rate")
     if len(plans) > 1:
         figure = schedule_figure(plans, label=label, **shared)
@@ -261,7 +262,7 @@ def learning_rates(snapshot: RunSnapshot) -> dict[str, Sequence[tuple[int, float
     return {t("train.rate_muon"): [(step, rate * share) for step, rate in points], t("train.rate_rest"): points}
 
 
-def _disk(ref: state.RunRef, snapshot: RunSnapshot) -> str:
+def _disk(ref: RunRef, snapshot: RunSnapshot) -> str:
     """Say what the run takes on the disk and, while it may grow, what it may come to."""
     taken = size(RunFolder(ref.path).disk_bytes())
     tokens = int(snapshot.corpus.get("num_tokens", 0))
@@ -290,7 +291,7 @@ def _inside(snapshot: RunSnapshot) -> None:
         )
         values = {layer_title(layer): value for layer, value in snapshot.norms[kind].items()}
         label = t(f"train.axis_{kind}")
-        figure = layers_figure(values, label=label, revision=f"{snapshot.id} {kind}", theme=state.theme())
+        figure = layers_figure(values, label=label, revision=f"{snapshot.id} {kind}", theme=theme.name())
         said = t(f"train.see_norms_{kind}") + " " + _extremes(values)
         live_chart(figure, key="train_norms", alt=said, config={"displayModeBar": False})
         st.markdown(said)
@@ -325,13 +326,13 @@ def scientific(value: float | None) -> str:
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
-def live_explanation(ref: state.RunRef, snapshot: RunSnapshot) -> None:
+def live_explanation(ref: RunRef, snapshot: RunSnapshot) -> None:
     """Explain the picture, again and again while it changes, so that the numbers said are those on the chart."""
     st.fragment(_explanation, run_every=POLL_SECONDS if snapshot.is_active else None)(ref)
 
 
-def _explanation(ref: state.RunRef) -> None:
-    snapshot = state.look(ref)
+def _explanation(ref: RunRef) -> None:
+    snapshot = runs.look(ref)
     if snapshot is not None:  # otherwise it has just been deleted; the panel above runs the page again
         what_you_see(snapshot)
 

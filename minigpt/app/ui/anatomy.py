@@ -26,6 +26,13 @@ def header(page: str) -> None:
     st.markdown(t(f"{page}.lead"))
 
 
+def notes(sentences: Iterable[str]) -> None:
+    """Write what has to be said about a visitor's text, in a place of its own: what follows keeps place and focus."""
+    with st.container():
+        for sentence in sentences:
+            st.info(sentence, icon=":material/info:")
+
+
 def what_you_see(sentences: str | Iterable[str]) -> None:
     """Write the two or three sentences that quote the numbers on screen."""
     text = sentences if isinstance(sentences, str) else " ".join(sentences)

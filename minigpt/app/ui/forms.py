@@ -7,7 +7,6 @@ import math
 import re
 import types
 import typing
-from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -97,33 +96,3 @@ def config_widget(dotted: str, *, key: str, value: Any, label: str | None = None
         step = 10.0 ** math.floor(math.log10(value)) if value else 0.01  # one unit of the first digit
         return st.number_input(value=value if value is None else float(value), format="%.4g", step=step, **shared)
     return st.text_input(value=value or "", **shared)
-
-
-def move(name: str, value: Any) -> None:
-    """Put a slider that the page itself may move somewhere else; `moved_slider` draws it.
-
-    A widget that is only told its new value can miss it: a rerun that the next one breaks off takes the news along, and
-    the browser goes on showing the old place. So a moved slider is a new slider, which begins where it should be.
-
-    Args:
-        name: The slider's, and the key in the session state under which its value always lies.
-        value: Where to put it.
-    """
-    st.session_state.update({name: value, f"{name}:made": st.session_state.get(f"{name}:made", 0) + 1})
-
-
-def moved_slider(name: str, label: str, options: Sequence[Any], **arguments: Any) -> Any:
-    """Draw a slider that was placed with `move`, and return what it stands at.
-
-    Args:
-        name: As given to `move`.
-        label: What it is called.
-        options: What it can stand at; where they lack the value that it was moved to, it goes to the last of them.
-        **arguments: Passed on to `st.select_slider`.
-    """
-    if st.session_state[name] not in options:
-        move(name, options[-1])
-    key = f"{name}:slider_{st.session_state[f'{name}:made']}"
-    value = st.select_slider(label, options, value=st.session_state[name], key=key, **arguments)
-    st.session_state[name] = value
-    return value

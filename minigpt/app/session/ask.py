@@ -1,0 +1,55 @@
+"""The one way from a page to the compute gate: one question about one run, answered by a worker thread.
+
+torch is imported inside the work, so that opening a page does not wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from minigpt.app.session import runs, state
+from minigpt.app.session.compute import Cancelled, gate
+from minigpt.app.session.runs import RunRef
+
+if TYPE_CHECKING:
+    from minigpt.app.session.models import LoadedRun
+
+T = TypeVar("T")
+
+
+def ask(
+    run: RunRef,
+    topic: str,
+    work: Callable[[LoadedRun, Cancelled], T],
+    *request: object,
+    step: int | None = None,
+    weights: int | None = None,
+    slot: str = "",
+) -> T:
+    """Return the answer to one question about a run.
+
+    Equal questions have equal answers: the gate remembers them by run, weights, topic and request.
+
+    Args:
+        run: The run.
+        topic: The kind of question.
+        work: Computes the answer from the loaded run. It should look at `cancelled()` between pieces of its work.
+        *request: Everything else that the answer depends on.
+        step: A kept step; None: the best weights, or those of this moment while the run trains.
+        weights: The step that `step` stands for; None: the run's latest.
+        slot: The place on the page that the answer is for; a newer question for the same place replaces this one.
+            The topic if not given.
+
+    Raises:
+        Superseded: The visitor has asked something newer for the same place.
+        MinigptError: The run cannot be read, or the request cannot be met.
+    """
+
+    def inside(cancelled: Cancelled) -> T:
+        from minigpt.app.session.models import loaded_run
+
+        return work(loaded_run(run, step), cancelled)
+
+    key = (topic, run.id, runs.latest_step(run) if weights is None else weights, *request)
+    return gate().run(key, inside, session=state.session_id(), slot=slot or topic)

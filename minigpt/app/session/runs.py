@@ -1,0 +1,69 @@
+"""The runs that this server can show: found by id, seen through the engine. Imports neither streamlit nor torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minigpt import resources
+from minigpt.errors import MinigptError
+from minigpt.runs import manager
+from minigpt.runs.store import RunFolder, is_valid_id
+
+if TYPE_CHECKING:
+    from minigpt.runs.engine import RunEngine
+    from minigpt.runs.snapshots import RunSnapshot
+
+DEFAULT_RUN = "tales"
+"""The bundled run that a new visitor looks at."""
+
+
+@dataclass(frozen=True)
+class RunRef:
+    """Names a run that can be looked at: a bundled one, or one that was trained here."""
+
+    id: str
+    name: str
+    bundled: bool
+    path: Path
+
+
+def default_run() -> RunRef:
+    """Return the bundled run that a new visitor looks at."""
+    return RunRef(DEFAULT_RUN, DEFAULT_RUN, True, resources.bundled_runs_path() / DEFAULT_RUN)
+
+
+def find_run(run_id: str) -> RunRef | None:
+    """Return the run of that id or bundled name, None if there is none."""
+    if run_id in resources.bundled_run_names():
+        return RunRef(run_id, run_id, True, resources.bundled_runs_path() / run_id)
+    if not is_valid_id(run_id):
+        return None  # an id from an address never becomes part of a path unchecked
+    path = resources.home() / run_id
+    try:
+        return RunRef(run_id, RunFolder(path).name, False, path)
+    except MinigptError:
+        return None
+
+
+def engine() -> RunEngine:
+    """Return the process-wide training engine; it does not import torch before something is trained."""
+    return manager.get_engine()
+
+
+def look(ref: RunRef) -> RunSnapshot | None:
+    """Return a snapshot of a run, None if the run is gone or cannot be read."""
+    try:
+        return engine().snapshot(ref.id)
+    except MinigptError:
+        return None
+
+
+def latest_step(ref: RunRef) -> int | None:
+    """Return how many steps a run has done, None if it is gone.
+
+    It belongs in the key of every answer: an answer of older weights must not be taken for one of today's.
+    """
+    snapshot = look(ref)
+    return snapshot.step if snapshot else None
