@@ -39,7 +39,7 @@ def main() -> None:
     from minigpt.config import load_config
     from minigpt.data.dataset import LanguageModelDataset
     from minigpt.model.transformer import Transformer
-    from minigpt.training.telemetry import measure_peak
+    from minigpt.training.peak import measure_peak
     from minigpt.training.trainer import Trainer
 
     torch.set_num_threads(arguments.threads)

@@ -35,7 +35,8 @@ from minigpt.runs.store import RunFolder
 from minigpt.tokenizers.base import make_tokenizer
 from minigpt.training.callbacks import Progress
 from minigpt.training.events import Record, TrainerView
-from minigpt.training.telemetry import measure_peak, share_of_peak
+from minigpt.training.peak import best_peak
+from minigpt.training.telemetry import share_of_peak
 from minigpt.training.trainer import Trainer
 
 
@@ -177,7 +178,7 @@ def warn_of_hours(trainer: Trainer) -> None:
     work = tokens * flops_per_token(model.config, model.vocab_size)
     if work < LONG * SLOW_PEAK:  # in minutes anywhere: not worth a look at the peak
         return
-    seconds = work / measure_peak(str(device), torch.get_num_threads(), training.precision)
+    seconds = work / best_peak(str(device), torch.get_num_threads(), training.precision)
     if seconds > LONG:
         note(
             f"This training takes {seconds / 3600:.1f} hours at the very least on this processor, and rather twice as "

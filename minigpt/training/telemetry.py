@@ -1,24 +1,18 @@
-"""How a training goes inside: each layer's gradient and update, and how much of the machine it uses.
+"""Callbacks that measure a training from inside: gradients and updates of each layer, and the use of the machine.
 
-Reads after: callbacks.
+Reads after: callbacks, peak.
 """
 
 from __future__ import annotations
 
-import functools
 import math
-import time
 
 import torch
 
 from minigpt.model.size import flops_per_token
 from minigpt.training.callbacks import Callback
 from minigpt.training.events import Record, TrainerView
-from minigpt.training.precision import DTYPES
-
-PEAK_SECONDS = 0.15
-"""How long the machine's peak is looked for, once in a process for each device, number of threads and precision."""
-
+from minigpt.training.peak import best_peak
 
 # -- layers
 
@@ -34,11 +28,11 @@ def layer_of(name: str) -> str:
 
 
 def layer_norms(names: list[str], tensors: list[torch.Tensor]) -> dict[str, float]:
-    """Return the length of each layer's tensors, taken together as one vector.
+    """Return the Euclidean norm of each layer's tensors, taken together as one vector.
 
     Args:
-        names: Of the parameters.
-        tensors: One for each name.
+        names: Names of parameters.
+        tensors: One tensor for each name.
     """
     squares: dict[str, float] = {}
     lengths = torch.stack(torch._foreach_norm(tensors)).tolist()
@@ -48,11 +42,11 @@ def layer_norms(names: list[str], tensors: list[torch.Tensor]) -> dict[str, floa
 
 
 class Norms(Callback):
-    """Report, every `norm_steps`, how long each layer's gradient is and how far the update moves its weights.
+    """Report, every `norm_steps`, the norm of each layer's gradient and of its update.
 
-    As a record of kind `norms` with, by layer, `gradient` (before it was shortened), `update`, and `ratio`: update by
-    weights. A ratio near 0.001 is usual; one much larger or smaller than the other layers' says which layer learns too
-    fast or hardly at all.
+    The record has kind `norms` and three numbers for each layer: `gradient` (before clipping), `update` (the change of
+    the weights), and `ratio`, the norm of the update divided by the norm of the weights. A ratio near 0.001 is usual. A
+    layer with a much larger ratio than the others learns too fast, one with a much smaller ratio hardly learns.
     """
 
     def __init__(self) -> None:
@@ -62,30 +56,30 @@ class Norms(Callback):
 
     @torch.no_grad()
     def on_gradient(self, trainer: TrainerView) -> None:
-        """Measure the gradient, and keep the weights to compare with."""
+        """Measure the gradient, and keep a copy of the weights before the update."""
         settings, step = trainer.config.training, trainer.step + 1
         every = settings.eval_steps if settings.norm_steps is None else settings.norm_steps
         self._before = []
         if not every or step % every:
             return
-        learned = [(name, p, p.grad) for name, p in trainer.model.named_parameters() if p.grad is not None]
-        self._names = [name for name, _, _ in learned]
-        self._gradient = layer_norms(self._names, [gradient for _, _, gradient in learned])
-        self._before = [parameter.detach().clone() for _, parameter, _ in learned]
+        trained = [(name, p, p.grad) for name, p in trainer.model.named_parameters() if p.grad is not None]
+        self._names = [name for name, _, _ in trained]
+        self._gradient = layer_norms(self._names, [gradient for _, _, gradient in trained])
+        self._before = [parameter.detach().clone() for _, parameter, _ in trained]
 
     @torch.no_grad()
     def on_step(self, trainer: TrainerView, record: Record) -> None:
-        """Measure the update and report."""
+        """Measure the update and report all three norms."""
         if not self._before:
             return
         parameters = dict(trainer.model.named_parameters())
-        length = layer_norms(self._names, self._before)
+        weights = layer_norms(self._names, self._before)
         torch._foreach_sub_(self._before, [parameters[name] for name in self._names])
         update = layer_norms(self._names, self._before)
         self._before = []
-        ratio = {layer: update[layer] / max(length[layer], 1e-12) for layer in update}
+        ratio = {layer: update[layer] / max(weights[layer], 1e-12) for layer in update}
         found = {"gradient": self._gradient, "update": update, "ratio": ratio}
-        # a gradient that overflowed in float16 has no length that could be written down
+        # a gradient that overflowed in float16 has no finite norm, so it is left out
         rounded = {
             kind: {layer: float(f"{norm:.5g}") for layer, norm in norms.items() if math.isfinite(norm)}
             for kind, norms in found.items()
@@ -96,63 +90,39 @@ class Norms(Callback):
 # -- the machine
 
 
-@functools.cache
-def measure_peak(device: str, num_threads: int, precision: str) -> float:
-    """Measure how fast this machine multiplies matrices at best, in operations a second.
+def share_of_peak(trainer: TrainerView, tokens_per_second: float) -> float:
+    """Return the model FLOPs utilisation (MFU): the operations per second of a training, divided by the matrix peak.
+
+    The operations are those of `flops_per_token`, whatever is really computed; the optimizer counts as nothing. The
+    peak is the best that the machine has shown (`peak`). The result means something if the training has the machine to
+    itself: others slow the training down, and if they were always there, the peak is too low.
 
     Args:
-        device: Where, for example `cpu`.
-        num_threads: torch threads of the calling thread; part of the name under which the result is kept.
-        precision: `float32`, `bfloat16` or `float16`.
-    """
-    place = torch.device(device)
-    size = 1024 if place.type == "cpu" else 4096
-    # small numbers of both signs: on some machines what is multiplied decides how fast
-    values = torch.linspace(-1, 1, size * size, device=place).view(size, size).to(DTYPES[precision])
-    fastest, ends = math.inf, time.perf_counter() + PEAK_SECONDS
-    torch.mm(values, values)
-    while time.perf_counter() < ends or fastest == math.inf:
-        _wait(place)
-        started = time.perf_counter()
-        torch.mm(values, values)
-        _wait(place)
-        fastest = min(fastest, time.perf_counter() - started)
-    return 2 * size**3 / fastest
+        trainer: The training.
+        tokens_per_second: Its speed.
 
-
-def _wait(device: torch.device) -> None:
-    """Wait until a device has done what it was asked to do; a processor has."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
-
-
-def share_of_peak(trainer: TrainerView, tokens_per_second: float) -> float:
-    """Return the share of the machine's measured matrix peak that a training uses: its MFU.
-
-    Operations count as in `flops_per_token`, whatever is really computed; what an optimizer does counts as nothing.
-
-    Source: Chowdhery et al. 2022 (PaLM), appendix B, with the peak measured instead of the maker's.
+    Source: Chowdhery et al. 2022 (PaLM), appendix B, with a measured peak in place of the manufacturer's.
     """
     model = trainer.model
-    peak = measure_peak(str(model.device), torch.get_num_threads(), trainer.config.training.precision)
+    peak = best_peak(str(model.device), torch.get_num_threads(), trainer.config.training.precision)
     return flops_per_token(model.config, model.vocab_size) * tokens_per_second / peak
 
 
 class Utilisation(Callback):
-    """Add `mfu` to each measurement's record: the share of the matrix peak since the one before; see `share_of_peak`.
+    """Add `mfu` to the record of each evaluation: the share of the matrix peak since the previous one.
 
-    Give it before what writes the records.
+    Give it before the callbacks that write records. See `share_of_peak`.
     """
 
     def __init__(self) -> None:
         self._mark = (0.0, 0)
 
     def on_start(self, trainer: TrainerView) -> None:
-        """Begin to count where the training is."""
+        """Start counting from the current step."""
         self._mark = (trainer.seconds, trainer.tokens_seen)
 
     def on_evaluation(self, trainer: TrainerView, record: Record) -> None:
-        """Add the share, where there was training since the last measurement."""
+        """Add the share, if there was training since the previous evaluation."""
         seconds, tokens = trainer.seconds - self._mark[0], trainer.tokens_seen - self._mark[1]
         if tokens > 0 and seconds > 0:
             record["mfu"] = round(share_of_peak(trainer, tokens / seconds), 4)

@@ -436,7 +436,7 @@ def test_hours_on_a_processor_are_told_before_they_begin(
 ) -> None:
     warning = "hours at the very least"
     assert warning not in call("train", *tiny, "--data", corpus_file, "--out", tmp_path / "quick").stderr
-    monkeypatch.setattr("minigpt.cli.training.measure_peak", lambda device, threads, precision: 100.0)
+    monkeypatch.setattr("minigpt.cli.training.best_peak", lambda device, threads, precision: 100.0)
     monkeypatch.setattr("minigpt.cli.training.SLOW_PEAK", 1.0)
     said = call("train", *tiny, "--data", corpus_file, "--out", tmp_path / "slow").stderr
     model = RunFolder(tmp_path / "slow").config.model

@@ -20,7 +20,7 @@ from minigpt.runs.limits import load_limits
 from minigpt.runs.snapshots import RunSnapshot, snapshot_of
 from minigpt.runs.store import RunStore
 from minigpt.runs.thread_engine import ThreadEngine
-from minigpt.training import telemetry, tracking
+from minigpt.training import peak, tracking
 
 SETTINGS: dict[str, Any] = {
     "model.num_layers": 1, "model.num_heads": 2, "model.d_model": 8, "model.sequence_length": 8,
@@ -43,7 +43,7 @@ def corpus() -> Corpus:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telemetry, "PEAK_SECONDS", 0.0)
+    monkeypatch.setattr(peak, "PEAK_SECONDS", 0.0)
 
 
 def trained(folder: RunFolder) -> TrainingJob:

@@ -10,7 +10,7 @@ from minigpt.model.size import flops_per_token
 from minigpt.training import telemetry
 from minigpt.training.callbacks import Callback, Records
 from minigpt.training.events import Record
-from minigpt.training.telemetry import Norms, Utilisation, layer_norms, measure_peak, share_of_peak
+from minigpt.training.telemetry import Norms, Utilisation, layer_norms, share_of_peak
 from minigpt.training.trainer import Trainer
 
 MakeTrainer = Callable[..., Trainer]
@@ -81,18 +81,9 @@ def test_looking_changes_nothing(make_trainer: MakeTrainer, weights: Weights) ->
     assert torch.equal(weights(looked), weights(alone))
 
 
-def test_the_peak_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    measure_peak.cache_clear()
-    monkeypatch.setattr(telemetry, "PEAK_SECONDS", 0.0)
-    first = measure_peak("cpu", 1, "float32")
-    assert first > 1e8  # any processor of this century
-    assert measure_peak("cpu", 1, "float32") is first
-    measure_peak.cache_clear()
-
-
 def test_share_of_peak(make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, int, str]] = []
-    monkeypatch.setattr(telemetry, "measure_peak", lambda *key: (asked.append(key), 1e9)[1])
+    monkeypatch.setattr(telemetry, "best_peak", lambda *key: (asked.append(key), 1e9)[1])
     trainer = make_trainer()
     flops = flops_per_token(trainer.config.model, 11)
     assert share_of_peak(trainer, 1000.0) == pytest.approx(flops * 1000 / 1e9)
