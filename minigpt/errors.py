@@ -14,7 +14,7 @@ MinigptError
 │   ├── RunExistsError     a run that would be overwritten or contradicted
 │   ├── ArchiveError       a file that is no exported run
 │   ├── OwnerError         a command that needs the owner's token
-│   └── LimitError         more than this server's profile allows
+│   └── LimitError         more than this server or machine allows
 └── RunFault               something that worked has broken             (exit code 1)
     ├── CheckpointError    a checkpoint or run folder is damaged
     ├── NonFiniteLossError the loss became infinite or not a number
@@ -96,7 +96,7 @@ class OwnerError(InputError):
 
 
 class LimitError(InputError):
-    """More was asked for than this server's profile allows."""
+    """More was asked for than this server or machine allows."""
 
 
 class RunFault(MinigptError):

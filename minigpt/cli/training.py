@@ -23,14 +23,13 @@ from rich.text import Text
 from minigpt.cli.console import note, print_json, print_text, stderr
 from minigpt.cli.progress import progress_bar
 from minigpt.cli.signals import Interruption
-from minigpt.config import RunConfig, load_config
+from minigpt.config import load_config
 from minigpt.data.corpora import Corpus, read_corpus
 from minigpt.data.prepared import train_tokenizer
-from minigpt.errors import ConfigError, MinigptError, NonFiniteLossError, RunExistsError, RunNotFoundError
+from minigpt.errors import MinigptError, NonFiniteLossError, RunExistsError, RunNotFoundError
 from minigpt.model.devices import resolve_device
-from minigpt.model.size import flops_per_token
+from minigpt.runs.cost import check_memory, step_flops
 from minigpt.runs.job import TrainingJob, check_resume, create_run
-from minigpt.runs.limits import LESS_MEMORY, machine_megabytes, memory_needed
 from minigpt.runs.store import RunFolder
 from minigpt.tokenizers.base import make_tokenizer
 from minigpt.training.callbacks import Progress
@@ -145,21 +144,6 @@ def _is_readable(folder: RunFolder) -> bool:
         return False
 
 
-def check_memory(config: RunConfig, vocab_size: int) -> None:
-    """Refuse a training that this machine's memory cannot hold, before anything is made.
-
-    Raises:
-        ConfigError: It cannot; the message has both numbers.
-    """
-    allowed = machine_megabytes()
-    needed = memory_needed(config, vocab_size)
-    if allowed is not None and needed > allowed:
-        raise ConfigError(
-            f"The training would need about {needed:,.0f} MB of memory; this machine has {allowed:,} MB.",
-            mend=LESS_MEMORY,
-        )
-
-
 LONG = 1800.0
 """Seconds, computed at the machine's peak, from which on a training on a processor is worth a warning."""
 SLOW_PEAK = 5e9
@@ -174,8 +158,7 @@ def warn_of_hours(trainer: Trainer) -> None:
     training, model, device = trainer.config.training, trainer.model, trainer.model.device
     if device.type != "cpu" or training.max_seconds is not None:
         return
-    tokens = (trainer.max_steps - trainer.step) * training.batch_size * model.config.sequence_length
-    work = tokens * flops_per_token(model.config, model.vocab_size)
+    work = (trainer.max_steps - trainer.step) * step_flops(trainer.config, model.vocab_size)
     if work < LONG * SLOW_PEAK:  # in minutes anywhere: not worth a look at the peak
         return
     seconds = work / best_peak(str(device), torch.get_num_threads(), training.precision)

@@ -1,7 +1,7 @@
-"""How large a model is before it exists: parameters, work and memory, from its configuration alone.
+"""How large a model is before it exists: parameters and operations, from its configuration alone.
 
-Nothing here imports torch, so that a page can follow every move of a slider. Tests hold the counts equal to the real
-model's.
+Nothing here imports torch, so that a page can follow every move of a slider. Tests compare the counts with the real
+model. What a whole run costs is in runs/cost.py.
 
 Letters: B batch, T positions, D d_model, H heads, K d_head, F d_ff, V vocabulary, L layers; Hkv key/value heads.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import astuple, dataclass
 
-from minigpt.config import TrainingConfig, TransformerConfig
+from minigpt.config import TransformerConfig
 
 BYTES_PER_NUMBER = 4
 """float32."""
@@ -184,45 +184,3 @@ def size_map(config: TransformerConfig, vocab_size: int) -> tuple[PartSize, ...]
     parameters.setdefault((None, "head"), 0)
     flops[None, "head"] = 2 * vocab_size * config.d_model  # tied or not
     return tuple(PartSize(*place, count, flops.get(place, 0)) for place, count in parameters.items())
-
-
-def state_numbers(config: TransformerConfig, vocab_size: int, training: TrainingConfig) -> int:
-    """Return how many numbers a training holds for its parameters: weights, gradients, memory and running mean.
-
-    AdamW remembers two numbers a parameter, Muon one for each of the blocks' matrices, SGD one where it has momentum.
-
-    >>> config = TransformerConfig(num_layers=1, num_heads=1, d_model=4, sequence_length=8)  # 244, of which 192 Muon's
-    >>> state_numbers(config, 10, TrainingConfig()), state_numbers(config, 10, TrainingConfig(optimizer="muon"))
-    (976, 784)
-    """
-    shapes = tensor_shapes(config, vocab_size)
-    total = sum(map(math.prod, shapes.values()))
-    remembered = {"adamw": 2, "muon": 2, "sgd": int(training.beta1 > 0)}[training.optimizer] * total
-    if training.optimizer == "muon":
-        remembered -= sum(
-            math.prod(shape)
-            for name, shape in shapes.items()
-            if name.startswith("blocks.") and len(shape) == 2 and "convolution" not in name
-        )
-    return 2 * total + remembered + (total if training.weights_ema else 0)
-
-
-def training_megabytes(config: TransformerConfig, vocab_size: int, training: TrainingConfig) -> float:
-    """Estimate the memory that training takes, in megabytes (10^6 bytes), beyond the program itself.
-
-    What is held for each parameter is exact; of the activations that the backward pass needs, those of each layer's
-    inputs are counted in float32, which is right to about a fifth on a processor without attention dropout.
-
-    Args:
-        config: The model's shape.
-        vocab_size: V.
-        training: Its optimizer, its running mean of the weights, and how many windows make a micro-batch.
-    """
-    batch = -(-training.batch_size // training.accumulation_steps)
-    states = state_numbers(config, vocab_size, training)
-    width, inner, kv_width = config.d_model, config.ff_width, config.kv_heads * config.d_head
-    # Read again by the backward pass: two norms' inputs and outputs, q, k, v and z, and the feed-forward layer's
-    # numbers before and after the non-linearity.
-    block = 4 * width + 2 * width + 2 * kv_width + 2 * inner
-    position = config.num_layers * block + 2 * width + 2 * vocab_size  # logits and their log-probabilities
-    return BYTES_PER_NUMBER * (states + batch * config.sequence_length * position) / 1e6

@@ -25,8 +25,8 @@ from minigpt.errors import CheckpointError, RunExistsError
 from minigpt.evaluation.baselines import ngram_baselines
 from minigpt.model.devices import resolve_device
 from minigpt.model.transformer import Transformer
+from minigpt.runs.cost import check_disk
 from minigpt.runs.folder import TOKENIZER, Status
-from minigpt.runs.limits import check_disk
 from minigpt.runs.lock import RunLock
 from minigpt.runs.store import RunFolder, RunStore, check_free
 from minigpt.tokenizers.base import BaseTokenizer, make_tokenizer

@@ -1,23 +1,22 @@
 """What one server allows: sizes, counts and times, read from a profile.
 
 A profile is a YAML file in `configs/profiles/`: `local` for one person on their own machine, `classroom` for thirty on
-one, `hosted` for visitors of a small public server. `MINIGPT_PROFILE` names the one to use. Everything that a page or
-the engine refuses because of size is refused here, in words: what was given, what is allowed, how to go on.
+one, `hosted` for visitors of a small public server. `MINIGPT_PROFILE` names the one to use. The refusals of pages and
+engine are worded here: what was given, what is allowed, and what to do instead.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from minigpt import resources
-from minigpt.errors import ConfigError, LimitError, StorageError
-from minigpt.tokenizers.base import make_tokenizer, smallest_id_type
+from minigpt.errors import ConfigError, LimitError
+from minigpt.model.size import count_parameters
+from minigpt.runs.cost import check_memory
 
 if TYPE_CHECKING:
     from minigpt.config import RunConfig
@@ -25,12 +24,6 @@ if TYPE_CHECKING:
 
 PROFILE_VARIABLE = "MINIGPT_PROFILE"
 DEFAULT_PROFILE = "local"
-LESS_MEMORY = (
-    "Lower training.batch_size or model.sequence_length, or raise training.accumulation_steps; where the model itself "
-    "is too large, lower model.d_model or model.num_layers."
-)
-"""What helps a training that needs too much memory."""
-
 _Count = Annotated[int, Field(ge=1)]
 
 
@@ -118,13 +111,11 @@ class Limits(BaseModel):
         Args:
             config: Its settings.
             corpus: Its text.
-            vocab_size: How many different tokens it has, or an estimate of that.
+            vocab_size: Number of different tokens, or an estimate of it.
 
         Raises:
-            LimitError: One of the limits is passed; the message names the setting.
+            LimitError: It exceeds one of the limits; the message names the setting.
         """
-        from minigpt.model.size import count_parameters
-
         self.check_corpus(corpus)
         mend = f"Set training.max_steps to {self.max_steps:,} or fewer."
         self._at_most("The training", config.training.max_steps, self.max_steps, "steps", mend)
@@ -147,12 +138,7 @@ class Limits(BaseModel):
         parameters = count_parameters(config.model, vocab_size).total
         mend = "Lower model.d_model or model.num_layers."
         self._at_most("The model", parameters, self.max_parameters, "parameters", mend)
-        needed, allowed = memory_needed(config, vocab_size), self.max_training_megabytes or machine_megabytes()
-        if allowed is not None and needed > allowed:
-            raise LimitError(
-                f"The training would need about {needed:,.0f} MB of memory; {allowed:,} MB are allowed.",
-                mend=LESS_MEMORY,
-            )
+        check_memory(config, vocab_size, self.max_training_megabytes)
 
     def _at_most(self, subject: str, given: int, allowed: int, unit: str, mend: str) -> None:
         if given > allowed:
@@ -188,74 +174,3 @@ def load_limits(profile: str | None = None) -> Limits:
         raise ConfigError(f"{path}: {field}: {detail['msg']}.", mend=f"Mend {field} in that file.") from None
     except (yaml.YAMLError, TypeError):
         raise ConfigError(f"{path} holds no settings.", mend="Write lines such as max_steps: 1000.") from None
-
-
-def memory_needed(config: RunConfig, vocab_size: int) -> float:
-    """Estimate the memory that a training takes, in MB; see `model.size.training_megabytes`."""
-    from minigpt.model.size import training_megabytes
-
-    return training_megabytes(config.model, vocab_size, config.training)
-
-
-RECORD_BYTES = 300
-"""What one step writes into `metrics.jsonl`, at most."""
-
-
-def disk_needed(config: RunConfig, num_tokens: int, vocab_size: int) -> dict[str, float]:
-    """Estimate what a run comes to take on the disk, part by part, in MB (10^6 bytes).
-
-    It errs on the safe side: of the checkpoints it counts those that are kept, the best one and the one that is being
-    written, each with the weights, AdamW's two numbers for each of them and their running mean if there is one; of the
-    history its budget or, if that is less, every step that is due; of the records one for each step.
-    """
-    from minigpt.model.size import BYTES_PER_NUMBER, count_parameters
-
-    training = config.training
-    parameters = count_parameters(config.model, vocab_size).total
-    numbers = 4 if training.weights_ema else 3
-    snapshots = 1 + training.history_per_octave * max(1, training.max_steps.bit_length())
-    sizes = {
-        "the corpus": num_tokens * smallest_id_type(vocab_size).itemsize,
-        "checkpoints": (training.keep_checkpoints + 2) * numbers * BYTES_PER_NUMBER * parameters,
-        "the history": min(training.history_megabytes * 1e6, snapshots * 2 * parameters),
-        "records": RECORD_BYTES * training.max_steps if training.max_seconds is None else 0,
-    }
-    return {part: size / 1e6 for part, size in sizes.items()}
-
-
-def check_disk(config: RunConfig, corpus: Corpus, vocab_size: int, path: Path) -> None:
-    """Refuse a run that its disk cannot hold, before anything is made.
-
-    Args:
-        config: Its settings.
-        corpus: Its text; if it lies in files they have been read before, or are read now.
-        vocab_size: How many different tokens it has.
-        path: Where it goes; it need not exist.
-
-    Raises:
-        StorageError: It needs more than is free; the message has both numbers.
-    """
-    num_tokens = make_tokenizer(config.tokenizer).expected_num_tokens(corpus.num_chars, len(corpus.sources))
-    parts = disk_needed(config, num_tokens, vocab_size)
-    needed = sum(parts.values())
-    place = next(folder for folder in (path, *path.parents) if folder.exists())
-    try:
-        free = shutil.disk_usage(place).free / 1e6
-    except OSError:  # a disk that does not say
-        return
-    if needed > free:
-        largest = max(parts, key=lambda part: parts[part])
-        raise StorageError(
-            f"The run would need up to {needed:,.0f} MB on the disk of {path}, most of it for {largest} "
-            f"({parts[largest]:,.0f} MB); {free:,.0f} MB are free.",
-            mend="Free some space, put the run on another disk (--out, MINIGPT_HOME), or lower data.num_chars, "
-            "model.d_model, training.keep_checkpoints or training.history_megabytes.",
-        )
-
-
-def machine_megabytes() -> int | None:
-    """Return the machine's memory in MB, None where it does not say (Windows)."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1_000_000
-    except (AttributeError, ValueError, OSError):
-        return None

@@ -141,10 +141,10 @@ def test_a_damaged_run_hides_no_other(call, tiny, own_home: Path, corpus_file: P
 def test_a_training_that_this_machine_cannot_hold_leaves_nothing_behind(
     call, tiny, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("minigpt.cli.training.machine_megabytes", lambda: 4096)
+    monkeypatch.setattr("minigpt.runs.cost.machine_megabytes", lambda: 4096)
     large = ["--set=training.batch_size=1000000", "--set=device=cpu", "--data", corpus_file]
     said = " ".join(call("train", *tiny, *large, "--out", tmp_path / "large", code=2).stderr.split())
-    assert re.search(r"need about [\d,]+ MB of memory; this machine has 4,096 MB", said)
+    assert re.search(r"need about [\d,]+ MB of memory; this machine allows 4,096 MB", said)
     assert "training.batch_size" in said
     assert not (tmp_path / "large").exists()
 

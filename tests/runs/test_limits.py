@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections import namedtuple
 from pathlib import Path
 
 import pytest
@@ -11,9 +9,8 @@ import pytest
 from minigpt import resources
 from minigpt.config import RunConfig, TrainingConfig, TransformerConfig
 from minigpt.data.corpora import corpus_from_text
-from minigpt.errors import ConfigError, LimitError, StorageError
-from minigpt.runs.job import TrainingJob, create_run
-from minigpt.runs.limits import Limits, check_disk, disk_needed, load_limits
+from minigpt.errors import ConfigError, LimitError
+from minigpt.runs.limits import Limits, load_limits
 
 TEXT = "The cat sat on the mat. " * 40
 
@@ -108,70 +105,3 @@ def test_without_a_number_the_machine_is_the_limit() -> None:
             corpus_from_text(TEXT, name="cat"),
             20,
         )
-
-
-# -- the disk
-
-
-def test_what_a_run_may_take_on_the_disk_by_hand() -> None:
-    """1 layer of width 16, 20 tokens: 20 x 16 + 12 x 16 x 16 + 3 x 16 = 3,440 parameters."""
-    config = small(max_steps=100, keep_checkpoints=2, history_per_octave=1, history_megabytes=64.0)
-    needed = disk_needed(config, 961, 20)
-    assert needed == pytest.approx(
-        {
-            "the corpus": (960 + 1) / 1e6,  # one byte a token
-            "checkpoints": 4 * 12 * 3440 / 1e6,  # two, the best, and the one that is being written
-            "the history": (1 + 7) * 2 * 3440 / 1e6,  # steps 0, 1, 2, 4, ... 64
-            "records": 300 * 100 / 1e6,
-        }
-    )
-    wide = disk_needed(config, 961, 300)
-    assert wide["the corpus"] == 2 * needed["the corpus"]
-    capped = disk_needed(config.updated({"training.history_megabytes": 0.01}), 961, 20)
-    assert capped["the history"] == 0.01
-    averaged = disk_needed(config.updated({"training.weights_ema": 0.9}), 961, 20)
-    assert averaged["checkpoints"] == pytest.approx(4 / 3 * needed["checkpoints"])
-
-
-@pytest.mark.parametrize("weights_ema", [0.0, 0.9])
-def test_no_run_takes_more_than_was_estimated(tmp_path: Path, weights_ema: float) -> None:
-    settings = {"checkpoint_steps": 10, "eval_steps": 5, "eval_batches": 1, "sample_steps": 0, "num_threads": 1}
-    config = small(max_steps=40, weights_ema=weights_ema, **settings)
-    corpus = corpus_from_text(TEXT, name="cat")
-    folder = create_run(config, corpus, path=tmp_path / "run")
-    most = 0
-    for _ in TrainingJob(folder).work():
-        most = max(most, sum(path.stat().st_size for path in folder.path.rglob("*") if path.is_file()))
-    plain = 50_000  # settings, vocabulary and the headers of files, which do not grow with anything
-    assert most <= sum(disk_needed(config, len(TEXT) + 1, folder.tokenizer.vocab_size).values()) * 1e6 + plain
-
-
-def test_a_run_that_the_disk_cannot_hold_is_refused_before_anything_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    usage = namedtuple("usage", "free")
-    asked: list[Path] = []
-
-    def full(path: Path) -> object:
-        asked.append(Path(path))
-        return usage(free=100_000)
-
-    monkeypatch.setattr(shutil, "disk_usage", full)
-    corpus = corpus_from_text(TEXT, name="cat")
-    with pytest.raises(StorageError, match=r"up to \d+ MB .* most of it for .* \(\d+ MB\); 0 MB are free") as caught:
-        create_run(small(max_steps=100_000), corpus, path=tmp_path / "far" / "away")
-    assert "training.keep_checkpoints" in caught.value.mend
-    assert asked == [tmp_path], "the nearest folder that is there"
-    assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(free=10**12))
-    check_disk(small(), corpus, 20, tmp_path)
-
-
-def test_a_disk_that_does_not_say_how_full_it_is_is_no_reason_to_refuse(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def silent(path: Path) -> object:
-        raise OSError("not supported")
-
-    monkeypatch.setattr(shutil, "disk_usage", silent)
-    check_disk(small(max_steps=10_000_000), corpus_from_text(TEXT, name="cat"), 20, tmp_path)

@@ -11,8 +11,8 @@ from minigpt import config as settings
 from minigpt.app.session import corpora, draft, profile, runs, state
 from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import compact, duration, escape, number, size, t
-from minigpt.app.train import estimate, presets
 from minigpt.app.train import expert as train_expert
+from minigpt.app.train import presets
 from minigpt.app.ui import anatomy
 from minigpt.app.ui.forms import error_in_words
 from minigpt.app.ui.navigation import page_path
@@ -21,8 +21,8 @@ from minigpt.data.corpora import Corpus
 from minigpt.data.split import count_windows, largest_context, split_counts
 from minigpt.errors import CorpusError, MinigptError
 from minigpt.model.size import count_parameters
+from minigpt.runs import cost
 from minigpt.runs.folder import RunFolder
-from minigpt.runs.limits import disk_needed, memory_needed
 
 IN_THE_ROW = ("training.max_steps", "device")
 """Settings that stand beside Start; all others are behind Expert."""
@@ -253,12 +253,12 @@ def free_name(corpus: str, label: str) -> str:
 def _cost(config: RunConfig) -> None:
     """Say in one line what the settings come to: parameters, memory, disk, time, and on which text."""
     corpus, symbols = corpora.current_corpus(), corpora.vocab_size(config.tokenizer)
-    each = estimate.seconds_per_step(config, symbols) * estimate.correction(reversed(state.own_runs()))
-    disk = sum(disk_needed(config, corpora.num_tokens(corpus, config.tokenizer), symbols).values())
+    each = cost.seconds_per_step(config, symbols) * cost.machine_factor(reversed(state.own_runs()))
+    disk = sum(cost.disk_megabytes(config, corpora.num_tokens(corpus, config.tokenizer), symbols).values())
     line = t(
         "train.cost",
         parameters=compact(count_parameters(config.model, symbols).total),
-        megabytes=number(memory_needed(config, symbols)),
+        megabytes=number(cost.memory_megabytes(config, symbols)),
         disk=size(1e6 * disk),
         time=duration(each * config.training.max_steps),
         corpus=escape(corpus.name),

@@ -17,7 +17,7 @@ from minigpt.app.ui import anatomy, theme
 from minigpt.app.ui.forms import in_words
 from minigpt.app.ui.status import status_badge
 from minigpt.errors import MinigptError
-from minigpt.runs.limits import disk_needed
+from minigpt.runs.cost import disk_megabytes
 from minigpt.runs.snapshots import RunSnapshot
 from minigpt.runs.store import RunFolder
 from minigpt.viz.training import (
@@ -268,7 +268,7 @@ def _disk(ref: RunRef, snapshot: RunSnapshot) -> str:
     tokens = int(snapshot.corpus.get("num_tokens", 0))
     if ref.bundled or snapshot.status == "finished" or not tokens:
         return t("train.disk", taken=taken)
-    most = sum(disk_needed(snapshot.config, tokens, int(snapshot.corpus["vocab_size"])).values())
+    most = sum(disk_megabytes(snapshot.config, tokens, int(snapshot.corpus["vocab_size"])).values())
     return t("train.disk_growing", taken=taken, most=size(1e6 * most))
 
 

@@ -1,31 +1,15 @@
-"""What the pages know of a preset: what it is called, one sentence, and what was measured when it was made.
+"""What the pages say about a preset: its name, one sentence, and what was measured with it.
 
-Name and sentence are in the catalogue; the figures stand in the preset's own file, in the lines above its settings.
+Name and sentence are in the catalogue; `runs.cost.measured` reads the figures from the preset's file.
 """
 
 from __future__ import annotations
 
 import functools
-import re
-from dataclasses import dataclass
 
 from minigpt import resources
 from minigpt.app.texts import duration, escape, has, t
-
-USUAL_MACHINE = "two cores"
-"""On which most presets were measured, and for which a time is foretold."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What the head of a preset's file says of one training with it; None where it says nothing."""
-
-    corpus: str | None
-    """On which text."""
-    machine: str | None
-    seconds: float | None
-    loss: float | None
-    """Nats per character on the validation part."""
+from minigpt.runs.cost import USUAL_MACHINE, measured
 
 
 def title(name: str) -> str:
@@ -43,28 +27,6 @@ def about(name: str) -> str:
         corpus, time = escape(found.corpus), duration(found.seconds)
         said.append(t("train.measured", corpus=corpus, loss=f"{found.loss:.2f}", time=time, machine=found.machine))
     return " ".join(said)
-
-
-@functools.cache
-def measured(name: str) -> Measured:
-    """Read what stands above a preset's settings."""
-    head = resources.preset_path(name).read_text("utf-8").partition("\n\n")[0]
-
-    def line(pattern: str) -> re.Match[str] | None:
-        return re.search(rf"^# {pattern}", head, re.MULTILINE)
-
-    corpus, seconds, loss = (
-        line(r"corpus: (.+)$"),
-        line(r"seconds on ([^:]+): ([\d.,]+\d)"),
-        line(r"expected loss: ([\d.]+)"),
-    )
-    seconds = seconds or line(r"seconds on ([^:]+): (\d)")
-    return Measured(
-        corpus[1] if corpus else None,
-        seconds[1] if seconds else None,
-        float(seconds[2].replace(",", "")) if seconds else None,
-        float(loss[1]) if loss else None,
-    )
 
 
 @functools.cache
