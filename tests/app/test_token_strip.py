@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from minigpt.app.components import registry
+from minigpt.app.components import scripts
 from minigpt.app.components.token_strip import HTML, StripToken, message
 
 
@@ -31,6 +31,6 @@ def test_half_of_a_surrogate_pair_can_be_sent():
 
 
 def test_no_text_reaches_the_page_as_markup():
-    script = (registry.FOLDER / "token_strip" / "script.js").read_text("utf-8")
+    script = (scripts.FOLDER / "token_strip" / "script.js").read_text("utf-8")
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", script)
     assert "{" not in HTML

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import expect
 from plotly.subplots import make_subplots
 
-from minigpt.app.components import attention_grid, attention_lines, live_chart, registry
+from minigpt.app.components import attention_grid, attention_lines, live_chart, scripts
 
 pytestmark = pytest.mark.browser
 
@@ -42,8 +42,8 @@ def stage(open_page):
         page = open_page("about:blank")
         name = component.__name__.rpartition(".")[2]
         page.set_content(f'<main style="width: 900px">{component.HTML}</main>')
-        page.add_style_tag(path=registry.FOLDER / name / "style.css")
-        page.evaluate(LOAD, registry.script(name))
+        page.add_style_tag(path=scripts.FOLDER / name / "style.css")
+        page.evaluate(LOAD, scripts.script(name))
         return page
 
     return start

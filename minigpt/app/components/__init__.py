@@ -1,1 +1,1 @@
-"""Components that Streamlit lacks; each module registers one when it is imported."""
+"""Components that Streamlit lacks: each is a folder with its Python side, its script and its style."""

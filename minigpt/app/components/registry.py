@@ -1,33 +1,51 @@
-"""Where components are registered: a name, its markup, and the script and style in the folder of that name."""
+"""A component of ours: a name, its markup, and the script and style in the folder of that name."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import streamlit as st
+from minigpt.app.components.scripts import FOLDER, script
 
-FOLDER = Path(__file__).parent
-
-
-def script(name: str) -> str:
-    """Return a component's script, after what all of them share."""
-    return "\n".join((FOLDER / part).read_text("utf-8") for part in ("shared.js", f"{name}/script.js"))
+if TYPE_CHECKING:
+    from streamlit.components.v2.types import ComponentRenderer
 
 
-def register(name: str, html: str, *, isolate_styles: bool = True) -> Any:
-    """Register a component of ours and return what draws it; called once for each, when its module is imported.
+@dataclass(frozen=True)
+class Component:
+    """A component; calling it draws it, and Streamlit learns of it when it is drawn for the first time.
 
-    Args:
+    So a module that has a component can be imported, for example for the message it builds, without Streamlit.
+
+    Attributes:
         name: Of the folder with `script.js` and, where there is one, `style.css`.
-        html: What it begins with; no text of a visitor is ever part of it.
+        html: Its markup before the script runs; it never contains text of a visitor.
         isolate_styles: Whether it lives in a shadow root, out of reach of the page's styles.
     """
-    style = FOLDER / name / "style.css"
+
+    name: str
+    html: str
+    isolate_styles: bool = True
+
+    def __call__(self, **arguments: Any) -> None:
+        """Draw it.
+
+        Args:
+            arguments: As Streamlit's components take them: `key`, `data`, `height`, `on_<name>_change`.
+        """
+        _registered(self)(**arguments)
+
+
+@functools.cache
+def _registered(component: Component) -> ComponentRenderer:
+    import streamlit as st
+
+    style = FOLDER / component.name / "style.css"
     return st.components.v2.component(
-        f"minigpt_{name}",
-        html=html,
+        f"minigpt_{component.name}",
+        html=component.html,
         css=style.read_text("utf-8") if style.is_file() else None,
-        js=script(name),
-        isolate_styles=isolate_styles,
+        js=script(component.name),
+        isolate_styles=component.isolate_styles,
     )

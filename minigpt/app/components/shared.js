@@ -1,4 +1,4 @@
-// What the scripts beside this one share: it is put before each of them when a component is registered.
+// What the components' scripts share.
 
 const views = new WeakMap();
 
@@ -6,7 +6,7 @@ const views = new WeakMap();
 //
 // Streamlit calls again without waiting for the first call, which may still be loading this script, and then cleans up
 // after the first while the second is on show. So only the last call's cleaning counts, and what rests can wake.
-function keep(component, View) {
+export function keep(component, View) {
   const { parentElement, data } = component;
   if (!views.has(parentElement)) views.set(parentElement, new View(parentElement));
   const view = views.get(parentElement);
@@ -22,30 +22,30 @@ function keep(component, View) {
 }
 
 // Parts a message: four bytes say how long the header is, the JSON header follows, and after it raw bytes.
-function unpack(data) {
+export function unpack(data) {
   const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
   const size = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + size)));
   return { ...header, bytes: bytes.subarray(4 + size) };
 }
 
-function make(tag, name = "", text = "") {
+export function make(tag, name = "", text = "") {
   const made = document.createElement(tag);
   if (name) made.className = name;
   if (text) made.textContent = text;
   return made;
 }
 
-function percent(share) {
+export function percent(share) {
   if (share > 0 && share < 0.005) return "< 1 %";
   return share >= 0.995 && share < 0.99995 ? "> 99 %" : `${Math.round(share * 100)} %`; // as texts.percent
 }
 
-function rgb(colour) {
+export function rgb(colour) {
   return [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
 }
 
-function isDark(style) {
+export function isDark(style) {
   const pen = document.createElement("canvas").getContext("2d");
   pen.fillStyle = style.getPropertyValue("--st-background-color").trim() || "#ffffff"; // normalised to #rrggbb
   const [red, green, blue] = rgb(pen.fillStyle);
@@ -53,7 +53,7 @@ function isDark(style) {
 }
 
 // The colour of each byte, four bytes each as an image holds them, along a scale of colours.
-function lookUp(stops) {
+export function lookUp(stops) {
   const table = new Uint32Array(256);
   const bytes = new Uint8Array(table.buffer);
   const colours = stops.map(rgb);

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib.metadata
 import importlib.resources
 import os
 import threading
@@ -21,20 +20,18 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from minigpt.app.components import plotly_script
+
 # Set here as well as in streamlit_app.py, for servers that import this module first.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 SCRIPT = Path(__file__).with_name("main.py")
 
-PLOTLY_ADDRESS = f"minigpt/plotly-{importlib.metadata.version('plotly')}.min.js"
-"""Where the browser finds Plotly's script, relative to the app; the version makes it safe to keep for ever."""
-
 _first_page_drawn = threading.Event()
 _warm = threading.Event()
 _start_lock = threading.Lock()
 _started = False
-_has_routes = False
 
 PATIENCE_SECONDS = 4.0
 """How long the warm-up waits for a first visitor before it begins without one."""
@@ -43,11 +40,6 @@ PATIENCE_SECONDS = 4.0
 def page_drawn() -> None:
     """Tell the warm-up that a page has been drawn and the processor is free."""
     _first_page_drawn.set()
-
-
-def offers_plotly() -> bool:
-    """Return whether this server answers at `PLOTLY_ADDRESS`; a plain script has no addresses of its own."""
-    return _has_routes
 
 
 def start_once() -> None:
@@ -78,8 +70,7 @@ def _warm_up() -> None:
 @contextlib.asynccontextmanager
 async def lifespan(app: Any) -> AsyncIterator[None]:
     """Start what the server needs and stop it again: trainings are saved before the process ends."""
-    global _has_routes
-    _has_routes = True
+    plotly_script.offer()
     start_once()
     try:
         yield
@@ -128,4 +119,4 @@ async def _plotly_script(request: Request) -> Response:
     )
 
 
-ROUTES = [Route(f"/{PLOTLY_ADDRESS}", _plotly_script)]
+ROUTES = [Route(f"/{plotly_script.ADDRESS}", _plotly_script)]

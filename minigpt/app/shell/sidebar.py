@@ -20,7 +20,7 @@ def draw() -> None:
     if profile.limits().owner_tokens:
         from minigpt.app.components.owner import remember_owner
 
-        remember_owner()
+        remember_owner(state.owner_token(), on_token=state.set_owner_token)
     ref = state.current_run()
     snapshot = runs.look(ref)
     _picker(ref)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from minigpt.app.components.messages import both_themes, pack
-from minigpt.app.components.registry import register
+from minigpt.app.components.registry import Component
 from minigpt.viz.palette import visible_token
 
 HTML = """
@@ -26,7 +26,7 @@ HTML = """
 
 _COLOURS = ("attention", "query", "text", "border", "secondary", "blocked", "sequential")
 
-_component = register("attention_grid", HTML)
+_component = Component("attention_grid", HTML)
 
 
 def to_bytes(weights: np.ndarray) -> np.ndarray:

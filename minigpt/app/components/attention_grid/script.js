@@ -4,6 +4,8 @@
 // (0..255 for 0..1), layer by layer, head by head, query by query. Hovering, tapping and the arrow keys are answered
 // here without asking the server; only opening a head goes back to it.
 
+import { isDark, keep, lookUp, percent, unpack } from "../shared.js";
+
 const GAP = 8;
 const LARGEST = 190;
 const SMALLEST = 18;

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from minigpt.app.components.messages import both_themes, pack
-from minigpt.app.components.registry import register
+from minigpt.app.components.registry import Component
 from minigpt.viz.palette import visible_token
 
 HTML = """
@@ -28,7 +28,7 @@ HTML = """
 </div>
 """
 
-_component = register("attention_lines", HTML)
+_component = Component("attention_lines", HTML)
 
 
 def message(weights: np.ndarray, tokens: Sequence[str], *, query: int, words: Mapping[str, str]) -> bytes:

@@ -3,6 +3,8 @@
 // One message: four bytes that give the header's length (little endian), the header as JSON, then two bytes a weight
 // (little endian, 0..65535 for 0..1), query by query. Text reaches the page through textContent only.
 
+import { isDark, keep, make, percent, unpack } from "../shared.js";
+
 const ABOVE = 130;
 const BELOW = 90;
 const LARGEST = 1.05; // rem, as in the style sheet

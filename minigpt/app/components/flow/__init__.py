@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from minigpt.app.components.messages import both_themes
-from minigpt.app.components.registry import register
+from minigpt.app.components.registry import Component
 
 _LINE = "".join(f'<span class="{name}"></span>' for name in ("given", "written", "fresh", "caret"))  # no gaps between
 HTML = f"""
@@ -37,7 +37,7 @@ _COLOURS = (
     "attention", "training", "query", "reference", "background", "secondary", "blocked", "sequential", "diverging"
 )  # fmt: skip
 
-_component = register("flow", HTML)
+_component = Component("flow", HTML)
 
 
 def flow(recording: Mapping[str, Any], *, words: Mapping[str, str], key: str) -> None:

@@ -3,6 +3,8 @@
 //
 // It moves by itself only while it is on screen and only where motion is welcome; the buttons always work.
 
+import { isDark, keep, percent, rgb } from "../shared.js";
+
 export default function (component) {
   return keep(component, FlowView);
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigpt.app.components.messages import both_themes, pack
-from minigpt.app.components.registry import register
+from minigpt.app.components.registry import Component
 from minigpt.viz.palette import visible_token
 
 HTML = """
@@ -46,7 +46,7 @@ _COLOURS = (
     "sequential", "diverging",
 )  # fmt: skip
 
-_component = register("forward_map", HTML)
+_component = Component("forward_map", HTML)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@
 // One message: four bytes that give the header's length (little endian), the header as JSON, then the pictures, a byte a
 // number. Stepping and pressing show at once; what is opened goes back to the server, which shows all of its numbers.
 
+import { isDark, keep, lookUp, make, percent, unpack } from "../shared.js";
+
 const COMPACT = 430;
 const CHIPS = 28; // tokens shown around the one that is followed
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import streamlit as st
-
-from minigpt.app.components.registry import register
-from minigpt.app.shell import server
+from minigpt.app.components import plotly_script
+from minigpt.app.components.registry import Component
 from minigpt.app.texts import t
 
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ HTML = """
 <div class="minigpt-chart-said" role="status"></div>
 """
 
-_component = register("live_chart", HTML, isolate_styles=False)
+_component = Component("live_chart", HTML, isolate_styles=False)
 
 
 def usual_config(layout: dict[str, Any], key: str) -> dict[str, Any]:
@@ -55,7 +53,9 @@ def live_chart(figure: go.Figure, *, key: str, alt: str, config: dict[str, Any] 
     """
     spec = figure.to_dict()
     config = usual_config(spec["layout"], key) if config is None else config
-    if not server.offers_plotly():
+    if not plotly_script.is_offered():
+        import streamlit as st
+
         if "modeBarButtons" in config:
             known = [[name for name in group if name != "toSvg"] for group in config["modeBarButtons"]]
             config = {**config, "modeBarButtons": known}
@@ -68,6 +68,6 @@ def live_chart(figure: go.Figure, *, key: str, alt: str, config: dict[str, Any] 
         "config": config,
         "alt": alt,
         "keys": t("frame.chart_keys"),
-        "script": server.PLOTLY_ADDRESS,
+        "script": plotly_script.ADDRESS,
     }
     _component(key=key, data=data, height=int(figure.layout.height))

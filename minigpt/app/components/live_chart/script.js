@@ -1,4 +1,6 @@
-// Draws a Plotly figure and afterwards only changes it. See minigpt/app/components/live_chart.py.
+// Draws a Plotly figure and afterwards only changes it.
+
+import { keep } from "../shared.js";
 
 let loading = null;
 

@@ -1,27 +1,32 @@
-"""Keeps the owner's token in the browser's local storage, so that a reload may still stop the run it started.
+"""Keeps the owner's token in the browser's local storage, so that after a reload a visitor may still stop their run.
 
-The token never stands in an address. The script offers a fresh one; a browser that already has one answers with it.
+The token never stands in an address. The script is offered this session's token: a browser without one keeps it, a
+browser that has one answers with its own.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-import streamlit as st
+from minigpt.app.components.registry import Component
 
-from minigpt.app.components.registry import register
-from minigpt.app.session import state
-
-_COMPONENT = register("owner", "<span hidden></span>")
+_component = Component("owner", "<span hidden></span>")
 
 
-def remember_owner() -> None:
-    """Exchange the session's token for the browser's, if the browser has one. Draws nothing."""
+def remember_owner(offered: str, *, on_token: Callable[[str], None]) -> None:
+    """Exchange the session's token for the browser's, if the browser has one. Draws nothing.
+
+    Args:
+        offered: The session's token.
+        on_token: Called with the browser's token if that is another one and well formed.
+    """
+    import streamlit as st
 
     def take() -> None:
         token = st.session_state["frame:owner"].get("token")
         if isinstance(token, str) and re.fullmatch(r"[\w-]{16,64}", token):
-            st.session_state["app:owner"] = token
+            on_token(token)
 
     with st.container(height=1, border=False, key="frame_owner"):
-        _COMPONENT(key="frame:owner", data={"offered": state.owner_token()}, on_token_change=take)
+        _component(key="frame:owner", data={"offered": offered}, on_token_change=take)

@@ -1,4 +1,4 @@
-// One token a browser, kept where pages of this site alone can read it. See minigpt/app/components/owner.py.
+// One token a browser, kept where pages of this site alone can read it.
 const PLACE = "minigpt:owner";
 
 export default function ({ data, setStateValue }) {

@@ -1,19 +1,19 @@
-"""Takes the page back to its top when what was asked for at its end appears there."""
+"""Scrolls the page back to its top when what was asked for at its end appears there."""
 
 from __future__ import annotations
 
-import streamlit as st
+from minigpt.app.components.registry import Component
 
-from minigpt.app.components.registry import register
-
-_COMPONENT = register("scroll_up", "<span hidden></span>")
+_component = Component("scroll_up", "<span hidden></span>")
 
 
 def scroll_up(occasion: str) -> None:
     """Scroll up once for each occasion. Draws nothing.
 
     Args:
-        occasion: What happened, for example the id of the run that has begun; the same again scrolls no more.
+        occasion: What happened, for example the id of the run that has begun; the same occasion scrolls only once.
     """
+    import streamlit as st
+
     with st.container(height=1, border=False, key="frame_scroll_up"):
-        _COMPONENT(key="frame:scroll_up", data={"occasion": occasion})
+        _component(key="frame:scroll_up", data={"occasion": occasion})

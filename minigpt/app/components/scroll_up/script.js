@@ -1,4 +1,4 @@
-// Scrolls the page to its top, once for each occasion. See minigpt/app/components/scroll_up.py.
+// Scrolls the page to its top, once for each occasion.
 let last = null;
 
 export default function ({ data }) {

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigpt.app.components.messages import both_themes
-from minigpt.app.components.registry import register
+from minigpt.app.components.registry import Component
 from minigpt.viz.palette import head_name
 
 HTML = """
@@ -22,7 +22,7 @@ HTML = """
 
 _COLOURS = ("attention", "text", "blocked", "up", "down")
 
-_component = register("switchboard", HTML)
+_component = Component("switchboard", HTML)
 
 Part = tuple[int, int]
 """(layer, head), counted from 0; the feed-forward block of a layer is (layer, H)."""

@@ -3,6 +3,8 @@
 // Which are off is kept here, so that a press answers at once and quick presses never fall back; the server hears of
 // it. When the server moves them (`moved` has grown) its word counts.
 
+import { isDark, keep } from "../shared.js";
+
 const DENSE = 8; // with more heads than these, narrower switches with smaller names
 
 export default function (component) {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minigpt.app.components.messages import both_themes
-from minigpt.app.components.registry import register
+from minigpt.app.components.registry import Component
 from minigpt.viz.palette import visible_token
 
 HTML = """
@@ -24,7 +24,7 @@ HTML = """
 MUCH = 8.0
 """Bits at which the ground has its full colour: one chance in 256."""
 
-_component = register("token_strip", HTML)
+_component = Component("token_strip", HTML)
 
 
 @dataclass(frozen=True)

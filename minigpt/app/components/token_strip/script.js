@@ -3,6 +3,8 @@
 // Everything a person typed arrives in `data` and reaches the page through textContent only. Pointing, tapping and the
 // arrow keys are answered here without asking the server.
 
+import { isDark, keep, make } from "../shared.js";
+
 export default function (component) {
   return keep(component, Strip);
 }
