@@ -31,7 +31,7 @@ _component = Component("attention_grid", HTML)
 
 def to_bytes(weights: np.ndarray) -> np.ndarray:
     """Return weights between 0 and 1 as uint8, 255 for 1; the rounding error is at most 1/510."""
-    return np.rint(np.clip(weights, 0, 1) * 255).astype(np.uint8)
+    return (weights.clip(0, 1) * 255).round().astype(np.uint8)
 
 
 def message(

@@ -103,7 +103,7 @@ def small_map(weights: np.ndarray) -> np.ndarray:
     weights = np.nan_to_num(weights)
     edges = np.unique(np.linspace(0, len(weights), min(len(weights), MAP), endpoint=False).astype(int))
     pooled = np.maximum.reduceat(np.maximum.reduceat(weights, edges, axis=0), edges, axis=1)
-    return np.rint(np.clip(pooled, 0, 1) * 255).astype(np.uint8)
+    return (pooled.clip(0, 1) * 255).round().astype(np.uint8)
 
 
 def _paint(box: MapBox) -> np.ndarray | None:
