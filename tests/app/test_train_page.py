@@ -12,8 +12,8 @@ from minigpt import resources
 from minigpt.app.session import corpora, profile, runs
 from minigpt.app.texts import t
 from minigpt.app.train import expert as train_expert
-from minigpt.app.train import panel as train_panel
-from minigpt.app.train import presets
+from minigpt.app.train import expert_view, presets
+from minigpt.app.train import view as train_view
 from minigpt.config import TrainingConfig
 from minigpt.runs import cost, manager
 from minigpt.runs.folder import RunFolder
@@ -149,12 +149,12 @@ def test_only_what_counts_is_asked_for(pages):
 
 
 def test_every_setting_behind_expert_exists_has_a_label_and_comes_after_what_it_depends_on():
-    order = [dotted for group in train_expert.FIELDS.values() for dotted in group]
+    order = [dotted for group in expert_view.FIELDS.values() for dotted in group]
     assert len(order) == len(set(order))
     for dotted in order:
         assert settings.field_info(dotted).description
         assert train_expert.label_of(dotted) != dotted.rpartition(".")[2], dotted
-    for dotted, (other, _) in train_expert.ONLY_WHERE.items():
+    for dotted, (other, _) in expert_view.ONLY_WHERE.items():
         assert order.index(other) < order.index(dotted)
 
 
@@ -183,7 +183,7 @@ def test_the_learning_rate_is_drawn_before_the_run_and_follows_the_settings(page
 
 def test_the_planned_rate_is_the_rate_of_training_with_its_corners():
     config = TrainingConfig(max_steps=100_000, schedule="wsd", warmup_steps=7, cooldown_steps=11, optimizer="muon")
-    plans = train_expert.planned(config)
+    plans = expert_view.planned(config)
     assert list(plans) == [t("train.rate_muon"), t("train.rate_rest")]
     matrices = dict(plans[t("train.rate_muon")])
     assert len(matrices) < 250
@@ -191,7 +191,7 @@ def test_the_planned_rate_is_the_rate_of_training_with_its_corners():
     assert matrices[100_000 - 11] == config.muon_learning_rate
     assert matrices[99_999] < 0.2 * config.muon_learning_rate
     assert dict(plans[t("train.rate_rest")])[7] == config.learning_rate
-    assert [step for step, _ in train_expert.planned(TrainingConfig(max_steps=1))[t("train.rate")]] == [0]
+    assert [step for step, _ in expert_view.planned(TrainingConfig(max_steps=1))[t("train.rate")]] == [0]
 
 
 def test_more_than_the_profile_allows_is_explained(pages, monkeypatch):
@@ -362,7 +362,7 @@ def test_the_verdict_quotes_the_curve(curves, expected):
         is_diverged = False
 
     Seen.curves = curves
-    assert expected in train_panel.verdict(Seen)
+    assert expected in train_view.verdict(Seen)
 
 
 def test_the_verdict_is_on_all_of_the_text_where_the_curve_was_measured_on_some():
@@ -373,12 +373,12 @@ def test_the_verdict_is_on_all_of_the_text_where_the_curve_was_measured_on_some(
         val_loss = 1.48
         is_diverged = False
 
-    assert "**1.48** nats (2.14 bits) on all of the text" in train_panel.verdict(Seen)
-    assert "best at step 300 (1.50 nats)" in train_panel.verdict(Seen)
-    assert t("train.verdict_sampled") in train_panel.verdict(Seen)
+    assert "**1.48** nats (2.14 bits) on all of the text" in train_view.verdict(Seen)
+    assert "best at step 300 (1.50 nats)" in train_view.verdict(Seen)
+    assert t("train.verdict_sampled") in train_view.verdict(Seen)
     Seen.val_loss = 1.56
-    assert "1.56" in train_panel.verdict(Seen)
-    assert "all of" not in train_panel.verdict(Seen)
+    assert "1.56" in train_view.verdict(Seen)
+    assert "all of" not in train_view.verdict(Seen)
 
 
 def test_muon_has_two_learning_rates_on_the_chart_and_in_numbers(pages):
@@ -395,7 +395,7 @@ def test_muon_has_two_learning_rates_on_the_chart_and_in_numbers(pages):
 
 def test_samples_that_are_kept_for_comparison_are_spaced():
     samples = [(step, str(step)) for step in range(0, 1000, 100)]
-    assert [step for step, _ in train_panel.spaced(samples, 3)] == [0, 400, 800]
+    assert [step for step, _ in train_view.spaced(samples, 3)] == [0, 400, 800]
 
 
 def test_every_preset_is_named_and_explained():

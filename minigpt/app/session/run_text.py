@@ -14,7 +14,7 @@ import numpy as np
 
 from minigpt.app.session import runs
 from minigpt.app.texts import has, t
-from minigpt.data.corpora import CorpusInfo, corpus_infos, read_corpus
+from minigpt.data.corpora import Corpus, CorpusInfo, corpus_infos, read_corpus
 from minigpt.errors import MinigptError
 from minigpt.runs.folder import RunFolder
 
@@ -133,7 +133,7 @@ def line_of(ref: RunRef, length: int) -> str:
     return words if space and len(line) > length else line[:length]
 
 
-def rebuilt(folder: RunFolder):
+def rebuilt(folder: RunFolder) -> Corpus | None:
     """Return the beginning of a built-in corpus that a run was trained on, None if it is none or not on this machine.
 
     Raises:

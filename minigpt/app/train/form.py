@@ -10,18 +10,17 @@ import streamlit as st
 from minigpt import config as settings
 from minigpt.app.session import corpora, draft, profile, runs, state
 from minigpt.app.session.runs import RunRef
-from minigpt.app.texts import compact, duration, escape, number, size, t
+from minigpt.app.texts import escape, t
 from minigpt.app.train import expert as train_expert
+from minigpt.app.train import form_view as view
 from minigpt.app.train import presets
+from minigpt.app.train.expert_view import FIELDS, get
 from minigpt.app.ui import anatomy
 from minigpt.app.ui.forms import error_in_words
 from minigpt.app.ui.navigation import page_path
 from minigpt.config import RunConfig
 from minigpt.data.corpora import Corpus
-from minigpt.data.split import count_windows, largest_context, split_counts
-from minigpt.errors import CorpusError, MinigptError
-from minigpt.model.size import count_parameters
-from minigpt.runs import cost
+from minigpt.errors import MinigptError
 from minigpt.runs.folder import RunFolder
 
 IN_THE_ROW = ("training.max_steps", "device")
@@ -40,7 +39,7 @@ def draw() -> None:
                 format_func=presets.title,
                 index=known.index(draft.current_preset()) if draft.current_preset() in known else 0,
                 filter_mode=None,
-                help=_all_presets(),
+                help=view.all_presets(),
                 key="train:preset",
             )
         base = settings.load_config(preset)
@@ -61,8 +60,9 @@ def draw() -> None:
     try:
         config = base.updated(changes, source=t("train.settings"))
         profile.limits().check_run(config, corpora.current_corpus(), corpora.vocab_size(config.tokenizer))
-        check_precision(config)
-        check_length(config, corpora.current_corpus())
+        view.check_precision(config)
+        corpus = corpora.current_corpus()
+        view.check_length(config, corpus, corpora.num_tokens(corpus, config.tokenizer))
     except MinigptError as found:
         error = found
     place_of_start.button(
@@ -84,16 +84,6 @@ def draw() -> None:
                 st.caption(about)
 
 
-def _all_presets() -> str:
-    lines = [f"- **{escape(presets.title(name))}**: {presets.about(name)}" for name in presets.names()]
-    return "\n".join(lines)
-
-
-def device_title(title: str, name: str) -> str:
-    """Return what a device is called on a button; what a driver calls itself must not be read as Markdown."""
-    return t("train.device_cpu") if name == "cpu" else escape(title)
-
-
 def _device_picker(preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, Any]) -> None:
     """Offer every kind of device; one that this machine lacks is greyed and says why."""
     from minigpt.model.devices import describe_devices, resolve_device
@@ -107,11 +97,11 @@ def _device_picker(preset: str, base: RunConfig, kept: dict[str, Any], changes: 
         draft.keep(preset, {**draft.current_changes(), "device": name})
 
     with st.popover(
-        device_title(titles.get(actual, actual), actual), icon=":material/memory:", help=t("train.device_choice")
+        view.device_title(titles.get(actual, actual), actual), icon=":material/memory:", help=t("train.device_choice")
     ):
         for info in devices:
             st.button(
-                device_title(info.title, info.name),
+                view.device_title(info.title, info.name),
                 key=f"train:device_{info.name}",
                 type="primary" if info.name == actual else "secondary",
                 disabled=not info.available,
@@ -123,36 +113,6 @@ def _device_picker(preset: str, base: RunConfig, kept: dict[str, Any], changes: 
                 st.caption(escape(info.reason))
     if chosen != base.device:
         changes["device"] = chosen
-
-
-def check_precision(config: RunConfig) -> None:
-    """Refuse a precision that the chosen device does not support, before a run starts.
-
-    Raises:
-        ConfigError: float16 or tf32 on a device other than an NVIDIA GPU.
-    """
-    if config.training.precision in ("float16", "tf32"):  # the others run anywhere, so torch need not be loaded
-        from minigpt.model.devices import resolve_device
-        from minigpt.training import precision
-
-        precision.check_precision(config.training.precision, resolve_device(config.device))
-
-
-def check_length(config: RunConfig, corpus: Corpus) -> None:
-    """Refuse a context that the text has no window for, before anybody starts.
-
-    Raises:
-        CorpusError: The part that is learned from is shorter than one window.
-    """
-    num_training, _ = split_counts(
-        corpora.num_tokens(corpus, config.tokenizer), config.data.validation_fraction, config.data.max_validation_tokens
-    )
-    context = config.model.sequence_length
-    if not count_windows(num_training, context):
-        raise CorpusError(
-            f"{corpus.name} leaves {num_training} tokens to learn from; a context of {context} needs {context + 1}.",
-            mend=f"Under Expert set a context of {largest_context(num_training) or 2} or less, or bring a longer text.",
-        )
 
 
 def start(label: str | None = None, **extra: Any) -> None:
@@ -187,10 +147,8 @@ def start_calmer(ref: RunRef) -> None:
 
     def prepare() -> tuple[RunConfig, Corpus, str]:
         config, corpus = folder.config, folder.corpus()
-        rates = ["training.learning_rate"] + ["training.muon_learning_rate"] * (config.training.optimizer == "muon")
-        calmer = {rate: float(f"{train_expert.get(config, rate) / 3:.2g}") for rate in rates}
         given = {"data.corpus": None, "data.num_chars": None, "data.paths": ()}
-        return config.updated(calmer | given), corpus, t("train.name_calmer")
+        return config.updated(view.calmer(config) | given), corpus, t("train.name_calmer")
 
     _begin(prepare)
 
@@ -215,7 +173,7 @@ def _begin(prepare: Callable[[], tuple[RunConfig, Corpus, str]]) -> None:
     here = state.place()  # before the run is begun, which takes a moment
     try:
         config, corpus, label = prepare()
-        name = free_name(corpus.name, label)
+        name = view.free_name(corpus.name, label, {snapshot.name for snapshot in state.own_runs()})
         run_id = runs.engine().submit(config, corpus, state.owner_token(), name=name)
     except MinigptError as error:
         st.session_state["train:error"] = error
@@ -231,38 +189,25 @@ def _at_this_moment() -> tuple[str, dict[str, Any]]:
     preset = st.session_state.get("train:preset") or draft.current_preset()
     base = settings.load_config(preset)
     changes = draft.current_changes() if preset == draft.current_preset() else {}
-    fields = (field for group in train_expert.FIELDS.values() for field in group)
+    fields = (field for group in FIELDS.values() for field in group)
     for dotted in ("training.max_steps", *fields):
         key = f"train:{preset}:{dotted}"
         if key in st.session_state:
             changes[dotted] = st.session_state[key]
-            if changes[dotted] == train_expert.get(base, dotted):
+            if changes[dotted] == get(base, dotted):
                 del changes[dotted]
     return preset, changes
 
 
-def free_name(corpus: str, label: str) -> str:
-    """Return a name for a new run that no run of the visitor has: corpus and label, numbered if need be."""
-    taken = {snapshot.name for snapshot in state.own_runs()}
-    base = f"{corpus[:60]}, {label}"
-    return next(
-        name for number in range(1, 10_000) if (name := base if number == 1 else f"{base} {number}") not in taken
-    )
-
-
 def _cost(config: RunConfig) -> None:
     """Say in one line what the settings come to: parameters, memory, disk, time, and on which text."""
-    corpus, symbols = corpora.current_corpus(), corpora.vocab_size(config.tokenizer)
-    each = cost.seconds_per_step(config, symbols) * cost.machine_factor(reversed(state.own_runs()))
-    disk = sum(cost.disk_megabytes(config, corpora.num_tokens(corpus, config.tokenizer), symbols).values())
-    line = t(
-        "train.cost",
-        parameters=compact(count_parameters(config.model, symbols).total),
-        megabytes=number(cost.memory_megabytes(config, symbols)),
-        disk=size(1e6 * disk),
-        time=duration(each * config.training.max_steps),
-        corpus=escape(corpus.name),
-        characters=compact(corpus.num_chars),
+    corpus = corpora.current_corpus()
+    line = view.cost(
+        config,
+        corpus,
+        num_tokens=corpora.num_tokens(corpus, config.tokenizer),
+        vocab_size=corpora.vocab_size(config.tokenizer),
+        seen=reversed(state.own_runs()),
     )
     with st.container(horizontal=True, vertical_alignment="center", key="train_cost"):
         st.markdown(line, width="content")

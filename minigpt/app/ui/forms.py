@@ -32,7 +32,7 @@ def _names() -> tuple[dict[str, str], re.Pattern[str]]:
 
     A name of one word, such as `positions`, is a word of the language too; it counts only in its dotted form.
     """
-    known = {}
+    known: dict[str, str] = {}
     for dotted in config.dotted_fields():
         plain = dotted.rpartition(".")[2]
         if has(f"frame.field_{dotted.replace('.', '_')}"):

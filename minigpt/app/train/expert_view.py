@@ -1,0 +1,105 @@
+"""Which settings stand behind Expert, and the learning rate that they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from minigpt.app.texts import t
+from minigpt.config import RunConfig, TrainingConfig
+from minigpt.training.schedules import schedule_at
+
+FIELDS = {
+    "model": (
+        "model.num_layers",
+        "model.d_model",
+        "model.num_heads",
+        "model.num_kv_heads",
+        "model.d_ff",
+        "model.sequence_length",
+        "model.activation",
+        "model.positions",
+        "model.norm",
+        "model.initialization",
+        "model.convolution",
+        "model.norm_gain",
+        "model.qk_norm",
+        "model.bias",
+        "model.tie_embeddings",
+        "model.causal",
+    ),
+    "learning": (
+        "training.optimizer",
+        "training.batch_size",
+        "training.accumulation_steps",
+        "training.precision",
+        "training.muon_momentum",
+        "training.beta1",
+        "training.beta2",
+        "training.weight_decay",
+        "training.max_grad_norm",
+        "training.weights_ema",
+        "model.dropout",
+        "seed",
+        "training.compile",
+    ),
+    "schedule": (
+        "training.schedule",
+        "training.learning_rate",
+        "training.muon_learning_rate",
+        "training.warmup_steps",
+        "training.cooldown_steps",
+        "training.min_learning_rate_ratio",
+    ),
+    "measuring": (
+        "training.eval_steps",
+        "training.eval_batches",
+        "training.early_stopping",
+        "training.norm_steps",
+        "training.sample_steps",
+        "training.sample_tokens",
+        "training.sample_prompt",
+        "data.validation_fraction",
+        "training.checkpoint_steps",
+        "training.keep_checkpoints",
+        "training.history_megabytes",
+    ),
+}
+"""Which settings stand behind Expert, group by group; the command line has them all."""
+
+ONLY_WHERE: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "training.muon_momentum": ("training.optimizer", lambda value: value == "muon"),
+    "training.muon_learning_rate": ("training.optimizer", lambda value: value == "muon"),
+    "training.beta2": ("training.optimizer", lambda value: value != "sgd"),
+    "training.cooldown_steps": ("training.schedule", lambda value: value == "wsd"),
+    "training.min_learning_rate_ratio": ("training.schedule", lambda value: value != "constant"),
+    "training.sample_tokens": ("training.sample_steps", bool),
+    "training.sample_prompt": ("training.sample_steps", bool),
+}
+"""Settings that mean nothing unless another one, drawn before them, is as it must be."""
+
+PLAN_POINTS = 200
+
+
+def get(config: RunConfig, dotted: str) -> Any:
+    """Return the value of a setting by its dotted name."""
+    value: Any = config
+    for part in dotted.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def planned(training: TrainingConfig) -> dict[str, list[tuple[int, float]]]:
+    """Return the rate of each kind of weights over all steps: about 200 points, the corners of the shape among them.
+
+    Args:
+        training: Its settings; with muon there are two rates, that of the matrices and that of the rest.
+    """
+    steps, corners = training.max_steps, {0, training.warmup, training.max_steps - training.cooldown}
+    chosen = {round(index * (steps - 1) / (PLAN_POINTS - 1)) for index in range(PLAN_POINTS)}
+    chosen |= {step for corner in corners for step in (corner - 1, corner) if 0 <= step < steps}
+    peaks = {t("train.rate"): training.learning_rate}
+    if training.optimizer == "muon":
+        peaks = {t("train.rate_muon"): training.muon_learning_rate, t("train.rate_rest"): training.learning_rate}
+    shares = [(step, schedule_at(step, training)) for step in sorted(chosen)]
+    return {name: [(step, peak * share) for step, share in shares] for name, peak in peaks.items()}

@@ -1,0 +1,92 @@
+"""What the form of the next run checks and says: its cost, its name, and what the device and the text allow."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from minigpt.app.texts import compact, duration, escape, number, size, t
+from minigpt.app.train import presets
+from minigpt.app.train.expert_view import get
+from minigpt.config import RunConfig
+from minigpt.data.corpora import Corpus
+from minigpt.data.split import count_windows, largest_context, split_counts
+from minigpt.errors import CorpusError
+from minigpt.model.size import count_parameters
+from minigpt.runs import cost as run_cost
+from minigpt.runs.snapshots import RunSnapshot
+
+
+def all_presets() -> str:
+    """Return a list of all presets with a sentence on each, as Markdown."""
+    lines = [f"- **{escape(presets.title(name))}**: {presets.about(name)}" for name in presets.names()]
+    return "\n".join(lines)
+
+
+def device_title(title: str, name: str) -> str:
+    """Return what a device is called on a button; what a driver calls itself must not be read as Markdown."""
+    return t("train.device_cpu") if name == "cpu" else escape(title)
+
+
+def check_precision(config: RunConfig) -> None:
+    """Refuse a precision that the chosen device does not support, before a run starts.
+
+    Raises:
+        ConfigError: float16 or tf32 on a device other than an NVIDIA GPU.
+    """
+    if config.training.precision in ("float16", "tf32"):  # the others run anywhere, so torch need not be loaded
+        from minigpt.model.devices import resolve_device
+        from minigpt.training import precision
+
+        precision.check_precision(config.training.precision, resolve_device(config.device))
+
+
+def check_length(config: RunConfig, corpus: Corpus, num_tokens: int) -> None:
+    """Refuse a context that the text has no window for, before anybody starts.
+
+    Raises:
+        CorpusError: The part that is learned from is shorter than one window.
+    """
+    num_training, _ = split_counts(num_tokens, config.data.validation_fraction, config.data.max_validation_tokens)
+    context = config.model.sequence_length
+    if not count_windows(num_training, context):
+        raise CorpusError(
+            f"{corpus.name} leaves {num_training} tokens to learn from; a context of {context} needs {context + 1}.",
+            mend=f"Under Expert set a context of {largest_context(num_training) or 2} or less, or bring a longer text.",
+        )
+
+
+def free_name(corpus: str, label: str, taken: Collection[str]) -> str:
+    """Return a name for a new run that is not taken: corpus and label, numbered if need be."""
+    base = f"{corpus[:60]}, {label}"
+    return next(
+        name for number in range(1, 10_000) if (name := base if number == 1 else f"{base} {number}") not in taken
+    )
+
+
+def calmer(config: RunConfig) -> dict[str, float]:
+    """Return the learning rates of a run that diverged, a third as high: dotted field to value."""
+    rates = ["training.learning_rate"] + ["training.muon_learning_rate"] * (config.training.optimizer == "muon")
+    return {rate: float(f"{get(config, rate) / 3:.2g}") for rate in rates}
+
+
+def cost(config: RunConfig, corpus: Corpus, *, num_tokens: int, vocab_size: int, seen: Iterable[RunSnapshot]) -> str:
+    """Say in one line what the settings come to: parameters, memory, disk, time, and on which text.
+
+    Args:
+        config: The settings.
+        corpus: The text.
+        num_tokens: How many tokens it becomes.
+        vocab_size: The vocabulary size it gives.
+        seen: Snapshots of runs of this process, the newest last; they correct the estimate of the time.
+    """
+    each = run_cost.seconds_per_step(config, vocab_size) * run_cost.machine_factor(seen)
+    disk = sum(run_cost.disk_megabytes(config, num_tokens, vocab_size).values())
+    return t(
+        "train.cost",
+        parameters=compact(count_parameters(config.model, vocab_size).total),
+        megabytes=number(run_cost.memory_megabytes(config, vocab_size)),
+        disk=size(1e6 * disk),
+        time=duration(each * config.training.max_steps),
+        corpus=escape(corpus.name),
+        characters=compact(corpus.num_chars),
+    )

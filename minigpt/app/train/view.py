@@ -1,0 +1,148 @@
+"""What the Train page says of a run as it learns: its progress, a verdict, its rates, its layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from minigpt.app.texts import equally_likely, has, number, size, t
+from minigpt.runs.cost import disk_megabytes
+from minigpt.runs.folder import RunFolder
+from minigpt.runs.snapshots import RunSnapshot
+from minigpt.viz.training import REFERENCES, first_step_below, nats, short
+
+
+def steps_done(snapshot: RunSnapshot) -> str:
+    """Say how far the training is."""
+    return t("train.progress", step=number(snapshot.step), steps=number(snapshot.max_steps))
+
+
+def verdict(snapshot: RunSnapshot) -> str:
+    """Say in one or two sentences how well the run does, quoting the numbers on the chart."""
+    validation = snapshot.curves.get("val_loss", ())
+    curve = validation or snapshot.curves.get("loss_ema", ())
+    if not curve:
+        uniform = snapshot.baselines.get("uniform")
+        if uniform is None:
+            return t("train.verdict_waiting")
+        return t("train.verdict_start", nats=f"{uniform:.2f}", choices=f"{math.exp(uniform):.0f}")
+    whole = whole_loss(snapshot)
+    loss = curve[-1][1] if whole is None else whole
+    if snapshot.is_diverged or not math.isfinite(loss):
+        return t("train.verdict_diverged")
+    where = "whole" if whole is not None else "validation" if validation else "training"
+    bits = nats(loss / math.log(2))
+    said = t(f"train.verdict_{where}", nats=nats(loss), bits=bits, choices=equally_likely(loss))
+    averaged = t("train.verdict_averaged") if validation and snapshot.config.training.weights_ema else ""
+    return " ".join(filter(None, (said, averaged, passed(curve, snapshot))))
+
+
+def whole_loss(snapshot: RunSnapshot) -> float | None:
+    """Return the final loss over the whole validation part, None where the curve itself was measured on all of it."""
+    curve, loss = snapshot.curves.get("val_loss", ()), snapshot.val_loss
+    return loss if curve and loss is not None and loss != curve[-1][1] else None
+
+
+def passed(curve: Sequence[tuple[int, float]], snapshot: RunSnapshot) -> str:
+    """Say which yardstick was passed last, or that it gets worse again."""
+    best_step, best = min(curve, key=lambda point: point[1])
+    last_step, last = curve[-1]
+    if last > 1.02 * best and last_step > best_step:
+        # one that knows its text by heart does better on it than it ever did on other text
+        train = snapshot.curves.get("loss_ema", ())
+        by_heart = bool(train) and 1.02 * train[-1][1] < best
+        said = t(f"train.verdict_{'overfit' if by_heart else 'worse'}", step=number(best_step), nats=f"{best:.2f}")
+        return said if whole_loss(snapshot) is None else said + " " + t("train.verdict_sampled")
+    for name in reversed(REFERENCES):
+        level = snapshot.baselines.get(name)
+        if level is None or last >= level:
+            continue
+        step = first_step_below(curve, level)
+        if step is not None:
+            return t(f"train.passed_{name}", step=number(step), nats=f"{level:.2f}")
+    return t("train.passed_nothing")
+
+
+def spaced(samples: Sequence[tuple[int, str]], count: int) -> list[tuple[int, str]]:
+    """Return at most `count` of the samples, always the first, each about twice as far into the training."""
+    kept: list[tuple[int, str]] = []
+    for step, text in samples:
+        if not kept or step >= 2 * max(kept[-1][0], 1):
+            kept.append((step, text))
+    return [*kept[:1], *kept[1:][-(count - 1) :]] if kept else []
+
+
+def passes(snapshot: RunSnapshot) -> float | None:
+    """Return how often the run has gone through its text: tokens learned from by tokens there are to learn from."""
+    there_are = int(snapshot.corpus.get("num_train_tokens", 0))
+    return snapshot.tokens_seen / there_are if there_are else None
+
+
+def learning_rates(snapshot: RunSnapshot) -> dict[str, Sequence[tuple[int, float]]]:
+    """Return the rate of each kind of weights so far: with muon that of the matrices, and that of the rest.
+
+    Every group of weights has a fixed share of the schedule's rate, and the rest's is what is written down.
+    """
+    points, training = snapshot.curves.get("learning_rate", ()), snapshot.config.training
+    if training.optimizer != "muon" or not points:
+        return {t("train.rate"): points}
+    share = training.muon_learning_rate / training.learning_rate
+    return {t("train.rate_muon"): [(step, rate * share) for step, rate in points], t("train.rate_rest"): points}
+
+
+def layer_title(layer: str) -> str:
+    """Return what a part of the model is called: blocks are counted from 1, as on all pages."""
+    name, _, index = layer.partition(".")
+    if name == "blocks":
+        return t("train.layer_block", number=int(index) + 1)
+    return t(f"train.layer_{name}") if has(f"train.layer_{name}") else name
+
+
+def extremes(values: Mapping[str, float]) -> str:
+    """Say which layer has the highest value and which the lowest; nothing of a single layer."""
+    if len(values) < 2:
+        return ""
+    least, most = min(values, key=lambda layer: values[layer]), max(values, key=lambda layer: values[layer])
+    return t("train.norms_extremes", most=most, high=short(values[most]), least=least, low=short(values[least]))
+
+
+def scientific(value: float | None) -> str:
+    """Write a learning rate as people do.
+
+    >>> scientific(3e-4), scientific(0.00123), scientific(0.025), scientific(None)
+    ('3e-4', '1.23e-3', '0.025', '–')
+    """
+    if value is None:
+        return "–"
+    if value >= 0.01:
+        return f"{value:.3g}"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def disk(snapshot: RunSnapshot, path: Path, *, bundled: bool) -> str:
+    """Say what the run takes on the disk and, while it may grow, what it may come to."""
+    taken = size(RunFolder(path).disk_bytes())
+    tokens = int(snapshot.corpus.get("num_tokens", 0))
+    if bundled or snapshot.status == "finished" or not tokens:
+        return t("train.disk", taken=taken)
+    most = sum(disk_megabytes(snapshot.config, tokens, int(snapshot.corpus["vocab_size"])).values())
+    return t("train.disk_growing", taken=taken, most=size(1e6 * most))
+
+
+def sentences(snapshot: RunSnapshot) -> list[str]:
+    """Return what the picture shows, in sentences that quote the numbers on it."""
+    said = [t("train.see_lines")]
+    references = [
+        t(f"train.see_{name}", nats=f"{snapshot.baselines[name]:.2f}")
+        for name in REFERENCES
+        if name in snapshot.baselines
+    ]
+    if references:
+        said.append(t("train.see_references") + " " + " ".join(references))
+    train, validation = snapshot.loss_ema, snapshot.val_loss
+    if train is not None and validation is not None and snapshot.status != "failed":
+        gap = f"{validation - train:+.2f}"
+        said.append(t("train.see_gap", gap=gap, train=f"{train:.2f}", validation=f"{validation:.2f}"))
+    return said
