@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from minigpt.version import __version__
 
 if TYPE_CHECKING:
-    from minigpt.config import GenerationConfig as GenerationConfig
-    from minigpt.config import RunConfig as RunConfig
-    from minigpt.config import TrainingConfig as TrainingConfig
-    from minigpt.config import TransformerConfig as TransformerConfig
-    from minigpt.config import dump_yaml as dump_yaml
-    from minigpt.config import load_config as load_config
+    from minigpt.config.reading import dump_yaml as dump_yaml
+    from minigpt.config.reading import load_config as load_config
+    from minigpt.config.sections import GenerationConfig as GenerationConfig
+    from minigpt.config.sections import RunConfig as RunConfig
+    from minigpt.config.sections import TrainingConfig as TrainingConfig
+    from minigpt.config.sections import TransformerConfig as TransformerConfig
     from minigpt.data.corpora import Corpus as Corpus
     from minigpt.data.corpora import corpus_from_text as corpus_from_text
     from minigpt.data.corpora import load_corpus as load_corpus
@@ -62,7 +62,7 @@ _LAZY = {
     "Corpus": "minigpt.data.corpora",
     "Evaluation": "minigpt.evaluation.perplexity",
     "Generation": "minigpt.generation.results",
-    "GenerationConfig": "minigpt.config",
+    "GenerationConfig": "minigpt.config.sections",
     "GenerationSettings": "minigpt.generation.settings",
     "GreedySampler": "minigpt.generation.samplers",
     "InputError": "minigpt.errors",
@@ -71,7 +71,7 @@ _LAZY = {
     "MinigptError": "minigpt.errors",
     "ModelEvaluator": "minigpt.evaluation.perplexity",
     "Run": "minigpt.runs.store",
-    "RunConfig": "minigpt.config",
+    "RunConfig": "minigpt.config.sections",
     "RunFault": "minigpt.errors",
     "Sampler": "minigpt.generation.samplers",
     "SamplerChain": "minigpt.generation.samplers",
@@ -81,14 +81,14 @@ _LAZY = {
     "TopPSampler": "minigpt.generation.samplers",
     "Trace": "minigpt.interpret.trace",
     "Trainer": "minigpt.training.trainer",
-    "TrainingConfig": "minigpt.config",
+    "TrainingConfig": "minigpt.config.sections",
     "TrainingJob": "minigpt.runs.job",
     "Transformer": "minigpt.model.transformer",
-    "TransformerConfig": "minigpt.config",
+    "TransformerConfig": "minigpt.config.sections",
     "corpus_from_text": "minigpt.data.corpora",
     "create_run": "minigpt.runs.job",
-    "dump_yaml": "minigpt.config",
-    "load_config": "minigpt.config",
+    "dump_yaml": "minigpt.config.reading",
+    "load_config": "minigpt.config.reading",
     "load_corpus": "minigpt.data.corpora",
     "load_run": "minigpt.runs.store",
     "read_corpus": "minigpt.data.corpora",

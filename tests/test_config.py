@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from minigpt import config, resources
+from minigpt import resources
 from minigpt.config import (
     SECTIONS,
     DataConfig,
@@ -21,8 +21,11 @@ from minigpt.config import (
     environment_values,
     field_bounds,
     field_info,
+    fields,
     load_config,
     parse_assignments,
+    reading,
+    sections,
 )
 from minigpt.errors import ConfigError
 from minigpt.model.size import count_parameters
@@ -257,7 +260,7 @@ def test_what_is_dumped_is_loaded_again(prompt, stop, rate, seed, comments):
                "data.paths": ["a: b", "ü"], "model.num_kv_heads": 2, "training.max_seconds": 0.5}  # fmt: skip
     settings = RunConfig().updated(changes)
     text = dump_yaml(settings, comments=comments)
-    assert RunConfig.model_validate(config._load_yaml(text)) == settings
+    assert RunConfig.model_validate(reading._load_yaml(text)) == settings
     assert yaml.safe_load(text)["training"]["sample_prompt"] == prompt, "any reader of YAML understands it"
 
 
@@ -409,9 +412,10 @@ def test_presets_name_a_built_in_corpus_and_keep_attention_on_its_fast_path(name
 
 
 def test_every_public_function_is_documented():
-    for name, value in vars(config).items():
-        if isinstance(value, types.FunctionType) and not name.startswith("_") and value.__module__ == config.__name__:
-            assert value.__doc__, name
+    for module in (fields, sections, reading):
+        for name, value in vars(module).items():
+            if isinstance(value, types.FunctionType) and not name.startswith("_"):
+                assert value.__doc__, name
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from minigpt.config import RunConfig, load_config
 
 def test_the_defaults_are_printed_with_what_they_mean(call) -> None:
     shown = call("config").stdout
-    assert "# Weight updates in all.\n  max_steps: 1000\n" in shown
+    assert "# Number of weight updates.\n  max_steps: 1000\n" in shown
     assert RunConfig.model_validate(yaml.safe_load(shown)) == RunConfig()
 
 

@@ -1,0 +1,226 @@
+"""Reading a configuration from all its sources, in order of precedence, and writing it as YAML.
+
+Reads after: fields.py, sections.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from minigpt import resources
+from minigpt.config.fields import SECTIONS, Section, field_info, field_names, merge, nest, plain_types
+from minigpt.config.sections import RunConfig, build_config
+from minigpt.errors import ConfigError
+
+ENVIRONMENT_PREFIX = "MINIGPT__"
+
+
+class _Repeated(yaml.YAMLError):
+    """A key appears twice in one mapping."""
+
+    def __init__(self, key: str, line: int) -> None:
+        super().__init__(f"{key} stands twice, again at line {line}")
+        self.key, self.line = key, line
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads 3e-4 as a number, which YAML 1.1 does only with a decimal point, and refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise _Repeated(key.value, key.start_mark.line + 1)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _load_yaml(text: str) -> Any:
+    """Read YAML; every error in it is raised as a YAMLError."""
+    try:
+        return _Loader(text).get_single_data()
+    except (ValueError, RecursionError) as error:  # a date such as 2024-99-99, brackets without end
+        raise yaml.YAMLError(str(error)) from None
+
+
+def _parse_scalar(text: str, dotted: str, source: str) -> Any:
+    """Read one value as YAML; for a setting that holds text, take it unchanged unless it is in quotes."""
+    names = field_names().get(dotted.rpartition(".")[2], [])
+    kinds = plain_types(field_info(names[0]).annotation) if names else set()
+    if str in kinds and not text.startswith(('"', "'")):
+        return text or (None if type(None) in kinds else "")
+    try:
+        return _load_yaml(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{source}: {text!r} cannot be read as a value.", mend="Put it in quotes.") from None
+
+
+def parse_assignments(assignments: Iterable[str], *, source: str = "--set") -> dict[str, Any]:
+    """Read `section.key=value` texts into a mapping from dotted field to value.
+
+    Raises:
+        ConfigError: A text has no `=`.
+
+    >>> parse_assignments(["training.learning_rate=3e-4"])
+    {'training.learning_rate': 0.0003}
+    """
+    values: dict[str, Any] = {}
+    for text in assignments:
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise ConfigError(f"{source}: {text!r} has no value.", mend="Write it as section.key=value.")
+        values[key.strip()] = _parse_scalar(value, key.strip(), f"{source} {key.strip()}")
+    return values
+
+
+def environment_values(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Read `MINIGPT__SECTION__KEY` variables into a mapping from dotted field to value.
+
+    >>> environment_values({"MINIGPT__TRAINING__MAX_STEPS": "50", "MINIGPT__SEED": "7"})
+    {'training.max_steps': 50, 'seed': 7}
+    """
+    values: dict[str, Any] = {}
+    for name, value in (os.environ if environment is None else environment).items():
+        if name.startswith(ENVIRONMENT_PREFIX):
+            dotted = name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
+            values[dotted] = _parse_scalar(value, dotted, name)
+    return values
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a settings file, sectioned or flat, into sections. Values are not yet checked against their bounds.
+
+    Raises:
+        ConfigError: The file cannot be read, is no YAML, or names an unknown setting.
+    """
+    try:
+        values = _load_yaml(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.", mend="Check the path.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not text in UTF-8.", mend="Save it as UTF-8.") from None
+    except _Repeated as error:
+        raise ConfigError(
+            f"{path}: {error.key} stands twice in one section, again at line {error.line}.",
+            mend="Keep the one you mean.",
+        ) from None
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where else ""
+        raise ConfigError(f"{path} is not valid YAML{line}.", mend="Write lines such as max_steps: 100.") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no settings.", mend="Write lines such as max_steps: 100.")
+    return nest({str(key): value for key, value in values.items()}, str(path))
+
+
+def load_config(
+    source: Path | str | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> RunConfig:
+    """Join every source of settings into one checked `RunConfig`.
+
+    Args:
+        source: A YAML file, the name of a preset, or None for the defaults.
+        overrides: Dotted field to value, strongest of all (`--set`, `--seed`, `--device`).
+        environment: Variables to read instead of the process's own.
+
+    Raises:
+        ConfigError: A setting is unknown or out of range, or two settings contradict each other.
+    """
+    values: dict[str, Any] = {}
+    above = nest(overrides or {}, "--set")
+    origin = "the settings"
+    if source is not None:
+        path, exists = Path(source), False
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # no possible file name, or no such home folder
+            path = path.expanduser()
+            exists = path.exists()
+        is_preset = str(source) in resources.preset_names() and not path.is_file()
+        if not is_preset and not exists:
+            shown = str(source) if len(str(source)) <= 80 else str(source)[:77] + "..."
+            raise ConfigError(
+                f"There is no settings file and no preset {shown!r}.",
+                mend=f"Presets are {', '.join(resources.preset_names())}.",
+            )
+        origin = f"preset {source}" if is_preset else str(path)
+        values = read_yaml(resources.preset_path(str(source)) if is_preset else path)
+        if is_preset:
+            values["preset"] = str(source)
+    from_environment = nest(environment_values(environment), "the environment")
+    preset = above.get("preset") or from_environment.get("preset") or values.get("preset")
+    if preset is not None and preset != source:
+        if preset not in resources.preset_names():
+            raise ConfigError(
+                f"{origin}: there is no preset {preset!r}.",
+                mend=f"Presets are {', '.join(resources.preset_names())}.",
+            )
+        values = merge(_without_corpus(preset, values, from_environment, above), {**values, "preset": preset})
+    elif preset is not None:
+        values = {**_without_corpus(preset, from_environment, above), "preset": preset}
+    if from_environment:
+        values = merge(values, from_environment)
+        origin += " with the environment"
+    if above:
+        values = merge(values, above)
+        origin += " with --set"
+    return build_config(values, origin)
+
+
+def _without_corpus(preset: str, *above: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a preset, without its corpus and its `num_chars` if one of the stronger sources gives text files."""
+    values = read_yaml(resources.preset_path(preset))
+    if any((layer.get("data") or {}).get("paths") for layer in above):
+        values["data"] = {name: value for name, value in values["data"].items() if name not in ("corpus", "num_chars")}
+    return values
+
+
+def dump_yaml(config: RunConfig, *, comments: bool = True) -> str:
+    """Write a configuration as YAML that `load_config` reads back to an equal one.
+
+    Args:
+        config: What to write.
+        comments: Whether each field's description is written above it.
+    """
+    lines: list[str] = []
+    values = config.model_dump(mode="json")
+
+    def put(cls: type[Section], fields: Mapping[str, Any], indent: str) -> None:
+        for name, value in fields.items():
+            if comments:
+                lines.append(f"{indent}# {cls.model_fields[name].description}")
+            lines.append(f"{indent}{name}: {_as_yaml(value)}")
+
+    put(RunConfig, {name: value for name, value in values.items() if name not in SECTIONS}, "")
+    for section, cls in SECTIONS.items():
+        lines.append("")
+        if comments:
+            lines.append(f"# {RunConfig.model_fields[section].description}")
+        lines.append(f"{section}:")
+        put(cls, values[section], "  ")
+    return "\n".join(lines) + "\n"
+
+
+def _as_yaml(value: Any) -> str:
+    """Write one value on one line; text in double quotes, with special characters escaped."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_as_yaml, value))}]"
+    if isinstance(value, str):
+        return str(yaml.safe_dump(value, default_style='"', allow_unicode=True, width=float("inf"))).rstrip("\n")
+    return json.dumps(value)
