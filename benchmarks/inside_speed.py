@@ -77,7 +77,8 @@ def forward_seconds(repeat: int) -> float:
 
 def grid(layers: int, length: int, repeat: int) -> None:
     """Measure what the server does between the forward pass and the message to the browser."""
-    from minigpt.app.attention import view as attention_view
+    from minigpt.app.attention.heads_view import head_sentences
+    from minigpt.app.attention.view import captions
     from minigpt.app.components import attention_grid
 
     config = TransformerConfig(
@@ -95,8 +96,8 @@ def grid(layers: int, length: int, repeat: int) -> None:
         message = attention_grid.message(
             attention_grid.to_bytes(patterns),
             ["x"] * length,
-            captions=attention_view.captions(habits),
-            descriptions=attention_view.descriptions(habits),
+            captions=captions(habits),
+            descriptions=head_sentences(habits),
             selected=(0, 0),
             words={},
             compact=False,

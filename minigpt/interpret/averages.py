@@ -40,6 +40,13 @@ class HeadAverages:
         ceiling: np.ndarray = np.log2(np.arange(1, self.entropy.shape[-1] + 1))
         return ceiling
 
+    @property
+    def mean_distance(self) -> np.ndarray:
+        """How many tokens back each head looks on average, (L, H): the distances weighted by `by_distance`."""
+        distances = np.arange(self.by_distance.shape[-1])
+        mean: np.ndarray = (self.by_distance * distances).sum(axis=-1) / self.by_distance.sum(axis=-1)
+        return mean
+
 
 def average_patterns(patterns: np.ndarray) -> HeadAverages:
     """Average the weights of one window.

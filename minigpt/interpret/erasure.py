@@ -109,16 +109,34 @@ def _eraser(model: Transformer, positions: torch.Tensor, kind: str) -> Callable[
     return probe
 
 
-def disagreements(weights: np.ndarray, effects: np.ndarray, count: int = 3) -> list[Disagreement]:
+def to_shares(values: np.ndarray) -> np.ndarray:
+    """Return the share of each number in the sum of all, signs left out, so that effects compare with weights.
+
+    Args:
+        values: (T,).
+
+    Returns:
+        (T,), float64; the sum is 1, or 0 where all values are 0.
+
+    >>> to_shares(np.array([1.0, -3.0, 0.0])).tolist()
+    [0.25, 0.75, 0.0]
+    """
+    sizes: np.ndarray = np.abs(values).astype(np.float64)
+    return sizes / max(float(sizes.sum()), 1e-30)
+
+
+def disagreements(
+    weights: np.ndarray, effects: np.ndarray, count: int = 3, *, least: float = 0.0
+) -> list[Disagreement]:
     """Return the positions at which attention and erasure are furthest apart, the furthest first.
 
-    Both are turned into shares, the effects by their size whatever their sign; a position's share of the one minus its
-    share of the other is how much they disagree.
+    Both are turned into shares with `to_shares`. How much they disagree at a position is the difference of its shares.
 
     Args:
         weights: Attention of one query, (T,).
         effects: What erasing each position changes, (T,).
-        count: How many at most; positions where both are 0 never count.
+        count: How many positions at most; those where both are 0 never count.
+        least: The smallest difference of shares that counts.
 
     Raises:
         ShapeError: The two are not of one length.
@@ -128,7 +146,7 @@ def disagreements(weights: np.ndarray, effects: np.ndarray, count: int = 3) -> l
             f"weights has shape {weights.shape} and effects {effects.shape}; both must be (T,).",
             mend="Give one row of attention and the effects of the same text.",
         )
-    shares = [np.abs(values).astype(np.float64) / max(np.abs(values).sum(), 1e-30) for values in (weights, effects)]
-    distance = np.abs(shares[0] - shares[1])
+    distance = np.abs(to_shares(weights) - to_shares(effects))
     order = np.argsort(-distance, kind="stable")[:count]
-    return [Disagreement(int(at), float(weights[at]), float(effects[at])) for at in order if distance[at] > 0]
+    found = [at for at in order.tolist() if distance[at] > 0 and distance[at] >= least]
+    return [Disagreement(at, float(weights[at]), float(effects[at])) for at in found]

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from minigpt.errors import InputError, ShapeError
+from minigpt.interpret.places import largest
 from minigpt.interpret.trace import Trace
 from minigpt.randomness import Stream, make_generator
 
@@ -82,9 +83,7 @@ class HeadHabits:
 
     def find(self, habit: str) -> tuple[int, int]:
         """Return (layer, head) of the head that shows a habit most."""
-        values = getattr(self, habit)
-        layer, head = np.unravel_index(int(np.argmax(values)), values.shape)
-        return int(layer), int(head)
+        return largest(getattr(self, habit))
 
 
 @dataclass(frozen=True)
@@ -107,8 +106,8 @@ class HeadScores:
     def best(self, kind: str) -> tuple[int, int, float]:
         """Return layer, head and score of the head that is most of one kind, by the name of its attribute."""
         scores = getattr(self, kind)
-        layer, head = np.unravel_index(int(np.argmax(scores)), scores.shape)
-        return int(layer), int(head), float(scores[layer, head])
+        layer, head = largest(scores)
+        return layer, head, float(scores[layer, head])
 
 
 def attention_patterns(trace: Trace) -> np.ndarray:

@@ -155,6 +155,10 @@ class BaseTokenizer(ABC):
         special = self.special_ids
         return [token_id for token_id in range(self.vocab_size) if token_id not in special]
 
+    def token_texts(self) -> tuple[str, ...]:
+        """Return the text of every id, from 0 to `vocab_size - 1`; see `token_text`."""
+        return tuple(self.token_text(token_id) for token_id in range(self.vocab_size))
+
     def expected_num_tokens(self, num_chars: int, num_documents: int = 1) -> int:
         """Return how many tokens a corpus becomes at most, BOS before each document included; asks for no training.
 

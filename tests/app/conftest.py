@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from minigpt.app.session import profile
+from minigpt.app.session.models import LoadedRun
 from minigpt.app.shell import server
-from minigpt.config import RunConfig
+from minigpt.config import RunConfig, TransformerConfig
 from minigpt.data.corpora import corpus_from_text
+from minigpt.model.transformer import Transformer
 from minigpt.runs import manager
+from minigpt.tokenizers.character import CharacterTokenizer
 
 ENTRY = Path(__file__).resolve().parents[2] / "streamlit_app.py"
 TEXT = "the cat sat on the mat and the dog sat on the log\n" * 40
@@ -98,6 +102,19 @@ def unusual(request: pytest.FixtureRequest) -> tuple[str, str | None]:
 def pages() -> Pages:
     """Opens pages and trains tiny runs."""
     return Pages()
+
+
+@pytest.fixture(scope="session")
+def untrained() -> Callable[..., LoadedRun]:
+    """Make a loaded run from an untrained model of two blocks: what views compute and say needs no page and no file."""
+
+    def make(**model: object) -> LoadedRun:
+        shape = {"num_layers": 2, "num_heads": 2, "d_model": 16, "sequence_length": 16, **model}
+        tokenizer = CharacterTokenizer().train(TEXT)
+        config = TransformerConfig(**shape)
+        return LoadedRun(Transformer(config, tokenizer.vocab_size, seed=3), tokenizer, RunConfig(), 0, ("x", 0))
+
+    return make
 
 
 @pytest.fixture(autouse=True)

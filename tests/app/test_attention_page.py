@@ -1,20 +1,15 @@
 """Attention: what is drawn and said is what the model computed, for every prompt that a visitor may bring."""
 
 import base64
-import csv
 import json
 import struct
 import time
-from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from minigpt.app.attention import heads as attention_heads
-from minigpt.app.attention import reason as attention_reason
-from minigpt.app.attention import view as attention_view
+from minigpt.app.attention import heads_view
 from minigpt.app.components import attention_grid
 from minigpt.app.components.messages import pack
 from minigpt.app.session import run_text, runs
@@ -171,17 +166,6 @@ def test_averages_are_over_the_runs_own_text(trained, pages):
     assert drawn == pytest.approx(exact[: len(drawn)])
 
 
-def test_weights_leave_as_csv(trained):
-    run_id, _ = trained
-    from minigpt.app.session.models import loaded_run
-
-    view = attention_view.view_of(loaded_run(runs.find_run(run_id)), "the =\n", (0, 1))
-    rows = list(csv.reader(attention_view.csv_of(view).splitlines()))
-    assert rows[0][1:] == [row[0] for row in rows[1:]] == ["1 t", "2 h", "3 e", "4 ␣", "5 <unk>", "6 ⏎"]
-    values = np.array([[float(cell) for cell in row[1:]] for row in rows[1:]])
-    np.testing.assert_allclose(values, view.stages.pattern, rtol=1e-5)
-
-
 def test_every_kept_step_can_be_looked_at(trained, pages):
     run_id, at = trained
     prompt_of(at).set_value("the cat sat").run()
@@ -291,16 +275,6 @@ def grid_mean(run_id, query):
     return patterns[:, :, query].mean(axis=(0, 1))
 
 
-def test_where_weight_and_effect_part_is_pointed_out():
-    weights, effects = np.array([0.9, 0.1]), np.array([0.0, -2.0])
-    view = SimpleNamespace(reading=SimpleNamespace(tokens=("a", "b")), name="1.1")
-    reason = attention_reason.Reason(effects, "c", -0.1)
-    said = attention_reason.reason_sentences(view, 1, weights, reason, [0, 1], "head")
-    assert "Looked at more than needed: \u2068“a”" in said[2]
-    assert "Needed more than looked at: \u2068“b”" in said[3]
-    assert "elsewhere" in attention_reason.reason_sentences(view, 1, weights, reason, [], "head")[2]
-
-
 def test_opening_a_head_draws_that_head(trained, pages):
     _, at = trained
     at.session_state["attention:head"] = (0, 1)
@@ -343,7 +317,7 @@ def test_the_experiments_do_what_they_say(trained):
     prompt = prompt_of(at).value
     at.button(key="attention:try_map_0").click().run()
     assert not at.exception
-    assert prompt_of(at).value == attention_view.repeated(prompt)
+    assert prompt_of(at).value == heads_view.repeated(prompt)
     before = grid(at)[0]["selected"]
     at.session_state["attention:head"] = (before[0], 1 - before[1])
     at.run()
@@ -368,19 +342,6 @@ def test_the_head_that_opened_by_itself_stays_when_the_step_changes(pages):
     at.select_slider[0].set_value(0).run()
     assert not at.exception
     assert grid(at)[0]["selected"] == opened
-
-
-def test_the_numbers_of_a_row_agree(trained):
-    run_id, _ = trained
-    from minigpt.app.session.models import loaded_run
-
-    view = attention_view.view_of(loaded_run(runs.find_run(run_id)), "cat", (0, 1))
-    table = pd.DataFrame(attention_heads.row_numbers(view, 2))
-    assert list(table["Token"]) == ["c", "a", "t"]
-    assert table["weight"].sum() == pytest.approx(1, abs=1e-5)
-    assert table["scaled"].tolist() == pytest.approx((table["query × key"] / np.sqrt(8)).tolist(), rel=1e-5)
-    mixed = table[[f"weight × v{index}" for index in range(1, 9)]].sum()
-    assert mixed.tolist() == pytest.approx(view.output.mixed[2].tolist(), abs=1e-5)
 
 
 def test_the_choice_of_a_shorter_prompt_keeps_the_row_inside(trained):

@@ -55,3 +55,9 @@ def test_no_text_is_refused(shape: tuple[int, ...]) -> None:
     model = Transformer(TransformerConfig(num_layers=1, num_heads=1, d_model=4, sequence_length=8), 9)
     with pytest.raises(ShapeError, match="windows"):
         head_averages(model, torch.zeros(shape, dtype=torch.int64))
+
+
+def test_the_mean_distance_is_weighted_by_the_profile() -> None:
+    rows = np.eye(4, k=-1)
+    rows[0, 0] = 1  # weight 1/4 on itself on average, and 1 one back
+    assert average_patterns(rows[None, None]).mean_distance == pytest.approx(np.array([[1 / 1.25]]))

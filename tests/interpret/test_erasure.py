@@ -51,6 +51,7 @@ def test_disagreements_by_hand():
         Disagreement(0, 0.7, -0.1), Disagreement(1, 0.1, -0.6), Disagreement(2, 0.2, 0.3),
     ]  # fmt: skip
     assert [place.position for place in disagreements(weights, effects, count=1)] == [0]
+    assert [place.position for place in disagreements(weights, effects, least=0.2)] == [0, 1]
     assert disagreements(weights, -weights) == []
 
 

@@ -19,6 +19,8 @@ def test_special_tokens_stand_first():
     tokenizer = CharacterTokenizer().train("a")
     assert (tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id) == (0, 1, 2, 3)
     assert [tokenizer.token_text(n) for n in range(5)] == [*SPECIAL_TOKENS, "a"]
+    assert tokenizer.token_texts()[:5] == (*SPECIAL_TOKENS, "a")
+    assert len(tokenizer.token_texts()) == tokenizer.vocab_size
 
 
 def test_hello_world_by_hand(tokenizer):

@@ -1,32 +1,35 @@
-"""What the parts of the Attention page share: the view they draw, and the controls that choose what is open."""
+"""What the sections of the Attention page share: the view that they draw, and the choice of what is open."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import streamlit as st
 
-from minigpt.app.attention.view import AttentionView, captions, view_of
+from minigpt.app.attention.view import AttentionView, head_labels, view_of
 from minigpt.app.session.subject import Subject
 from minigpt.app.texts import t
-from minigpt.viz.palette import head_name
+from minigpt.app.ui.anatomy import Experiment
+
+QUERY = "attention:query"
+"""Name of the slider of the position that looks."""
 
 
-def view_now(subject: Subject) -> AttentionView:
+def current_view(subject: Subject) -> AttentionView:
     """Return all heads on the text and the open one in full, through the gate.
 
-    Where no head was chosen, one opens by itself for this text, and stays when the step changes: who goes back in the
-    training watches one head learn.
+    Where the visitor has chosen no head, the page opens one for this text. That head stays open at every step of the
+    run, so that going through the steps shows how one head learns.
 
     Raises:
         Superseded: The visitor has asked something newer.
         MinigptError: The run cannot be read, or the text cannot.
     """
     asked = (subject.run.id, subject.prompt)
-    before, by_itself = st.session_state.get("attention:by_itself", (None, None))
-    head = st.session_state.get("attention:head") or (by_itself if before == asked else None)
+    asked_before, by_itself = st.session_state.get("attention:by_itself", (None, None))
+    head = st.session_state.get("attention:head") or (by_itself if asked_before == asked else None)
     view = subject.ask("attention", lambda run, cancelled: view_of(run, subject.prompt, head), subject.prompt, head)
-    st.session_state["attention:by_itself"] = (asked, (view.layer, view.head))
+    st.session_state["attention:by_itself"] = (asked, view.place)
     return view
 
 
@@ -36,7 +39,7 @@ def set_state(**values: object) -> None:
         st.session_state[f"attention:{name}"] = value
 
 
-def choice(name: str, options: tuple[str, ...], **arguments: object) -> str:
+def choice(name: str, options: tuple[str, ...]) -> str:
     """Draw a choice between views and return it; `attention.<name>_<option>` says what each is called."""
     return st.segmented_control(
         t(f"attention.{name}"),
@@ -47,34 +50,31 @@ def choice(name: str, options: tuple[str, ...], **arguments: object) -> str:
         key=f"attention:{name}",
         label_visibility="collapsed",
         persist_state="session",
-        **arguments,
     )
 
 
-def open_heads(view: AttentionView, **places: tuple[int, int]) -> list[tuple[str, Callable[[], None]]]:
-    """Return experiments that open another head; one that is open already would be a button that does nothing.
+def open_heads(view: AttentionView, **places: tuple[int, int]) -> list[Experiment]:
+    """Return experiments that open another head; without the head that is open, whose button would do nothing.
 
     Args:
         view: What the page shows.
         **places: Name of the experiment's text to (layer, head).
     """
     return [
-        (t(f"attention.{name}"), lambda place=place: set_state(head=place))
+        (t(f"attention.{name}"), partial(set_state, head=place))
         for name, place in places.items()
-        if place != (view.layer, view.head)
+        if place != view.place
     ]
 
 
 def pick_head(view: AttentionView) -> None:
     """Draw the choice of the open head as a list, where the grid is not on screen."""
-    said = captions(view.habits)
-    layers, heads = view.habits.previous.shape
-    options = [(layer, head) for layer in range(layers) for head in range(heads)]
-    st.session_state["attention:head_pick"] = (view.layer, view.head)
+    labels = head_labels(view.habits)
+    st.session_state["attention:head_pick"] = view.place
     st.selectbox(
         t("attention.pick_head"),
-        options,
-        format_func=lambda place: f"{head_name(*place)} · {said[place[0]][place[1]]}",
+        list(labels),
+        format_func=labels.__getitem__,
         key="attention:head_pick",
         on_change=lambda: set_state(head=st.session_state["attention:head_pick"]),
     )

@@ -2,54 +2,51 @@
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 import streamlit as st
 
-from minigpt.app.attention import view as attention_view
-from minigpt.app.attention.averages import averages_now, averages_sentence, draw_averages, furthest
-from minigpt.app.attention.controls import choice, open_heads, set_state
-from minigpt.app.attention.view import AttentionView
+from minigpt.app.attention import heads_view
+from minigpt.app.attention.averages import draw_averages
+from minigpt.app.attention.controls import QUERY, choice, open_heads, set_state
+from minigpt.app.attention.heads_view import MIX, STAGES, WEIGHTS
+from minigpt.app.attention.view import AttentionView, captions
 from minigpt.app.components import attention_grid, attention_lines
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.session import run_text
 from minigpt.app.session.run_text import default_prompt
 from minigpt.app.session.subject import Subject, prompt_key
 from minigpt.app.texts import plain, t
 from minigpt.app.ui import anatomy, controls, theme
+from minigpt.app.ui.anatomy import Experiment
 from minigpt.app.ui.controls import choose_position, is_compact, remember_compact
 from minigpt.app.ui.figures import words_of_figures
-from minigpt.viz.palette import visible_token
 
-GRID, LINES, QUERY = "attention:grid", "attention:lines", "attention:query"
-VIEWS = ("map", "lines", "stages", "averages")
-STAGES = (0, 1, 2, 3, 4)
-MIX = 4
-"""The stage after the weights: what they mix."""
+GRID, LINES = "attention:grid", "attention:lines"
+
+Findings = tuple[list[str], list[Experiment]]
+"""What a view shows, in sentences, and what to try in it."""
 
 
 def draw_heads(subject: Subject, view: AttentionView) -> None:
     """Draw the section: the grid, the open head in the chosen view, what is seen, what to try."""
     left, right = st.columns([9, 11], gap="medium")
-    with right:  # first, since whoever has pressed a map waits for this; the grid shows the press by itself
+    with right:  # first, since a visitor who has pressed a map waits for this; the grid shows the press by itself
         st.subheader(t("attention.head_title", head=view.name), anchor=False)
-        shown = choice("view", VIEWS)
-        draw = {"map": _map, "lines": _lines, "stages": _stages, "averages": _averages}[shown]
-        seen, experiments = draw(subject, view)
+        draw = {"map": _draw_map_view, "lines": _draw_lines, "stages": _draw_stages, "averages": draw_averages}
+        shown = choice("view", tuple(draw))
+        sentences, experiments = draw[shown](subject, view)
     with left:
         st.subheader(t("attention.grid_title"), anchor=False)
-        draw_grid(view)
+        _draw_grid(view)
     if shown in ("map", "stages"):
-        _row(view)
-    anatomy.what_you_see(seen)
+        _draw_row(view)
+    anatomy.what_you_see(sentences)
     anatomy.try_this(experiments, key=f"attention:try_{shown}")
 
 
 # -- the grid
 
 
-def on_open() -> None:
+def _on_open() -> None:
     """Open the head that was pressed, and the row of the cell if a cell was."""
     opened = st.session_state[GRID].opened
     st.session_state["attention:head"] = (opened["layer"], opened["head"])
@@ -57,19 +54,19 @@ def on_open() -> None:
         controls.move(QUERY, opened["query"])
 
 
-def on_compact() -> None:
-    """Follow the grid onto a phone, or back."""
+def _on_compact() -> None:
+    """Remember whether the grid is drawn for a phone."""
     remember_compact(st.session_state[GRID].compact)
 
 
-def draw_grid(view: AttentionView) -> None:
+def _draw_grid(view: AttentionView) -> None:
     """Draw all heads; pressing one opens it."""
     data = attention_grid.message(
         view.weights,
         view.reading.tokens,
-        captions=attention_view.captions(view.habits),
-        descriptions=attention_view.descriptions(view.habits),
-        selected=(view.layer, view.head),
+        captions=captions(view.habits),
+        descriptions=heads_view.head_sentences(view.habits),
+        selected=view.place,
         words={
             "layer": t("attention.layer"),
             "head": t("attention.head"),
@@ -79,20 +76,19 @@ def draw_grid(view: AttentionView) -> None:
         compact=is_compact(),
         causal=view.causal,
     )
-    attention_grid.attention_grid(data, key=GRID, on_open=on_open, on_compact=on_compact)
+    attention_grid.attention_grid(data, key=GRID, on_open=_on_open, on_compact=_on_compact)
 
 
-# -- the four views; each returns what is seen and what to try
+# -- three views of the open head; the fourth, over a longer text, is in `averages`
 
 
-def _map(subject: Subject, view: AttentionView):
-    query = st.session_state[QUERY]
-    seen = attention_view.sentences(view, query)
+def _draw_map_view(subject: Subject, view: AttentionView) -> Findings:
+    sentences = heads_view.map_sentences(view, st.session_state[QUERY])
     st.caption(t("attention.map_meaning"))
-    _draw_map(view, 3, seen[0], height=470)
+    _draw_map(view, WEIGHTS, sentences[0], height=470)
     st.download_button(
         t("attention.csv"),
-        lambda: attention_view.csv_of(view),
+        lambda: heads_view.weights_csv(view),
         file_name=f"attention-{view.name}.csv",
         mime="text/csv",
         icon=":material/download:",
@@ -100,12 +96,12 @@ def _map(subject: Subject, view: AttentionView):
         key="attention:csv",
     )
     heads = open_heads(view, try_previous=view.habits.find("previous"), try_first_head=view.habits.find("first"))
-    repeated = attention_view.repeated(subject.prompt or default_prompt(subject.run, "attention"))
+    repeated = heads_view.repeated(subject.prompt or default_prompt(subject.run, "attention"))
     again = {prompt_key(subject.run, "attention"): repeated}
-    return seen, [(t("attention.try_repeat"), lambda: st.session_state.update(again)), *heads[:1]]
+    return sentences, [(t("attention.try_repeat"), lambda: st.session_state.update(again)), *heads[:1]]
 
 
-def _draw_map(view: AttentionView, stage: int, finding: str, *, height: int = 500) -> None:
+def _draw_map(view: AttentionView, stage: int, finding: str, *, height: int) -> None:
     from minigpt.viz.attention import attention_map
 
     figure = attention_map(
@@ -129,7 +125,7 @@ def _draw_map(view: AttentionView, stage: int, finding: str, *, height: int = 50
     live_chart(figure, key="attention:map", alt=alt)
 
 
-def _lines(subject: Subject, view: AttentionView):
+def _draw_lines(subject: Subject, view: AttentionView) -> Findings:
     query, tokens = st.session_state[QUERY], view.reading.tokens
     st.caption(t("attention.lines_meaning"))
     words = {name: t(f"attention.lines_{name}") for name in ("looks", "looked", "nobody", "hint")}
@@ -139,23 +135,38 @@ def _lines(subject: Subject, view: AttentionView):
         key=LINES,
         on_focus=lambda: controls.move(QUERY, int(st.session_state[LINES].focused)),
     )
-    seen = [attention_view.query_sentence(view, query), attention_view.looked_sentence(view, query)]
     middle = len(tokens) // 2
-    return seen, [
+    return heads_view.line_sentences(view, query), [
         (t("attention.try_first"), lambda: controls.move(QUERY, 0)),
         (t("attention.try_middle"), lambda: controls.move(QUERY, middle)),
     ]
 
 
-def _stages(subject: Subject, view: AttentionView):
-    query = st.session_state[QUERY]
+def _draw_stages(subject: Subject, view: AttentionView) -> Findings:
+    query, stage = st.session_state[QUERY], _choose_stage()
+    st.caption(heads_view.stage_meaning(view, stage))
+    sentences = heads_view.stage_sentences(view, stage, query)
+    if stage == MIX:
+        _draw_mix(view, query)
+    else:
+        _draw_map(view, stage, sentences[0], height=440)
+    is_masked = stage >= 2
+    other, name = (1, "attention.try_unmask") if is_masked else (2, "attention.try_mask")
+    experiments: list[Experiment] = [(t(name), lambda: set_state(stage=other))]
+    if stage != MIX:
+        experiments.append((t("attention.try_mix"), lambda: set_state(stage=MIX)))
+    return sentences, experiments
+
+
+def _choose_stage() -> int:
+    """Draw the choice of a stage, with buttons that go one back and one on, and return it."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        # Drawn first, so that what it says at the ends is known; the buttons beside it change it by callback.
+        # The choice is drawn first, so that its ends are known to the buttons; they change it by callback.
         stage = st.segmented_control(
             t("attention.stage"),
             STAGES,
             format_func=lambda stage: t(f"attention.stage_{stage}"),
-            default=3,
+            default=WEIGHTS,
             required=True,
             key="attention:stage",
             label_visibility="collapsed",
@@ -173,26 +184,10 @@ def _stages(subject: Subject, view: AttentionView):
                 on_click=set_state,
                 kwargs={"stage": to},
             )
-    root = f"{math.sqrt(view.d_head):.3g}"
-    meaning = "2_none" if stage == 2 and not view.causal else stage
-    st.caption(t(f"attention.stage_{meaning}_meaning", d_head=view.d_head, root=root))
-    seen = [attention_view.stage_sentence(view, stage, query)]
-    if len(view.reading.tokens) > 1:  # a single token leaves nothing to the mask
-        seen.append(attention_view.mask_sentence(view))
-    if stage == MIX:
-        _mix(view, query)
-    else:
-        _draw_map(view, stage, seen[0], height=440)
-    before = stage < 2
-    experiments = [
-        (t("attention.try_mask" if before else "attention.try_unmask"), lambda: set_state(stage=2 if before else 1))
-    ]
-    if stage != MIX:
-        experiments.append((t("attention.try_mix"), lambda: set_state(stage=MIX)))
-    return seen, experiments
+    return stage
 
 
-def _mix(view: AttentionView, query: int) -> None:
+def _draw_mix(view: AttentionView, query: int) -> None:
     from minigpt.viz.attention import mix_map
 
     weights = view.stages.pattern[query]
@@ -212,29 +207,20 @@ def _mix(view: AttentionView, query: int) -> None:
     live_chart(figure, key="attention:mix", alt=alt)
 
 
-def _averages(subject: Subject, view: AttentionView):
-    shown = averages_now(subject, view)
-    st.caption(t(f"attention.averages_{shown.origin}", count=shown.averages.num_windows, length=shown.length))
-    if shown.origin != "corpus":
-        run_text.offer_download(subject.run, "attention")
-    draw_averages(shown, view)
-    far = furthest(shown)
-    return [averages_sentence(shown, view)], open_heads(view, try_far=far, try_first_head=view.habits.find("first"))
-
-
 # -- the row of one query, below map and stages
 
 
-def _row(view: AttentionView) -> None:
+def _draw_row(view: AttentionView) -> None:
     from minigpt.viz.attention import attention_row
 
     tokens = view.reading.tokens
-    stage = st.session_state["attention:stage"] if st.session_state["attention:view"] == "stages" else 3
+    stage = st.session_state["attention:stage"] if st.session_state["attention:view"] == "stages" else WEIGHTS
     query = choose_position(QUERY, tokens, t("attention.query"))
+    drawn = min(stage, WEIGHTS)  # the mix is made from the weights
     figure = attention_row(
-        view.stages.at(min(stage, 3))[query],
+        view.stages.at(drawn)[query],
         tokens,
-        stage=min(stage, 3),
+        stage=drawn,
         query=query,
         palette=theme.palette(),
         causal=view.causal,
@@ -248,16 +234,4 @@ def _row(view: AttentionView) -> None:
     )
     with numbers:
         if numbers.open:
-            st.dataframe(pd.DataFrame(row_numbers(view, query)), hide_index=True, height=300)
-
-
-def row_numbers(view: AttentionView, query: int) -> dict[str, object]:
-    """Return every number of one query, column by column, from the match to what each position adds to the mix."""
-    tokens = view.reading.tokens
-    parts = view.output.parts(view.stages.pattern[query])
-    return {
-        t("attention.column_position"): range(1, len(tokens) + 1),
-        t("attention.column_token"): [visible_token(token) for token in tokens],
-        **{t(f"attention.column_{stage}"): view.stages.at(stage)[query] for stage in range(4)},
-        **{t("attention.column_mix", index=index + 1): parts[:, index] for index in range(parts.shape[1])},
-    }
+            st.dataframe(pd.DataFrame(heads_view.row_numbers(view, query)), hide_index=True, height=300)

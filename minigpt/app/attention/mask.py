@@ -1,223 +1,160 @@
-"""The causal mask lab: nobody looks ahead, shown by measurement; and what happens where they may.
-
-Every number is measured on the run itself through the probe; see `minigpt.interpret.mask`.
-"""
+"""The causal mask lab: what a changed token reaches, the open head with its mask lifted, and two trainings."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
 
+from minigpt.app.attention import mask_view
 from minigpt.app.attention.controls import choice, open_heads, pick_head
 from minigpt.app.attention.training import draw_training
 from minigpt.app.attention.view import AttentionView
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.session.subject import Subject
-from minigpt.app.texts import percent, plain, quoted, t
+from minigpt.app.texts import plain, t
 from minigpt.app.ui import anatomy, controls, theme
 from minigpt.app.ui.controls import choose_position, is_compact
 from minigpt.app.ui.figures import words_of_figures
 from minigpt.viz.palette import visible_token
 
-if TYPE_CHECKING:
-    from minigpt.app.session.models import LoadedRun
-    from minigpt.interpret.heads import HeadStages
-
 LABS = ("change", "lift", "train")
 POSITION = "attention:changed"
+"""Name of the slider of the position that is changed."""
 
 
 def draw_mask(subject: Subject, view: AttentionView) -> None:
     """Draw the section: one of its three experiments."""
-    shown = choice("lab", LABS)
-    if shown == "train":
+    lab = choice("lab", LABS)
+    if lab == "train":
         draw_training()
-        return
-    draw = {"change": _change, "lift": _lift}[shown]
-    draw(subject, view)
+    elif lab == "lift":
+        _draw_lift(subject, view)
+    else:
+        _draw_change(subject, view)
 
 
-# -- what changes when a token is changed
+# -- what a changed token reaches
 
 
-def _change(subject: Subject, view: AttentionView) -> None:
-    from minigpt.viz.attention_lab import change_figure, mask_map
-
-    tokens, palette = view.reading.tokens, theme.palette()
-    length = len(tokens)
+def _draw_change(subject: Subject, view: AttentionView) -> None:
+    tokens, ids = view.reading.tokens, view.reading.ids
     if st.session_state.get("attention:changed_in") != tokens:
         st.session_state["attention:changed_in"] = tokens
-        controls.move(POSITION, (length - 1) // 2 + (length > 1))
+        controls.move(POSITION, mask_view.first_position(len(tokens)))
     left, right = st.columns([9, 11], gap="medium")
     with right:
         place, token = st.columns([3, 2], gap="medium", vertical_alignment="bottom")
         with place:
             position = choose_position(POSITION, tokens, t("attention.changed_position"))
         with token:
-            new_id, new_text = _replacement(subject, view, position)
-        effects = changed_now(subject, view, position, new_id)
-        st.subheader(t("attention.change_title"), anchor=False)
-        figure = change_figure(
-            effects,
-            tokens,
+            new_id, new_text = _choose_replacement(subject, ids, position)
+        effects = subject.ask(
+            "attention-change",
+            lambda run, cancelled: mask_view.change_effects(run, ids, position, new_id),
+            ids,
             position,
-            palette=palette,
-            axis=t("attention.change_axis"),
-            untouched=t("attention.change_untouched"),
-            compact=is_compact(),
-            height=300,
+            new_id,
         )
-        seen = change_sentences(view, effects, position, new_text)
-        alt = t("attention.change_alt", finding=plain(seen[0]))
-        live_chart(figure, key="attention:change", alt=alt)
+        sentences = mask_view.change_sentences(view, effects, position, new_text)
+        _draw_effects(view, effects, position, sentences[0])
     with left:
-        st.subheader(t("attention.mask_title"), anchor=False)
-        figure = mask_map(
-            tokens,
-            position,
-            palette=palette,
-            causal=view.causal,
-            allowed=t("attention.mask_allowed"),
-            words=words_of_figures(),
-            compact=is_compact(),
-            height=430,
-        )
-        alt = t("attention.mask_alt", count=length, position=position + 1)
-        live_chart(figure, key="attention:mask_map", alt=alt)
-    anatomy.what_you_see(seen)
+        _draw_mask_map(view, position)
+    anatomy.what_you_see(sentences)
     anatomy.try_this(
         [
-            (t("attention.try_change_last"), lambda: controls.move(POSITION, length - 1)),
+            (t("attention.try_change_last"), lambda: controls.move(POSITION, len(tokens) - 1)),
             (t("attention.try_change_first"), lambda: controls.move(POSITION, 0)),
         ],
         key="attention:try_change",
     )
 
 
-def _replacement(subject: Subject, view: AttentionView, position: int) -> tuple[int, str]:
+def _choose_replacement(subject: Subject, ids: tuple[int, ...], position: int) -> tuple[int, str]:
     """Draw the choice of another token for a position and return its id and text."""
-    words = subject.ask("attention-vocabulary", lambda run, cancelled: _vocabulary(run))
-    there = view.reading.ids[position]
-    options = [token for token in words if token != there] or [there]
+    vocabulary = subject.ask("attention-vocabulary", lambda run, cancelled: mask_view.vocabulary(run))
+    options = mask_view.replacement_options(vocabulary, ids, position)
     key = "attention:replacement"
     if st.session_state.get(key) not in options:  # another position, another run, or the same letter again
-        others = [token for token in view.reading.ids if token in options]
-        st.session_state[key] = others[0] if others else options[0]
+        st.session_state[key] = mask_view.default_replacement(options, ids)
     chosen = st.selectbox(
-        t("attention.replacement"), options, format_func=lambda token: visible_token(words[token]), key=key
+        t("attention.replacement"), options, format_func=lambda token: visible_token(vocabulary[token]), key=key
     )
-    return chosen, words[chosen]
+    return chosen, vocabulary[chosen]
 
 
-def _vocabulary(run: LoadedRun) -> dict[int, str]:
-    """Return every token that a text can hold: id to text."""
-    tokenizer = run.tokenizer
-    return {token: tokenizer.token_text(token) for token in tokenizer.text_ids}
+def _draw_effects(view: AttentionView, effects: np.ndarray, position: int, finding: str) -> None:
+    from minigpt.viz.attention_lab import change_figure
+
+    st.subheader(t("attention.change_title"), anchor=False)
+    figure = change_figure(
+        effects,
+        view.reading.tokens,
+        position,
+        palette=theme.palette(),
+        axis=t("attention.change_axis"),
+        untouched=t("attention.change_untouched"),
+        compact=is_compact(),
+        height=300,
+    )
+    live_chart(figure, key="attention:change", alt=t("attention.change_alt", finding=plain(finding)))
 
 
-def changed_now(subject: Subject, view: AttentionView, position: int, new_id: int) -> np.ndarray:
-    """Return how far the answer moves at each position when one token is changed, (T,), through the gate."""
+def _draw_mask_map(view: AttentionView, position: int) -> None:
+    from minigpt.viz.attention_lab import mask_map
 
-    def work(run: LoadedRun, cancelled) -> np.ndarray:
-        import torch
-
-        from minigpt.interpret.mask import change_effect
-
-        return change_effect(run.model, torch.tensor([view.reading.ids]), position, new_id)
-
-    return subject.ask("attention-change", work, view.reading.ids, position, new_id)
-
-
-def change_sentences(view: AttentionView, effects: np.ndarray, position: int, new_text: str) -> list[str]:
-    """Return what the change reached, with the measured numbers."""
-    before, after = effects[:position], effects[position:]
-    said = [
-        t(
-            "attention.see_change",
-            token=quoted(view.reading.tokens[position]),
-            position=position + 1,
-            new=quoted(new_text),
-            most=f"**{float(after.max()):.2f}**",
-        )
-    ]
-    if not len(before):
-        said.append(t("attention.see_change_first"))
-    elif before.any():
-        said.append(t("attention.see_change_leak", count=len(before), most=f"**{float(before.max()):.3g}**"))
-    else:
-        said.append(t("attention.see_change_nothing", count=len(before)))
-    return said
+    st.subheader(t("attention.mask_title"), anchor=False)
+    figure = mask_map(
+        view.reading.tokens,
+        position,
+        palette=theme.palette(),
+        causal=view.causal,
+        allowed=t("attention.mask_allowed"),
+        words=words_of_figures(),
+        compact=is_compact(),
+        height=430,
+    )
+    alt = t("attention.mask_alt", count=len(view.reading.tokens), position=position + 1)
+    live_chart(figure, key="attention:mask_map", alt=alt)
 
 
-# -- the same head with the mask lifted
+# -- the open head with its mask lifted
 
 
-def _lift(subject: Subject, view: AttentionView) -> None:
-    from minigpt.viz.attention import attention_map
-
+def _draw_lift(subject: Subject, view: AttentionView) -> None:
     picker, _ = st.columns([2, 3])
     with picker:
         pick_head(view)
-    lifted = lifted_now(subject, view)
-    seen = lift_sentences(view, lifted)
-    for column, name, pattern, causal in zip(
-        st.columns(2, gap="medium"),
-        ("kept", "lifted"),
-        (view.stages.pattern, lifted.pattern),
-        (view.causal, False),
-        strict=True,
-    ):
-        with column:
-            st.subheader(t(f"attention.lift_{name}", head=view.name), anchor=False)
-            figure = attention_map(
-                pattern,
-                view.reading.tokens,
-                stage=3,
-                palette=theme.palette(),
-                causal=causal,
-                words=words_of_figures(),
-                compact=is_compact(),
-                height=440,
-            )
-            alt = t(f"attention.lift_{name}_alt", head=view.name, finding=plain(seen[0]))
-            live_chart(figure, key=f"attention:lift_{name}", alt=alt)
-    anatomy.what_you_see(seen)
+    ids, (layer, head) = view.reading.ids, view.place
+    lifted = subject.ask(
+        "attention-lift", lambda run, cancelled: mask_view.lifted_stages(run, ids, layer, head), ids, layer, head
+    ).pattern
+    sentences = mask_view.lift_sentences(view, lifted)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        _draw_pattern(view, "kept", view.stages.pattern, sentences[0], causal=view.causal)
+    with right:
+        _draw_pattern(view, "lifted", lifted, sentences[0], causal=False)
+    anatomy.what_you_see(sentences)
     anatomy.try_this(
         open_heads(view, try_first_head=view.habits.find("first"), try_itself_head=view.habits.find("itself")),
         key="attention:try_lift",
     )
 
 
-def lifted_now(subject: Subject, view: AttentionView) -> HeadStages:
-    """Return the open head's stages with the mask lifted, through the gate."""
+def _draw_pattern(view: AttentionView, name: str, pattern: np.ndarray, finding: str, *, causal: bool) -> None:
+    """Draw the open head's weights with its mask `kept` or `lifted`."""
+    from minigpt.viz.attention import attention_map
 
-    def work(run: LoadedRun, cancelled) -> HeadStages:
-        import torch
-
-        from minigpt.interpret.mask import unmasked_stages
-
-        return unmasked_stages(run.model, torch.tensor([view.reading.ids]), view.layer, view.head)
-
-    return subject.ask("attention-lift", work, view.reading.ids, view.layer, view.head)
-
-
-def lift_sentences(view: AttentionView, lifted: HeadStages) -> list[str]:
-    """Return where the weight goes once nothing is forbidden."""
-    if len(view.reading.tokens) == 1:
-        return [t("attention.see_lift_one")]
-    if not view.causal:
-        return [t("attention.see_lift_none")]
-    ahead = np.triu(lifted.pattern, 1).sum(axis=1)
-    place = int(ahead.argmax())
-    return [
-        t("attention.see_lift", head=f"**{view.name}**", share=f"**{percent(float(ahead[:-1].mean()))}**"),
-        t(
-            "attention.see_lift_most",
-            position=place + 1,
-            token=quoted(view.reading.tokens[place]),
-            share=f"**{percent(float(ahead[place]))}**",
-        ),
-        t("attention.see_lift_why"),
-    ]
+    st.subheader(t(f"attention.lift_{name}", head=view.name), anchor=False)
+    figure = attention_map(
+        pattern,
+        view.reading.tokens,
+        stage=3,
+        palette=theme.palette(),
+        causal=causal,
+        words=words_of_figures(),
+        compact=is_compact(),
+        height=440,
+    )
+    alt = t(f"attention.lift_{name}_alt", head=view.name, finding=plain(finding))
+    live_chart(figure, key=f"attention:lift_{name}", alt=alt)

@@ -1,8 +1,8 @@
-"""Attention: who looks at whom, head by head and stage by stage; nobody looks ahead."""
+"""Attention: where each head looks, head by head and stage by stage; no head looks ahead."""
 
 import streamlit as st
 
-from minigpt.app.attention.controls import choice, view_now
+from minigpt.app.attention.controls import QUERY, choice, current_view
 from minigpt.app.attention.heads import draw_heads
 from minigpt.app.attention.mask import draw_mask
 from minigpt.app.attention.reason import draw_reason
@@ -19,27 +19,33 @@ from minigpt.errors import MinigptError
 SECTIONS = {"heads": draw_heads, "mask": draw_mask, "reason": draw_reason}
 
 
+def draw() -> None:
+    """Draw the page."""
+    anatomy.header("attention")
+    _draw_run(state.current_run())
+
+
 @st.fragment
-def look(run: RunRef) -> None:
-    """Draw everything that follows the text; another text, step or section redraws only this."""
+def _draw_run(run: RunRef) -> None:
+    """Draw everything below the lead; another text, step or section redraws only this."""
     subject = choose(run, "attention")
-    choice("section", tuple(SECTIONS))
-    look_at(subject)
-    code()
+    section = choice("section", tuple(SECTIONS))
+    _draw_section(subject)
+    code(section)
 
 
 @st.fragment
-def look_at(subject: Subject) -> None:
+def _draw_section(subject: Subject) -> None:
     """Draw the chosen section; another head or position redraws only this, which halves the wait."""
     if state.current_run().id != subject.run.id:
         st.rerun()  # a button in here has opened another run: address and sidebar follow too
     section = st.session_state["attention:section"]
     try:
         with st.spinner(t("attention.computing")):
-            view = view_now(subject)
+            view = current_view(subject)
         anatomy.notes(prompt_notes(view.reading, subject.prompt))
         length = len(view.reading.tokens)
-        keep_position("attention:query", length, 2 * length // 3)  # the last has nothing that the mask could hide
+        keep_position(QUERY, length, 2 * length // 3)  # the mask hides nothing from the last position
         SECTIONS[section](subject, view)
     except Superseded:
         st.stop()
@@ -48,20 +54,14 @@ def look_at(subject: Subject) -> None:
         st.stop()
 
 
-def code() -> None:
-    """Show the library's lines behind the chosen section."""
+def code(section: str) -> None:
+    """Show the library's lines behind a section."""
     from minigpt.interpret import erasure, mask
     from minigpt.model.attention import causal_mask, explicit_attention
 
-    behind = {
+    functions = {
         "heads": (explicit_attention, causal_mask),
         "mask": (causal_mask, mask.change_effect, mask.unmasked_probe),
         "reason": (erasure.erasure_effects, erasure.disagreements),
     }
-    anatomy.show_code(*behind[st.session_state["attention:section"]])
-
-
-def draw() -> None:
-    """Draw the page."""
-    anatomy.header("attention")
-    look(state.current_run())
+    anatomy.show_code(*functions[section])

@@ -15,6 +15,9 @@ import streamlit as st
 from minigpt.app.texts import escape, t
 from minigpt.errors import MinigptError
 
+Experiment = tuple[str, Callable[[], None]]
+"""What the button of an experiment says, and the callback that does it."""
+
 
 def header(page: str) -> None:
     """Write the page's title and the one sentence that says what is seen here.
@@ -40,7 +43,7 @@ def what_you_see(sentences: str | Iterable[str]) -> None:
     st.markdown(text)
 
 
-def try_this(experiments: Sequence[tuple[str, Callable[[], None]]], *, key: str) -> None:
+def try_this(experiments: Sequence[Experiment], *, key: str) -> None:
     """Offer one to three experiments, each with a button that does it; nothing where none is left.
 
     Args:

@@ -1,0 +1,18 @@
+"""Where in a grid of layers and heads a number is largest."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def largest(values: np.ndarray) -> tuple[int, int]:
+    """Return row and column of the largest number, for example (layer, head); of equal ones the first counts.
+
+    Args:
+        values: (rows, columns), for example one number for each head, (L, H).
+
+    >>> largest(np.array([[0.1, 0.7], [0.7, 0.2]]))
+    (0, 1)
+    """
+    row, column = np.unravel_index(int(np.argmax(values)), values.shape)
+    return int(row), int(column)
