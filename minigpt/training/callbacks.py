@@ -31,6 +31,9 @@ class Callback:
     def on_start(self, trainer: TrainerView) -> Iterator[Work] | None:
         """Run once before the first update of a new or a resumed training."""
 
+    def on_announcement(self, trainer: TrainerView, text: str) -> None:
+        """Run before something long that shows no progress, such as compiling; `text` says what, in full sentences."""
+
     def on_budget(self, trainer: TrainerView, record: Record) -> Iterator[Work] | None:
         """Run after `max_seconds` has been converted to `max_steps`; `trainer.config` already has the new value."""
 
@@ -263,7 +266,7 @@ class EarlyStopping(Callback):
 
 
 class Progress(Callback):
-    """Print a line for each evaluation, and the reason for an early end.
+    """Print a line for each evaluation, for anything that takes long at the start, and the reason for an early end.
 
     Args:
         say: Called with one line of text.
@@ -273,6 +276,10 @@ class Progress(Callback):
         self._say = say
         self._speed = 0.0
         self._best_step: int | None = None
+
+    def on_announcement(self, trainer: TrainerView, text: str) -> None:
+        """Print what takes long."""
+        self._say(text)
 
     def on_budget(self, trainer: TrainerView, record: Record) -> None:
         """Print the number of steps that fit into `max_seconds`."""

@@ -31,6 +31,8 @@ COMPILERS = ("g++", "clang++", "c++", "cl")
 """Programs that the pieces for a processor are compiled with, unless CXX names another."""
 LAUNCHERS = ("gcc", "clang", "cc")
 """Programs that Triton compiles with what starts its pieces on a GPU, unless CC names another."""
+ANNOUNCEMENT = "Compiling the model for this machine, which can take a minute or more; after that, steps are quicker."
+"""Shown while the first step is computed."""
 MEND = "Set training.compile to false; the training is then the same, only slower."
 
 

@@ -24,11 +24,11 @@ class Work:
     """One bounded piece of work that has just been done.
 
     Attributes:
-        kind: What was done.
+        kind: What was done; after an `announcement` the next piece takes long, see `Callback.on_announcement`.
         step: Updates done at that moment.
     """
 
-    kind: Literal["micro_batch", "update", "evaluation_batch", "evaluation", "sample", "save"]
+    kind: Literal["announcement", "micro_batch", "update", "evaluation_batch", "evaluation", "sample", "save"]
     step: int
 
 

@@ -27,7 +27,7 @@ from minigpt.data.order import BatchOrder
 from minigpt.errors import CheckpointError, NonFiniteLossError
 from minigpt.randomness import Stream, make_generator
 from minigpt.training.callbacks import Callback
-from minigpt.training.compilation import check_compiler, compiled
+from minigpt.training.compilation import ANNOUNCEMENT, check_compiler, compiled
 from minigpt.training.events import Record, Work
 from minigpt.training.losses import count_targets, cross_entropy
 from minigpt.training.optimizers import build_optimizer, load_optimizer_state, optimizer_state, set_learning_rate
@@ -58,6 +58,7 @@ class Trainer(TrainerCounters):
         config: Its settings; once the first update is done, `max_seconds` has been converted to `max_steps`.
         callbacks: As given.
         is_stopping: Whether `stop` was called; `work` then ends early.
+        activity: What takes long at the moment, in full sentences; empty during ordinary work.
         weight_ema: The running mean of the weights; None if `training.weights_ema` is 0.
 
     Raises:
@@ -81,6 +82,7 @@ class Trainer(TrainerCounters):
         self.config = config
         self.callbacks = tuple(callbacks)
         self.is_stopping = False
+        self.activity = ""
         decay = config.training.weights_ema
         self.weight_ema = WeightEMA(model, decay) if decay else None
         self._started = False
@@ -97,6 +99,7 @@ class Trainer(TrainerCounters):
         if config.training.compile:
             check_compiler(model.device)
             self._forward = compiled(model)
+        self._is_uncompiled = config.training.compile
         self._hooks = {name: _overriding(self.callbacks, name) for name in HOOKS}
 
     # -- state
@@ -190,6 +193,7 @@ class Trainer(TrainerCounters):
             if not self.is_stopping:
                 yield from self._call("on_end")
         finally:
+            self.activity = ""
             for close in self._hooks["on_close"]:
                 close(self)
 
@@ -217,6 +221,13 @@ class Trainer(TrainerCounters):
             if work is not None:
                 yield from work
 
+    def _announce(self, text: str) -> Iterator[Work]:
+        """Say what the next piece of work does, because it takes long and shows no progress."""
+        self.activity = text
+        for hook in self._hooks["on_announcement"]:
+            hook(self, text)
+        yield Work("announcement", self.step)
+
     # -- pieces of work
 
     def _before_first_update(self) -> Iterator[Work]:
@@ -241,6 +252,8 @@ class Trainer(TrainerCounters):
         The loss is the sum of nats over the targets of all micro-batches, divided by their number. So splitting a batch
         into parts, equal or not, changes memory and nothing else.
         """
+        if self._is_uncompiled:
+            yield from self._announce(ANNOUNCEMENT)
         started = time.perf_counter()
         settings = self.config.training
         inputs, targets = next(batches)
@@ -252,6 +265,7 @@ class Trainer(TrainerCounters):
         for micro, (x, y) in enumerate(zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True)):
             nats += self._add_gradient(x, y, micro, num_targets)
             self.seconds += time.perf_counter() - started
+            self._is_uncompiled, self.activity = False, ""
             yield Work("micro_batch", self.step)
             started = time.perf_counter()
         if self._scaler is not None:

@@ -14,7 +14,7 @@ from torch._dynamo.utils import counters
 
 from minigpt.errors import ConfigError
 from minigpt.training import compilation
-from minigpt.training.callbacks import Records
+from minigpt.training.callbacks import Progress, Records
 from minigpt.training.compilation import check_compiler
 from minigpt.training.events import Record
 from minigpt.training.trainer import Trainer
@@ -73,8 +73,24 @@ def test_a_compiled_training_is_gone_on_with_as_a_plain_one(make_trainer: MakeTr
     assert torch.equal(weights(second), weights(whole))
 
 
+def test_compiling_is_announced_before_it_begins(make_trainer: MakeTrainer) -> None:
+    lines: list[str] = []
+    trainer = make_trainer(training__compile=True, training__eval_steps=0, callbacks=[Progress(lines.append)])
+    work = trainer.work()
+    assert next(work).kind == "announcement"
+    assert lines == [trainer.activity]
+    assert lines[0].startswith("Compiling the model")
+    assert not counters["stats"]  # not begun
+    assert next(work).kind == "micro_batch"
+    assert trainer.activity == ""
+    assert counters["stats"]
+    assert "announcement" not in {piece.kind for piece in work}
+    assert len(lines) == 2  # and the evaluation at the end
+
+
 def test_plain_trainings_compile_nothing(make_trainer: MakeTrainer) -> None:
-    make_trainer(training__max_steps=2, training__warmup_steps=0).fit()
+    trainer = make_trainer(training__max_steps=2, training__warmup_steps=0)
+    assert "announcement" not in {piece.kind for piece in trainer.work()}
     assert not counters["stats"]
 
 
