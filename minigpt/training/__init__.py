@@ -1,5 +1,5 @@
-"""Learning the weights, in bounded pieces of work.
+"""Training: from a model and a text to learned weights, in bounded pieces of work.
 
-Read `losses`, `schedules` and `optimizers` first, then `trainer`, which joins them; `callbacks` is what happens beside
-the updates, `checkpoint` how one moment of a training is kept.
+Read `losses`, `schedules` and `optimizers` first, then `trainer`, which joins them. `callbacks` does everything besides
+updates, and `checkpoint` saves one moment of a training to disk.
 """

@@ -1,17 +1,17 @@
-"""One moment of a training as a folder: weights, tokenizer, optimizer, counters, and a manifest that vouches for them.
+"""A checkpoint: one moment of a training as a folder, with a manifest to verify it.
 
 ```
 step-0001200/
   model.safetensors      weights to use, with the model's configuration in the header
-  tokenizer.json         so that the folder can be used by itself
-  trainer.safetensors    the optimizer's memory, `<parameter name>.<slot>`, and the weights to train on, where
-                         those to use are a running mean of them
-  trainer.json           counters, and the torch, threads and processor that the numbers were made with
+  tokenizer.json         so that the folder is usable by itself
+  trainer.safetensors    optimizer state as `<parameter name>.<slot>`; and the weights in training, if those in
+                         model.safetensors are a running mean of them
+  trainer.json           counters, and the version of torch, number of threads and processor that produced them
   manifest.json          size and SHA-256 of each file above
 ```
-The folder is written under another name, the manifest last, and then renamed: what carries the name is whole. A folder
-without a valid manifest is no checkpoint, whatever else is in it. A bundled or exported one may lack the two trainer
-files; it can be used but not resumed.
+The folder is written under a temporary name, the manifest last, and then renamed. So a folder with a checkpoint's name
+is complete. A folder without a valid manifest is not a checkpoint, whatever it contains. A bundled or exported
+checkpoint may lack the two trainer files; it can be used but not resumed.
 
 Importing this module does not import torch.
 """
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from minigpt.training.state import TrainerState
 
 FORMAT_VERSION = 1
-"""Of `manifest.json` and `trainer.json`; a reader refuses newer ones."""
+"""Format of `manifest.json` and `trainer.json`; a reader refuses newer versions."""
 MODEL, TOKENIZER, STATE, PROGRESS, MANIFEST = (
     "model.safetensors",
     "tokenizer.json",
@@ -46,17 +46,17 @@ MODEL, TOKENIZER, STATE, PROGRESS, MANIFEST = (
     "manifest.json",
 )
 RAW = "raw:"
-"""What the name of a weight in `trainer.safetensors` begins with."""
+"""Prefix of the names of weights in `trainer.safetensors`; optimizer state has none."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that has been read and found whole.
+    """A checkpoint that has been read and verified.
 
     Attributes:
         path: The folder.
-        state: Weights, optimizer and counters, as `Trainer.load_state_dict` takes them.
-        environment: `torch`, `num_threads`, `device` and `processor` that the numbers were made with.
+        state: Weights, optimizer state and counters, for `Trainer.load_state_dict`.
+        environment: `torch`, `num_threads`, `device` and `processor` of the training, see `describe_environment`.
     """
 
     path: Path
@@ -70,7 +70,7 @@ class Checkpoint:
 
 
 def step_name(step: int) -> str:
-    """Return the name of a step's folder or file, with zeros in front so that names sort by step.
+    """Return the name of a step's folder or file, zero-padded so that names sort by step.
 
     >>> step_name(1200)
     'step-0001200'
@@ -79,7 +79,7 @@ def step_name(step: int) -> str:
 
 
 def parse_step(name: str) -> int | None:
-    """Return the step that a name stands for, or None if it is no such name.
+    """Return the step that a name stands for, or None if it is not the name of a step.
 
     >>> parse_step("step-0001200"), parse_step("step-0000064.safetensors"), parse_step(".tmp-step-0000001")
     (1200, 64, None)
@@ -92,11 +92,16 @@ def parse_step(name: str) -> int | None:
 
 
 def save_checkpoint(directory: Path, trainer: TrainerView, tokenizer: BaseTokenizer) -> None:
-    """Write a checkpoint; `directory` is then a whole one, or still what it was before.
+    """Write a checkpoint. Afterwards `directory` is a complete checkpoint; after an error it is what it was before.
+
+    Args:
+        directory: The folder to write, see `step_name`.
+        trainer: The training to save.
+        tokenizer: The tokenizer of the run.
 
     Raises:
         StorageError: The disk is full or cannot be written.
-        CheckpointError: An update is being applied at this moment.
+        CheckpointError: An update is just being applied.
     """
     from minigpt.model.weights import save_weights
 
@@ -115,13 +120,13 @@ def save_checkpoint(directory: Path, trainer: TrainerView, tokenizer: BaseTokeni
 
 
 def save_eval_model(path: Path, model: Transformer, kind: str, *, half: bool = False) -> None:
-    """Write weights to be used as a model's file, whose header says which they are.
+    """Write the weights to use, with the model's configuration and the kind of weights in the file's header.
 
     Args:
-        path: Where to write; its folder must exist.
+        path: The file to write; its folder must exist.
         model: `Trainer.eval_model`.
-        kind: `Trainer.weights_kind`: `raw` or `ema`.
-        half: Store the numbers in 16 bits.
+        kind: `Trainer.weights_kind`, `raw` or `ema`.
+        half: Whether to store the numbers in 16 bits.
 
     Raises:
         StorageError: The disk is full or cannot be written.
@@ -133,7 +138,7 @@ def save_eval_model(path: Path, model: Transformer, kind: str, *, half: bool = F
 
 
 def write_manifest(directory: Path) -> None:
-    """Write the manifest of all files in a folder; it comes last, and what it names is on the disk by then.
+    """Write the manifest of all files in a folder, after flushing them to the disk. It is the last file to be written.
 
     Raises:
         StorageError: The disk is full or cannot be written.
@@ -149,7 +154,7 @@ def write_manifest(directory: Path) -> None:
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
-    """Return what bit-identical repetition depends on besides the run itself."""
+    """Return what, besides the run itself, the exact numbers of a training depend on."""
     import torch
 
     return {
@@ -164,7 +169,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 
 
 def read_manifest(directory: Path) -> dict[str, tuple[int, str]]:
-    """Return size and SHA-256 of each file that the manifest names.
+    """Return size in bytes and SHA-256 of each file in the manifest.
 
     Raises:
         CheckpointError: There is no manifest, or it is damaged or of a newer format.
@@ -189,11 +194,11 @@ def read_manifest(directory: Path) -> dict[str, tuple[int, str]]:
 
 
 def check_checkpoint(directory: Path, *, hashes: bool = True) -> None:
-    """Hold a checkpoint's files against its manifest.
+    """Compare a checkpoint's files with its manifest.
 
     Args:
         directory: The checkpoint.
-        hashes: Whether contents are compared too, not only sizes.
+        hashes: Whether to compare the contents too, not only the sizes.
 
     Raises:
         CheckpointError: Something is missing or differs; the message says what.
@@ -211,7 +216,7 @@ def check_checkpoint(directory: Path, *, hashes: bool = True) -> None:
 
 
 def verify_checkpoint(directory: Path, *, hashes: bool = True) -> bool:
-    """Return whether a checkpoint is whole; see `check_checkpoint`."""
+    """Return whether a checkpoint is complete and undamaged; see `check_checkpoint`."""
     try:
         check_checkpoint(directory, hashes=hashes)
     except CheckpointError:
@@ -220,15 +225,15 @@ def verify_checkpoint(directory: Path, *, hashes: bool = True) -> bool:
 
 
 def is_resumable(directory: Path) -> bool:
-    """Return whether a checkpoint holds the state of the training, not the weights alone."""
+    """Return whether a checkpoint holds the state of the training besides the weights."""
     return (directory / STATE).is_file() and (directory / PROGRESS).is_file()
 
 
 def load_checkpoint(directory: Path) -> Checkpoint:
-    """Read a checkpoint to resume from.
+    """Read and verify a checkpoint to resume from.
 
     Raises:
-        CheckpointError: It is damaged, of a newer format, or holds weights alone.
+        CheckpointError: It is damaged, has a newer format, or holds weights only.
     """
     from minigpt.model.weights import load_weights
     from minigpt.training.state import TrainerState

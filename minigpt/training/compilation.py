@@ -1,10 +1,10 @@
 """Compiling the forward and backward pass: many small operations become few large ones.
 
-`torch.compile` writes a program for exactly this model and one size of micro-batch and hands it to a compiler: on a
-processor a C++ compiler, on an NVIDIA GPU Triton. For two layers on two cores that takes 15 to 50 seconds, in the first
-step of a training; from then on steps are quicker (117,000 tokens per second instead of 78,000 with the preset `nano`),
-so it pays on long runs. The weights stay where they are: what is measured, sampled and saved is the plain model.
-Results differ from the plain ones by rounding.
+`torch.compile` generates code for exactly this model and one size of micro-batch, and compiles it: with a C++ compiler
+on a processor, with Triton on an NVIDIA GPU. For two layers on two cores that takes 15 to 50 seconds, in the first step
+of a training. Later steps are quicker (117,000 tokens per second instead of 78,000 with the preset `nano`), so it pays
+on long runs. The compiled function shares its weights with the plain model, which is the one that is evaluated, sampled
+and saved. Results differ from those of the plain model by rounding.
 
 Source: Ansel et al. 2024, "PyTorch 2: Faster Machine Learning Through Dynamic Python Bytecode Transformation and Graph
 Compilation".
@@ -26,22 +26,25 @@ if TYPE_CHECKING:
     from minigpt.model.transformer import Transformer
 
 BACKEND = "inductor"
-"""Who compiles, by torch's name."""
+"""torch's name of the compiler."""
 COMPILERS = ("g++", "clang++", "c++", "cl")
-"""Programs that the pieces for a processor are compiled with, unless CXX names another."""
+"""C++ compilers that code for a processor can be compiled with; the variable CXX can name another."""
 LAUNCHERS = ("gcc", "clang", "cc")
-"""Programs that Triton compiles with what starts its pieces on a GPU, unless CC names another."""
+"""C compilers that Triton can use for the code that launches its kernels; the variable CC can name another."""
 ANNOUNCEMENT = "Compiling the model for this machine, which can take a minute or more; after that, steps are quicker."
 """Shown while the first step is computed."""
 MEND = "Set training.compile to false; the training is then the same, only slower."
 
 
 def check_compiler(device: torch.device) -> None:
-    """Say at once what is missing, before anything is trained.
+    """Check before a training starts that everything needed to compile is installed.
+
+    Args:
+        device: The device of the training.
 
     Raises:
-        ConfigError: There is no C++ compiler; on an NVIDIA GPU no C compiler, or no Triton, which PyTorch for Linux
-            brings along.
+        ConfigError: There is no C++ compiler; or, on an NVIDIA GPU, no C compiler or no Triton, which PyTorch for Linux
+            installs.
     """
     on_gpu = device.type == "cuda"
     if on_gpu and importlib.util.find_spec("triton") is None:
@@ -55,20 +58,19 @@ def check_compiler(device: torch.device) -> None:
         )
 
 
-def compiled(model: Transformer) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return the forward pass of a model, compiled when it is first called.
+def compiled_forward(model: Transformer) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the forward pass of a model; its first call compiles it.
 
     Args:
-        model: In training mode; it keeps its weights.
+        model: A model in training mode; the result uses its weights.
 
     Returns:
-        From ids (B, T) to logits (B, T, V). It raises a ConfigError where the compiler fails.
+        A function from ids (B, T) int64 to logits (B, T, V). It raises a ConfigError if the compiler fails.
     """
-    from torch._dynamo.exc import TorchDynamoException  # a second to import, which plain trainings need not wait
+    from torch._dynamo.exc import TorchDynamoException  # takes a second to import
 
-    forward = torch.compile(
-        model, backend=BACKEND, dynamic=False
-    )  # a program for each size of micro-batch, at most two
+    # not dynamic: a program for each size of micro-batch; there are at most two sizes
+    forward = torch.compile(model, backend=BACKEND, dynamic=False)
 
     def call(ids: torch.Tensor) -> torch.Tensor:
         try:

@@ -1,4 +1,6 @@
-"""How wrong a prediction is: cross-entropy in nats, counted over the targets that count.
+"""The training loss: cross-entropy in nats, over the targets that are not ignored.
+
+loss = -log softmax(logits)[target] = log(sum_v exp(logits_v)) - logits_target
 
 Shapes: B batch, T positions, V vocabulary.
 """
@@ -13,18 +15,21 @@ from torch.nn import functional
 from minigpt.errors import ShapeError
 
 IGNORED = (-100, -1)
-"""Targets that do not count: PyTorch's own mark and the one that nanoGPT uses."""
+"""Targets that are ignored: PyTorch's own value and the one that nanoGPT uses."""
 
 Reduction = Literal["mean", "sum", "none", "sample"]
 
 
 def count_targets(targets: torch.Tensor) -> int:
-    """Return how many targets count, that is, are none of `IGNORED`.
+    """Return the number of targets that are not ignored.
+
+    Args:
+        targets: Any shape, int64.
 
     >>> count_targets(torch.tensor([[3, -1, 0], [-100, 2, 2]]))
     4
     """
-    if targets.numel() == 0 or int(targets.min()) >= 0:  # nearly always, and one look tells
+    if targets.numel() == 0 or int(targets.min()) >= 0:  # nearly always, and one reduction is cheap
         return targets.numel()
     return int((~_is_ignored(targets)).sum())
 
@@ -34,17 +39,17 @@ def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, reduction: Reduct
 
     Args:
         logits: Unnormalised log-probabilities, (B, T, V), floating point.
-        targets: The tokens that did come, (B, T), int64; -100 and -1 do not count.
-        reduction: `mean` over all targets that count, `sum` of them, `sample` for the mean of each row, `none` for
-            every position. Where nothing counts the result is 0, not "not a number".
+        targets: The actual next tokens, (B, T), int64; -100 and -1 are ignored.
+        reduction: `mean` over all targets that are not ignored, their `sum`, `sample` for the mean of each row, `none`
+            for a value at each position. If all targets are ignored the result is 0, not NaN.
 
     Returns:
-        () for mean and sum, (B,) for sample, (B, T) for none with 0 where a target does not count.
+        () for mean and sum, (B,) for sample, (B, T) for none, with 0 where a target is ignored.
 
     Raises:
-        ShapeError: The shapes do not fit, or a target is outside the vocabulary.
+        ShapeError: The shapes do not match, a target is outside the vocabulary, or the reduction is unknown.
 
-    Two tokens, equally likely: half of the probability goes to the right one, ln 2 = 0.6931.
+    With two equally likely tokens the right one gets half of the probability, and the loss is ln 2 = 0.6931.
 
     >>> round(cross_entropy(torch.zeros(1, 3, 2), torch.tensor([[0, 1, -100]])).item(), 4)
     0.6931
@@ -70,7 +75,7 @@ def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, reduction: Reduct
         raise ShapeError(
             f"A target is {int(counted.min()) if counted.min() < 0 else int(counted.max())}, outside the vocabulary "
             f"of {logits.shape[-1]}.",
-            mend="Use the tokenizer that the model was made for; -100 and -1 mark targets that do not count.",
+            mend="Use the tokenizer that the model was made for; -100 and -1 mark targets to ignore.",
         ) from None
     if reduction == "mean":
         return nats / max(count_targets(targets), 1)

@@ -1,7 +1,7 @@
-"""How gradients become updates, and the optimizer's memory keyed by parameter name.
+"""Optimizers: their parameter groups, and their state keyed by parameter name.
 
-PyTorch keys that memory by the position of a parameter in a list, which breaks silently when a layer is added or
-renamed; here it is keyed by name, so it can be stored as plain named tensors and checked when it is read.
+PyTorch keys optimizer state by the position of a parameter in a list, which breaks silently when a layer is added or
+renamed. Here it is keyed by name, so it can be stored as named tensors and checked when it is loaded.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from minigpt.training.muon import MuonAdamW
 
 
 def decay_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split the parameters into those that are pulled towards zero and those that are left alone.
+    """Split the parameters into two groups, with weight decay and without.
 
-    Matrices decay. Biases, the gains of norms and the blends of convolutions do not: they set an offset, a scale or a
-    mixture for each coordinate, and zero is no better a guess for them than what they start from.
+    Weight matrices decay towards zero. Biases, the gains of norms and convolution weights do not: they are an offset, a
+    scale or a mixture for each coordinate, and zero is no better a value for them than where they start.
 
     Source: Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization"; the split as in GPT-2 and nanoGPT.
     """
@@ -32,9 +32,9 @@ def decay_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, 
 
 
 def build_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """Return the optimizer that `config.optimizer` names, over all parameters of `model`.
+    """Return the optimizer that `config.optimizer` names, for all parameters of `model`.
 
-    Every group has a `scale`: the learning rate that it is given is its share of the schedule's.
+    Each group has a `scale`: its learning rate is `scale` times that of the schedule.
     """
     groups = [group | {"scale": 1.0} for group in decay_groups(model, config.weight_decay)]
     rate, betas = config.learning_rate, (config.beta1, config.beta2)
@@ -56,26 +56,26 @@ def build_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.opt
         return MuonAdamW(groups, lr=rate, betas=betas)
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=config.beta1)
-    # fused does an update in one pass over memory: 0.5 ms against 1.7 ms at four layers of width 128 on a processor
+    # fused: one pass over memory, 0.5 ms an update instead of 1.7 ms at four layers of width 128 on a processor
     return torch.optim.AdamW(groups, lr=rate, betas=betas, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Give every group its share of the schedule's learning rate."""
+    """Set the learning rate of each group: the schedule's rate times the group's `scale`."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group["scale"]
 
 
 def _is_matrix(name: str, parameter: torch.Tensor) -> bool:
-    """Say whether a parameter maps vectors to vectors, or tokens to them."""
+    """Return whether a parameter is a weight matrix: of a linear layer or of an embedding."""
     return parameter.ndim >= 2 and "convolution" not in name
 
 
 def optimizer_state(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Return copies of the optimizer's memory, on the processor, as `<parameter name>.<slot>`.
+    """Return copies of the optimizer's state, in main memory, as `<parameter name>.<slot>`.
 
-    AdamW has the slots `step`, `exp_avg` and `exp_avg_sq`, Muon `momentum`, SGD `momentum_buffer`. Before the first
-    update, and for SGD without momentum, it is empty.
+    AdamW has the slots `step`, `exp_avg` and `exp_avg_sq`, Muon has `momentum`, SGD has `momentum_buffer`. The result
+    is empty before the first update, and for SGD without momentum.
     """
     return {
         f"{name}.{slot}": value.detach().to("cpu", copy=True).contiguous()
@@ -88,10 +88,10 @@ def optimizer_state(model: torch.nn.Module, optimizer: torch.optim.Optimizer) ->
 def load_optimizer_state(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, torch.Tensor]
 ) -> None:
-    """Put back what `optimizer_state` returned, into fresh tensors; what the optimizer remembered is forgotten.
+    """Load what `optimizer_state` returned, as new tensors; the optimizer's former state is dropped.
 
     Raises:
-        CheckpointError: A name belongs to no parameter, or a shape does not fit it.
+        CheckpointError: A name belongs to no parameter, a shape does not fit, or a parameter is missing.
     """
     parameters = dict(model.named_parameters())
     loaded: dict[str, dict[str, torch.Tensor]] = {}
@@ -104,7 +104,7 @@ def load_optimizer_state(
                 f"The optimizer state {key} has shape {tuple(value.shape)}; the model has {expected}.",
                 mend="Resume from the checkpoint of a run with the same model settings.",
             )
-        # a scalar is AdamW's own count of updates; the fused update wants it beside the parameter, in float32
+        # a scalar is AdamW's count of updates; the fused update needs it on the parameter's device, in float32
         loaded.setdefault(name, {})[slot] = value.detach().to(parameter.device, copy=True)
     if loaded and loaded.keys() != parameters.keys():
         missing = sorted(parameters.keys() - loaded.keys())

@@ -1,4 +1,4 @@
-"""Where a training stands: counters, what is copied of it to go on from, and what comes of it in the end.
+"""The state of a training: its counters, the resumable state, the final result.
 
 Reads before: trainer.
 """
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a finished training comes to.
+    """The result of a training.
 
     Attributes:
         steps: Updates done.
-        loss: Training loss of the last update, nats per token; None where nothing was left to do.
-        val_loss: Loss over the whole validation part, nats per token; None without one.
-        seconds: Training alone.
-        total_seconds: With measurements, samples and saves, of this call.
-        tokens_per_second: Over the training time.
+        loss: Training loss of the last update, nats per token; None if no update was done.
+        val_loss: Loss over the whole validation part, nats per token; None if there is no such part.
+        seconds: Training time, without evaluations, samples and saves.
+        total_seconds: Wall time of this call, with all of them.
+        tokens_per_second: Mean over the training time.
     """
 
     steps: int
@@ -39,13 +39,13 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class TrainerState:
-    """A copy of all that a trainer needs to go on: nothing in it changes when the training does.
+    """A copy of everything that a trainer needs to continue; it does not change when the training goes on.
 
     Attributes:
         model: Weights by name.
-        optimizer: The optimizer's memory by `<parameter>.<slot>`.
-        progress: Counters, plain numbers and texts.
-        averaged: The running mean of the weights by name; None where there is none.
+        optimizer: Optimizer state by `<parameter name>.<slot>`.
+        progress: Counters, as plain numbers and texts.
+        averaged: The running mean of the weights by name; None if there is none.
     """
 
     model: dict[str, torch.Tensor]
@@ -55,18 +55,18 @@ class TrainerState:
 
 
 class TrainerCounters:
-    """The counters of a training; others may read them while it goes on.
+    """The counters of a training. Other threads may read them while it runs.
 
     Attributes:
         step: Updates done.
-        seconds: Spent in training alone, without measurements, samples and saves.
-        tokens_seen: Targets learned from.
-        best_val_loss: Lowest loss of the regular measurements, nats per token; None before the first.
-        best_step: When that was.
-        loss: Training loss of the last update, nats per token.
-        val_loss: Loss over the whole validation part, once it has been measured.
-        is_whole: False while an update is being applied; the weights are then worth nothing.
-        early_end: Why the training is over before its last step, in words; None while it is not.
+        seconds: Training time, without evaluations, samples and saves.
+        tokens_seen: Targets trained on.
+        best_val_loss: Lowest loss of the regular evaluations, nats per token; None before the first.
+        best_step: The step of `best_val_loss`.
+        loss: Training loss of the last update, nats per token; None before the first.
+        val_loss: Loss over the whole validation part, nats per token; None until that is evaluated.
+        is_whole: False while an update is being applied, when the weights are inconsistent.
+        early_end: Why the training ended before its last step, in full sentences; None if it did not.
     """
 
     def __init__(self) -> None:
@@ -80,13 +80,13 @@ class TrainerCounters:
         self.is_whole = True
         self.early_end: str | None = None
         self._smoothed = 0.0
-        """Running mean of the loss that began at 0; see `Trainer.loss_ema`."""
+        """Exponential moving average of the loss, starting at 0; see `Trainer.loss_ema`."""
 
     def progress(self) -> dict[str, Any]:
         """Return the counters, as plain numbers.
 
         Raises:
-            CheckpointError: An update is being applied at this moment.
+            CheckpointError: An update is just being applied.
         """
         if not self.is_whole:
             raise CheckpointError(
@@ -107,10 +107,10 @@ class TrainerCounters:
         return progress
 
     def load_progress(self, progress: dict[str, Any]) -> None:
-        """Put back what `progress` returned.
+        """Load what `progress` returned.
 
         Raises:
-            CheckpointError: Something is missing or of another type.
+            CheckpointError: A counter is missing or has the wrong type.
         """
         try:
             self._read(progress)
@@ -130,15 +130,15 @@ class TrainerCounters:
 
 
 def copy_weights(model: Transformer) -> dict[str, torch.Tensor]:
-    """Return copies of all weights by name, on the processor."""
+    """Return copies of all weights by name, in main memory."""
     return {name: value.to("cpu", copy=True) for name, value in model.state_dict().items()}
 
 
 def load_weights(model: Transformer, weights: dict[str, torch.Tensor]) -> None:
-    """Put weights into a model.
+    """Copy weights into a model.
 
     Raises:
-        CheckpointError: They are of another model.
+        CheckpointError: A name or a shape does not fit the model.
     """
     try:
         model.load_state_dict(weights)

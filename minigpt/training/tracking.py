@@ -1,10 +1,12 @@
-"""Experiment tracking: what is written to a run's own records, written to TensorBoard or Weights & Biases as well.
+"""Experiment tracking: a run's records, sent to TensorBoard or Weights & Biases too.
 
-Nothing is tracked unless `training.track` asks for it, and the packages come with extras of their own:
-`pip install "minigpt-lab[tensorboard]"`, `pip install "minigpt-lab[wandb]"`. Reads after: callbacks.
+It is off unless `training.track` asks for it, and needs an extra package: `pip install "minigpt-lab[tensorboard]"` or
+`pip install "minigpt-lab[wandb]"`.
 
-Weights & Biases sends what it is given to its servers, under the account that `wandb login` has set up; with
+Weights & Biases sends the records to its servers, under the account that `wandb login` has set up. With
 WANDB_MODE=offline in the environment it keeps everything in the run's folder.
+
+Reads after: callbacks.
 """
 
 from __future__ import annotations
@@ -21,14 +23,14 @@ from minigpt.training.callbacks import Records
 from minigpt.training.events import Record, TrainerView
 
 PROJECT = "minigpt-lab"
-"""What runs are filed under at Weights & Biases; WANDB_PROJECT in the environment goes before."""
+"""Name of the project at Weights & Biases, unless WANDB_PROJECT in the environment names another."""
 
 
 def check_trackers(names: Iterable[str]) -> None:
-    """Say at once which package is missing, before anything is trained.
+    """Check before a training starts that the tracking packages are installed.
 
     Args:
-        names: `training.track`; each is the name of a package.
+        names: `training.track`; each name is that of a package.
 
     Raises:
         ConfigError: One of them is not installed.
@@ -44,7 +46,7 @@ def check_trackers(names: Iterable[str]) -> None:
 
 def _is_installed(name: str) -> bool:
     spec = importlib.util.find_spec(name)
-    return spec is not None and spec.origin is not None  # a mere folder of that name, such as wandb leaves, has none
+    return spec is not None and spec.origin is not None  # a plain folder of that name, as wandb leaves, has none
 
 
 def make_trackers(names: Iterable[str], folder: Path, *, run_id: str, run_name: str) -> list[Records]:
@@ -52,9 +54,9 @@ def make_trackers(names: Iterable[str], folder: Path, *, run_id: str, run_name: 
 
     Args:
         names: `tensorboard`, `wandb`.
-        folder: The run's folder; what they keep goes into a folder of their own in it.
-        run_id: By which a resumed run is known again.
-        run_name: For people.
+        folder: The run's folder; each tracker writes into its own folder in it.
+        run_id: The id under which a resumed run continues.
+        run_name: The name to show.
 
     Raises:
         ConfigError: A package is not installed.
@@ -69,7 +71,7 @@ def make_trackers(names: Iterable[str], folder: Path, *, run_id: str, run_name: 
 
 
 def numbers_in(record: Record) -> Iterator[tuple[str, float]]:
-    """Yield the numbers of a record with a name each, kinds and layers apart by a slash.
+    """Yield name and value of each number in a record; the name is `kind/field` or `kind/field/layer`.
 
     >>> list(numbers_in({"kind": "norms", "step": 3, "ratio": {"blocks.0": 0.5}}))
     [('norms/ratio/blocks.0', 0.5)]
@@ -84,10 +86,10 @@ def numbers_in(record: Record) -> Iterator[tuple[str, float]]:
 
 
 class TensorBoard(Records):
-    """Write records as TensorBoard event files; look at them with `tensorboard --logdir <run>/tensorboard`.
+    """Write records as TensorBoard event files; view them with `tensorboard --logdir <run>/tensorboard`.
 
     Args:
-        directory: Where to.
+        directory: The folder to write to.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -96,7 +98,7 @@ class TensorBoard(Records):
         self._writer: Any = None
 
     def on_start(self, trainer: TrainerView) -> None:
-        """Open a file; what lies beyond the step that a resumed training goes on from is taken back."""
+        """Open a file; a resumed training removes events after the step at which it continues."""
         self._open(trainer.step + 1 if trainer.step else 0)
 
     def _open(self, step: int) -> None:
@@ -105,12 +107,12 @@ class TensorBoard(Records):
         self._writer = SummaryWriter(str(self._directory), purge_step=step)
 
     def _log(self, record: Record) -> None:
-        if self._writer is None:  # driven on after it was broken off
+        if self._writer is None:  # `work` was called again after an interruption
             self._open(record["step"])
         for name, value in numbers_in(record):
             self._writer.add_scalar(name, value, record["step"])
         if "text" in record:
-            # four spaces in front of each line make it a block of code: what a model wrote is no Markdown
+            # indented by four spaces it is shown as code: the text of a model is not Markdown
             self._writer.add_text(record["kind"], textwrap.indent(record["text"], "    ", bool), record["step"])
 
     def on_close(self, trainer: TrainerView) -> None:
@@ -124,9 +126,9 @@ class WeightsAndBiases(Records):
     """Send records to Weights & Biases.
 
     Args:
-        folder: Of the run; the package keeps its own files in it.
-        run_id: By which a resumed run is known again.
-        run_name: For people.
+        folder: The run's folder; the package keeps its own files in it.
+        run_id: The id under which a resumed run continues.
+        run_name: The name to show.
     """
 
     def __init__(self, folder: Path, *, run_id: str, run_name: str) -> None:
@@ -136,12 +138,12 @@ class WeightsAndBiases(Records):
         self._run: Any = None
 
     def on_start(self, trainer: TrainerView) -> None:
-        """Begin the run there, or go on with it.
+        """Start the run at the service, or continue it.
 
         Raises:
-            RunFault: Nobody is logged in, or the service cannot be reached.
+            RunFault: No account is logged in, or the service cannot be reached.
         """
-        # where a text lies on this machine is nobody else's business
+        # the paths of texts on this machine are private
         self._config = trainer.config.updated({"data.paths": ()}).model_dump(mode="json")
         self._open()
 
@@ -165,13 +167,13 @@ class WeightsAndBiases(Records):
             ) from error
 
     def on_budget(self, trainer: TrainerView, record: Record) -> None:
-        """Send how many steps the time allows."""
+        """Send the number of steps that fit into `max_seconds`."""
         self._config = trainer.config.updated({"data.paths": ()}).model_dump(mode="json")
         self._run.config.update(self._config, allow_val_change=True)
         super().on_budget(trainer, record)
 
     def _log(self, record: Record) -> None:
-        if self._run is None:  # driven on after it was broken off
+        if self._run is None:  # `work` was called again after an interruption
             self._open()
         values: dict[str, Any] = dict(numbers_in(record))
         if "text" in record:
@@ -179,7 +181,7 @@ class WeightsAndBiases(Records):
         self._run.log(values, step=record["step"])
 
     def on_close(self, trainer: TrainerView) -> None:
-        """Hand over what is left, and end."""
+        """Send what is left, and end the run at the service."""
         if self._run is not None:
             self._run.finish()
             self._run = None

@@ -27,7 +27,7 @@ from minigpt.data.order import BatchOrder
 from minigpt.errors import CheckpointError, NonFiniteLossError
 from minigpt.randomness import Stream, make_generator
 from minigpt.training.callbacks import Callback
-from minigpt.training.compilation import ANNOUNCEMENT, check_compiler, compiled
+from minigpt.training.compilation import ANNOUNCEMENT, check_compiler, compiled_forward
 from minigpt.training.events import Record, Work
 from minigpt.training.losses import count_targets, cross_entropy
 from minigpt.training.optimizers import build_optimizer, load_optimizer_state, optimizer_state, set_learning_rate
@@ -98,7 +98,7 @@ class Trainer(TrainerCounters):
         self._forward: Callable[[torch.Tensor], torch.Tensor] = model
         if config.training.compile:
             check_compiler(model.device)
-            self._forward = compiled(model)
+            self._forward = compiled_forward(model)
         self._is_uncompiled = config.training.compile
         self._hooks = {name: _overriding(self.callbacks, name) for name in HOOKS}
 

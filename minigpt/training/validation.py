@@ -1,4 +1,4 @@
-"""The loss on the validation part, measured beside a training: on some windows as it goes, on all of them at its end.
+"""The loss on the validation part: on some of its windows during a training, on all of them at the end.
 
 Reads before: trainer.
 Shapes: B windows in a batch, T positions, V vocabulary.
@@ -28,11 +28,15 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 class Validation:
-    """What is measured on.
+    """Evaluates a model on the validation part.
 
     Args:
-        windows: Of the validation part. With a stride of one context they tile it.
-        settings: `eval_batches`, and how many windows are computed at a time.
+        windows: Windows of the validation part. With a stride of one context they cover it without overlap.
+        settings: `eval_batches`, `batch_size` and `accumulation_steps` are read; an evaluation uses batches of the size
+            of a micro-batch, so that it needs no more memory than the training.
+
+    Attributes:
+        dataset: The windows.
     """
 
     def __init__(self, windows: LanguageModelDataset, settings: TrainingConfig) -> None:
@@ -41,7 +45,7 @@ class Validation:
         self._size = math.ceil(settings.batch_size / settings.accumulation_steps)
 
     def windows(self, *, whole: bool) -> tuple[NDArray[np.int64], bool]:
-        """Return the windows of one measurement, the same each time, and whether they are all that there are."""
+        """Return the window numbers of one evaluation, the same each time, and whether they are all windows."""
         num_windows = len(self.dataset)
         if whole or self._wanted >= num_windows:
             return np.arange(num_windows), True
@@ -50,12 +54,12 @@ class Validation:
     def measure(self, model: Transformer, step: int, *, whole: bool) -> Generator[Work, None, tuple[float, bool]]:
         """Yield after each batch; return the loss in nats per token, and whether it is over the whole part.
 
-        Chance and gradients are not touched.
+        No gradient and no random number changes.
 
         Args:
-            model: What is measured.
-            step: Which the work belongs to.
-            whole: Whether all windows are wanted.
+            model: The model to evaluate.
+            step: Updates done, for the yielded `Work`.
+            whole: Whether to use all windows.
         """
         windows, is_all = self.windows(whole=whole)
         nats, num_targets = 0.0, 0
@@ -66,7 +70,7 @@ class Validation:
         return nats / max(num_targets, 1), is_all
 
     def _batches(self, windows: NDArray[np.int64], is_all: bool) -> Iterator[Batch]:
-        """Yield windows in batches; for the whole part also the tokens after its last full window."""
+        """Yield windows in batches; for the whole part also the tokens after its last complete window."""
         dataset = self.dataset
         for start in range(0, len(windows), self._size):
             yield dataset.gather(windows[start : start + self._size])
@@ -77,6 +81,12 @@ class Validation:
 
 
 def nats_of(model: Transformer, inputs: torch.Tensor, targets: torch.Tensor) -> float:
-    """Return the loss of a batch, summed over its targets, in nats; in float32 whatever the training computes in."""
+    """Return the loss of a batch in nats, summed over its targets. It is computed in float32 with any precision.
+
+    Args:
+        model: The model to evaluate.
+        inputs: (B, T) int64.
+        targets: (B, T) int64.
+    """
     with evaluation_mode(model):
         return cross_entropy(model(inputs.to(model.device)), targets.to(model.device), "sum").item()

@@ -1,7 +1,11 @@
-"""A running mean of the weights: late in a training the weights jitter around a better place than any they are at.
+"""An exponential moving average (EMA) of the weights.
 
-Source: Polyak and Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging"; as a mean that forgets, with
-the correction of its start by Kingma and Ba 2015 ("Adam", section 3).
+mean_n = mean_(n-1) + (1 - d) / (1 - d**n) * (weights_n - mean_(n-1)),  d = decay
+
+Late in a training the weights move randomly around a point that is better than any of them. Their mean is close to it.
+
+Source: Polyak and Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging"; the factor 1 / (1 - d**n) is
+the bias correction of Kingma and Ba 2015, "Adam", section 3.
 """
 
 from __future__ import annotations
@@ -16,14 +20,15 @@ if TYPE_CHECKING:
 
 
 class WeightEMA:
-    """The mean of a model's weights over its updates, the latest weighing most.
+    """The mean of a model's weights over its updates; recent weights count most.
 
     Args:
-        model: Whose weights are followed.
-        decay: How slowly the mean forgets: the weights of n updates ago count `decay**n` as much as the present ones.
+        model: The model in training.
+        decay: Between 0 and 1: the weights of n updates ago count `decay**n` times as much as the current ones.
 
     Attributes:
-        model: A model of its own that holds the mean; before the first update, what the other one began with.
+        decay: As given.
+        model: A second model that holds the mean; before the first update it holds the initial weights.
     """
 
     def __init__(self, model: Transformer, decay: float) -> None:
@@ -34,9 +39,9 @@ class WeightEMA:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after update number `step`, counted from 1.
+        """Add the weights after update number `step`, counted from 1, to the mean.
 
-        The share of the new weights is (1 - d) / (1 - d**step): all of it at first, so that the weights of before the
-        training have no part in the mean, and 1 - d in the long run.
+        The new weights get the share (1 - d) / (1 - d**step). It is 1 at the first update, so the initial weights have
+        no part in the mean, and it approaches 1 - d.
         """
         torch._foreach_lerp_(self._mean, self._weights, (1 - self.decay) / (1 - self.decay**step))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from minigpt.config import TrainingConfig
-from minigpt.training.muon import COEFFICIENTS, MuonAdamW, orthogonalised
+from minigpt.training.muon import COEFFICIENTS, MuonAdamW, orthogonalise
 from minigpt.training.optimizers import build_optimizer, load_optimizer_state, optimizer_state, set_learning_rate
 from minigpt.training.trainer import Trainer
 
@@ -22,7 +22,7 @@ def test_singular_values_come_near_one_and_directions_stay(rows: int, columns: i
     v, _ = torch.linalg.qr(torch.randn(columns, rows, generator=generator))
     values = torch.logspace(-1.8, 0, rows)
     matrix = u @ values.diag() @ v.T
-    result = orthogonalised(torch.stack((matrix, 1000 * matrix)))
+    result = orthogonalise(torch.stack((matrix, 1000 * matrix)))
     torch.testing.assert_close(result[0], result[1], rtol=1e-3, atol=1e-4)  # its length does not matter
     found = u.T @ result[0] @ v  # diagonal where the directions stayed
     torch.testing.assert_close(found, found.diagonal().diag(), rtol=0, atol=1e-3)
@@ -36,7 +36,7 @@ def test_rounds_on_the_small_square_are_rounds_on_the_matrix() -> None:
     for a, b, c in COEFFICIENTS:
         gram = slow @ slow.T
         slow = a * slow + (b * gram + c * gram @ gram) @ slow
-    torch.testing.assert_close(orthogonalised(x[None])[0], slow)
+    torch.testing.assert_close(orthogonalise(x[None])[0], slow)
 
 
 def test_one_update_of_an_orthogonal_gradient_by_hand() -> None:
