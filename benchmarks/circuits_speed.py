@@ -24,7 +24,7 @@ from minigpt.app.circuits import switches as circuits_switches
 from minigpt.app.session import run_text, runs
 from minigpt.app.session.models import LoadedRun
 from minigpt.generation.inference import evaluation_mode
-from minigpt.runs.store import load_run
+from minigpt.runs.loading import load_run
 
 TOKENS = 64
 GOALS = {"importance": 2.0}

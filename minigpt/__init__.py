@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from minigpt.model.transformer import Transformer as Transformer
     from minigpt.runs.job import TrainingJob as TrainingJob
     from minigpt.runs.job import create_run as create_run
-    from minigpt.runs.store import Run as Run
-    from minigpt.runs.store import load_run as load_run
+    from minigpt.runs.loading import Run as Run
+    from minigpt.runs.loading import load_run as load_run
     from minigpt.tokenizers.base import BaseTokenizer as BaseTokenizer
     from minigpt.tokenizers.character import CharacterTokenizer as CharacterTokenizer
     from minigpt.training.callbacks import Callback as Callback
@@ -70,7 +70,7 @@ _LAZY = {
     "MinPSampler": "minigpt.generation.samplers",
     "MinigptError": "minigpt.errors",
     "ModelEvaluator": "minigpt.evaluation.perplexity",
-    "Run": "minigpt.runs.store",
+    "Run": "minigpt.runs.loading",
     "RunConfig": "minigpt.config.sections",
     "RunFault": "minigpt.errors",
     "Sampler": "minigpt.generation.samplers",
@@ -90,7 +90,7 @@ _LAZY = {
     "dump_yaml": "minigpt.config.reading",
     "load_config": "minigpt.config.reading",
     "load_corpus": "minigpt.data.corpora",
-    "load_run": "minigpt.runs.store",
+    "load_run": "minigpt.runs.loading",
     "read_corpus": "minigpt.data.corpora",
     "trace_forward": "minigpt.interpret.trace",
 }

@@ -29,7 +29,7 @@ from minigpt.interpret.trace import trace_forward
 from minigpt.runs.archive import bundle_run
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.job import TrainingJob, create_run
-from minigpt.runs.store import load_run
+from minigpt.runs.loading import load_run
 
 SETTINGS = {"seed": 3, "training.num_threads": 1, "training.history_per_octave": 8}
 KEPT = (0, 64, 99, 117, 128, 140, 166, 256)

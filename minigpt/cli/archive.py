@@ -22,7 +22,7 @@ def export_run(run: str, out: Path, kind: str, include_data: bool, as_json: bool
 
     RUN is a run's folder, its id, an exported zip, or the name of a bundled run.
     """
-    from minigpt.runs.store import find_run
+    from minigpt.runs.loading import find_run
 
     if out.exists():
         raise InputError(f"There is a file {out} already.", mend="Choose another name, or remove it first.")

@@ -32,7 +32,7 @@ def evaluate(run: str, data: Path, stride: int | None, device: str | None, as_js
     """
     from minigpt.data.readers import clean_text, read_text
     from minigpt.evaluation.perplexity import ModelEvaluator
-    from minigpt.runs.store import load_run
+    from minigpt.runs.loading import load_run
 
     text = read_text(data).text
     loaded = load_run(run, device=device or "cpu")

@@ -62,7 +62,7 @@ def generate(
 
     from minigpt.generation.generator import TextGenerator
     from minigpt.generation.settings import GenerationSettings, parse_sampler
-    from minigpt.runs.store import load_run
+    from minigpt.runs.loading import load_run
 
     given: dict[str, Any] = {"seed": seed}
     if max_new_tokens is not None:

@@ -55,14 +55,14 @@ def runs(as_json: bool) -> None:
 def _rows() -> Any:
     """Yield what is known about each run; a damaged one says so and hides no other."""
     from minigpt.errors import MinigptError
+    from minigpt.runs.loading import bundled_runs
     from minigpt.runs.snapshots import snapshot_of
-    from minigpt.runs.store import RunFolder, RunStore
+    from minigpt.runs.store import RunStore
 
     store = RunStore()
     for path, error in store.list_damaged():
         note(f"{path.name}: {error}")
-    bundled = [RunFolder(resources.bundled_runs_path() / name) for name in resources.bundled_run_names()]
-    for folder, is_bundled in [*((f, False) for f in store.list()), *((f, True) for f in bundled)]:
+    for folder in (*store.list(), *bundled_runs()):
         try:
             seen = snapshot_of(folder)
         except MinigptError as error:
@@ -71,7 +71,7 @@ def _rows() -> Any:
         yield {
             "run": folder.path.name,
             "name": seen.name,
-            "status": "bundled" if is_bundled else seen.status,
+            "status": "bundled" if folder.is_bundled else seen.status,
             "step": seen.step,
             "max_steps": seen.max_steps,
             "loss": seen.loss,

@@ -29,8 +29,8 @@ from minigpt.data.prepared import train_tokenizer
 from minigpt.errors import MinigptError, NonFiniteLossError, RunExistsError, RunNotFoundError
 from minigpt.model.devices import resolve_device
 from minigpt.runs.cost import check_memory, step_flops
+from minigpt.runs.folder import RunFolder
 from minigpt.runs.job import TrainingJob, check_resume, create_run
-from minigpt.runs.store import RunFolder
 from minigpt.tokenizers.base import make_tokenizer
 from minigpt.training.callbacks import Progress
 from minigpt.training.events import Record, TrainerView

@@ -25,18 +25,8 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from minigpt.errors import ArchiveError, CheckpointError, MinigptError, RunExistsError, RunNotFoundError
-from minigpt.runs.folder import (
-    CHECKPOINTS,
-    CONFIG,
-    DATA,
-    EXPORT_WANTED,
-    HISTORY,
-    INFO,
-    METRICS,
-    TOKENIZER,
-    RunFolder,
-    RunInfo,
-)
+from minigpt.runs.folder import CHECKPOINTS, CONFIG, DATA, EXPORT_WANTED, HISTORY, INFO, METRICS, TOKENIZER, RunFolder
+from minigpt.runs.info import RunInfo
 from minigpt.runs.metrics import append_record
 from minigpt.storage import atomic_file, atomic_folder, storage_errors, write_text
 from minigpt.training.checkpoint import (

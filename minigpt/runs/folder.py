@@ -1,29 +1,30 @@
-"""One run as a folder: its name and state, settings, tokenizer, data, metrics, checkpoints and history.
+"""The folder of one run: name and status, settings, tokenizer, data, metrics, checkpoints and history.
 
-`RunFolder` knows what lies where and which of several checkpoints to trust. It reads the disk each time it is asked,
-for another thread or process may be training the run, and importing it does not import torch.
+`RunFolder` knows where each file lies and which checkpoints are undamaged. It keeps nothing in memory and reads the
+disk at each call, because another thread or process may be training the run. Importing it does not import torch.
 
-Reads after: training/checkpoint.py, metrics.py.
+Reads after: training/checkpoint.py, info.py, metrics.py.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import hmac
 import json
 import logging
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
+from minigpt import resources
 from minigpt.config import SECTIONS, RunConfig, dump_yaml, read_yaml
 from minigpt.errors import CheckpointError, ConfigError, MinigptError, RunNotFoundError, TokenizerError
+from minigpt.runs.info import FORMAT_VERSION, RunInfo, describe_failure, token_sha256
 from minigpt.runs.metrics import WrittenSample, append_record, read_records, written_samples
 from minigpt.storage import flush, remove_folder, storage_errors, sweep, write_text
 from minigpt.tokenizers.base import BaseTokenizer, load_tokenizer
@@ -45,70 +46,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
-"""Of the run folder as a whole; a reader refuses newer ones."""
 INFO, CONFIG, TOKENIZER, METRICS = "run.json", "config.yaml", "tokenizer.json", "metrics.jsonl"
 DATA, CHECKPOINTS, HISTORY = "data", "checkpoints", "history"
 EXPORT_WANTED = "Give a zip that Download on the page Runs or `minigpt export` wrote."
-"""How to mend it that a zip holds no run."""
-
-Status = Literal["queued", "running", "paused", "stopped", "finished", "failed"]
-
-
-class RunInfo(BaseModel):
-    """What a run is called and how it stands: the contents of `run.json`."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    format_version: Annotated[int, Field(ge=1)] = FORMAT_VERSION
-    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
-    name: Annotated[str, Field(min_length=1, max_length=200)]
-    status: Status = "queued"
-    created: AwareDatetime
-    expires: AwareDatetime | None = None
-    owner_token_sha256: str | None = None
-    parent: str | None = None
-    tags: tuple[str, ...] = ()
-    notes: str = ""
-    error: str | None = None
-    error_type: str | None = None
-    """Name of the class in errors.py, or of another exception."""
-
+"""Hint for a zip that is not an exported run."""
 
 _BASELINES = TypeAdapter(dict[str, FiniteFloat])
-_updating = threading.Lock()  # run.json is read, changed and written; a page and a training may both want to
+_updating = threading.Lock()  # of run.json: a page and a training may both read, change and write it
 
 
 @functools.lru_cache(maxsize=4096)
 def _counted_bytes(path: Path, stamps: tuple[tuple[str, int, int], ...]) -> int:
-    """Count what lies in a folder, as it was when the stamps were taken."""
+    """Return the size of all files in a folder; the stamps are only the key under which the result is kept."""
     total = 0
-    for folder, _, names in os.walk(path):  # unlike rglob it bears folders that vanish
+    for folder, _, names in os.walk(path):  # unlike rglob, it tolerates folders that are removed meanwhile
         for name in names:
             with contextlib.suppress(OSError):
                 total += Path(folder, name).lstat().st_size
     return total
-
-
-def token_sha256(token: str) -> str:
-    """Return what is stored of an owner's token."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def describe_failure(error: Exception) -> str:
-    """Say in words what ended a training.
-
-    >>> describe_failure(MemoryError())
-    'The memory of this machine did not suffice. Lower training.batch_size or the size of the model.'
-    """
-    if isinstance(error, MinigptError):
-        return str(error)
-    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
-        return "The memory of this machine did not suffice. Lower training.batch_size or the size of the model."
-    return (
-        f"Something unexpected went wrong ({type(error).__name__}: {error}). What was saved before is kept; "
-        "resume from there, and if it happens again, please report it with the log."
-    )
 
 
 class RunFolder:
@@ -121,14 +76,19 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = Path(path).expanduser().resolve()
 
+    @property
+    def is_bundled(self) -> bool:
+        """Whether it ships with minigpt; such a run is never changed."""
+        return self.path.parent == resources.bundled_runs_path()
+
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
 
-    # -- what it is
+    # -- name, status and settings
 
     @property
     def info(self) -> RunInfo:
-        """Name and state, as they are now.
+        """Name and status: the contents of `run.json`.
 
         Raises:
             RunNotFoundError: The folder is no run.
@@ -163,7 +123,7 @@ class RunFolder:
         return self.info.name
 
     def update_info(self, **changes: Any) -> RunInfo:
-        """Change fields of `run.json` in one stroke and return the new contents; another error has another type.
+        """Change fields of `run.json` atomically and return the new contents; setting `error` clears `error_type`.
 
         Raises:
             StorageError: The disk is full or cannot be written.
@@ -176,19 +136,19 @@ class RunFolder:
         return info
 
     def fail(self, error: Exception) -> str:
-        """Write down that an error ended the training, and return it in words; what was saved before stays.
+        """Record that an error ended the training, and return its message; what was saved before is kept.
 
-        Where that cannot be written (a full disk, a run that was deleted) it is logged: it is the reason to be here.
+        If it cannot be recorded (the disk is full, the run was deleted), it is logged instead.
         """
-        words = describe_failure(error)
+        message = describe_failure(error)
         try:
-            self.update_info(status="failed", error=words, error_type=type(error).__name__)
+            self.update_info(status="failed", error=message, error_type=type(error).__name__)
         except (MinigptError, OSError):
-            logger.warning("The run %s failed and that could not be written down: %s", self.path, words)
-        return words
+            logger.warning("The run %s failed and that could not be written down: %s", self.path, message)
+        return message
 
     def is_owner(self, token: str | None) -> bool:
-        """Return whether a token is the owner's; a run without an owner is everybody's."""
+        """Return whether a token is the owner's; a run without an owner belongs to everybody."""
         expected = self.info.owner_token_sha256
         return expected is None or (token is not None and hmac.compare_digest(token_sha256(token), expected))
 
@@ -207,14 +167,14 @@ class RunFolder:
             config = RunConfig().updated(values, source=str(path))
         except ConfigError as error:
             raise self.damaged(error.problem) from None
-        # elsewhere what is left out means the default; here everything was written, so something has been lost
+        # in other files a missing section means its defaults; here all sections were written, so one has been lost
         lost = [section for section in SECTIONS if not values.get(section)]
         if lost:
             raise self.damaged(f"{CONFIG} lacks {', '.join(lost)}")
         return config
 
     def write_config(self, config: RunConfig) -> None:
-        """Write the settings in one stroke.
+        """Write the settings atomically.
 
         Raises:
             StorageError: The disk is full or cannot be written.
@@ -240,7 +200,7 @@ class RunFolder:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """What is known about the corpus: the contents of `data/meta.json`, with `baselines` in nats per token.
+        """Facts about the corpus: the contents of `data/meta.json`, with `baselines` in nats per token.
 
         Raises:
             CheckpointError: It is missing or damaged.
@@ -260,29 +220,29 @@ class RunFolder:
         return meta
 
     def write_meta(self, meta: dict[str, Any]) -> None:
-        """Write `data/meta.json` in one stroke."""
+        """Write `data/meta.json` atomically."""
         write_text(self.data_path / "meta.json", json.dumps(meta, indent=1) + "\n")
 
     def corpus(self) -> Corpus:
-        """Return the text that the run learns from, put together again from its data.
+        """Return the text that the run learns from, decoded from its data.
 
         Raises:
-            CheckpointError: The data is missing, as in an export that left it out, or damaged.
+            CheckpointError: The data is damaged, or missing because an export left it out.
         """
         from minigpt.data.corpora import Corpus
         from minigpt.data.prepared import open_data
 
         meta, tokenizer, data = self.meta, self.tokenizer, open_data(self.data_path)
         ids = np.concatenate((data.train, data.validation))
-        documents = np.split(ids, np.flatnonzero(ids == tokenizer.bos_id))[1:]  # BOS stands before each
+        documents = np.split(ids, np.flatnonzero(ids == tokenizer.bos_id))[1:]  # a document begins with BOS
         texts = tuple(tokenizer.decode(document) for document in documents)
         return Corpus(str(meta.get("name", self.name)), texts, str(meta.get("origin", "")))
 
     def disk_bytes(self) -> int:
-        """Return how many bytes the run takes; as long as nothing has changed they are not counted again.
+        """Return how many bytes the run takes; they are counted again only after a change.
 
-        Files of a run appear under their names in one stroke, so that the time of their folder tells of each change;
-        only the metrics grow.
+        The files of a run appear and vanish under their names, so the modification times of its folders show each
+        change. Only `metrics.jsonl` grows in place; its own time and size count too.
         """
         stamps = []
         for name in (".", DATA, CHECKPOINTS, HISTORY, METRICS):
@@ -298,7 +258,7 @@ class RunFolder:
         append_record(self.path / METRICS, record)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the records that hold, in order; see `metrics.parse_records`."""
+        """Return the valid records, in order; see `metrics.parse_records`."""
         return read_records(self.path / METRICS)
 
     def samples(self) -> list[WrittenSample]:
@@ -312,24 +272,24 @@ class RunFolder:
         return self.path / CHECKPOINTS / step_name(step)
 
     def checkpoints(self) -> list[int]:
-        """Return the steps that have a checkpoint, in order, judged by the sizes of its files."""
+        """Return the steps that have a whole checkpoint, in order; of its files only the sizes are checked."""
         found = [(parse_step(path.name), path) for path in (self.path / CHECKPOINTS).glob("step-*")]
         return sorted(step for step, path in found if step is not None and verify_checkpoint(path, hashes=False))
 
     def newest_checkpoint(self, *, resumable: bool = False) -> Path | None:
-        """Return the newest checkpoint that is whole to the last byte, None where there is none.
+        """Return the newest checkpoint whose files have the right hashes, None if there is none.
 
-        Damaged ones are passed over with a warning in the log.
+        Damaged ones are skipped with a warning in the log.
 
         Args:
-            resumable: Only one that a training can go on from.
+            resumable: Whether it must hold the state of the training, to resume from.
         """
         found = [(parse_step(path.name), path) for path in (self.path / CHECKPOINTS).glob("step-*")]
         for _, path in sorted(((step, path) for step, path in found if step is not None), reverse=True):
             try:
                 check_checkpoint(path)
             except CheckpointError as error:
-                logger.warning("%s It is passed over for the one before.", error.problem)
+                logger.warning("%s It is skipped; the one before is used.", error.problem)
                 continue
             if is_resumable(path) or not resumable:
                 return path
@@ -337,7 +297,7 @@ class RunFolder:
 
     @property
     def best_step(self) -> int | None:
-        """The step with the lowest validation loss that has a checkpoint, None where there is none."""
+        """The step with the lowest validation loss, None if it has no whole checkpoint."""
         try:
             step = parse_step((self.path / CHECKPOINTS / "best").read_text("utf-8").strip())
         except (OSError, ValueError):
@@ -345,12 +305,12 @@ class RunFolder:
         return step if step is not None and verify_checkpoint(self.checkpoint_path(step), hashes=False) else None
 
     def save_checkpoint(self, trainer: TrainerView, tokenizer: BaseTokenizer, *, keep: int) -> None:
-        """Save a checkpoint, name it the last (and the best, if it is), and drop what is no longer needed.
+        """Save a checkpoint, name it `last` (and `best`, if it is), and remove checkpoints beyond `keep`.
 
         Args:
-            trainer: What to save.
-            tokenizer: Goes with it.
-            keep: Newest checkpoints that stay; the best one stays beside them.
+            trainer: The training to save.
+            tokenizer: Its tokenizer, saved beside the weights.
+            keep: Number of newest checkpoints to keep; the best one is kept too.
 
         Raises:
             StorageError: The disk is full or cannot be written.
@@ -365,7 +325,7 @@ class RunFolder:
             remove_folder(self.checkpoint_path(step))
 
     def _flush_metrics(self) -> None:
-        """Wait until the metrics have reached the disk, so that a checkpoint never outlives what led to it."""
+        """Flush the metrics, so that after a power failure there is no checkpoint without the records before it."""
         path = self.path / METRICS
         with storage_errors(path):
             if path.exists():
@@ -386,20 +346,20 @@ class RunFolder:
         return self.path / HISTORY / f"{step_name(step)}.safetensors"
 
     def history_steps(self) -> list[int]:
-        """Return the steps whose weights were kept to look back at, in order."""
+        """Return the steps whose weights are in the history, in order."""
         steps = (parse_step(path.name) for path in (self.path / HISTORY).glob("step-*.safetensors"))
         return sorted(step for step in steps if step is not None)
 
     def save_history(
         self, model: Transformer, step: int, *, per_octave: int, megabytes: float, kind: str = "raw"
     ) -> None:
-        """Keep the weights of a step in half precision; beyond the budget, every other step goes, again and again.
+        """Keep the weights of a step in half precision; when the budget is used up, thin out all steps, see `thinned`.
 
         Args:
-            model: What to keep.
-            step: Updates done.
-            per_octave: Steps kept for each doubling, while there is room.
-            megabytes: Disk that the history may take, in units of a million bytes.
+            model: The weights to keep.
+            step: Weight updates behind them.
+            per_octave: Steps kept for each doubling of the step, while there is room.
+            megabytes: Disk that the history may take, in MB (10^6 bytes).
             kind: Which weights they are, `raw` or `ema`.
 
         Raises:
@@ -422,12 +382,12 @@ class RunFolder:
         return sorted({*self.checkpoints(), *self.history_steps()})
 
     def weights_path(self, step: int | Literal["best", "last"] | None = None) -> Path:
-        """Return the weights of a step.
+        """Return the file with the weights of a step.
 
         Args:
-            step: A step of `steps()`; `best`; `last`; or None for the best, and the last where there is no best.
-                A checkpoint goes before history, and `last` falls back on history where no checkpoint has been
-                saved yet.
+            step: A step of `steps()`; `best`; `last`; or None for the best, and the last if there is no best.
+                A checkpoint is preferred to the history; before the first checkpoint, `last` is the newest step of
+                the history.
 
         Raises:
             RunNotFoundError: The run has no such weights.
@@ -438,7 +398,7 @@ class RunFolder:
                 return self.checkpoint_path(best) / MODEL
             if step == "best":
                 raise RunNotFoundError(
-                    f"The run {self.path.name} has no best checkpoint: nothing was measured on a validation part yet.",
+                    f"The run {self.path.name} has no best checkpoint: there is no validation loss yet.",
                     mend="Take the last one.",
                 )
         if step is None or step == "last":
@@ -491,15 +451,15 @@ class RunFolder:
 
 
 def thinned(steps: list[int], per_octave: int, most: int) -> list[int]:
-    """Return which log-spaced steps stay where there is room for few: step 0 and an even grid, as dense as fits.
+    """Choose which steps of a history to keep: step 0 and the densest log-spaced grid that fits.
 
-    Each time the grid is halved, what stays is as far apart, in doublings of the step, early and late. Picking the
-    most crowded step instead would let the newest one drive out its predecessor for ever.
+    The grid is halved until it fits, so early and late steps stay equally far apart, in doublings of the step. Removing
+    the step with the closest neighbours instead would remove the newest but one each time.
 
     Args:
-        steps: On the grid of `is_history_step(step, per_octave)`, in order.
-        per_octave: How dense that grid is.
-        most: How many may stay.
+        steps: Steps on the grid of `is_history_step(step, per_octave)`, in order.
+        per_octave: Density of that grid: steps for each doubling.
+        most: Number of steps to keep.
 
     >>> thinned([0, 1, 2, 4, 8, 16, 32], per_octave=1, most=5)
     [0, 1, 4, 16]

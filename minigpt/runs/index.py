@@ -13,12 +13,13 @@ from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
-from minigpt import resources
-from minigpt.errors import MinigptError, RunNotFoundError
-from minigpt.runs.folder import CHECKPOINTS, CONFIG, INFO, METRICS, RunFolder, RunInfo
+from minigpt.errors import MinigptError
+from minigpt.runs.folder import CHECKPOINTS, CONFIG, INFO, METRICS, RunFolder
+from minigpt.runs.info import RunInfo
+from minigpt.runs.loading import find_by_id
 from minigpt.runs.lock import is_being_trained
 from minigpt.runs.snapshots import RunSnapshot, snapshot_of
-from minigpt.runs.store import RunStore, is_valid_id
+from minigpt.runs.store import RunStore
 
 SNAPSHOTS_KEPT = 128
 """Snapshots of runs on disk that stay in memory."""
@@ -48,11 +49,7 @@ class RunIndex:
         Raises:
             RunNotFoundError: There is no such run.
         """
-        if run_id in resources.bundled_run_names():
-            return RunFolder(resources.bundled_runs_path() / run_id)
-        if not is_valid_id(run_id):
-            raise RunNotFoundError(f"There is no run {run_id[:64]!r}.", mend="Pick one of the runs in the list.")
-        return self._store.get(run_id)
+        return find_by_id(run_id, store=self._store)
 
     def runs(self) -> list[tuple[RunFolder, RunInfo]]:
         """Return every run of the store that can be read; see `RunStore.list_damaged` for the others."""

@@ -26,9 +26,10 @@ from minigpt.evaluation.baselines import ngram_baselines
 from minigpt.model.devices import resolve_device
 from minigpt.model.transformer import Transformer
 from minigpt.runs.cost import check_disk
-from minigpt.runs.folder import TOKENIZER, Status
+from minigpt.runs.folder import TOKENIZER, RunFolder
+from minigpt.runs.info import Status
 from minigpt.runs.lock import RunLock
-from minigpt.runs.store import RunFolder, RunStore, check_free
+from minigpt.runs.store import RunStore, check_free
 from minigpt.tokenizers.base import BaseTokenizer, make_tokenizer
 from minigpt.training.callbacks import (
     Callback,

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minigpt.errors import StorageError
-from minigpt.runs.folder import RunFolder, Status
+from minigpt.runs.folder import RunFolder
+from minigpt.runs.info import Status
 from minigpt.runs.snapshots import History, snapshot_of
 
 if TYPE_CHECKING:

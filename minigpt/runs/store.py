@@ -1,6 +1,6 @@
-"""All runs of one home folder, and the one loader that turns a run's name into a model.
+"""All runs of one folder: creating, listing, deleting and importing them.
 
-A run's id is 128 random bits: knowing it is what lets somebody look at a run, so ids are never listed in messages.
+A run's id is 128 random bits. Anyone who knows the id can look at the run, so no message lists ids.
 Importing this module does not import torch.
 
 Reads after: folder.py.
@@ -10,33 +10,26 @@ from __future__ import annotations
 
 import base64
 import builtins
-import contextlib
-import hashlib
 import re
 import secrets
-import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO
 
 from minigpt import resources
 from minigpt.config import RunConfig
-from minigpt.errors import ArchiveError, MinigptError, RunExistsError, RunNotFoundError
-from minigpt.runs.folder import CHECKPOINTS, EXPORT_WANTED, INFO, token_sha256
-from minigpt.runs.folder import RunFolder as RunFolder
-from minigpt.runs.folder import RunInfo as RunInfo
-from minigpt.storage import atomic_folder, remove_folder, sha256_of, write_text
-from minigpt.tokenizers.base import BaseTokenizer
-from minigpt.training.checkpoint import parse_step
+from minigpt.errors import MinigptError, RunExistsError, RunNotFoundError
+from minigpt.runs.folder import CHECKPOINTS, INFO, RunFolder
+from minigpt.runs.info import RunInfo, token_sha256
+from minigpt.storage import atomic_folder, remove_folder, write_text
 
 if TYPE_CHECKING:
-    from minigpt.model.transformer import Transformer
+    pass
 
 
 def new_run_id() -> str:
-    """Return an id that nobody can guess: 128 random bits as 26 lower-case letters and digits (base32)."""
+    """Return an id that cannot be guessed: 128 random bits as 26 lower-case letters and digits (base32)."""
     return base64.b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower()
 
 
@@ -53,7 +46,7 @@ class RunStore:
     """The runs of one folder.
 
     Args:
-        root: Where they lie; None: the user's home of runs, see `resources.home`. It need not exist.
+        root: The folder; None: the user's home of runs, see `resources.home`. It need not exist.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -69,15 +62,15 @@ class RunStore:
         parent: str | None = None,
         fill: Callable[[RunFolder], None] | None = None,
     ) -> RunFolder:
-        """Make a new run; it is there as a whole or not at all.
+        """Make a new run; it appears with all its files or not at all.
 
         Args:
             config: All settings.
-            name: For people to read; None: the preset's name.
-            path: Where to put it; None: a folder of its own in the store.
-            owner_token: Who may control it; only a hash is kept. None: everybody.
+            name: A name for people to read; None: the preset's name.
+            path: The folder of the run; None: a new one in the store.
+            owner_token: Token of the person who may control it, stored as a hash; None: everybody may.
             parent: Id of the run that this one continues or copies.
-            fill: Puts more into the folder before it counts as a run, for example the encoded corpus.
+            fill: Called to write more files, for example the encoded corpus, before the run appears.
 
         Raises:
             RunExistsError: There is something at `path` already.
@@ -103,7 +96,7 @@ class RunStore:
         return RunFolder(target)
 
     def get(self, run_id: str) -> RunFolder:
-        """Return the run with this id, wherever in the store it lies.
+        """Return the run with this id, whatever the name of its folder.
 
         Raises:
             RunNotFoundError: There is none.
@@ -112,17 +105,17 @@ class RunStore:
             folder = RunFolder(self.root / run_id)
             if (folder.path / INFO).is_file():
                 return folder
-            for other in self.list():  # a run that was given a folder of its own name
+            for other in self.list():  # a run whose folder was named by a person
                 if other.id == run_id:
                     return other
         raise RunNotFoundError("There is no run with this id.", mend="Check the link, or pick another run.")
 
     def list(self) -> builtins.list[RunFolder]:
-        """Return all runs, newest first; damaged ones are left out, see `list_damaged`."""
+        """Return all undamaged runs, newest first; for the others see `list_damaged`."""
         return [folder for folder, _ in self._scan()[0]]
 
     def list_damaged(self) -> builtins.list[tuple[Path, MinigptError]]:
-        """Return the folders that were runs and cannot be read any more, with the reason."""
+        """Return the folders of damaged runs, with the error of each."""
         return self._scan()[1]
 
     def _scan(self) -> tuple[builtins.list[tuple[RunFolder, RunInfo]], builtins.list[tuple[Path, MinigptError]]]:
@@ -148,14 +141,14 @@ class RunStore:
         remove_folder(self.get(run_id).path)
 
     def import_zip(self, source: Path | BinaryIO, *, max_bytes: int | None = None) -> RunFolder:
-        """Open an exported run as a new one of this store, with an id of its own and without an owner.
+        """Unpack an exported run into this store, with a new id and without an owner.
 
         Args:
             source: The zip file, or an open binary file.
-            max_bytes: Size up to which it is unpacked; None: the default of `archive`.
+            max_bytes: Largest unpacked size; None: the default of `archive`.
 
         Raises:
-            ArchiveError: It is no exported run, is damaged, too large, or holds what no run holds.
+            ArchiveError: It is not an exported run, is damaged or too large, or contains other files.
             StorageError: The disk is full or cannot be written.
         """
         from minigpt.runs import archive
@@ -180,106 +173,3 @@ def check_free(path: Path) -> None:
         )
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunExistsError(f"{path} is not empty.", mend="Choose a folder that does not exist yet or is empty.")
-
-
-# -- by name
-
-
-def find_run(name: str | Path, *, store: RunStore | None = None) -> RunFolder:
-    """Return the run that a person means.
-
-    Args:
-        name: A run's folder, its id, an exported zip file, or the name of a bundled run; tried in this order.
-        store: Where to look for ids; None: the user's home of runs.
-
-    Raises:
-        RunNotFoundError: There is none; the message names the bundled ones.
-        ArchiveError: It is a file, but no exported run.
-    """
-    text, path = str(name), Path(name).expanduser()
-    store = RunStore() if store is None else store
-    if max(map(len, (*path.parts, ""))) > 255:  # no file has such a name, and some systems refuse to look for it
-        path = Path(f"{text[:40]}...")
-        text = str(path)
-    if (path / INFO).is_file():
-        return RunFolder(path)
-    if is_valid_id(text) and not path.is_file():
-        return store.get(text)
-    if path.is_file():
-        return _from_zip(path)
-    if text in resources.bundled_run_names():
-        return RunFolder(resources.bundled_runs_path() / text)
-    bundled = ", ".join(resources.bundled_run_names()) or "none"
-    what = f"The folder {path} is no run: it has no {INFO}." if path.is_dir() else f"There is no run {text!r}."
-    raise RunNotFoundError(
-        what,
-        mend=f"Give a run's folder, its id, an exported zip file, or a bundled run ({bundled}); "
-        "`minigpt runs` lists your own.",
-    )
-
-
-def _from_zip(path: Path) -> RunFolder:
-    """Unpack a zip file into the cache, under a name made from its contents, so that it is unpacked only once."""
-    if not zipfile.is_zipfile(path):
-        raise ArchiveError(f"{path} is no zip file.", mend=EXPORT_WANTED)
-    store = RunStore(resources.cache() / "archives")
-    target = store.root / hashlib.sha256(sha256_of(path).encode()).hexdigest()[:32]
-    if not (target / INFO).is_file():
-        with contextlib.suppress(OSError):  # another process was quicker: both unpacked the same
-            store.import_zip(path).path.rename(target)
-    return RunFolder(target)
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run that can be used: what `TextGenerator`, `ModelEvaluator` and the interpreting functions take.
-
-    Attributes:
-        model: In evaluation mode, float32.
-        tokenizer: What it reads and writes.
-        config: All settings of the run.
-        path: The run's folder.
-        step: Updates that these weights have had.
-        id: The run's id.
-        name: The run's name.
-    """
-
-    model: Transformer
-    tokenizer: BaseTokenizer
-    config: RunConfig
-    path: Path
-    step: int
-    id: str
-    name: str
-
-
-def load_run(
-    name: str | Path,
-    *,
-    step: int | Literal["best", "last"] | None = None,
-    device: str = "cpu",
-    store: RunStore | None = None,
-) -> Run:
-    """Load a run's weights and tokenizer.
-
-    Args:
-        name: As for `find_run`.
-        step: A step whose weights were kept, `best`, `last`, or None for the best and else the last.
-        device: `auto`, `cpu`, `cuda` or `mps`.
-        store: Where to look for ids; None: the user's home of runs.
-
-    Raises:
-        RunNotFoundError: There is no such run or no such step.
-        CheckpointError: It is damaged.
-        DeviceError: This machine does not have the device.
-    """
-    from minigpt.model.weights import load_model
-
-    folder = find_run(name, store=store)
-    info, config, tokenizer = folder.info, folder.config, folder.tokenizer
-    path = folder.weights_path(step)
-    model = load_model(path, device=device)
-    if model.vocab_size != tokenizer.vocab_size:
-        raise folder.damaged(f"the tokenizer has {tokenizer.vocab_size} tokens and the model {model.vocab_size}")
-    found = parse_step(path.name) if parse_step(path.name) is not None else parse_step(path.parent.name)
-    return Run(model, tokenizer, config, folder.path, found or 0, info.id, info.name)

@@ -26,13 +26,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from minigpt import resources
 from minigpt.config import RunConfig
 from minigpt.data.prepared import expected_vocab_size
 from minigpt.errors import InputError, LimitError, MinigptError, OwnerError, RunFault, RunNotFoundError
 from minigpt.runs.engine import Command
-from minigpt.runs.folder import RunFolder, token_sha256
+from minigpt.runs.folder import RunFolder
 from minigpt.runs.index import RunIndex
+from minigpt.runs.info import token_sha256
 from minigpt.runs.limits import Limits, load_limits
 from minigpt.runs.live import LiveRun, lower_priority
 from minigpt.runs.lock import is_being_trained
@@ -212,9 +212,9 @@ class ThreadEngine:
             OwnerError: It is somebody else's.
             InputError: It is bundled.
         """
-        if run_id in resources.bundled_run_names():
-            raise InputError(f"Run {run_id} is bundled and stays as it is.", mend="Train a run of your own.")
         folder = self._index.folder(run_id)
+        if folder.is_bundled:
+            raise InputError(f"Run {run_id} is bundled and stays as it is.", mend="Train a run of your own.")
         if self.limits.owner_tokens and (folder.info.owner_token_sha256 is None or not folder.is_owner(token)):
             raise OwnerError(
                 "This run belongs to somebody else; you may look at it.",

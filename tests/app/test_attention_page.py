@@ -22,7 +22,7 @@ from minigpt.interpret.averages import head_averages
 from minigpt.interpret.erasure import erasure_effects
 from minigpt.interpret.trace import trace_forward
 from minigpt.runs import experiments, manager
-from minigpt.runs.store import load_run
+from minigpt.runs.loading import load_run
 from minigpt.tokenizers.character import CharacterTokenizer
 
 PAGE = "inside/attention"

@@ -18,7 +18,7 @@ from minigpt.app.texts import t
 from minigpt.interpret.ablation import Ablation, ablated_logits, importance, text_nats
 from minigpt.interpret.lens import logit_lens
 from minigpt.runs.folder import RunFolder
-from minigpt.runs.store import load_run
+from minigpt.runs.loading import load_run
 
 PAGE = "inside/circuits"
 VIEWS = ("switches", "heads", "lens", "parts", "patching", "neurons", "vectors")

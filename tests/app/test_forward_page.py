@@ -18,7 +18,7 @@ from minigpt.model.block import Block
 from minigpt.model.points import tap, within
 from minigpt.model.transformer import Transformer
 from minigpt.runs import manager
-from minigpt.runs.store import load_run
+from minigpt.runs.loading import load_run
 from minigpt.tokenizers.character import CharacterTokenizer
 
 PAGE = "inside/forward"

@@ -74,7 +74,7 @@ def test_milestones_rise_from_first_to_last(count, steps):
 
 def test_the_recording_is_what_the_bundled_model_computes():
     from minigpt.interpret.flow import record_flow
-    from minigpt.runs.store import load_run
+    from minigpt.runs.loading import load_run
 
     shipped = home_flow.load_flow()
     prompt, count = "".join(shipped["tokens"][: shipped["num_prompt"]]), len(shipped["choices"])

@@ -10,7 +10,7 @@ import pytest
 from minigpt.app.perplexity import view as perplexity_view
 from minigpt.app.session import models
 from minigpt.evaluation import ModelEvaluator
-from minigpt.runs.store import load_run
+from minigpt.runs.loading import load_run
 
 PAGE = "use/perplexity"
 TEXT = "the cat sat on the log and the dog sat on the mat"

@@ -16,7 +16,7 @@ from minigpt.data.corpora import load_corpus
 from minigpt.data.prepared import encode_corpus
 from minigpt.errors import DownloadError
 from minigpt.runs.folder import RunFolder
-from minigpt.runs.store import load_run
+from minigpt.runs.loading import load_run
 
 
 @pytest.fixture(scope="module")

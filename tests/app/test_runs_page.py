@@ -9,8 +9,9 @@ import pytest
 
 from minigpt import resources
 from minigpt.runs import manager
+from minigpt.runs.folder import RunFolder
 from minigpt.runs.lock import RunLock
-from minigpt.runs.store import RunFolder, RunStore
+from minigpt.runs.store import RunStore
 
 PAGE = "class/runs"
 

@@ -10,7 +10,7 @@ import pytest
 from minigpt.app.sampling import view as sampling_view
 from minigpt.app.sampling.view import DEFAULT_RULES, Rule, first_parting
 from minigpt.app.session import models, profile, runs
-from minigpt.runs.store import load_run
+from minigpt.runs.loading import load_run
 
 PAGE = "use/sampling"
 

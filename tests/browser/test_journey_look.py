@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 
 from minigpt.app.texts import t
 from minigpt.interpret.trace import trace_forward
-from minigpt.runs.store import load_run
+from minigpt.runs.loading import load_run
 from minigpt.viz.palette import visible_token
 
 pytestmark = pytest.mark.browser

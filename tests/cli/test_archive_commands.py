@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from minigpt.runs.store import RunFolder
+from minigpt.runs.folder import RunFolder
 
 
 def test_a_run_leaves_as_one_file_and_comes_back(call, trained, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from minigpt.evaluation.perplexity import ModelEvaluator
-from minigpt.runs.store import load_run
+from minigpt.runs.loading import load_run
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 
 from minigpt.generation.generator import TextGenerator
 from minigpt.generation.samplers import TopKSampler
-from minigpt.runs.store import load_run
+from minigpt.runs.loading import load_run
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,9 @@ from minigpt.errors import StorageError
 from minigpt.model import devices
 from minigpt.model.size import flops_per_token
 from minigpt.model.weights import load_weights
-from minigpt.runs.store import RunFolder, RunStore, load_run
+from minigpt.runs.folder import RunFolder
+from minigpt.runs.loading import load_run
+from minigpt.runs.store import RunStore
 from minigpt.training.events import Record
 from minigpt.training.trainer import Trainer
 

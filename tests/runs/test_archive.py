@@ -20,7 +20,8 @@ from minigpt.runs import archive as module
 from minigpt.runs.archive import bundle_run
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.job import TrainingJob, create_run
-from minigpt.runs.store import RunStore, load_run
+from minigpt.runs.loading import load_run
+from minigpt.runs.store import RunStore
 
 TEXT = "the cat sat on the mat and the dog ate the cake. " * 12
 

@@ -20,9 +20,9 @@ from minigpt.data.prepared import train_tokenizer
 from minigpt.errors import CheckpointError, CorpusError, InputError, NonFiniteLossError, RunExistsError, StorageError
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.job import TrainingJob, check_resume, create_run
+from minigpt.runs.loading import load_run
 from minigpt.runs.lock import is_being_trained
 from minigpt.runs.snapshots import snapshot_of
-from minigpt.runs.store import load_run
 from minigpt.runs.thread_engine import ThreadEngine
 from minigpt.tokenizers.base import make_tokenizer
 from minigpt.training.callbacks import Callback

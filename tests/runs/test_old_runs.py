@@ -13,9 +13,10 @@ import pytest
 
 from minigpt.data.prepared import open_data
 from minigpt.evaluation.perplexity import ModelEvaluator
-from minigpt.runs.folder import FORMAT_VERSION, RunFolder
+from minigpt.runs.folder import RunFolder
+from minigpt.runs.info import FORMAT_VERSION
 from minigpt.runs.job import TrainingJob, check_resume
-from minigpt.runs.store import load_run
+from minigpt.runs.loading import load_run
 
 OLD = Path(__file__).parent / "data"
 STEPS, LOSS, NEXT_LOSS = 60, 3.17668, 3.08933

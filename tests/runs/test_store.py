@@ -21,7 +21,8 @@ from minigpt.generation.generator import TextGenerator
 from minigpt.runs.archive import bundle_run
 from minigpt.runs.folder import RunFolder, thinned
 from minigpt.runs.job import TrainingJob, create_run
-from minigpt.runs.store import RunStore, find_run, is_valid_id, load_run, new_run_id
+from minigpt.runs.loading import find_run, load_run
+from minigpt.runs.store import RunStore, is_valid_id, new_run_id
 from minigpt.storage import remove_folder
 
 CONFIG = RunConfig().updated(
@@ -333,7 +334,7 @@ def test_load_run_with_a_tokenizer_of_another_run(copied: RunFolder) -> None:
 
 def test_looking_at_runs_does_not_load_torch(copied: RunFolder) -> None:
     code = (
-        "import sys; from pathlib import Path; from minigpt.runs.store import RunStore, find_run\n"
+        "import sys; from pathlib import Path; from minigpt.runs.loading import find_run; from minigpt.runs.store import RunStore\n"
         f"folder = find_run({str(copied.path)!r}); folder.metrics(), folder.checkpoints(), folder.weights_path()\n"
         "RunStore().list(); sys.exit('torch' in sys.modules)"
     )

@@ -12,7 +12,8 @@ from minigpt.app.ui import anatomy
 from minigpt.app.ui.navigation import page_path
 from minigpt.errors import MinigptError
 from minigpt.model.size import count_parameters
-from minigpt.runs.store import RunFolder, RunStore
+from minigpt.runs.folder import RunFolder
+from minigpt.runs.store import RunStore
 
 
 def draw() -> None:

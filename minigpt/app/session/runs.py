@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from minigpt import resources
 from minigpt.errors import MinigptError
 from minigpt.runs import manager
-from minigpt.runs.store import RunFolder, is_valid_id
+from minigpt.runs.folder import RunFolder
+from minigpt.runs.store import is_valid_id
 
 if TYPE_CHECKING:
     from minigpt.runs.engine import RunEngine

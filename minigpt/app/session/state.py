@@ -15,7 +15,8 @@ import streamlit as st
 from minigpt.app.session import profile, runs
 from minigpt.app.session.runs import DEFAULT_RUN, RunRef
 from minigpt.errors import MinigptError
-from minigpt.runs.folder import RunFolder, token_sha256
+from minigpt.runs.folder import RunFolder
+from minigpt.runs.info import token_sha256
 
 if TYPE_CHECKING:
     from minigpt.runs.snapshots import RunSnapshot

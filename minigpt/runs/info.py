@@ -1,0 +1,59 @@
+"""`run.json`: the name and the status of a run, its owner, and the error that ended it.
+
+Importing this module does not import torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from minigpt.errors import MinigptError
+
+FORMAT_VERSION = 1
+"""Format of the whole run folder; a reader refuses newer ones."""
+
+Status = Literal["queued", "running", "paused", "stopped", "finished", "failed"]
+
+
+class RunInfo(BaseModel):
+    """The contents of `run.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format_version: Annotated[int, Field(ge=1)] = FORMAT_VERSION
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    status: Status = "queued"
+    created: AwareDatetime
+    expires: AwareDatetime | None = None
+    owner_token_sha256: str | None = None
+    parent: str | None = None
+    tags: tuple[str, ...] = ()
+    notes: str = ""
+    error: str | None = None
+    error_type: str | None = None
+    """Name of the error's class, from errors.py or elsewhere."""
+
+
+def token_sha256(token: str) -> str:
+    """Return the hash of an owner's token; only this hash is stored."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def describe_failure(error: Exception) -> str:
+    """Return a message for an error that ended a training.
+
+    >>> describe_failure(MemoryError())
+    'The memory of this machine did not suffice. Lower training.batch_size or the size of the model.'
+    """
+    if isinstance(error, MinigptError):
+        return str(error)
+    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
+        return "The memory of this machine did not suffice. Lower training.batch_size or the size of the model."
+    return (
+        f"Something unexpected went wrong ({type(error).__name__}: {error}). What was saved before is kept; "
+        "resume from there, and if it happens again, please report it with the log."
+    )

@@ -1,0 +1,175 @@
+"""From the name of a run to its folder, and from the folder to a model.
+
+This is the only place that resolves what a person calls a run. `find_by_id` takes an id or the name of a bundled run
+and is safe for text from a web address; `find_run` also takes paths and zip files, for people at their own machine.
+Importing this module does not import torch.
+
+Reads after: store.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from minigpt import resources
+from minigpt.config import RunConfig
+from minigpt.errors import ArchiveError, RunNotFoundError
+from minigpt.runs.folder import EXPORT_WANTED, INFO, RunFolder
+from minigpt.runs.store import RunStore, is_valid_id
+from minigpt.storage import sha256_of
+from minigpt.tokenizers.base import BaseTokenizer
+from minigpt.training.checkpoint import parse_step
+
+if TYPE_CHECKING:
+    from minigpt.model.transformer import Transformer
+
+
+# -- from a name to a folder
+
+
+def bundled_runs() -> list[RunFolder]:
+    """Return the runs that ship with minigpt, the default one first."""
+    return [RunFolder(resources.bundled_runs_path() / name) for name in resources.bundled_run_names()]
+
+
+def find_by_id(run_id: str, *, store: RunStore | None = None) -> RunFolder:
+    """Return a run by its id or bundled name. The text never becomes part of a path unless it is one of these.
+
+    Args:
+        run_id: A run's id, or the name of a bundled run.
+        store: Where to look for ids; None: the user's home of runs.
+
+    Raises:
+        RunNotFoundError: There is no such run.
+    """
+    if run_id in resources.bundled_run_names():
+        return RunFolder(resources.bundled_runs_path() / run_id)
+    return (RunStore() if store is None else store).get(run_id)
+
+
+def find_run(name: str | Path, *, store: RunStore | None = None) -> RunFolder:
+    """Return the run that a person names.
+
+    Args:
+        name: A run's folder, its id, an exported zip file, or the name of a bundled run; tried in this order.
+        store: Where to look for ids; None: the user's home of runs.
+
+    Raises:
+        RunNotFoundError: There is no such run; the message names the bundled ones.
+        ArchiveError: It is a file, but not an exported run.
+    """
+    text, path = str(name), Path(name).expanduser()
+    if max(map(len, (*path.parts, ""))) > 255:  # no file has such a name, and some systems fail when asked for it
+        path = Path(f"{text[:40]}...")
+        text = str(path)
+    if (path / INFO).is_file():
+        return RunFolder(path)
+    if path.is_file():
+        return _unpacked(path)
+    if is_valid_id(text) or text in resources.bundled_run_names():
+        return find_by_id(text, store=store)
+    bundled = ", ".join(resources.bundled_run_names()) or "none"
+    raise RunNotFoundError(
+        f"The folder {path} is no run: it has no {INFO}." if path.is_dir() else f"There is no run {text!r}.",
+        mend=f"Give a run's folder, its id, an exported zip file, or a bundled run ({bundled}); "
+        "`minigpt runs` lists your own.",
+    )
+
+
+def _unpacked(path: Path) -> RunFolder:
+    """Unpack a zip file into the cache, under a name made from its contents, so that it is unpacked only once."""
+    if not zipfile.is_zipfile(path):
+        raise ArchiveError(f"{path} is no zip file.", mend=EXPORT_WANTED)
+    store = RunStore(resources.cache() / "archives")
+    target = store.root / hashlib.sha256(sha256_of(path).encode()).hexdigest()[:32]
+    if not (target / INFO).is_file():
+        with contextlib.suppress(OSError):  # another process has just unpacked the same file
+            store.import_zip(path).path.rename(target)
+    return RunFolder(target)
+
+
+# -- from a folder to a model
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run with its weights in memory: what `TextGenerator`, `ModelEvaluator` and `interpret` take.
+
+    Attributes:
+        model: In evaluation mode, float32.
+        tokenizer: The run's tokenizer.
+        config: All settings of the run.
+        path: The run's folder.
+        step: Weight updates behind these weights.
+        id: The run's id.
+        name: The run's name.
+    """
+
+    model: Transformer
+    tokenizer: BaseTokenizer
+    config: RunConfig
+    path: Path
+    step: int
+    id: str
+    name: str
+
+
+def load_run(
+    name: str | Path,
+    *,
+    step: int | Literal["best", "last"] | None = None,
+    device: str = "cpu",
+    store: RunStore | None = None,
+) -> Run:
+    """Load a run's weights and tokenizer.
+
+    Args:
+        name: A run's folder, its id, an exported zip file, or the name of a bundled run; tried in this order.
+        step: A step whose weights were kept, `best`, `last`, or None for the best and else the last.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        store: Where to look for ids; None: the user's home of runs.
+
+    Raises:
+        RunNotFoundError: There is no such run or no such step.
+        CheckpointError: It is damaged.
+        DeviceError: This machine does not have the device.
+    """
+    folder = find_run(name, store=store)
+    return load_weights_file(folder, folder.weights_path(step), device=device)
+
+
+def load_weights_file(folder: RunFolder, weights: Path, *, device: str = "cpu") -> Run:
+    """Load a run with the weights of one file.
+
+    Args:
+        folder: The run.
+        weights: A file of `folder.weights_path`, or a copy of the weights in training; its name has the step.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+
+    Raises:
+        RunNotFoundError: The folder is no run.
+        CheckpointError: Something is damaged.
+        DeviceError: This machine does not have the device.
+    """
+    from minigpt.model.weights import load_model
+
+    info, config, tokenizer = folder.info, folder.config, folder.tokenizer
+    model = load_model(weights, device=device)
+    if model.vocab_size != tokenizer.vocab_size:
+        raise folder.damaged(f"the tokenizer has {tokenizer.vocab_size} tokens and the model {model.vocab_size}")
+    return Run(model, tokenizer, config, folder.path, step_of(weights), info.id, info.name)
+
+
+def step_of(weights: Path) -> int:
+    """Return the step of a weights file, from its own name or from the name of its checkpoint.
+
+    >>> step_of(Path("history/step-0000064.safetensors")), step_of(Path("checkpoints/step-0001200/model.safetensors"))
+    (64, 1200)
+    """
+    found = parse_step(weights.name)
+    return (parse_step(weights.parent.name) or 0) if found is None else found
