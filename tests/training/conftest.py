@@ -36,7 +36,7 @@ TINY = {
 
 @pytest.fixture
 def stream() -> np.ndarray:
-    """A text with something to learn: each token is mostly decided by the one before it."""
+    """A text with a pattern to learn: each token mostly depends on the one before it."""
     chance = np.random.Generator(np.random.PCG64(3))
     ids = [0]
     for noise in chance.random(599):
@@ -46,7 +46,7 @@ def stream() -> np.ndarray:
 
 @pytest.fixture
 def make_trainer(stream: np.ndarray) -> Callable[..., Trainer]:
-    """Make a trainer of a tiny model; settings are given with `__` for the dot, callbacks as `callbacks=`."""
+    """Return a function that makes a trainer of a tiny model; settings are keywords with `__` in place of the dot."""
 
     def make(*, callbacks: Any = (), validation: bool = True, **changes: Any) -> Trainer:
         config = RunConfig().updated({**TINY, **{key.replace("__", "."): value for key, value in changes.items()}})
@@ -64,7 +64,7 @@ def make_trainer(stream: np.ndarray) -> Callable[..., Trainer]:
 
 @pytest.fixture
 def weights() -> Callable[[Trainer], torch.Tensor]:
-    """Return all weights of a trainer's model as one vector."""
+    """Return a function that returns all weights of a trainer's model as one vector."""
 
     def flatten(trainer: Trainer) -> torch.Tensor:
         return torch.cat([parameter.detach().flatten().clone() for parameter in trainer.model.parameters()])

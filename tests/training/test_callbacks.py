@@ -75,7 +75,11 @@ def test_checkpoint_when_it_is_the_best_and_only_once(make_trainer: MakeTrainer)
     checkpoints = Checkpoints(lambda trainer: saves.append((trainer.step, trainer.best_step)))
     trainer = make_trainer(training__checkpoint_steps=0, callbacks=[checkpoints])
     trainer.fit()
-    assert [step for step, _ in saves] == [4, 8, 12]  # it gets better every time, and the last is saved anyway
+    assert [step for step, _ in saves] == [
+        4,
+        8,
+        12,
+    ]  # each evaluation is better than the one before, and the last step is always saved
     assert all(step == best for step, best in saves)
     assert list(checkpoints.save(trainer)) == []
 
@@ -127,7 +131,7 @@ def test_samples_throw_the_same_dice(make_trainer: MakeTrainer, tokenizer: Chara
         make_trainer(callbacks=[Samples(tokenizer), Reports(written)], training__learning_rate=1e-12).fit()
         texts.append([record["text"] for record in written])
     assert texts[0] == texts[1]
-    assert len(set(texts[0])) == 1  # weights that hardly move and the same dice: the same text
+    assert len(set(texts[0])) == 1  # nearly the same weights and the same random numbers: the same text
 
 
 def test_samples_follow_the_runs_own_strategy(make_trainer: MakeTrainer, tokenizer: CharacterTokenizer) -> None:

@@ -56,7 +56,7 @@ def test_names_of_steps() -> None:
 
 def test_what_lies_in_it(saved: Path, trainer: Trainer) -> None:
     assert sorted(path.name for path in saved.iterdir()) == sorted([*FILES, "manifest.json"])
-    assert [path.name for path in saved.parent.iterdir()] == [saved.name]  # nothing half done beside it
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]  # no temporary folder beside it
     check_checkpoint(saved)
     assert load_tokenizer(saved / "tokenizer.json").vocab_size == 11
     assert json.loads((saved / "manifest.json").read_text())["files"].keys() == set(FILES)
@@ -74,7 +74,7 @@ def test_going_on_from_disk_is_exact(saved: Path, trainer: Trainer, make_trainer
     assert (one.loss, one.val_loss, one.steps) == (two.loss, two.val_loss, two.steps)
     for (name, a), b in zip(trainer.model.named_parameters(), other.model.parameters(), strict=True):
         assert torch.equal(a, b), name
-    assert trainer.seconds != other.seconds  # measured, not copied
+    assert trainer.seconds != other.seconds  # each measures its own time
 
 
 @pytest.mark.parametrize("name", [*FILES, "manifest.json"])
@@ -87,7 +87,7 @@ def test_any_damage_is_seen(saved: Path, name: str, damage: str) -> None:
     elif damage == "shorter":
         path.write_bytes(data[:-1] if name != "manifest.json" else data[: len(data) // 2])
     else:
-        # in the manifest it is a digit of a hash, elsewhere anything
+        # in the manifest it is a digit of a hash, in other files any byte
         at = data.index(b'"sha256": "') + 15 if name == "manifest.json" else len(data) // 2
         data[at] ^= 1
         path.write_bytes(data)
@@ -154,7 +154,7 @@ def test_a_full_disk_costs_nothing_that_was_there(
         with pytest.raises(StorageError, match="could not be written"):
             save_checkpoint(saved.with_name(step_name(4)), trainer, tokenizer)
         with pytest.raises(StorageError):
-            save_checkpoint(saved, trainer, tokenizer)  # not even in its own place
+            save_checkpoint(saved, trainer, tokenizer)  # the folder that it would replace stays too
     check_checkpoint(saved)
     assert load_checkpoint(saved).step == 3
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
@@ -169,7 +169,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, trainer: Trainer, token
 def test_moments_of_a_save(
     saved: Path, trainer: Trainer, tokenizer: CharacterTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever a killed process leaves, under the checkpoint's name lies a whole one or nothing."""
+    """A process can be killed at any moment: under the checkpoint's name there is a complete checkpoint or nothing."""
     trainer.step_once()
     seen: list[bool | None] = []
     target = saved.with_name(step_name(4))
@@ -177,7 +177,7 @@ def test_moments_of_a_save(
     def look(path: Path) -> None:
         seen.append(verify_checkpoint(target) if target.exists() else None)
         copy = tmp_path / "copy"
-        shutil.copytree(saved.parent, copy)  # what would be found after a kill right here
+        shutil.copytree(saved.parent, copy)  # what is on the disk if the process is killed here
         whole = [p.name for p in copy.iterdir() if parse_step(p.name) is not None and verify_checkpoint(p)]
         named = [p.name for p in copy.iterdir() if parse_step(p.name) is not None]
         assert whole == named

@@ -1,4 +1,4 @@
-"""The compiled training is the plain one, whoever compiles; what is needed for it is asked for before it begins."""
+"""A compiled training gives the results of a plain one, and a missing compiler is noticed before it starts."""
 
 from __future__ import annotations
 
@@ -22,8 +22,12 @@ from minigpt.training.trainer import Trainer
 MakeTrainer = Callable[..., Trainer]
 Weights = Callable[[Trainer], torch.Tensor]
 RECIPES: list[dict[str, Any]] = [
-    {"model__positions": "learned"},  # the very same operations
-    {"model__dropout": 0.3, "model__positions": "learned", "model__attention_dropout": 0.2},  # on the same dice
+    {"model__positions": "learned"},  # the same operations
+    {
+        "model__dropout": 0.3,
+        "model__positions": "learned",
+        "model__attention_dropout": 0.2,
+    },  # with the same random numbers
     {"model__qk_norm": True, "model__convolution": 3, "model__activation": "relu2", "training__optimizer": "muon"},
     {"training__precision": "bfloat16", "training__accumulation_steps": 2, "training__batch_size": 5},
 ]
@@ -31,9 +35,9 @@ RECIPES: list[dict[str, Any]] = [
 
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trace as for a compiler, forward and backward, but run the operations as they stand: it takes no minute."""
+    """Trace forward and backward as for a compiler, but run the plain operations, which saves a minute of compiling."""
     monkeypatch.setattr(compilation, "BACKEND", "aot_eager")
-    monkeypatch.setenv("CXX", sys.executable)  # any program that is there
+    monkeypatch.setenv("CXX", sys.executable)  # any program that exists
     torch._dynamo.reset()
     counters.clear()
 
@@ -52,7 +56,7 @@ def test_curve_and_weights_are_the_plain_ones(
 ) -> None:
     losses, learned, val_loss = curve(make_trainer, weights, training__compile=True, **recipe)
     assert counters["stats"]["unique_graphs"] >= 1
-    assert not counters["graph_break"]  # one program, not pieces with Python between them
+    assert not counters["graph_break"]  # one graph, not several with Python between them
     assert len(counters["frames"]) > 0
     plain_losses, plain, plain_val_loss = curve(make_trainer, weights, **recipe)
     assert losses == pytest.approx(plain_losses, abs=1e-5)
@@ -60,14 +64,14 @@ def test_curve_and_weights_are_the_plain_ones(
     assert val_loss == pytest.approx(plain_val_loss, abs=1e-5)
 
 
-def test_a_compiled_training_is_gone_on_with_as_a_plain_one(make_trainer: MakeTrainer, weights: Weights) -> None:
+def test_a_compiled_training_resumes_exactly(make_trainer: MakeTrainer, weights: Weights) -> None:
     recipe = {"training__compile": True, "model__dropout": 0.2}
     whole, first, second = (make_trainer(**recipe) for _ in range(3))
     whole.fit()
     for _ in range(5):
         first.step_once()
     state = first.state_dict()
-    assert state.model.keys() == make_trainer().state_dict().model.keys()  # no names of the compiler's
+    assert state.model.keys() == make_trainer().state_dict().model.keys()  # no names added by the compiler
     second.load_state_dict(state)
     second.fit()
     assert torch.equal(weights(second), weights(whole))
@@ -95,7 +99,7 @@ def test_plain_trainings_compile_nothing(make_trainer: MakeTrainer) -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_no_compiler_is_said_in_words(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/" + name)
     check_compiler(torch.device(device))
@@ -111,7 +115,7 @@ def test_an_nvidia_gpu_needs_triton(monkeypatch: pytest.MonkeyPatch) -> None:
         check_compiler(torch.device("cuda"))
 
 
-def test_a_trainer_without_a_compiler_is_not_begun(make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_no_trainer_is_made(make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(device: torch.device) -> None:
         raise ConfigError("There is none.", mend="Install one.")
 
@@ -121,7 +125,7 @@ def test_a_trainer_without_a_compiler_is_not_begun(make_trainer: MakeTrainer, mo
     make_trainer()
 
 
-def test_a_compiler_that_fails_is_no_traceback(make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiler_that_fails_is_a_config_error(make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(graph: torch.fx.GraphModule, inputs: Sequence[torch.Tensor]) -> Callable[..., Any]:
         raise OSError("cc1plus was killed")
 

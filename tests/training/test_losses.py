@@ -20,7 +20,7 @@ def test_hand_worked() -> None:
 
 
 def oracle(logits: torch.Tensor, targets: torch.Tensor) -> list[list[float]]:
-    """Compute each position by itself, in float64 and without any library function for it."""
+    """Return the loss of each position, computed one by one in float64 without a library function."""
     rows = []
     for row, wanted in zip(logits.double().tolist(), targets.tolist(), strict=True):
         rows.append([
@@ -58,24 +58,24 @@ def test_ignored_targets_give_no_gradient(ignored: int) -> None:
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "sample", "none"])
-def test_nothing_that_counts_is_zero_and_not_nan(reduction: str) -> None:
+def test_the_loss_of_no_target_is_zero_and_not_nan(reduction: str) -> None:
     loss = cross_entropy(torch.zeros(2, 3, 4), torch.full((2, 3), -1), reduction)  # type: ignore[arg-type]
     assert bool((loss == 0).all())
 
 
 @pytest.mark.parametrize(
-    ("logits", "targets", "told"),
+    ("logits", "targets", "named"),
     [
         ((2, 3), torch.zeros(2, 3, dtype=torch.int64), "(2, 3)"),
         ((2, 3, 4), torch.zeros(2, 2, dtype=torch.int64), "(2, 2)"),
         ((2, 3, 4), torch.zeros(2, 3), "float32"),
     ],
 )
-def test_wrong_shapes_name_both(logits: tuple[int, ...], targets: torch.Tensor, told: str) -> None:
+def test_wrong_shapes_name_both(logits: tuple[int, ...], targets: torch.Tensor, named: str) -> None:
     with pytest.raises(ShapeError) as error:
         cross_entropy(torch.zeros(logits), targets)
     assert str(logits) in str(error.value)
-    assert told in str(error.value)
+    assert named in str(error.value)
 
 
 @pytest.mark.parametrize("target", [4, -2])

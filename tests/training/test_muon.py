@@ -1,4 +1,4 @@
-"""Muon: singular values, one update by hand, which parameters it takes, and how much better it learns."""
+"""Muon: singular values, one update by hand, the parameters that it updates, and that it learns."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def test_singular_values_come_near_one_and_directions_stay(rows: int, columns: i
     values = torch.logspace(-1.8, 0, rows)
     matrix = u @ values.diag() @ v.T
     result = orthogonalise(torch.stack((matrix, 1000 * matrix)))
-    torch.testing.assert_close(result[0], result[1], rtol=1e-3, atol=1e-4)  # its length does not matter
-    found = u.T @ result[0] @ v  # diagonal where the directions stayed
+    torch.testing.assert_close(result[0], result[1], rtol=1e-3, atol=1e-4)  # the norm of the matrix does not matter
+    found = u.T @ result[0] @ v  # diagonal if the singular vectors are unchanged
     torch.testing.assert_close(found, found.diagonal().diag(), rtol=0, atol=1e-3)
     assert bool((found.diagonal() > 0.72).all())
     assert bool((found.diagonal() < 1.28).all())
 
 
-def test_rounds_on_the_small_square_are_rounds_on_the_matrix() -> None:
+def test_iterations_on_the_small_square_equal_those_on_the_matrix() -> None:
     x = torch.randn(6, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     slow = x / (x.norm() * 1.01 + 1e-7)
     for a, b, c in COEFFICIENTS:
@@ -40,7 +40,7 @@ def test_rounds_on_the_small_square_are_rounds_on_the_matrix() -> None:
 
 
 def test_one_update_of_an_orthogonal_gradient_by_hand() -> None:
-    """A gradient that is orthogonal already only loses its length, so the step is the learning rate along it."""
+    """An orthogonal gradient keeps its direction and is scaled to singular values of 1: the step is the learning rate."""
     model = torch.nn.Module()
     model.blocks = torch.nn.Linear(2, 2, bias=True)
     optimizer = build_optimizer(model, CONFIG)
@@ -54,7 +54,7 @@ def test_one_update_of_an_orthogonal_gradient_by_hand() -> None:
     size = model.blocks.weight[1, 0].item()
     assert 0.73 * 0.02 < size < 1.27 * 0.02
     assert model.blocks.weight.tolist() == [[1.0, pytest.approx(-size)], [pytest.approx(size), 1.0]]
-    assert model.blocks.bias.tolist() == [pytest.approx(-0.1), pytest.approx(0.1)]  # AdamW's first step
+    assert model.blocks.bias.tolist() == [pytest.approx(-0.1), pytest.approx(0.1)]  # the first step of AdamW
 
 
 def test_it_takes_the_matrices_of_the_blocks_and_nothing_else(make_trainer: Callable[..., Trainer]) -> None:

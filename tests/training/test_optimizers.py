@@ -94,17 +94,17 @@ def test_an_empty_state_forgets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"other.exp_avg": torch.zeros(1)}, "no such parameter"),
         ({"gain.exp_avg": torch.zeros(2)}, r"\(2,\).*\(1,\)"),
         ({"gain.exp_avg": None, "gain.exp_avg_sq": None, "gain.step": None}, "lacks gain"),
     ],
 )
-def test_a_state_of_another_model_is_refused(change: dict[str, torch.Tensor | None], told: str) -> None:
+def test_a_state_of_another_model_is_refused(change: dict[str, torch.Tensor | None], message: str) -> None:
     model = Small()
     optimizer = build_optimizer(model, CONFIG)
     step(model, optimizer, 1)
     state = {k: v for k, v in {**optimizer_state(model, optimizer), **change}.items() if v is not None}
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         load_optimizer_state(model, optimizer, state)

@@ -1,4 +1,4 @@
-"""The peak of the machine: what is measured, and that the best is kept, here and for later processes."""
+"""The matrix peak: how it is measured, and that the best value is kept, in this process and for later ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from minigpt.training.peak import best_peak, measure_peak
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float]:
-    """A machine whose rate and clock the test sets; nothing is known of it yet."""
+    """A machine whose rate and clock the test sets, in a process that has not measured yet."""
     state = {"rate": 5e9, "clock": 1000.0, "measured": 0}
 
     def measured(device: str, num_threads: int, precision: str) -> float:
@@ -31,7 +31,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float]
 
 
 def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget what this process knows."""
+    """Drop the values that this process keeps."""
     monkeypatch.setattr(peak, "_best", {})
     monkeypatch.setattr(peak, "_measured_at", {})
 

@@ -37,7 +37,7 @@ def test_auto_is_bfloat16_where_the_hardware_has_it(monkeypatch: pytest.MonkeyPa
         assert resolve_precision("auto", torch.device("cpu")) == expected
         assert make_trainer(training__precision="auto").config.training.precision == expected
     assert resolve_precision("auto", torch.device("mps")) == "float32"
-    assert resolve_precision("float16", torch.device("cpu")) == "float16"  # what was asked for is not replaced
+    assert resolve_precision("float16", torch.device("cpu")) == "float16"  # a precision that was set is not replaced
 
 
 def test_a_trainer_refuses_float16_here(make_trainer: MakeTrainer) -> None:
@@ -49,7 +49,7 @@ def test_products_are_in_16_bits_and_weights_in_32() -> None:
     layer = torch.nn.Linear(4, 4, device="meta")
     held = autocast(TrainingConfig(precision="bfloat16"), torch.device("cpu"))
     layer.to_empty(device="cpu")
-    for _ in range(2):  # it can be held again
+    for _ in range(2):  # it can be entered again
         with held:
             assert layer(torch.ones(1, 4)).dtype == torch.bfloat16
     with autocast(TrainingConfig(), torch.device("cpu")):
@@ -66,7 +66,7 @@ def test_bfloat16_learns_as_float32_does(make_trainer: MakeTrainer, weights: Wei
 
 
 def test_measurements_are_in_float32_whatever_training_is_in(make_trainer: MakeTrainer) -> None:
-    """What is measured is what everybody gets who opens the weights afterwards."""
+    """Evaluations give the numbers that everyone gets who loads the weights afterwards."""
     half, full = make_trainer(training__precision="bfloat16"), make_trainer()
     half.fit()
     full.load_state_dict(half.state_dict())
@@ -74,7 +74,7 @@ def test_measurements_are_in_float32_whatever_training_is_in(make_trainer: MakeT
     assert half.val_loss == full.val_loss
 
 
-# -- float16 as far as a processor can show it
+# -- float16, as far as it can be tested on a processor
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_names_of_types() -> None:
     assert set(precision.DTYPES) == {"float32", "tf32", "bfloat16", "float16"}
 
 
-# -- tf32 as far as a processor can show it
+# -- tf32, as far as it can be tested on a processor
 
 
 def test_tf32_is_for_nvidia_from_ampere_on(monkeypatch: pytest.MonkeyPatch, make_trainer: MakeTrainer) -> None:
@@ -152,7 +152,7 @@ def test_tf32_is_for_nvidia_from_ampere_on(monkeypatch: pytest.MonkeyPatch, make
 def test_the_switch_of_the_process_is_on_in_products_alone(
     make_trainer: MakeTrainer, anywhere: None, name: str, inside: str
 ) -> None:
-    """Forward, backward and Muon's own products are in TF32; between pieces of work and in evaluations nothing is."""
+    """Forward, backward and Muon compute in TF32. Evaluations do not, and between pieces of work the switch is off."""
     seen: dict[str, set[str]] = {"training": set(), "backward": set(), "evaluation": set(), "optimizer": set()}
 
     def note(place: str) -> None:

@@ -28,10 +28,12 @@ def test_linear_falls_in_equal_steps() -> None:
     assert [learning_rate_at(step, config) for step in range(6)] == pytest.approx([1.0, 0.75, 0.5, 0.25, 0.0, 0.0])
 
 
-def test_wsd_stays_and_then_falls_over_a_fifth_or_as_long_as_it_is_told() -> None:
+def test_wsd_is_constant_and_then_falls_over_a_fifth_or_the_cooldown_steps() -> None:
     config = TrainingConfig(learning_rate=1.0, warmup_steps=1, max_steps=10, schedule="wsd", min_learning_rate_ratio=0)
     assert [learning_rate_at(step, config) for step in range(11)] == pytest.approx([0.5] + [1.0] * 8 + [0.5, 0.0])
-    config = config.model_copy(update={"cooldown_steps": 100})  # never before the warm-up is over
+    config = config.model_copy(
+        update={"cooldown_steps": 100}
+    )  # the cool-down never starts before the end of the warm-up
     assert [learning_rate_at(step, config) for step in (0, 1, 10)] == pytest.approx([0.5, 1.0, 0.0])
 
 

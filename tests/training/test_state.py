@@ -9,7 +9,7 @@ from minigpt.model.transformer import Transformer
 from minigpt.training.state import TrainerCounters, copy_weights, load_weights
 
 
-def standing() -> TrainerCounters:
+def counters() -> TrainerCounters:
     one = TrainerCounters()
     one.step, one.seconds, one.tokens_seen, one.loss = 3, 1.5, 96, 2.25
     one.best_val_loss, one.best_step, one.early_end = 2.5, 2, "Enough."
@@ -20,14 +20,14 @@ def standing() -> TrainerCounters:
 def test_counters_come_back() -> None:
     other = TrainerCounters()
     other.val_loss = 1.0
-    other.load_progress(standing().progress())
-    assert vars(other) == vars(standing())
-    assert other.val_loss is None  # measured at another step
+    other.load_progress(counters().progress())
+    assert vars(other) == vars(counters())
+    assert other.val_loss is None  # it belongs to another step
     assert "early_end" not in TrainerCounters().progress()
 
 
 def test_no_state_in_the_middle_of_an_update() -> None:
-    torn = standing()
+    torn = counters()
     torn.is_whole = False
     with pytest.raises(CheckpointError, match="Step 3 was broken off"):
         torn.progress()
@@ -35,7 +35,7 @@ def test_no_state_in_the_middle_of_an_update() -> None:
 
 @pytest.mark.parametrize("change", [{"step": None}, {"seconds": "long"}, {"tokens_seen": []}])
 def test_damaged_counters_are_refused(change: dict[str, object]) -> None:
-    progress = standing().progress()
+    progress = counters().progress()
     with pytest.raises(CheckpointError, match="cannot be read"):
         TrainerCounters().load_progress({**progress, **change})
     del progress["best_step"]

@@ -31,7 +31,7 @@ def test_a_layer_is_one_vector() -> None:
 
 
 def test_norms_are_those_of_the_update(make_trainer: MakeTrainer) -> None:
-    """Against the obvious way: look at the weights before and after, and at the gradient that was left."""
+    """Compare with the direct way: weights before and after the update, and the gradient."""
 
     class Witness(Callback):
         def __init__(self) -> None:
@@ -56,7 +56,7 @@ def test_norms_are_those_of_the_update(make_trainer: MakeTrainer) -> None:
         assert set(record["gradient"]) == set(record["update"]) == set(record["ratio"]) == LAYERS
         found = [record[name]["embedding"] for name in ("gradient", "update", "ratio")]
         assert found == pytest.approx(expected, rel=1e-4)
-    # before it is shortened, all layers together are the length that the step's own record has
+    # all layers together have the norm that the step's record gives, before clipping
     whole = sum(norm**2 for norm in norms[0]["gradient"].values()) ** 0.5
     assert whole == pytest.approx(next(r for r in written if r["kind"] == "step")["grad_norm"], rel=1e-4)
 
@@ -64,7 +64,7 @@ def test_norms_are_those_of_the_update(make_trainer: MakeTrainer) -> None:
 @pytest.mark.parametrize(
     ("settings", "steps"),
     [
-        ({}, [4, 8, 12]),  # with each measurement
+        ({}, [4, 8, 12]),  # with each evaluation
         ({"training__norm_steps": 5}, [5, 10]),
         ({"training__norm_steps": 0}, []),
         ({"training__eval_steps": 0}, []),

@@ -1,4 +1,4 @@
-"""Tracking, against the real packages where they are installed and a stand-in that records calls where they are not."""
+"""Tracking, with the real packages if they are installed, and with a stand-in for wandb that records its calls."""
 
 from __future__ import annotations
 
@@ -38,31 +38,31 @@ def train(make_trainer: MakeTrainer, trackers: list[Any], **settings: object) ->
 
 @pytest.fixture
 def wandb(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """A stand-in that keeps what it is told."""
-    told = SimpleNamespace(init=[], logged=[], finished=0, config={})
+    """A stand-in that records its calls."""
+    calls = SimpleNamespace(init=[], logged=[], finished=0, config={})
 
     class Run:
-        config = SimpleNamespace(update=lambda values, allow_val_change: told.config.update(values))
+        config = SimpleNamespace(update=lambda values, allow_val_change: calls.config.update(values))
 
         def log(self, values: dict[str, Any], step: int) -> None:
-            told.logged.append((step, values))
+            calls.logged.append((step, values))
 
         def finish(self) -> None:
-            told.finished += 1
+            calls.finished += 1
 
     def init(**settings: Any) -> Run:
-        told.init.append(settings)
-        if told.error is not None:
-            raise told.error
+        calls.init.append(settings)
+        if calls.error is not None:
+            raise calls.error
         return Run()
 
     module = ModuleType("wandb")
     module.Error = type("Error", (Exception,), {})  # type: ignore[attr-defined]
     module.Settings = dict  # type: ignore[attr-defined]
     module.init = init  # type: ignore[attr-defined]
-    told.error, told.Error = None, module.Error  # type: ignore[attr-defined]
+    calls.error, calls.Error = None, module.Error  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "wandb", module)
-    return told
+    return calls
 
 
 def test_a_missing_package_is_one_clear_message(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -88,15 +88,15 @@ def test_numbers_and_nothing_else() -> None:
     assert dict(numbers_in(record)) == {"step/loss": 2.0, "step/seconds": 1.0}
 
 
-def test_wandb_is_told_everything_once(make_trainer: MakeTrainer, wandb: SimpleNamespace, tmp_path: Path) -> None:
+def test_wandb_gets_everything_once(make_trainer: MakeTrainer, wandb: SimpleNamespace, tmp_path: Path) -> None:
     tracker = WeightsAndBiases(tmp_path, run_id="abc", run_name="mine")
     train(make_trainer, [tracker], data__paths=["/secret/place/diary.txt"])
     (began,) = wandb.init
     assert (began["id"], began["name"], began["dir"], began["resume"]) == ("abc", "mine", str(tmp_path), "allow")
     assert began["config"]["training"]["max_steps"] == 12
-    assert "secret" not in str(began)  # where a text lies on this machine
+    assert "secret" not in str(began)  # the path of a text on this machine
     steps = [step for step, _ in wandb.logged]
-    assert steps == sorted(steps)  # what comes later with an earlier step would be thrown away there
+    assert steps == sorted(steps)  # the service drops records that go back in steps
     names = {name for _, values in wandb.logged for name in values}
     assert names >= EXPECTED
     assert "sample" in names
@@ -127,7 +127,7 @@ def test_wandb_ends_when_a_training_is_stopped_and_begins_again(
     assert [step for step, values in wandb.logged if "step/loss" in values] == list(range(1, 13))
 
 
-def test_wandb_hears_how_many_steps_the_time_allows(
+def test_wandb_gets_how_many_steps_the_time_allows(
     make_trainer: MakeTrainer, wandb: SimpleNamespace, tmp_path: Path
 ) -> None:
     trainer = make_trainer(
@@ -159,7 +159,7 @@ print(folder.info.status)
 
 
 def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real package in a process of its own, for it leaves threads and hooks behind."""
+    """The real package, in its own process because it leaves threads and hooks behind."""
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")

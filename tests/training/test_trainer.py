@@ -20,7 +20,7 @@ Weights = Callable[[Trainer], torch.Tensor]
 
 
 class Log(Callback):
-    """Keeps every record, and the names of the hooks in the order in which they were called."""
+    """Keeps every record, and the names of the hooks in the order of their calls."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
@@ -57,12 +57,12 @@ GOLDEN = [
     2.171637, 2.087921, 2.130344, 2.102766, 2.096052, 2.093449, 2.120475, 2.066272, 2.137551, 2.054104,
 ]
 # fmt: on
-"""The first 20 losses of the tiny training; a change of the code that moves them changes everybody's numbers."""
+"""The first 20 losses of the tiny training; a change of the code that moves them changes the results of all runs."""
 
 
 def test_golden_losses(make_trainer: MakeTrainer) -> None:
     log = Log()
-    # a low rate: at a high one the last bit of a rounding grows to the fourth digit within 20 steps
+    # a low learning rate: with a high one rounding errors reach the fourth digit within 20 steps
     make_trainer(training__max_steps=20, training__learning_rate=2e-3, training__eval_steps=0, callbacks=[log]).fit()
     assert [record["loss"] for record in log.kind("step")] == pytest.approx(GOLDEN, abs=1e-4)
 
@@ -73,7 +73,7 @@ def test_it_learns(make_trainer: MakeTrainer) -> None:
     assert result.steps == 150
     assert result.loss is not None
     assert result.val_loss is not None
-    assert result.val_loss < math.log(11) - 0.8  # knowing nothing costs ln 11 = 2.40
+    assert result.val_loss < math.log(11) - 0.8  # equal probabilities give ln 11 = 2.40
     assert result.tokens_per_second == pytest.approx(150 * 6 * 8 / result.seconds)
     assert result.total_seconds >= result.seconds > 0
 
@@ -92,7 +92,7 @@ def test_work_comes_in_bounded_pieces(make_trainer: MakeTrainer) -> None:
         training__max_steps=2, training__eval_steps=2, training__warmup_steps=0, training__accumulation_steps=3
     )
     kinds = [(work.kind, work.step) for work in trainer.work()]
-    # 12 windows in 6 batches of 2 are all of the 12 + rest of the validation part, so nothing is measured twice
+    # 6 batches of 2 windows and the rest are the whole validation part, so the end needs no second evaluation
     evaluation = ["evaluation_batch"] * 7 + ["evaluation"]
     update = ["micro_batch"] * 3 + ["update"]
     assert [kind for kind, _ in kinds] == evaluation + update + update + evaluation
@@ -122,7 +122,7 @@ def test_what_a_hook_raises_ends_the_training(make_trainer: MakeTrainer) -> None
 
 
 def update_by_hand(trainer: Trainer, step: int) -> list[torch.Tensor]:
-    """Return the gradient of a whole batch, the obvious way: mean loss, one backward pass."""
+    """Return the gradient of a whole batch in the direct way: mean loss, one backward pass."""
     inputs, targets = trainer._train.gather(trainer._order.indices(step))
     loss = functional.cross_entropy(trainer.model(inputs).flatten(0, 1), targets.flatten())
     return list(torch.autograd.grad(loss, list(trainer.model.parameters())))
@@ -147,7 +147,7 @@ def test_accumulation_changes_nothing_but_memory(make_trainer: MakeTrainer, weig
 
 
 def test_targets_that_do_not_count_have_no_weight(make_trainer: MakeTrainer) -> None:
-    """Micro-batches with different numbers of targets: a mean of their means would be another loss."""
+    """Micro-batches with different numbers of targets: the mean of their means would be a different loss."""
     trainer = make_trainer(training__accumulation_steps=2, training__eval_steps=0, training__max_steps=3)
     gather = trainer._train.gather
 
@@ -175,7 +175,7 @@ def test_gradients_are_shortened(make_trainer: MakeTrainer) -> None:
     found = torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None])
     assert found.norm().item() == pytest.approx(1e-3, rel=1e-3)
     norm = torch.cat([grad.flatten() for grad in expected]).norm().item()
-    assert log.kind("step")[0]["grad_norm"] == pytest.approx(norm, abs=1e-4)  # what it was before
+    assert log.kind("step")[0]["grad_norm"] == pytest.approx(norm, abs=1e-4)  # the norm before clipping
     make_trainer(training__max_grad_norm=0, training__max_steps=3, callbacks=[free]).fit()
     assert free.kind("step")[0]["grad_norm"] == pytest.approx(norm, abs=1e-4)
     assert free.kind("step")[2]["loss"] != log.kind("step")[2]["loss"]
@@ -202,7 +202,7 @@ def test_smoothed_loss_is_corrected_for_its_start(make_trainer: MakeTrainer) -> 
     assert log.kind("step")[0]["loss_ema"] == log.kind("step")[0]["loss"]
 
 
-# -- chance
+# -- random numbers
 
 
 @pytest.mark.parametrize("where", ["model__dropout", "model__attention_dropout"])
@@ -210,7 +210,7 @@ def test_dropout_is_keyed(make_trainer: MakeTrainer, weights: Weights, where: st
     one, other, without = make_trainer(**{where: 0.5}), make_trainer(**{where: 0.5}), make_trainer()
     one.fit()
     work, disturbed = other.work(), False
-    for piece in work:  # what others draw from the global generator is theirs
+    for piece in work:  # other code may draw from the global generator
         if piece.kind == "update" and not disturbed:
             torch.randn(3, generator=torch.default_generator)
             disturbed = True
@@ -229,7 +229,7 @@ def test_every_micro_batch_drops_other_numbers(make_trainer: MakeTrainer) -> Non
     assert len(keys) == len(set(keys)) == 12 * 3
 
 
-def test_measuring_and_sampling_touch_nothing(make_trainer: MakeTrainer, weights: Weights) -> None:
+def test_evaluations_and_samples_change_nothing(make_trainer: MakeTrainer, weights: Weights) -> None:
     often, never = (
         make_trainer(training__eval_steps=1, model__dropout=0.2),
         make_trainer(training__eval_steps=0, model__dropout=0.2),
@@ -248,18 +248,18 @@ def test_another_seed_is_another_training(make_trainer: MakeTrainer, weights: We
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # fork, from Python 3.12 on
-def test_worker_processes_bring_the_same_batches(make_trainer: MakeTrainer, weights: Weights) -> None:
+def test_worker_processes_gather_the_same_batches(make_trainer: MakeTrainer, weights: Weights) -> None:
     alone, helped = make_trainer(training__max_steps=4), make_trainer(training__max_steps=4, data__num_workers=1)
     alone.fit()
     helped.fit()
     assert torch.equal(weights(alone), weights(helped))
 
 
-# -- measuring
+# -- evaluation
 
 
-def test_measuring_is_the_mean_over_every_token(make_trainer: MakeTrainer) -> None:
-    """The whole validation part, token by token, in windows as they tile it; the rest of it counts too."""
+def test_an_evaluation_is_the_mean_over_every_token(make_trainer: MakeTrainer) -> None:
+    """Compare with the whole validation part, token by token, in windows without overlap and with the rest."""
     trainer = make_trainer(training__max_steps=2, training__eval_steps=0, training__warmup_steps=0)
     result = trainer.fit()
     ids = torch.from_numpy(trainer._validation.dataset.ids.astype(np.int64))  # type: ignore[union-attr]
@@ -273,7 +273,7 @@ def test_measuring_is_the_mean_over_every_token(make_trainer: MakeTrainer) -> No
     assert result.val_loss == pytest.approx(sum(nats) / len(nats), abs=1e-5)
 
 
-def test_no_measuring_but_at_the_end(make_trainer: MakeTrainer) -> None:
+def test_without_eval_steps_there_is_one_evaluation_at_the_end(make_trainer: MakeTrainer) -> None:
     log = Log()
     trainer = make_trainer(training__eval_steps=0, callbacks=[log])
     trainer.fit()
@@ -297,7 +297,7 @@ def test_the_same_windows_each_time(make_trainer: MakeTrainer) -> None:
     trainer.fit()
     regular = [record["val_loss"] for record in log.kind("evaluation") if not record["whole"]]
     assert len(regular) == 4
-    assert max(regular) - min(regular) < 1e-5  # the weights hardly move, so neither may the loss
+    assert max(regular) - min(regular) < 1e-5  # the weights hardly change, so the loss must not either
     windows, is_all = trainer._validation.windows(whole=False)  # type: ignore[union-attr]
     assert windows.tolist() == [0, 2, 4, 6, 8, 11]  # of 12, spread evenly
     assert not is_all
@@ -328,7 +328,7 @@ def test_an_untrained_model_is_never_the_best(make_trainer: MakeTrainer) -> None
     assert trainer.best_step in (2, 4)
 
 
-# -- what goes wrong
+# -- errors
 
 
 def test_non_finite_loss_leaves_the_weights(make_trainer: MakeTrainer, weights: Weights) -> None:
@@ -366,10 +366,10 @@ def test_an_exploding_training_with_muon_names_both_rates(make_trainer: MakeTrai
         trainer.fit()
 
 
-# -- driving it
+# -- running
 
 
-def test_driving_by_step_is_the_same(make_trainer: MakeTrainer, weights: Weights) -> None:
+def test_step_once_gives_the_same_as_fit(make_trainer: MakeTrainer, weights: Weights) -> None:
     driven, fitted = make_trainer(), make_trainer()
     fitted.fit()
     steps = 0
@@ -430,18 +430,18 @@ def test_in_another_thread(make_trainer: MakeTrainer, weights: Weights) -> None:
     assert torch.equal(weights(here), weights(there))
 
 
-# -- keeping it
+# -- saving and loading
 
 
 @pytest.mark.parametrize("at", [0, 1, 5, 11, 12])
-def test_going_on_from_a_copy_is_exact(make_trainer: MakeTrainer, weights: Weights, at: int) -> None:
+def test_continuing_from_a_copy_is_exact(make_trainer: MakeTrainer, weights: Weights, at: int) -> None:
     settings = {"model__dropout": 0.2, "training__accumulation_steps": 2}
     whole, first, second = (make_trainer(**settings) for _ in range(3))
     expected = whole.fit()
     for _ in range(at):
         first.step_once()
     state = first.state_dict()
-    first.fit()  # what happens afterwards does not reach the copy
+    first.fit()  # later updates do not change the copy
     second.load_state_dict(state)
     assert second.step == at
     found = second.fit()
@@ -487,7 +487,7 @@ def test_time_becomes_steps_once(make_trainer: MakeTrainer, weights: Weights) ->
     assert budget["max_steps"] == settled.max_steps >= 1
     assert budget["seconds"] == 0.3
     assert timed.step == 1
-    assert timed.tokens_seen == 6 * 8  # the measured updates were taken back
+    assert timed.tokens_seen == 6 * 8  # the timed updates were undone
     again = make_trainer(training__max_steps=settled.max_steps, training__warmup_steps=None, training__eval_steps=0)
     again.step_once()
     assert torch.equal(weights(timed), weights(again))

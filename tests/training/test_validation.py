@@ -24,12 +24,12 @@ def validation(num_tokens: int, **settings: Any) -> Validation:
     return Validation(LanguageModelDataset(ids, CONTEXT, CONTEXT), TrainingConfig(**settings))
 
 
-def drained(measuring: Any) -> tuple[int, float, bool]:
-    """Return how many pieces a measurement had, and its result."""
+def drained(evaluation: Any) -> tuple[int, float, bool]:
+    """Return the number of pieces of an evaluation, and its result."""
     pieces = 0
     while True:
         try:
-            work = next(measuring)
+            work = next(evaluation)
         except StopIteration as end:
             return pieces, *end.value
         assert (work.kind, work.step) == ("evaluation_batch", 7)

@@ -24,7 +24,7 @@ def mean_of(trainer: Trainer) -> torch.Tensor:
 
 @pytest.mark.parametrize("decay", [0.5, 0.9, 0.999])
 def test_the_mean_is_weighed_by_age(make_trainer: MakeTrainer, weights: Weights, decay: float) -> None:
-    """Against the sum written out: the newest counts 1, the one before it d, then d², over the sum of these."""
+    """Compare with the sum written out: weights 1 for the newest, then d, d², ..., divided by their sum."""
     seen: list[torch.Tensor] = []
 
     class Watch(Callback):
@@ -39,10 +39,10 @@ def test_the_mean_is_weighed_by_age(make_trainer: MakeTrainer, weights: Weights,
         assert torch.allclose(mean_of(trainer).double(), expected, atol=1e-6)
     first = make_trainer(training__weights_ema=decay)
     first.step_once()
-    assert torch.equal(mean_of(first), weights(first))  # what was there before the training has no part in it
+    assert torch.equal(mean_of(first), weights(first))  # the initial weights have no part in it
 
 
-def test_training_does_not_notice(make_trainer: MakeTrainer, weights: Weights) -> None:
+def test_training_is_the_same_with_and_without_the_mean(make_trainer: MakeTrainer, weights: Weights) -> None:
     averaged, alone = make_trainer(training__weights_ema=0.9), make_trainer()
     averaged.fit()
     alone.fit()
