@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from minigpt import resources
-from minigpt.viz.palette import visible_token
+from minigpt.viz.labels import visible_token
 
 LANGUAGE = "en"
 
@@ -37,8 +37,17 @@ def t(key: str, /, **values: Any) -> str:
     Raises:
         KeyError: There is no such text.
     """
+    return template(key).format(**values)
+
+
+def template(key: str) -> str:
+    """Return the text of `<page>.<name>` with its placeholders unfilled, for a figure that fills them.
+
+    Raises:
+        KeyError: There is no such text.
+    """
     page, _, name = key.partition(".")
-    return catalogue(page)[name].format(**values)
+    return catalogue(page)[name]
 
 
 def has(key: str) -> bool:

@@ -1,6 +1,6 @@
-"""One attention head as figures: the map of who looks at whom at each stage, one query's row, and what it mixes.
+"""Figures of one attention head: its map of queries by keys at each stage, one query's row, and the sum of its values.
 
-The map has queries downwards and keys to the right. What the causal mask forbids is hatched.
+The map has queries downwards and keys to the right. The cells that the causal mask forbids are hatched.
 
 Shapes: T query positions, S key positions (equal here), K d_head.
 """
@@ -8,19 +8,18 @@ Shapes: T query positions, S key positions (equal here), K d_head.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas  # noqa: F401 - as in viz/training.py: never leave it half imported to plotly
 import plotly.graph_objects as go
 
-from minigpt.viz.palette import MONOSPACE, Palette, token_label
+from minigpt.viz.labels import token_label
+from minigpt.viz.layout import MONOSPACE, colour_bar, token_layout, value_axis
+from minigpt.viz.palette import Palette
 from minigpt.viz.token_axes import (
-    ENGLISH,
     ROOM_ON_PHONE,
-    Words,
-    colour_bar,
-    dress,
+    AttentionWords,
     hatch_future,
     hatching,
     label,
@@ -29,7 +28,6 @@ from minigpt.viz.token_axes import (
     square_axes,
     staircase,
     text_axis,
-    value_axis,
 )
 
 MASK_STAGE = 2
@@ -38,18 +36,18 @@ WEIGHT_STAGE = 3
 
 MOST_PARTS = 12
 SMALLEST_PART = 0.005
-"""In `mix_map` so many positions have a row of their own at most, and none below this weight; the rest shares one."""
+"""`mix_map` shows at most `MOST_PARTS` positions in rows of their own, none below this weight; the rest share a row."""
 
 
 def attention_map(
     values: np.ndarray,
     tokens: Sequence[str],
     *,
-    stage: int,
     palette: Palette,
+    words: AttentionWords,
+    stage: int,
     query: int | None = None,
     causal: bool = True,
-    words: Words = ENGLISH,
     compact: bool = False,
     height: int = 500,
 ) -> go.Figure:
@@ -58,13 +56,13 @@ def attention_map(
     Args:
         values: Scores or weights, (T, T); minus infinity where masked.
         tokens: The text of each of the T tokens.
+        palette: Colours of the figure.
+        words: Its words.
         stage: 0 q·k, 1 scaled, 2 masked, 3 weights after softmax.
-        palette: Colours of the theme.
         query: The position whose row is outlined.
-        causal: Whether the mask forbids what comes later; then it is hatched from stage 2 on.
-        words: What stands on the axes.
+        causal: Whether the model has a causal mask; its cells are hatched from stage 2 on.
         compact: Whether it is shown on a phone.
-        height: In pixels; a phone's is smaller.
+        height: In pixels; smaller on a phone.
     """
     length = len(tokens)
     is_weight = stage == WEIGHT_STAGE
@@ -82,7 +80,9 @@ def attention_map(
             xgap=1 if length <= 40 else 0,
             ygap=1 if length <= 40 else 0,
             **_colour_axis(shown, is_weight, palette, name),
-        )
+        ),
+        # the zoom survives another head or stage, but not another text
+        token_layout(palette, height=335 if compact else height, revision=length),
     )
     if is_masked:
         hatch_future(figure, length, palette, words.blocked)
@@ -101,8 +101,6 @@ def attention_map(
             line={"color": palette.query, "width": 2},
         )
     square_axes(figure, tokens, palette, words, compact=compact)
-    dress(figure, palette, height=335 if compact else height)
-    figure.layout.uirevision = length  # zoom survives another head or stage, but not another text
     return figure
 
 
@@ -110,23 +108,23 @@ def attention_row(
     values: np.ndarray,
     tokens: Sequence[str],
     *,
+    palette: Palette,
+    words: AttentionWords,
     stage: int,
     query: int,
-    palette: Palette,
     causal: bool = True,
-    words: Words = ENGLISH,
     compact: bool = False,
 ) -> go.Figure:
-    """Draw the numbers of one query at one stage as bars, one a key.
+    """Draw the scores or weights of one query at one stage as bars, one for each key.
 
     Args:
         values: The row, (T,); minus infinity where masked.
         tokens: The text of each of the T tokens.
+        palette: Colours of the figure.
+        words: Its words.
         stage: 0 q·k, 1 scaled, 2 masked, 3 weights after softmax.
-        query: The position that looks.
-        palette: Colours of the theme.
-        causal: Whether the mask forbids what comes later; then it is hatched from stage 2 on.
-        words: What stands on the axes.
+        query: The query's position.
+        causal: Whether the model has a causal mask; its keys are hatched from stage 2 on.
         compact: Whether it is shown on a phone.
     """
     length = len(tokens)
@@ -144,7 +142,8 @@ def attention_row(
             marker={"color": [palette.query if index == query else colour for index in range(length)]},
             customdata=numbered(tokens),
             hovertemplate=f"%{{customdata}}<br>{name} <b>%{{y:.3g}}</b><extra></extra>",
-        )
+        ),
+        token_layout(palette, height=210),
     )
     finite = heights[np.isfinite(heights)]
     low, high = (0.0, 1.0) if is_weight else (min(0.0, float(finite.min())), max(0.0, float(finite.max())))
@@ -162,9 +161,23 @@ def attention_row(
             )
     text_axis(figure, tokens, palette, room=ROOM_ON_PHONE if compact else 72)
     figure.layout.yaxis = value_axis(palette, name, range=[low - margin, high + margin])
-    dress(figure, palette, height=210)
     figure.layout.bargap = 0.25
     return figure
+
+
+@dataclass(frozen=True)
+class MixWords:
+    """Words of `mix_map`.
+
+    Attributes:
+        rest: Name of the row that several positions share, with `{count}`.
+        total: Name of the sum.
+        number: Name of one of the K numbers in the hover text.
+    """
+
+    rest: str
+    total: str
+    number: str
 
 
 def mix_map(
@@ -174,28 +187,24 @@ def mix_map(
     tokens: Sequence[str],
     *,
     palette: Palette,
-    rest: str,
-    total: str,
-    number: str,
-    height: int = 500,
+    words: MixWords,
     compact: bool = False,
+    height: int = 500,
 ) -> go.Figure:
-    """Draw how one query's mix comes about: each position's values times its weight, and below them their sum.
+    """Draw the sum that one query computes: each position's value times its weight, and the sum below them.
 
-    The positions with the largest weights get a row each, in the order of the text; all others share one, so that the
-    column adds up to what is written under it.
+    The positions with the largest weights have a row each, in the order of the text. All others share one row, so that
+    each column adds up to its sum.
 
     Args:
         weights: The query's weights, (S,).
         parts: Values times weights, (S, K).
-        mixed: What they add up to, (K,).
+        mixed: Their sum, (K,).
         tokens: The text of each of the S tokens.
-        palette: Colours of the theme.
-        rest: What the shared row is called; `{count}` stands for how many it holds.
-        total: What the sum is called.
-        number: What one of the K numbers is called in the hover.
-        height: In pixels; a phone's is smaller.
+        palette: Colours of the figure.
+        words: Its words.
         compact: Whether it is shown on a phone.
+        height: In pixels; smaller on a phone.
     """
     seen = np.flatnonzero(weights > 0)
     largest = seen[np.argsort(weights[seen], kind="stable")[::-1][:MOST_PARTS]]
@@ -204,9 +213,9 @@ def mix_map(
     names = [f"{token_label(tokens[index])} {index + 1} × {weights[index]:.3f}" for index in shown]
     rows = list(parts[shown])
     if len(hidden):
-        names.append(rest.format(count=len(hidden)))
+        names.append(words.rest.format(count=len(hidden)))
         rows.append(parts[hidden].sum(axis=0))
-    values = np.array([*rows, np.full(parts.shape[1], np.nan), mixed])  # an empty row keeps the sum apart
+    values = np.array([*rows, np.full(parts.shape[1], np.nan), mixed])  # an empty row sets the sum apart
     most = float(np.nanmax(np.abs(values))) or 1.0
     width = parts.shape[1]
     figure = go.Figure(
@@ -216,19 +225,20 @@ def mix_map(
             zmax=most,
             colorscale=palette.scale("diverging"),
             colorbar={**colour_bar(palette, ""), "nticks": 5},
-            customdata=[[name] * width for name in [*names, "", total]],
-            hovertemplate=f"%{{customdata}}<br>{number} %{{x}} <b>%{{z:.3g}}</b><extra></extra>",
+            customdata=[[name] * width for name in [*names, "", words.total]],
+            hovertemplate=f"%{{customdata}}<br>{words.number} %{{x}} <b>%{{z:.3g}}</b><extra></extra>",
             hoverongaps=False,
             x=np.arange(1, width + 1),
             xgap=1,
             ygap=1,
             **({"texttemplate": "%{z:.2f}", "textfont": {"size": 9}} if width <= 16 and not compact else {}),
-        )
+        ),
+        token_layout(palette, height=335 if compact else height),
     )
     last = len(values) - 1
     figure.update_yaxes(
         tickvals=[*range(len(names)), last],
-        ticktext=[*names, f"<b>{total}</b>"],
+        ticktext=[*names, f"<b>{words.total}</b>"],
         tickfont={"family": MONOSPACE, "size": 11 if compact else 12, "color": palette.text},
         range=[last + 0.5, -0.5],
         showgrid=False,
@@ -242,12 +252,11 @@ def mix_map(
         showgrid=False, zeroline=False, ticks="", side="top", nticks=8, range=[0.5, width + 0.5], fixedrange=True,
         automargin=True, ticklabeloverflow="allow", tickfont={"size": 11, "color": palette.text},
     )  # fmt: skip
-    dress(figure, palette, height=335 if compact else height)
     return figure
 
 
 def _colour_axis(shown: np.ndarray, is_weight: bool, palette: Palette, name: str) -> dict[str, Any]:
-    """Return a heat map's colour settings: 0 to 1 for weights, whatever is there; symmetric about zero for scores."""
+    """Return a heat map's colour settings: always 0 to 1 for weights, symmetric about zero for scores."""
     bar = colour_bar(palette, name)
     if is_weight:
         scale = palette.scale("sequential")

@@ -1,6 +1,6 @@
-"""Heat maps of few cells that carry words, and the axes that name their rows and columns.
+"""Heat maps of few cells with text in them, and the axes that name their rows and columns.
 
-Layers and positions go downwards, heads and depth to the right, everywhere.
+Layers and positions always go downwards, heads and depth to the right.
 """
 
 from __future__ import annotations
@@ -9,29 +9,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas  # noqa: F401 - as in viz/training.py: never leave it half imported to plotly
 import plotly.graph_objects as go
 
 from minigpt.viz.palette import Palette
 
-STRONG = {"light": 0.5, "dark": 0.62}
-"""From this share of a colour scale on, the page's ground is easier to read on a cell than its text."""
-
 FEW_HEADS = 8
-"""Up to so many heads in a layer a cell has room for its number."""
-
-
-def percent_label(share: float) -> str:
-    """Write a share for a small cell.
-
-    >>> percent_label(0.814), percent_label(0.002), percent_label(0.0)
-    ('81', '<1', '0')
-    """
-    return "<1" if 0 < share < 0.005 else f"{share * 100:.0f}"
+"""With more heads in a layer, a cell has no room for its number."""
 
 
 def number_labels(count: int) -> list[str]:
-    """Return the numbers from 1 as labels of an axis, every other one where there are many.
+    """Return the numbers from 1 as labels of an axis; only every second one where there are many.
 
     >>> number_labels(2), number_labels(10)[:4]
     (['1', '2'], ['1', '', '3', ''])
@@ -48,14 +35,14 @@ def cell_map(
     hover: str,
     limit: float | None = None,
 ) -> go.Heatmap:
-    """Return the cells.
+    """Return a heat map with gaps between its cells and without a colour bar.
 
     Args:
         values: (rows, columns).
-        palette: Colours of the theme.
-        about: What `%{customdata}` is at each cell in the hover, (rows, columns).
-        hover: What pointing at a cell says, as Plotly's template.
-        limit: None for values from 0 to 1; else values lie around zero, this far to both sides.
+        palette: Colours of the figure.
+        about: `%{customdata}` of each cell in the hover text, (rows, columns).
+        hover: Hover text of a cell, as a Plotly template.
+        limit: None if values are between 0 and 1; else they are between `-limit` and `limit`.
     """
     return go.Heatmap(
         z=values,
@@ -73,14 +60,14 @@ def cell_map(
 def cell_labels(
     texts: Sequence[Sequence[str]], strength: np.ndarray, palette: Palette, *, size: int = 12, family: str | None = None
 ) -> go.Scatter:
-    """Return words for the cells of a heat map, in a colour that is read on the cell's own.
+    """Return the texts in the cells of a heat map, each in a colour that is readable on its cell.
 
     Args:
         texts: (rows, columns).
-        strength: How far each cell's colour is from the background, 0 to 1, (rows, columns).
-        palette: Colours of the theme.
-        size: Of the letters.
-        family: Of the font; None: the figure's.
+        strength: Position of each cell's colour on its scale, from 0 (background) to 1, (rows, columns).
+        palette: Colours of the figure.
+        size: Font size.
+        family: Font; None: the figure's.
     """
     rows, columns = strength.shape
     return go.Scatter(
@@ -91,27 +78,25 @@ def cell_labels(
         textfont={
             "size": size,
             "family": family,
-            "color": [
-                palette.background if value > STRONG[palette.theme] else palette.text for value in strength.ravel()
-            ],
+            "color": [palette.background if value > palette.strong else palette.text for value in strength.ravel()],
         },
         hoverinfo="skip",
     )
 
 
 def cell_axis(labels: Sequence[str], *, is_down: bool = False) -> dict[str, Any]:
-    """Return an axis with one label a row or column and nothing else.
+    """Return an axis with one label for each row or column and nothing else.
 
     Args:
-        labels: One a cell, "" for none.
-        is_down: Whether the cells go downwards; else they go to the right.
+        labels: "" for none.
+        is_down: Whether it is the axis of the rows, which go downwards.
     """
     ends = [-0.5, len(labels) - 0.5]
     return {
         "tickvals": list(range(len(labels))),
         "ticktext": list(labels),
         "tickangle": 0,
-        "ticklabeloverflow": "allow",  # else the browser measures each label, which takes longer than all the rest
+        "ticklabeloverflow": "allow",  # otherwise the browser measures each label, which is slow
         "ticks": "",
         "showgrid": False,
         "zeroline": False,

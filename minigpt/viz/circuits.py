@@ -1,4 +1,4 @@
-"""Heads and switches as figures: how much each head does of what, and what a switch changes.
+"""Figures of heads and ablations: the scores of each head, and the change of the next token.
 
 Shapes: L layers, H heads.
 """
@@ -9,24 +9,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas  # noqa: F401 - as in viz/training.py: never leave it half imported to plotly
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from minigpt.viz.cells import FEW_HEADS, cell_axis, cell_labels, cell_map, number_labels, percent_label
-from minigpt.viz.palette import MONOSPACE, Palette, head_name, token_label
-from minigpt.viz.training import base_layout
+from minigpt.viz.cells import FEW_HEADS, cell_axis, cell_labels, cell_map, number_labels
+from minigpt.viz.labels import head_name, percent_label, token_label
+from minigpt.viz.layout import CLEAR, MONOSPACE, chart_layout
+from minigpt.viz.palette import Palette
+
+
+@dataclass(frozen=True)
+class ScoresWords:
+    """Words of `scores_figure`: each kind of head to the title of its map."""
+
+    titles: Mapping[str, str]
 
 
 def scores_figure(
-    scores: Mapping[str, np.ndarray], *, palette: Palette, titles: Mapping[str, str], height: int = 400
+    scores: Mapping[str, np.ndarray], *, palette: Palette, words: ScoresWords, height: int = 400
 ) -> go.Figure:
-    """Draw every head's score on every habit, one small map a habit, in two rows.
+    """Draw the scores of all heads, one small map for each kind of head (previous token, induction, ...).
 
     Args:
-        scores: Habit to scores (L, H) between 0 and 1.
-        palette: Colours of the theme.
-        titles: Habit to the words above its map.
+        scores: Kind to scores (L, H) between 0 and 1.
+        palette: Colours of the figure.
+        words: Its words.
         height: In pixels.
     """
     names = list(scores)
@@ -34,17 +41,17 @@ def scores_figure(
     figure = make_subplots(
         rows=-(-len(names) // columns),
         cols=columns,
-        subplot_titles=[titles[name] for name in names],
+        subplot_titles=[words.titles[name] for name in names],
         horizontal_spacing=0.1,
         vertical_spacing=0.16,
     )
-    figure.update_layout(base_layout(palette, height=height))
+    figure.update_layout(chart_layout(palette, height=height, revision="scores"))
     for index, name in enumerate(names):
         values = scores[name]
         layers, heads = values.shape
         labels = [[head_name(layer, head) for head in range(heads)] for layer in range(layers)]
         place = {"row": index // columns + 1, "col": index % columns + 1}
-        hover = f"<b>%{{customdata}}</b><br>{titles[name]} %{{z:.1%}}"
+        hover = f"<b>%{{customdata}}</b><br>{words.titles[name]} %{{z:.1%}}"
         figure.add_trace(cell_map(values, palette, about=labels, hover=hover), **place)
         if heads <= FEW_HEADS:
             texts = [[percent_label(value) for value in row] for row in values]
@@ -52,13 +59,13 @@ def scores_figure(
         figure.update_xaxes(cell_axis(number_labels(heads)), **place)
         figure.update_yaxes(cell_axis([str(layer + 1) for layer in range(layers)], is_down=True), **place)
     figure.update_annotations(font={"size": 13, "color": palette.text})
-    figure.update_layout(margin={"l": 24, "r": 6, "t": 26, "b": 24}, uirevision="scores")
+    figure.update_layout(margin={"l": 24, "r": 6, "t": 26, "b": 24})
     return figure
 
 
 @dataclass(frozen=True)
 class Change:
-    """One candidate for the next token, with everything on and with something off."""
+    """One candidate for the next token, with its probability before and after an ablation."""
 
     text: str
     before: float
@@ -67,24 +74,22 @@ class Change:
 
 @dataclass(frozen=True)
 class ChangeWords:
-    """The words on the figure of a change."""
+    """Words of `change_figure`: the names of the probabilities before and after."""
 
-    before: str = "everything on"
-    after: str = "as switched"
+    before: str
+    after: str
 
 
-def change_figure(
-    changes: Sequence[Change], *, palette: Palette, words: ChangeWords = ChangeWords(), height: int = 320
-) -> go.Figure:
-    """Draw what a switch does to the next token: hollow bars before, filled ones after, an arrow on what has moved.
+def change_figure(changes: Sequence[Change], *, palette: Palette, words: ChangeWords, height: int = 320) -> go.Figure:
+    """Draw an ablation's effect on the next token: hollow bars before, filled bars after, arrows on those that changed.
 
     Args:
         changes: From top to bottom.
-        palette: Colours of the theme; up and down have their own.
-        words: The words on it.
+        palette: Colours of the figure.
+        words: Its words.
         height: In pixels.
     """
-    figure = go.Figure(layout=base_layout(palette, height=height))
+    figure = go.Figure(layout=chart_layout(palette, height=height, revision="change"))
     rows = list(range(len(changes)))
     labels = [token_label(change.text) for change in changes]
     hover = [
@@ -103,7 +108,7 @@ def change_figure(
     figure.add_bar(
         x=[change.before for change in changes],
         width=0.86,
-        marker={"color": "rgba(0,0,0,0)", "line": {"color": palette.reference, "width": 1.3}, "cornerradius": 3},
+        marker={"color": CLEAR, "line": {"color": palette.reference, "width": 1.3}, "cornerradius": 3},
         **shared,
     )
     longest = max((max(change.before, change.after) for change in changes), default=1.0) or 1.0
@@ -128,12 +133,11 @@ def change_figure(
             "ticklen": 0,
             "fixedrange": True,
         },
-        uirevision="change",
     )
     return figure
 
 
 def _direction(change: Change) -> str:
-    """Return the arrow of a change that is worth one: a whole percentage point."""
+    """Return the arrow of a change of at least one percentage point, "" for a smaller one."""
     moved = change.after - change.before
     return "" if abs(moved) < 0.01 else "▲" if moved > 0 else "▼"

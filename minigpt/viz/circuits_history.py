@@ -1,4 +1,4 @@
-"""The birth of a head as a figure: one score of every head over a run's history, under its loss.
+"""Figure of a run's history: its loss and, below it, one score of every head, which shows when a head appeared.
 
 Shapes: L layers, H heads, N kept steps.
 """
@@ -10,16 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas  # noqa: F401 - as in viz/training.py: never leave it half imported to plotly
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from minigpt.viz.palette import Palette, head_name
-from minigpt.viz.training import Points, base_layout, spread
+from minigpt.viz.labels import head_name
+from minigpt.viz.layout import chart_axis, chart_layout, spread
+from minigpt.viz.palette import Palette
+from minigpt.viz.training import Points
 
 
 def log_step(step: float) -> float:
-    """Return where a step stands on the axis of a history: kept steps double, so the axis is logarithmic, 0 included.
+    """Return log10(step + 1), the position of a step on the axis: the kept steps double, and 0 is one of them.
 
     >>> log_step(0), log_step(99)
     (0.0, 2.0)
@@ -28,7 +29,7 @@ def log_step(step: float) -> float:
 
 
 def step_ticks(last: int) -> list[int]:
-    """Return the steps that an axis up to `last` names.
+    """Return the steps that are labelled on an axis up to `last`.
 
     >>> step_ticks(2500), step_ticks(9000)
     ([0, 10, 100, 2500], [0, 10, 100, 1000, 9000])
@@ -41,13 +42,13 @@ def step_ticks(last: int) -> list[int]:
 
 @dataclass(frozen=True)
 class BirthWords:
-    """The words on the figure of a history."""
+    """Words of `birth_figure`: the titles of its axes, and the names of the two curves of the loss."""
 
-    loss: str = "loss, nats per token"
-    score: str = "score"
-    step: str = "step"
-    training: str = "training"
-    validation: str = "validation"
+    loss: str
+    score: str
+    step: str
+    training: str
+    validation: str
 
 
 def birth_figure(
@@ -56,27 +57,27 @@ def birth_figure(
     scores: np.ndarray,
     *,
     palette: Palette,
+    words: BirthWords,
     at: int | None = None,
-    words: BirthWords = BirthWords(),
     num_named: int = 3,
     revision: str = "",
     height: int = 430,
 ) -> go.Figure:
-    """Draw the loss of a run and, under it on the same axis of steps, one score of every head over its history.
+    """Draw the loss of a run and, below it over the same steps, one score of every head.
 
     Args:
-        curves: Points under `loss_ema` and `val_loss`, as a run's snapshot has them.
+        curves: Points under `loss_ema` and `val_loss`, as in a run's snapshot.
         steps: The N steps whose weights were kept.
-        scores: One habit's scores (N, L, H).
-        palette: Colours of the theme.
-        at: The step that the rest of the page shows; a dotted line marks it.
-        words: What stands on the axes.
-        num_named: How many of the heads that end highest are drawn boldly and named.
-        revision: Zoom is kept as long as this stays the same.
+        scores: The scores (N, L, H) of one kind of head.
+        palette: Colours of the figure.
+        words: Its words.
+        at: The step that the page shows, marked with a dotted line; None: no mark.
+        num_named: Number of heads, from the highest last score down, that are drawn bold and with their names.
+        revision: The reader's zoom is kept as long as this stays the same.
         height: In pixels.
     """
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.05, row_heights=[0.42, 0.58])
-    figure.update_layout(base_layout(palette, height=height))
+    figure.update_layout(chart_layout(palette, height=height, revision=revision))
     losses: list[float] = []
     ends: list[tuple[float, str, str]] = []
     for name, colour, width, label in (
@@ -143,9 +144,8 @@ def birth_figure(
                 type="line", x0=log_step(at), x1=log_step(at), xref=f"x{axis}", y0=0, y1=1, yref=f"y{axis} domain",
                 line={"color": palette.text, "width": 1, "dash": "dot"}, layer="below",
             )  # fmt: skip
-    frame = base_layout(palette, height=height)
-    figure.update_xaxes(frame.xaxis)
-    figure.update_yaxes(frame.yaxis)
+    figure.update_xaxes(chart_axis(palette))
+    figure.update_yaxes(chart_axis(palette))
     ticks = step_ticks(last)
     figure.update_xaxes(
         range=[-0.03 * log_step(last), log_step(last) * 1.03],
@@ -155,5 +155,5 @@ def birth_figure(
     figure.update_xaxes(title={"text": words.step, "font": {"size": 13}}, row=2, col=1)
     figure.update_yaxes(title={"text": words.loss}, range=[0, top], nticks=4, row=1, col=1)
     figure.update_yaxes(title={"text": words.score}, range=[0, 1.04], tickformat=".0%", nticks=5, row=2, col=1)
-    figure.update_layout(margin={"l": 58, "r": 104, "t": 8, "b": 40}, hovermode="closest", uirevision=revision)
+    figure.update_layout(margin={"l": 58, "r": 104, "t": 8, "b": 40}, hovermode="closest")
     return figure

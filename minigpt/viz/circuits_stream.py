@@ -1,6 +1,4 @@
-"""The residual stream as figures: what it would say after each layer, who wrote a logit into it, what a patch restores.
-
-Plain arrays in, Plotly figures out.
+"""Figures of the residual stream: the logit lens, direct logit attribution, activation patching.
 
 Shapes: P places in the stream (after the embedding and after each block), T positions, L layers, H heads.
 """
@@ -8,28 +6,19 @@ Shapes: P places in the stream (after the embedding and after each block), T pos
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas  # noqa: F401 - as in viz/training.py: never leave it half imported to plotly
 import plotly.graph_objects as go
 
 from minigpt.viz.cells import FEW_HEADS, cell_axis, cell_labels, cell_map, number_labels
-from minigpt.viz.palette import MONOSPACE, Palette, head_name, token_label
-from minigpt.viz.training import base_layout
+from minigpt.viz.labels import head_name, signed, token_label
+from minigpt.viz.layout import MONOSPACE, chart_layout
+from minigpt.viz.palette import Palette
 
 ROW = 25
-"""Pixels of one position."""
-
-
-def signed(size: float) -> str:
-    """Write a number with its sign; what is too small to have one has none.
-
-    >>> signed(1.234), signed(-0.5), signed(-0.001)
-    ('+1.23', '−0.50', '0.00')
-    """
-    text = f"{size:+.2f}"
-    return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", "−")
+"""Height of one position, in pixels."""
 
 
 def lens_figure(
@@ -37,26 +26,28 @@ def lens_figure(
     shares: np.ndarray,
     hover: Sequence[Sequence[str]],
     *,
+    palette: Palette,
     places: Sequence[str],
     tokens: Sequence[str],
     first: int,
     selected: int,
-    palette: Palette,
 ) -> go.Figure:
-    """Draw what the model would say next if it stopped after each place: positions downwards, depth to the right.
+    """Draw the logit lens: the next token that each place would predict, positions downwards, depth to the right.
+
+    It has no words of its own.
 
     Args:
         texts: The likeliest token at each position and place, (T, P).
         shares: Its probability, (T, P).
-        hover: What pointing at a cell says, (T, P), as Plotly's markup.
+        hover: The hover text of each cell, (T, P), in Plotly's markup.
+        palette: Colours of the figure.
         places: Names of the P places.
-        tokens: The T tokens that were read.
-        first: Number of the first of them in the text, from 0.
+        tokens: The text of each of the T tokens.
+        first: Position of the first of them in the text, counted from 0.
         selected: Index of the row that is outlined.
-        palette: Colours of the theme.
     """
     rows = len(tokens)
-    figure = go.Figure(layout=base_layout(palette, height=ROW * rows + 46))
+    figure = go.Figure(layout=chart_layout(palette, height=ROW * rows + 46, revision="lens"))
     figure.add_trace(cell_map(shares, palette, about=hover, hover="%{customdata}"))
     labels = [[token_label(text) for text in row] for row in texts]
     figure.add_trace(cell_labels(labels, shares, palette, size=14, family=MONOSPACE))
@@ -67,31 +58,37 @@ def lens_figure(
     figure.update_layout(
         margin={"l": 62, "r": 6, "t": 40, "b": 6},
         **_depth_axes(places, [f"{first + row + 1} {token_label(token)}" for row, token in enumerate(tokens)]),
-        uirevision="lens",
     )
     return figure
+
+
+@dataclass(frozen=True)
+class DepthWords:
+    """Words of `depth_figure`: the title of its axis."""
+
+    share: str
 
 
 def depth_figure(
     shares: np.ndarray,
     texts: Sequence[str],
     *,
-    places: Sequence[str],
     palette: Palette,
-    label: str,
+    words: DepthWords,
+    places: Sequence[str],
     height: int = 260,
 ) -> go.Figure:
-    """Draw how sure the model would be after each place about the tokens that matter at one position.
+    """Draw the probability that each place of the logit lens gives to a few tokens, at one position.
 
     Args:
         shares: Probabilities (number of tokens, P), at most three tokens.
-        texts: The tokens, the most interesting first.
+        texts: The tokens, the most important first.
+        palette: Colours of the figure.
+        words: Its words.
         places: Names of the P places.
-        palette: Colours of the theme.
-        label: Title of the axis.
         height: In pixels.
     """
-    figure = go.Figure(layout=base_layout(palette, height=height))
+    figure = go.Figure(layout=chart_layout(palette, height=height, revision="depth"))
     looks = (("solid", palette.attention, 3.0), ("dash", palette.text, 2.0), ("dot", palette.reference, 2.0))
     for row, (text, (dash, colour, width)) in enumerate(zip(texts, looks, strict=False)):
         name = token_label(text)
@@ -109,29 +106,35 @@ def depth_figure(
     figure.update_layout(
         margin={"l": 52, "r": 64, "t": 8, "b": 30},
         xaxis={"tickvals": list(range(len(places))), "ticktext": list(places), "showgrid": False, "fixedrange": True},
-        yaxis={"range": [0, 1.03], "tickformat": ".0%", "title": {"text": label}, "fixedrange": True},
-        uirevision="depth",
+        yaxis={"range": [0, 1.03], "tickformat": ".0%", "title": {"text": words.share}, "fixedrange": True},
     )
     return figure
 
 
+@dataclass(frozen=True)
+class WaterfallWords:
+    """Words of `waterfall_figure`: the name of the sum, and the title of the axis."""
+
+    total: str
+    unit: str
+
+
 def waterfall_figure(
-    parts: Sequence[tuple[str, float]], total: float, *, palette: Palette, total_label: str, unit: str
+    parts: Sequence[tuple[str, float]], total: float, *, palette: Palette, words: WaterfallWords
 ) -> go.Figure:
-    """Draw parts that add up: every bar begins where the one above it ended, the last one is the sum.
+    """Draw parts and their sum: each bar starts at the end of the one above it; the last bar is the sum.
 
     Args:
-        parts: Name and size of each, from top to bottom.
-        total: What they add up to.
-        palette: Colours of the theme; its diverging scale tells raising from lowering, and so does the sign written.
-        total_label: Name of the sum.
-        unit: What the axis says.
+        parts: Name and size of each part, from top to bottom.
+        total: Their sum.
+        palette: Colours of the figure; the colour shows the sign of a part, and its label has the sign too.
+        words: Its words.
     """
-    names = [name for name, _ in parts] + [f"<b>{total_label}</b>"]
+    names = [name for name, _ in parts] + [f"<b>{words.total}</b>"]
     sizes = np.array([size for _, size in parts])
     starts = np.concatenate([[0.0], np.cumsum(sizes)])[:-1]
     rows = list(range(len(names)))
-    figure = go.Figure(layout=base_layout(palette, height=22 * len(names) + 54))
+    figure = go.Figure(layout=chart_layout(palette, height=22 * len(names) + 54, revision="waterfall"))
     raised, lowered = palette.diverging[-3], palette.diverging[1]
     figure.add_bar(
         y=rows,
@@ -158,45 +161,50 @@ def waterfall_figure(
     figure.add_vline(x=0, line={"color": palette.reference, "width": 1})
     figure.update_layout(
         margin={"l": 92, "r": 8, "t": 6, "b": 40},
-        xaxis={"title": {"text": unit}, "range": [low - 0.03 * room, high + 0.16 * room], "fixedrange": True},
+        xaxis={"title": {"text": words.unit}, "range": [low - 0.03 * room, high + 0.16 * room], "fixedrange": True},
         yaxis={
             "tickvals": rows, "ticktext": names, "range": [len(names) - 0.4, -0.6], "showgrid": False, "ticks": "",
             "fixedrange": True,
         },
-        uirevision="waterfall",
     )  # fmt: skip
     return figure
 
 
+@dataclass(frozen=True)
+class PatchWords:
+    """Words of `patch_figure`: the name of a cell's number."""
+
+    recovered: str
+
+
 def patch_figure(
-    recovered: np.ndarray, *, places: Sequence[str], tokens: Sequence[str], palette: Palette, label: str
+    recovered: np.ndarray, *, palette: Palette, words: PatchWords, places: Sequence[str], tokens: Sequence[str]
 ) -> go.Figure:
-    """Draw how much of the answer comes back when the stream is patched at one place and position.
+    """Draw how much of the clean answer a patch of the stream at one place and position recovers.
 
     Args:
-        recovered: (P, T); 0 is the second text's answer, 1 the first's.
+        recovered: (P, T); 0 is the answer to the corrupt text, 1 that to the clean text.
+        palette: Colours of the figure.
+        words: Its words.
         places: Names of the P places.
-        tokens: What stands at the T positions, one label each.
-        palette: Colours of the theme.
-        label: What a cell's number is called.
+        tokens: Labels of the T positions, in Plotly's markup.
     """
     rows = len(tokens)
-    figure = go.Figure(layout=base_layout(palette, height=max(180, 23 * rows + 46)))
+    figure = go.Figure(layout=chart_layout(palette, height=max(180, 23 * rows + 46), revision="patch"))
     limit = max(1.0, float(np.abs(recovered).max(initial=0.0)))
-    hover = f"%{{y}} · %{{x}}<br>{label} <b>%{{z:.2f}}</b>"
+    hover = f"%{{y}} · %{{x}}<br>{words.recovered} <b>%{{z:.2f}}</b>"
     figure.add_trace(cell_map(recovered.T, palette, hover=hover, limit=limit))
     shares = [[_share(value) for value in row] for row in recovered.T]
     figure.add_trace(cell_labels(shares, np.abs(recovered.T) / limit, palette, size=11))
     figure.update_layout(
         margin={"l": 74, "r": 6, "t": 40, "b": 6},
         **_depth_axes(places, tokens),
-        uirevision="patch",
     )
     return figure
 
 
 def _depth_axes(places: Sequence[str], rows: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the axes of a map of positions, downwards, by places in the stream, to the right."""
+    """Return the axes of a map of positions (downwards) by places in the stream (to the right)."""
     return {
         "xaxis": {**cell_axis(places), "side": "top"},
         "yaxis": {
@@ -207,22 +215,29 @@ def _depth_axes(places: Sequence[str], rows: Sequence[str]) -> dict[str, dict[st
     }
 
 
-def heads_figure(values: np.ndarray, *, palette: Palette, label: str, layer: str, head: str) -> go.Figure:
-    """Draw one number for each head around zero: layers downwards, heads to the right.
+@dataclass(frozen=True)
+class HeadsWords:
+    """Words of `heads_figure`: the name of a number, of a layer and of a head."""
+
+    value: str
+    layer: str
+    head: str
+
+
+def heads_figure(values: np.ndarray, *, palette: Palette, words: HeadsWords) -> go.Figure:
+    """Draw one number for each head on a scale around zero: layers downwards, heads to the right.
 
     Args:
         values: (L, H).
-        palette: Colours of the theme.
-        label: What a number is called.
-        layer: Word for a layer.
-        head: Word for a head.
+        palette: Colours of the figure.
+        words: Its words.
     """
     layers, heads = values.shape
-    figure = go.Figure(layout=base_layout(palette, height=max(150, 38 * layers + 70)))
+    figure = go.Figure(layout=chart_layout(palette, height=max(150, 38 * layers + 70), revision="heads"))
     limit = max(1.0, float(np.abs(values).max(initial=0.0)))
-    names = [f"{head} {index + 1}" for index in range(heads)] if heads <= FEW_HEADS else number_labels(heads)
+    names = [f"{words.head} {index + 1}" for index in range(heads)] if heads <= FEW_HEADS else number_labels(heads)
     about = [[head_name(row, column) for column in range(heads)] for row in range(layers)]
-    hover = f"<b>%{{customdata}}</b><br>{label} <b>%{{z:.2f}}</b>"
+    hover = f"<b>%{{customdata}}</b><br>{words.value} <b>%{{z:.2f}}</b>"
     figure.add_trace(cell_map(values, palette, about=about, hover=hover, limit=limit))
     if heads <= FEW_HEADS:
         shares = [[_share(value) for value in row] for row in values]
@@ -230,12 +245,11 @@ def heads_figure(values: np.ndarray, *, palette: Palette, label: str, layer: str
     figure.update_layout(
         margin={"l": 62, "r": 6, "t": 34, "b": 6},
         xaxis={**cell_axis(names), "side": "top"},
-        yaxis=cell_axis([f"{layer} {index + 1}" for index in range(layers)], is_down=True),
-        uirevision="heads",
+        yaxis=cell_axis([f"{words.layer} {index + 1}" for index in range(layers)], is_down=True),
     )
     return figure
 
 
 def _share(value: float) -> str:
-    """Write a recovered share for a small cell, with nothing where nothing comes back."""
+    """Write a recovered share in percent for a small cell, "" if it is less than half a percent."""
     return "" if abs(value) < 0.005 else f"{value * 100:.0f}".replace("-", "−")

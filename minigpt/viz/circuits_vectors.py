@@ -1,6 +1,4 @@
-"""Vectors as figures: tokens as points in two or three dimensions, their way through a training, positions compared.
-
-Plain arrays in, Plotly figures out.
+"""Figures of embeddings: tokens as points in two or three dimensions, their paths in training, similar positions.
 
 Shapes: V tokens, N kept steps, d 2 or 3 dimensions, n positions.
 """
@@ -8,14 +6,28 @@ Shapes: V tokens, N kept steps, d 2 or 3 dimensions, n positions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas  # noqa: F401 - as in viz/training.py: never leave it half imported to plotly
 import plotly.graph_objects as go
 
-from minigpt.viz.palette import MONOSPACE, Palette, token_label
-from minigpt.viz.training import base_layout
+from minigpt.viz.labels import token_label
+from minigpt.viz.layout import CLEAR, MONOSPACE, chart_layout
+from minigpt.viz.palette import Palette
+
+
+@dataclass(frozen=True)
+class PointsWords:
+    """Words of `points_figure`.
+
+    Attributes:
+        groups: Names of the groups of tokens, in the hover text.
+        axis: Title of an axis, with `{number}` and `{share}`.
+    """
+
+    groups: Sequence[str]
+    axis: str
 
 
 def points_figure(
@@ -23,33 +35,31 @@ def points_figure(
     tokens: Sequence[str],
     groups: Sequence[int],
     *,
-    group_names: Sequence[str],
+    palette: Palette,
+    words: PointsWords,
     explained: Sequence[float],
     trails: np.ndarray | None,
-    palette: Palette,
-    axis: str,
     height: int = 470,
 ) -> go.Figure:
-    """Draw tokens as points that carry their own text.
+    """Draw each token's text at its point.
 
     Args:
         points: (V, d).
-        tokens: The text of each.
-        groups: The group of each, an index into `group_names`; at most three.
-        group_names: What the groups are called, below the figure.
-        explained: Share of the whole spread that each dimension shows, (d,).
-        trails: Where each token stood at the kept steps, (N, V, d), the newest last; None: no trails.
-        palette: Colours of the theme.
-        axis: Name of an axis, with `{number}` and `{share}`.
+        tokens: The text of each token.
+        groups: The group of each token, an index into the groups of `words`; at most three.
+        palette: Colours of the figure.
+        words: Its words.
+        explained: Share of the variance that each dimension explains, (d,).
+        trails: The points at the kept steps, (N, V, d), the newest last; None: no trails.
         height: In pixels.
     """
     is_solid = points.shape[1] == 3
     colours = (palette.attention, palette.text, palette.reference)
-    figure = go.Figure(layout=base_layout(palette, height=height))
+    figure = go.Figure(layout=chart_layout(palette, height=height, revision=f"points-{points.shape[1]}"))
     labels = [token_label(token) for token in tokens]
     if trails is not None:
         _add_trails(figure, trails, palette, is_solid)
-    for group, name in enumerate(group_names):
+    for group, name in enumerate(words.groups):
         chosen = [index for index, value in enumerate(groups) if value == group]
         if not chosen:
             continue
@@ -65,10 +75,12 @@ def points_figure(
                 hovertemplate=f"<b>%{{text}}</b> {name}<extra></extra>",
             )
         )
-    titles = [axis.format(number=index + 1, share=f"{share * 100:.0f} %") for index, share in enumerate(explained)]
-    figure.update_layout(margin={"l": 30, "r": 8, "t": 6, "b": 36}, uirevision=f"points-{points.shape[1]}")
+    titles = [
+        words.axis.format(number=index + 1, share=f"{share * 100:.0f} %") for index, share in enumerate(explained)
+    ]
+    figure.update_layout(margin={"l": 30, "r": 8, "t": 6, "b": 36})
     if is_solid:
-        look = {"backgroundcolor": "rgba(0,0,0,0)", "gridcolor": palette.grid, "showticklabels": False}
+        look = {"backgroundcolor": CLEAR, "gridcolor": palette.grid, "showticklabels": False}
         figure.update_layout(
             margin={"l": 0, "r": 0, "t": 0, "b": 0},
             scene={name: {**look, "title": {"text": title}} for name, title in zip(_AXES, titles, strict=False)},
@@ -89,7 +101,7 @@ def _coordinates(points: np.ndarray, is_solid: bool) -> dict[str, np.ndarray]:
 
 
 def _add_trails(figure: go.Figure, trails: np.ndarray, palette: Palette, is_solid: bool) -> None:
-    """Add every token's way as one trace, with a gap between two tokens."""
+    """Add the paths of all tokens as one trace, with a gap between two tokens."""
     steps, tokens, width = trails.shape
     joined = np.full((tokens, steps + 1, width), np.nan)
     joined[:, :steps] = trails.transpose(1, 0, 2)
@@ -107,19 +119,26 @@ def _add_trails(figure: go.Figure, trails: np.ndarray, palette: Palette, is_soli
     )
 
 
-def similarity_figure(values: np.ndarray, *, palette: Palette, label: str, axis: str, height: int = 430) -> go.Figure:
-    """Draw how alike the vectors of two positions are.
+@dataclass(frozen=True)
+class SimilarityWords:
+    """Words of `similarity_figure`: the title of both axes, and the name of a cell's number."""
+
+    position: str
+    similarity: str
+
+
+def similarity_figure(values: np.ndarray, *, palette: Palette, words: SimilarityWords, height: int = 430) -> go.Figure:
+    """Draw the cosine similarity of the vectors of every two positions.
 
     Args:
         values: Cosine similarities (n, n) between -1 and 1.
-        palette: Colours of the theme.
-        label: What a cell's number is called.
-        axis: Title of both axes.
+        palette: Colours of the figure.
+        words: Its words.
         height: In pixels.
     """
     length = len(values)
     numbers = list(range(1, length + 1))
-    figure = go.Figure(layout=base_layout(palette, height=height))
+    figure = go.Figure(layout=chart_layout(palette, height=height, revision="similarity"))
     figure.add_heatmap(
         z=values,
         x=numbers,
@@ -128,10 +147,10 @@ def similarity_figure(values: np.ndarray, *, palette: Palette, label: str, axis:
         zmax=1,
         colorscale=palette.scale("diverging"),
         colorbar={"thickness": 10, "len": 0.8, "outlinewidth": 0, "tickvals": [-1, 0, 1]},
-        hovertemplate=f"{axis} %{{y}} · %{{x}}<br>{label} <b>%{{z:.2f}}</b><extra></extra>",
+        hovertemplate=f"{words.position} %{{y}} · %{{x}}<br>{words.similarity} <b>%{{z:.2f}}</b><extra></extra>",
     )
-    figure.update_layout(margin={"l": 52, "r": 8, "t": 8, "b": 44}, uirevision="similarity")
-    shared = {"title": {"text": axis}, "showgrid": False, "constrain": "domain", "ticklabeloverflow": "allow"}
+    figure.update_layout(margin={"l": 52, "r": 8, "t": 8, "b": 44})
+    shared = {"title": {"text": words.position}, "showgrid": False, "constrain": "domain", "ticklabeloverflow": "allow"}
     figure.update_xaxes(shared)
     figure.update_yaxes(shared, autorange="reversed", scaleanchor="x")
     return figure

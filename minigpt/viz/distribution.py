@@ -1,7 +1,4 @@
-"""The next token as a figure: what the model holds likely, what a rule leaves of it, and where the dice lands.
-
-Plain rows in, Plotly figures out.
-"""
+"""Figures of sampling: the next token's probabilities before and after a sampling rule, and the random draw."""
 
 from __future__ import annotations
 
@@ -10,11 +7,12 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from minigpt.viz.palette import MONOSPACE, Palette, token_label
-from minigpt.viz.training import base_layout
+from minigpt.viz.labels import token_label
+from minigpt.viz.layout import CLEAR, MONOSPACE, chart_layout
+from minigpt.viz.palette import Palette
 
 NARROWEST_LABEL = 0.07
-"""Share of the bar below which a segment has no room for its token."""
+"""A segment of the bar with a smaller share has no room for its token."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +21,9 @@ class TokenChance:
 
     Attributes:
         text: The token.
-        before: Its probability as the model says.
-        after: Its probability once the rule has been applied; 0 is cut.
-        low: Where it begins on the cumulative bar; candidates stand there in order of their ids.
+        before: Its probability in the model's distribution.
+        after: Its probability after the sampling rule; 0 if the rule removes it.
+        low: Its start on the cumulative bar, where candidates are in order of their ids.
     """
 
     text: str
@@ -35,41 +33,47 @@ class TokenChance:
 
     @property
     def high(self) -> float:
-        """Where it ends on the cumulative bar."""
+        """Its end on the cumulative bar."""
         return self.low + self.after
 
 
 @dataclass(frozen=True)
-class Words:
-    """The words on the figures, so that the app's catalogue can bring another language."""
+class SamplingWords:
+    """Words of `next_token_figure` and `dice_figure`.
 
-    before: str = "the model"
-    after: str = "after the rule"
-    cut: str = "cut"
-    dice: str = "dice"
+    Attributes:
+        before: Name of the model's probabilities.
+        after: Name of the probabilities after the rule.
+        cut: Label of a token that the rule removes.
+        dice: Label of the random number.
+    """
+
+    before: str
+    after: str
+    cut: str
+    dice: str
 
 
 def next_token_figure(
     chances: Sequence[TokenChance],
     *,
-    chosen: int,
     palette: Palette,
+    words: SamplingWords,
+    chosen: int,
     longest: float = 1.0,
-    words: Words | None = None,
     height: int = 300,
 ) -> go.Figure:
-    """Draw candidates as bars: hollow as the model has them, filled as the rule leaves them.
+    """Draw the candidates' probabilities as bars: hollow before the sampling rule, filled after it.
 
     Args:
         chances: From top to bottom.
-        chosen: Index of the one on which the dice fell.
-        palette: Colours of the theme.
-        longest: Where the axis ends, the same for figures that stand side by side; a bar that is longer says so.
-        words: The words on it.
+        palette: Colours of the figure.
+        words: Its words.
+        chosen: Index of the token that was drawn.
+        longest: End of the axis, the same for figures side by side; a longer bar is cut off and marked with an arrow.
         height: In pixels.
     """
-    words = words or Words()
-    figure = go.Figure(layout=base_layout(palette, height=height))
+    figure = go.Figure(layout=chart_layout(palette, height=height, revision="next-token"))
     rows = list(range(len(chances)))
     labels = [token_label(chance.text) for chance in chances]
     hover = [
@@ -81,13 +85,13 @@ def next_token_figure(
     figure.add_bar(
         x=[chance.after for chance in chances],
         width=0.62,
-        marker={"color": [palette.brand if i == chosen else _tint(palette, 4) for i in rows], "cornerradius": 3},
+        marker={"color": [palette.brand if i == chosen else palette.sequential[4] for i in rows], "cornerradius": 3},
         **shared,
     )
     figure.add_bar(
         x=[chance.before for chance in chances],
         width=0.86,
-        marker={"color": "rgba(0,0,0,0)", "line": {"color": palette.reference, "width": 1.3}, "cornerradius": 3},
+        marker={"color": CLEAR, "line": {"color": palette.reference, "width": 1.3}, "cornerradius": 3},
         **shared,
     )
     for i, chance in enumerate(chances):
@@ -118,7 +122,6 @@ def next_token_figure(
             "ticklen": 0,
             "fixedrange": True,
         },
-        uirevision="next-token",
     )
     return figure
 
@@ -126,27 +129,26 @@ def next_token_figure(
 def dice_figure(
     chances: Sequence[TokenChance],
     *,
+    palette: Palette,
+    words: SamplingWords,
     u: float,
     chosen: int,
-    palette: Palette,
-    words: Words | None = None,
     height: int = 84,
 ) -> go.Figure:
-    """Draw the cumulative bar from 0 to 1 and the dice upon it.
+    """Draw the cumulative probabilities as one bar from 0 to 1, and the random number that chooses a token on it.
 
     Args:
-        chances: In order of their ids, those that the rule left; what is too narrow to draw may be missing.
-        u: The dice, in [0, 1).
-        chosen: Index of the one on which it fell.
-        palette: Colours of the theme.
-        words: The words on it.
+        chances: The candidates after the rule, in order of their ids; those too narrow to draw may be missing.
+        palette: Colours of the figure.
+        words: Its words.
+        u: The random number, in [0, 1).
+        chosen: Index of the token that was drawn.
         height: In pixels.
     """
-    words = words or Words()
-    figure = go.Figure(layout=base_layout(palette, height=height))
+    figure = go.Figure(layout=chart_layout(palette, height=height, revision="dice"))
     for i, chance in enumerate(chances):
         label = token_label(chance.text)
-        colour = palette.brand if i == chosen else _tint(palette, 2 + i % 2)
+        colour = palette.brand if i == chosen else palette.sequential[2 + i % 2]
         figure.add_bar(
             x=[chance.after],
             y=[0],
@@ -185,11 +187,5 @@ def dice_figure(
             "fixedrange": True,
         },
         yaxis={"visible": False, "range": [-0.62, 1.5], "fixedrange": True},
-        uirevision="dice",
     )
     return figure
-
-
-def _tint(palette: Palette, step: int) -> str:
-    """Return a colour of the scale of weights, faint in both themes."""
-    return palette.sequential[step]

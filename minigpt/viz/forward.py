@@ -1,4 +1,4 @@
-"""The numbers of one step of the forward pass as figures, and where a model's size sits.
+"""Figures of the numbers of one step of the forward pass, and of the parts of a model by their size.
 
 Shapes: T positions, C numbers of each.
 """
@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas  # noqa: F401 - as in viz/training.py: never leave it half imported to plotly
 import plotly.graph_objects as go
 
-from minigpt.viz.palette import MONOSPACE, Palette, token_label
-from minigpt.viz.token_axes import ROOM_ON_PHONE, colour_bar, dress, numbered, token_axis, value_axis
+from minigpt.viz.labels import token_label
+from minigpt.viz.layout import MONOSPACE, colour_bar, token_layout, value_axis
+from minigpt.viz.palette import Palette
+from minigpt.viz.token_axes import ROOM_ON_PHONE, numbered, token_axis
 
 MOST_CELLS = 32_768
-"""Cells that one map draws: 128 kB."""
+"""Most cells that one map draws: 128 kB."""
 
 
 def num_columns(length: int, width: int) -> int:
@@ -29,34 +30,40 @@ def num_columns(length: int, width: int) -> int:
     return min(width, max(64, MOST_CELLS // max(1, length)))
 
 
+@dataclass(frozen=True)
+class TensorWords:
+    """Words of `tensor_map` and `tensor_row`: the names of a column (one of the C numbers) and of a value."""
+
+    number: str
+    value: str
+
+
 def tensor_map(
     values: np.ndarray,
     tokens: Sequence[str],
     *,
     palette: Palette,
+    words: TensorWords,
     position: int,
     is_weight: bool = False,
     names: Sequence[str] | None = None,
-    number: str = "number",
-    value: str = "value",
     compact: bool = False,
 ) -> go.Figure:
-    """Draw what stands at each position: positions downwards, their numbers to the right.
+    """Draw the C numbers at each position: positions downwards, numbers to the right.
 
     Args:
-        values: (T, C); of very many numbers the first are drawn, see `num_columns`.
+        values: (T, C); the first `num_columns` numbers are drawn.
         tokens: The text of each of the T tokens.
-        palette: Colours of the theme.
+        palette: Colours of the figure.
+        words: Its words.
         position: Its row is outlined.
-        is_weight: Whether values lie between 0 and 1; others are coloured around 0.
-        names: What each of the C numbers belongs to, for example tokens of the vocabulary.
-        number: What one of the C numbers is called.
-        value: What a value is called.
+        is_weight: Whether values are between 0 and 1; others are coloured around 0.
+        names: The token that each of the C numbers belongs to, for example in the vocabulary; None: they are counted.
         compact: Whether it is shown on a phone.
     """
     length, width = len(values), num_columns(len(values), values.shape[1])
     shown = values[:, :width].astype(np.float32)
-    first = 0 if names is not None else 1  # tokens are labelled by their place, numbers are counted from 1
+    first = 0 if names is not None else 1  # tokens are labelled by their index, numbers are counted from 1
     columns = list(names[:width]) if names is not None else [str(index + 1) for index in range(width)]
     finite = np.abs(shown[np.isfinite(shown)])
     most = (float(np.quantile(finite, 0.995)) or float(finite.max())) if finite.size else 0
@@ -69,13 +76,14 @@ def tensor_map(
             colorscale=palette.scale("sequential" if is_weight else "diverging"),
             colorbar={**colour_bar(palette, ""), "nticks": 5, "len": 0.9},
             x0=first,
-            # A cell's words cost more bytes than its number: where there are many, its place has to do.
-            text=_pairs(tokens, columns, number) if shown.size <= 8192 else None,
+            # A cell's text needs more bytes than its number, so a large map has only positions in its hover text.
+            text=_pairs(tokens, columns, words.number) if shown.size <= 8192 else None,
             hovertemplate=(
-                ("%{text}" if shown.size <= 8192 else f"%{{y}} · {number} %{{x}}")
-                + f"<br>{value} <b>%{{z:.4g}}</b><extra></extra>"
+                ("%{text}" if shown.size <= 8192 else f"%{{y}} · {words.number} %{{x}}")
+                + f"<br>{words.value} <b>%{{z:.4g}}</b><extra></extra>"
             ),
-        )
+        ),
+        token_layout(palette, height=260 if compact else 300),
     )
     figure.add_shape(
         type="rect",
@@ -102,7 +110,6 @@ def tensor_map(
     else:
         axis = {**token_axis(columns, 24, palette, stagger="<br>{}"), "tickangle": 0}
     figure.update_xaxes(**axis, side="top", range=[first - 0.5, first + width - 0.5], fixedrange=True)
-    dress(figure, palette, height=260 if compact else 300)
     return figure
 
 
@@ -111,16 +118,13 @@ def _pairs(tokens: Sequence[str], columns: Sequence[str], number: str) -> list[l
     return [[f"{row} · {number} {name}" for name in names] for row in numbered(tokens)]
 
 
-def tensor_row(
-    values: np.ndarray, *, palette: Palette, number: str = "number", value: str = "value", compact: bool = False
-) -> go.Figure:
-    """Draw the numbers of one position as bars; positive ones rise, negative ones hang.
+def tensor_row(values: np.ndarray, *, palette: Palette, words: TensorWords, compact: bool = False) -> go.Figure:
+    """Draw the numbers of one position as bars, positive ones upwards and negative ones downwards.
 
     Args:
         values: (C,).
-        palette: Colours of the theme.
-        number: What one of them is called.
-        value: What a value is called.
+        palette: Colours of the figure.
+        words: Its words.
         compact: Whether it is shown on a phone.
     """
     colours = np.where(values >= 0, palette.diverging[-2], palette.diverging[1])
@@ -129,12 +133,12 @@ def tensor_row(
             x=np.arange(1, len(values) + 1),
             y=values.astype(np.float32),
             marker={"color": colours, "line": {"width": 0}},
-            hovertemplate=f"{number} %{{x}}<br>{value} <b>%{{y:.4g}}</b><extra></extra>",
-        )
+            hovertemplate=f"{words.number} %{{x}}<br>{words.value} <b>%{{y:.4g}}</b><extra></extra>",
+        ),
+        token_layout(palette, height=140 if compact else 150),
     )
     figure.layout.yaxis = value_axis(palette)
     figure.update_xaxes(showgrid=False, nticks=8, automargin=True, fixedrange=True)
-    dress(figure, palette, height=140 if compact else 150)
     figure.update_layout(bargap=0 if len(values) > 150 else 0.15)
     return figure
 
@@ -142,14 +146,23 @@ def tensor_row(
 _SHARES: dict[str, Any] = {"range": [0, 1], "tickformat": ".0%"}
 
 
-def token_bars(tokens: Sequence[str], values: np.ndarray, *, palette: Palette, value: str, is_share: bool) -> go.Figure:
+@dataclass(frozen=True)
+class BarsWords:
+    """Words of `token_bars`: the name of a value in the hover text."""
+
+    value: str
+
+
+def token_bars(
+    tokens: Sequence[str], values: np.ndarray, *, palette: Palette, words: BarsWords, is_share: bool
+) -> go.Figure:
     """Draw the likeliest tokens as horizontal bars, each with its number.
 
     Args:
         tokens: The likeliest first.
-        values: Probabilities or scores of them.
-        palette: Colours of the theme.
-        value: What a value is called.
+        values: Their probabilities or scores.
+        palette: Colours of the figure.
+        words: Its words.
         is_share: Whether values are probabilities.
     """
     labels = [f"{token_label(token)}\u2002" for token in tokens]
@@ -163,9 +176,10 @@ def token_bars(tokens: Sequence[str], values: np.ndarray, *, palette: Palette, v
             textposition="auto",
             cliponaxis=False,
             marker={"color": palette.attention if is_share else palette.training},
-            hovertemplate=f"%{{customdata}}<br>{value} <b>%{{x:.4g}}</b><extra></extra>",
+            hovertemplate=f"%{{customdata}}<br>{words.value} <b>%{{x:.4g}}</b><extra></extra>",
             customdata=labels,
-        )
+        ),
+        token_layout(palette, height=26 * len(values) + 40),
     )
     figure.update_yaxes(
         tickvals=list(range(len(values))),
@@ -177,7 +191,6 @@ def token_bars(tokens: Sequence[str], values: np.ndarray, *, palette: Palette, v
         fixedrange=True,
     )
     figure.layout.xaxis = value_axis(palette, **(_SHARES if is_share else {}))
-    dress(figure, palette, height=26 * len(values) + 40)
     return figure
 
 
@@ -186,10 +199,10 @@ class Piece:
     """One rectangle of the size map.
 
     Attributes:
-        group: The block or part outside the blocks that it lies in.
-        name: What it is called.
-        part: embedding, attention, feedforward, ...; decides the colour.
-        size: Parameters, or operations a token.
+        group: Name of its block, or of its part outside the blocks.
+        name: Its own name.
+        part: embedding, attention, feedforward, ...; sets the colour.
+        size: Parameters, or operations per token.
     """
 
     group: str
@@ -198,13 +211,20 @@ class Piece:
     size: int
 
 
-def size_tree(pieces: Sequence[Piece], *, palette: Palette, unit: str, compact: bool = False) -> go.Figure:
-    """Draw a model as a map on which area is size: blocks, and in them what they are made of.
+@dataclass(frozen=True)
+class SizeWords:
+    """Words of `size_tree`: the unit of size in the hover text."""
+
+    unit: str
+
+
+def size_tree(pieces: Sequence[Piece], *, palette: Palette, words: SizeWords, compact: bool = False) -> go.Figure:
+    """Draw a model as a map in which area is size: its blocks, and the parts of each block.
 
     Args:
-        pieces: Those without size are left out. A group of one piece is drawn as that piece.
-        palette: Colours of the theme.
-        unit: What is counted, for the hover.
+        pieces: Those of size 0 are left out. A group of one piece is drawn as that piece.
+        palette: Colours of the figure.
+        words: Its words.
         compact: Whether it is shown on a phone.
     """
     pieces = [piece for piece in pieces if piece.size]
@@ -248,11 +268,11 @@ def size_tree(pieces: Sequence[Piece], *, palette: Palette, unit: str, compact: 
             customdata=[f"{size / total * 100:.1f} %" for size in sizes],
             texttemplate="%{label}<br>%{customdata}",
             textfont={"size": 13},
-            hovertemplate=f"<b>%{{label}}</b><br>%{{value:,}} {unit}<br>%{{customdata}}<extra></extra>",
+            hovertemplate=f"<b>%{{label}}</b><br>%{{value:,}} {words.unit}<br>%{{customdata}}<extra></extra>",
             sort=False,
             tiling={"packing": "dice-slice" if compact else "slice-dice"},
             pathbar={"visible": False},
-        )
+        ),
+        token_layout(palette, height=420 if compact else 300),
     )
-    dress(figure, palette, height=420 if compact else 300)
     return figure

@@ -1,58 +1,52 @@
-"""The one visual language: a colour means one thing on every page, in light and in dark.
+"""The colours of the app: a colour means one thing on every page, in light and in dark.
 
-A colour never stands alone; a label, a shape or a pattern says the same. Figures and components ask here and write no
-colour of their own. `visible_token` and `head_name` belong to the same language: how a token that the eye cannot see is
-written, and what a head is called; and so does the one font in which tokens stand on a figure.
+A colour is never the only sign: a label, a shape or a pattern says the same. Figures and components take their colours
+from here and write none themselves.
 """
 
 from __future__ import annotations
 
-import html
-import unicodedata
 from dataclasses import dataclass
 from typing import Literal
-
-Theme = Literal["light", "dark"]
-
-MONOSPACE = "Source Code, Source Code Pro, ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
 
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours by meaning, as `#rrggbb`, for one theme."""
+    """The colours of one theme by their meaning, as `#rrggbb`."""
 
-    theme: Theme
     query: str
-    """What a position asks for."""
+    """The query: what a position looks for."""
     key: str
-    """What a position offers to be found by."""
+    """The key: what a position is found by."""
     value: str
-    """What a position hands over when it is looked at."""
+    """The value: what a position passes on."""
     attention: str
-    """Weights of attention; also the brand and everything measured on validation text."""
+    """Attention weights, the brand, and everything measured on validation text."""
     training: str
-    """Measured on the text that is learned from; drawn thinner than validation."""
+    """Everything measured on training text; drawn thinner than validation."""
     reference: str
-    """Yardsticks (uniform, n-grams, compressors) and the residual stream; drawn dotted."""
+    """Baselines (uniform, n-grams, compressors) and the residual stream; drawn dotted."""
     surprise: str
-    """Much surprise; none is transparent."""
+    """High surprise; no surprise is transparent."""
     blocked: str
-    """Lines of the hatching over what the causal mask forbids."""
+    """The lines of the hatching over the cells that the causal mask forbids."""
     up: str
-    """Raised by an ablation; goes with an arrow upwards."""
+    """Raised by an ablation; shown together with an arrow upwards."""
     down: str
-    """Lowered by an ablation; goes with an arrow downwards."""
+    """Lowered by an ablation; shown together with an arrow downwards."""
     background: str
     secondary: str
-    """Cards, the sidebar, the ground under the hatching."""
+    """Cards, the sidebar, the background of the hatching."""
     text: str
     border: str
     grid: str
     """Grid lines of charts: fainter than borders."""
     sequential: tuple[str, ...]
-    """Weights from 0 to 1: near the background for nothing, far from it for everything."""
+    """Weights from 0 (near the background) to 1 (far from it)."""
     diverging: tuple[str, ...]
-    """From negative (sand) over a neutral middle at zero to positive (violet); neither is another meaning's colour."""
+    """From negative (sand) over neutral (zero) to positive (violet); neither colour has another meaning."""
+    strong: float
+    """From this share of `sequential` on, `background` is easier to read on the scale's colour than `text`."""
 
     @property
     def brand(self) -> str:
@@ -61,7 +55,7 @@ class Palette:
 
     @property
     def validation(self) -> str:
-        """Measured on text that was never trained on."""
+        """Everything measured on validation text."""
         return self.attention
 
     def scale(self, name: Literal["sequential", "diverging"] = "sequential") -> list[tuple[float, str]]:
@@ -71,7 +65,6 @@ class Palette:
 
 
 _LIGHT = Palette(
-    theme="light",
     query="#2F74C0",
     key="#D9691A",
     value="#0E8A72",
@@ -100,10 +93,10 @@ _LIGHT = Palette(
         "#301878",
     ),
     diverging=("#54411F", "#8A7043", "#BDA67C", "#E4D9C4", "#F3F1F6", "#D8CEF8", "#AC95EE", "#7855DC", "#43249E"),
+    strong=0.5,
 )
 
 _DARK = Palette(
-    theme="dark",
     query="#7FB2F0",
     key="#F2A05E",
     value="#55C9AE",
@@ -132,70 +125,14 @@ _DARK = Palette(
         "#DCD2FF",
     ),
     diverging=("#F0DAB0", "#BC9F6C", "#806A43", "#473C2B", "#211F2C", "#3A2E62", "#5F47A8", "#8F75E2", "#C8B8FF"),
+    strong=0.62,
 )
 
 
 def colours(theme: str | None = "light") -> Palette:
-    """Return the colours of a theme; anything but `dark` (a browser that has not said yet) is light.
+    """Return the colours of a theme. Everything but `dark` is light: a new browser tab has not told its theme yet.
 
     >>> colours("dark").background
     '#14131C'
     """
     return _DARK if theme == "dark" else _LIGHT
-
-
-_PICTURES = {" ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥", "\u00a0": "⍽", "\x7f": "␡"}
-_JOINER = "\u200d"
-_VARIATION_SELECTORS = range(0xFE00, 0xFE10)
-
-
-def visible_token(text: str) -> str:
-    r"""Return how a token is written where it must be seen: nothing in it is invisible or turns the line around.
-
-    Args:
-        text: The token's own text, of any length; special tokens such as `<bos>` pass unchanged.
-
-    >>> visible_token(" a"), visible_token("\n"), visible_token("\t"), visible_token("")
-    ('␣a', '⏎', '⇥', '∅')
-    >>> visible_token("\x07"), visible_token("\u200b"), visible_token("\u0301")
-    ('␇', 'U+200B', '◌́')
-    """
-    if not text:
-        return "∅"
-    return "".join(_visible_character(character, text, index) for index, character in enumerate(text))
-
-
-def _visible_character(character: str, text: str, index: int) -> str:
-    if character in _PICTURES:
-        return _PICTURES[character]
-    code, category = ord(character), unicodedata.category(character)
-    if code < 32:
-        return chr(0x2400 + code)  # the control pictures of Unicode stand in the same order
-    if category == "Cs":
-        return "\ufffd"  # half of a surrogate pair cannot be sent to a browser
-    if category.startswith("M") and index == 0:
-        return f"U+{code:04X}" if code in _VARIATION_SELECTORS else "◌" + character
-    inside_emoji = character == _JOINER and len(text) > 1
-    if category in ("Cc", "Cf", "Zs", "Zl", "Zp") and not inside_emoji:
-        return f"U+{code:04X}"
-    return character
-
-
-def token_label(text: str) -> str:
-    """Return a token as Plotly shows it: visible, and never taken for markup.
-
-    Plotly knows `&amp;`, `&lt;` and `&gt;`; the entities of quotation marks it would write out.
-
-    >>> token_label(" "), token_label("<"), token_label('"')
-    ('␣', '&lt;', '"')
-    """
-    return html.escape(visible_token(text), quote=False)
-
-
-def head_name(layer: int, head: int) -> str:
-    """Return what a head is called on a screen: layer and head, both counted from 1; code counts them from 0.
-
-    >>> head_name(0, 2)
-    '1.3'
-    """
-    return f"{layer + 1}.{head + 1}"

@@ -1,28 +1,27 @@
-"""Surprise along a text as a figure, beside what knows nothing, letters, or pairs of letters.
-
-Plain numbers in, Plotly figures out.
-"""
+"""Figure of a text's surprise, token by token, beside the baselines (uniform, unigram, bigram)."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
 
-from minigpt.viz.palette import Palette, token_label
-from minigpt.viz.training import LABEL_GAP, base_layout
+from minigpt.viz.labels import token_label
+from minigpt.viz.layout import LABEL_GAP, chart_layout
+from minigpt.viz.palette import Palette
 
 MOST_BARS = 400
-"""Texts of more tokens are drawn as a smoothed line: bars would be narrower than a pixel."""
+"""Longer texts are drawn as a smoothed line, because their bars would be narrower than a pixel."""
 
 CEILING = 14.0
-"""Bits at which the axis ends at the latest; what lies above (unknown characters) is cut off and says so on hover."""
+"""Highest possible end of the axis, in bits. Bars above it (unknown characters) are cut off; their hover is exact."""
 
 
 def smoothed(bits: Sequence[float], width: int) -> np.ndarray:
-    """Return the mean over a window around each token; at the ends the window is shorter.
+    """Return the mean over a window around each token; the window is shorter at the ends.
 
     >>> smoothed([0.0, 3.0, 0.0, 3.0], 3).tolist()
     [1.5, 1.0, 2.0, 1.5]
@@ -31,30 +30,43 @@ def smoothed(bits: Sequence[float], width: int) -> np.ndarray:
     return np.convolve(bits, kernel, "same") / np.convolve(np.ones(len(bits)), kernel, "same")
 
 
+@dataclass(frozen=True)
+class SurpriseWords:
+    """Words of `surprise_figure`.
+
+    Attributes:
+        axis: Title of the vertical axis, with the unit.
+        position: Title of the horizontal axis.
+        bits: The unit in the hover text.
+        mean: Name of the line at the text's own mean.
+    """
+
+    axis: str
+    position: str
+    bits: str
+    mean: str
+
+
 def surprise_figure(
     bits: Sequence[float],
     tokens: Sequence[str],
     references: Mapping[str, float],
     *,
     palette: Palette,
-    mean_label: str = "this text",
-    axis: str = "bits per token",
-    position: str = "position in the text",
+    words: SurpriseWords,
     height: int = 250,
 ) -> go.Figure:
     """Draw how much each token surprised the model.
 
     Args:
-        bits: Of each token, in the order of the text.
-        tokens: Their texts.
-        references: Name to bits per token, dotted, labelled at the right end.
-        palette: Colours of the theme.
-        mean_label: Name of the line at the text's own mean.
-        axis: What the vertical axis says.
-        position: What the horizontal axis says.
+        bits: Surprise of each token, in the order of the text.
+        tokens: The text of each token.
+        references: Name of each baseline to its bits per token; dotted lines, labelled at the right end.
+        palette: Colours of the figure.
+        words: Its words.
         height: In pixels.
     """
-    figure = go.Figure(layout=base_layout(palette, height=height))
+    figure = go.Figure(layout=chart_layout(palette, height=height, revision="surprise"))
     numbers, mean = list(range(1, len(bits) + 1)), float(np.mean(bits))
     is_long = len(bits) > MOST_BARS
     heights = smoothed(bits, max(3, len(bits) // 120)) if is_long else np.asarray(bits)
@@ -62,16 +74,16 @@ def surprise_figure(
     data = {
         "x": numbers,
         "customdata": [[token_label(text), f"{value:.2f}"] for text, value in zip(tokens, bits, strict=True)],
-        "hovertemplate": f"%{{x:,}}  <b>%{{customdata[0]}}</b>  %{{customdata[1]}} {axis.split()[0]}<extra></extra>",
+        "hovertemplate": f"%{{x:,}}  <b>%{{customdata[0]}}</b>  %{{customdata[1]}} {words.bits}<extra></extra>",
     }
     if is_long:
         figure.add_scatter(y=heights, mode="lines", line={"color": palette.surprise, "width": 1.6}, **data)
     else:
         figure.add_bar(y=np.minimum(heights, top), marker={"color": palette.surprise, "opacity": 0.75}, **data)
-    lines = {**references, mean_label: mean}
+    lines = {**references, words.mean: mean}
     heights_of_labels = _apart(lines, top * LABEL_GAP * 372 / height)
     for name, level in lines.items():
-        own = name == mean_label
+        own = name == words.mean
         colour = palette.text if own else palette.reference
         stroke = {"color": colour, "width": 2 if own else 1.4, "dash": "solid" if own else "dot"}
         figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=level, y1=level, line=stroke)
@@ -90,15 +102,14 @@ def surprise_figure(
     figure.update_layout(
         margin={"l": 48, "r": 104, "t": 8, "b": 40},
         bargap=0.15 if len(bits) < 120 else 0,
-        xaxis={"title": {"text": position}, "range": [0.5, len(bits) + 0.5], "showgrid": False},
-        yaxis={"title": {"text": axis}, "range": [0, top], "fixedrange": True, "nticks": 6},
-        uirevision="surprise",
+        xaxis={"title": {"text": words.position}, "range": [0.5, len(bits) + 0.5], "showgrid": False},
+        yaxis={"title": {"text": words.axis}, "range": [0, top], "fixedrange": True, "nticks": 6},
     )
     return figure
 
 
 def _apart(levels: Mapping[str, float], gap: float) -> dict[str, float]:
-    """Move labels upwards until each is `gap` above the one below."""
+    """Return where each label goes: at its level, or `gap` above the label below it."""
     placed: dict[str, float] = {}
     last = -gap
     for name, level in sorted(levels.items(), key=lambda item: item[1]):

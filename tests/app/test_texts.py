@@ -31,12 +31,12 @@ def asked(path: Path) -> tuple[set[str], set[str]]:
 
 
 def called(path: Path) -> set[str]:
-    """Return the keys that a file passes to `t` as they are."""
+    """Return the keys that a file passes to `t` and `template` as they are."""
     return {
         node.args[0].value
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Call)
-        and (getattr(node.func, "id", None) == "t" or getattr(node.func, "attr", None) == "t")
+        and {getattr(node.func, "id", None), getattr(node.func, "attr", None)} & {"t", "template"}
         and node.args
         and isinstance(node.args[0], ast.Constant)
     }

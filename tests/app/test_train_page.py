@@ -61,8 +61,10 @@ def test_start_trains_the_corpus_in_hand_and_looks_at_the_run(pages):
     assert "finished" in words
     assert "equally likely characters" in words
     assert "12 of 12" in words
-    names = [trace["name"] for trace in loss_chart(at)["data"]]
-    assert names == ["uniform", "unigram", "bigram", "each step", "training", "validation", "best"]
+    *lines, ring = loss_chart(at)["data"]
+    names = [trace.get("name") for trace in lines]
+    assert names == ["uniform", "unigram", "bigram", None, "training", "validation"]  # each step's loss has no label
+    assert (ring["mode"], ring["x"]) == ("markers", [manager.get_engine().snapshot(run_id).best_step])
     config = manager.get_engine().snapshot(run_id).config
     assert (config.model.d_model, config.training.max_steps, config.data.corpus) == (16, 12, None)
 

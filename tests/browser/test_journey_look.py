@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 from minigpt.app.texts import t
 from minigpt.interpret.trace import trace_forward
 from minigpt.runs.loading import load_run
-from minigpt.viz.palette import visible_token
+from minigpt.viz.labels import visible_token
 
 pytestmark = pytest.mark.browser
 

@@ -16,6 +16,7 @@ from minigpt.model.block import Block
 from minigpt.model.points import tap, within
 from minigpt.viz.attention import attention_map
 from minigpt.viz.palette import colours
+from minigpt.viz.token_axes import AttentionWords
 
 CHANGED = 1
 """The block that is replaced."""
@@ -101,10 +102,11 @@ def test_attribution_adds_up_for_the_variant_too(both, ids):
 
 def test_the_figure_shows_the_variants_numbers(both, ids):
     cells = []
+    words = AttentionWords("looks", "is looked at", "weight", "score", "not allowed to look", "may look")
     for model in both:
         pattern = attention_patterns(trace_forward(model, ids))[CHANGED, 0]
         names = [str(token) for token in ids[0].tolist()]
-        figure = attention_map(pattern, names, stage=3, palette=colours("light"))
+        figure = attention_map(pattern, names, stage=3, palette=colours("light"), words=words)
         drawn = np.array(figure.data[0].z, dtype=float)
         below = np.tril(np.ones_like(pattern, dtype=bool))
         np.testing.assert_allclose(drawn[below], pattern[below], atol=1e-3)

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt.viz.attention import attention_map, attention_row, mix_map
+from minigpt.viz.attention import MixWords, attention_map, attention_row, mix_map
 from minigpt.viz.palette import colours
-from minigpt.viz.token_axes import Words, staircase, thinned
+from minigpt.viz.token_axes import AttentionWords, staircase, thinned
 
 LIGHT = colours("light")
+WORDS = AttentionWords("looks", "is looked at", "weight", "score", "no entry", "may look")
 
 
 def weights(length: int) -> np.ndarray:
@@ -48,7 +49,7 @@ def test_labels_fit_and_begin_at_the_first(length: int, room: int) -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_weights_are_drawn_as_they_are_on_a_scale_from_0_to_1(length: int, theme: str) -> None:
     values = weights(length)
-    figure = attention_map(values, tokens(length), stage=3, palette=colours(theme), query=0)
+    figure = attention_map(values, tokens(length), stage=3, palette=colours(theme), words=WORDS, query=0)
     drawn = figure.data[0]
     allowed = np.tril_indices(length)
     np.testing.assert_allclose(np.asarray(drawn.z)[allowed], values[allowed], rtol=1e-6)
@@ -62,7 +63,7 @@ def test_weights_are_drawn_as_they_are_on_a_scale_from_0_to_1(length: int, theme
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
 def test_the_future_is_hatched_from_the_mask_on_and_open_before(stage: int) -> None:
     scores = np.arange(16.0).reshape(4, 4)
-    figure = attention_map(scores, tokens(4), stage=stage, palette=LIGHT, words=Words(blocked="no entry"))
+    figure = attention_map(scores, tokens(4), stage=stage, palette=LIGHT, words=WORDS)
     drawn = np.asarray(figure.data[0].z)
     future = np.triu_indices(4, 1)
     if stage < 2:
@@ -76,33 +77,33 @@ def test_the_future_is_hatched_from_the_mask_on_and_open_before(stage: int) -> N
 
 
 def test_scores_are_symmetric_about_zero() -> None:
-    figure = attention_map(np.array([[-7.0, 1.0], [2.0, 3.0]]), tokens(2), stage=0, palette=LIGHT)
+    figure = attention_map(np.array([[-7.0, 1.0], [2.0, 3.0]]), tokens(2), stage=0, palette=LIGHT, words=WORDS)
     assert (figure.data[0].zmin, figure.data[0].zmax) == (-7, 7)
 
 
 def test_one_token_has_nothing_to_hatch() -> None:
-    figure = attention_map(np.ones((1, 1)), ["<bos>"], stage=3, palette=LIGHT, query=0)
+    figure = attention_map(np.ones((1, 1)), ["<bos>"], stage=3, palette=LIGHT, words=WORDS, query=0)
     assert not hatching(figure)
     assert figure.layout.xaxis.ticktext == ("⊢",)
 
 
 def test_hover_names_both_tokens_visibly() -> None:
     masked, open_ = (
-        attention_map(weights(2), [" ", "\n"], stage=stage, palette=LIGHT).data[0].text for stage in (3, 0)
+        attention_map(weights(2), [" ", "\n"], stage=stage, palette=LIGHT, words=WORDS).data[0].text for stage in (3, 0)
     )
     assert masked[1][0] == open_[1][0] == "⏎ 2 → ␣ 1"
     assert (masked[0][1], open_[0][1]) == ("", "␣ 1 → ⏎ 2")
 
 
 def test_all_scores_equal_to_zero_still_make_a_scale() -> None:
-    figure = attention_map(np.zeros((2, 2)), tokens(2), stage=0, palette=LIGHT)
+    figure = attention_map(np.zeros((2, 2)), tokens(2), stage=0, palette=LIGHT, words=WORDS)
     assert figure.data[0].zmax > figure.data[0].zmin
 
 
 @pytest.mark.parametrize("stage", [0, 3])
 def test_a_row_shows_its_numbers_and_what_is_blocked(stage: int) -> None:
     row = np.array([0.2, 0.8, 0.0, 0.0])
-    figure = attention_row(row, tokens(4), stage=stage, query=1, palette=LIGHT)
+    figure = attention_row(row, tokens(4), stage=stage, query=1, palette=LIGHT, words=WORDS)
     bars = np.asarray(figure.data[0].y)
     np.testing.assert_allclose(bars[:2], [0.2, 0.8])
     assert bool(hatching(figure)) == (stage == 3)
@@ -114,17 +115,17 @@ def test_a_row_shows_its_numbers_and_what_is_blocked(stage: int) -> None:
 
 def test_masked_scores_with_minus_infinity_can_be_drawn() -> None:
     row = np.array([1.5, -np.inf])
-    figure = attention_row(row, tokens(2), stage=2, query=0, palette=LIGHT)
+    figure = attention_row(row, tokens(2), stage=2, query=0, palette=LIGHT, words=WORDS)
     assert np.isfinite(figure.layout.yaxis.range).all()
 
 
 @pytest.mark.parametrize("stage", [0, 2, 3])
 def test_a_model_without_a_mask_is_drawn_whole(stage: int) -> None:
     scores = np.arange(9.0).reshape(3, 3) / 9
-    figure = attention_map(scores, tokens(3), stage=stage, palette=LIGHT, causal=False)
+    figure = attention_map(scores, tokens(3), stage=stage, palette=LIGHT, words=WORDS, causal=False)
     np.testing.assert_allclose(np.asarray(figure.data[0].z), scores, rtol=1e-6)
     assert len(figure.data) == 1
-    row = attention_row(scores[0], tokens(3), stage=stage, query=0, palette=LIGHT, causal=False)
+    row = attention_row(scores[0], tokens(3), stage=stage, query=0, palette=LIGHT, words=WORDS, causal=False)
     assert not hatching(row)
     np.testing.assert_allclose(np.asarray(row.data[0].y), scores[0])
 
@@ -135,7 +136,12 @@ def test_the_parts_of_a_mix_add_up_to_what_stands_below_them() -> None:
     weights = np.concatenate([weights, np.zeros(10)])  # ten positions behind the mask
     parts = weights[:, None] * values
     figure = mix_map(
-        weights, parts, parts.sum(axis=0), tokens(40), palette=LIGHT, rest="{count} others", total="sum", number="n"
+        weights,
+        parts,
+        parts.sum(axis=0),
+        tokens(40),
+        palette=LIGHT,
+        words=MixWords(rest="{count} others", total="sum", number="n"),
     )
     drawn = np.asarray(figure.data[0].z, dtype=float)
     assert drawn.shape == (12 + 1 + 1 + 1, 5)
@@ -146,7 +152,12 @@ def test_the_parts_of_a_mix_add_up_to_what_stands_below_them() -> None:
 
 def test_a_mix_of_few_has_no_row_for_the_rest() -> None:
     figure = mix_map(
-        np.array([1.0]), np.zeros((1, 3)), np.zeros(3), ["a"], palette=LIGHT, rest="{count}", total="sum", number="n"
+        np.array([1.0]),
+        np.zeros((1, 3)),
+        np.zeros(3),
+        ["a"],
+        palette=LIGHT,
+        words=MixWords(rest="{count}", total="sum", number="n"),
     )
     assert figure.layout.yaxis.ticktext == ("a 1 × 1.000", "<b>sum</b>")
     assert figure.data[0].zmax > figure.data[0].zmin

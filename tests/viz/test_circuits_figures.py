@@ -16,7 +16,7 @@ def texts(figure):
 @pytest.mark.parametrize("heads", [2, 12])
 def test_scores_stand_in_their_cells_where_there_is_room(heads):
     scores = {name: np.full((3, heads), value, np.float32) for name, value in (("a", 0.25), ("b", 0.0), ("c", 0.004))}
-    figure = circuits.scores_figure(scores, palette=LIGHT, titles={"a": "A", "b": "B", "c": "C"})
+    figure = circuits.scores_figure(scores, palette=LIGHT, words=circuits.ScoresWords({"a": "A", "b": "B", "c": "C"}))
     maps = [trace for trace in figure.data if trace.type == "heatmap"]
     assert [trace.z.shape for trace in maps] == [(3, heads)] * 3
     labels = [set(trace.text) for trace in figure.data if trace.type == "scatter"]
@@ -34,7 +34,8 @@ def test_the_strongest_heads_are_named_and_the_history_keeps_every_step():
     scores[:, 1, 0] = (0, 0.2, 0.9)
     scores[:, 0, 1] = (0, 0.1, 0.3)
     curves = {"val_loss": [(0, 4.0), (100, 1.5)], "loss_ema": [(1, 4.0), (100, float("nan"))]}
-    figure = circuits_history.birth_figure(curves, steps, scores, palette=LIGHT, at=10, num_named=2)
+    words = circuits_history.BirthWords("loss", "score", "step", training="training", validation="validation")
+    figure = circuits_history.birth_figure(curves, steps, scores, palette=LIGHT, words=words, at=10, num_named=2)
     named = [text for text in texts(figure) if text.startswith("<b>")]
     assert named == ["<b>2.1</b>  90 %", "<b>1.2</b>  30 %"]
     assert "validation 1.50" in texts(figure)
@@ -46,7 +47,7 @@ def test_the_strongest_heads_are_named_and_the_history_keeps_every_step():
 
 def test_a_change_has_an_arrow_only_where_something_moved():
     changes = [circuits.Change("a", 0.5, 0.2), circuits.Change(" ", 0.1, 0.4), circuits.Change("<", 0.3, 0.302)]
-    figure = circuits.change_figure(changes, palette=LIGHT)
+    figure = circuits.change_figure(changes, palette=LIGHT, words=circuits.ChangeWords("before", "after"))
     assert [text[0] for text in texts(figure)] == ["▼", "▲", "<"]
     assert list(figure.data[0].marker.color) == [LIGHT.down, LIGHT.up, LIGHT.sequential[4]]
     assert list(figure.data[1].x) == [0.5, 0.1, 0.3]
@@ -55,7 +56,8 @@ def test_a_change_has_an_arrow_only_where_something_moved():
 
 def test_bars_of_a_sum_begin_where_the_one_before_ended():
     parts = [("embedding", 1.0), ("1.1", -3.0), ("FF 1", 2.5)]
-    figure = circuits_stream.waterfall_figure(parts, 0.5, palette=LIGHT, total_label="sum", unit="score")
+    words = circuits_stream.WaterfallWords(total="sum", unit="score")
+    figure = circuits_stream.waterfall_figure(parts, 0.5, palette=LIGHT, words=words)
     (bars,) = figure.data
     assert list(bars.base) == [0, 1, -2, 0]
     assert list(bars.x) == [1, -3, 2.5, 0.5]
@@ -83,12 +85,17 @@ def test_the_lens_shows_rows_of_the_text_and_outlines_one():
 def test_patches_are_drawn_around_zero():
     recovered = np.array([[0.0, 1.0], [-0.5, 0.2], [0.0, 0.0]])  # P = 3, T = 2
     figure = circuits_stream.patch_figure(
-        recovered, places=["start", "1", "2"], tokens=["1 a", "2 b/c"], palette=LIGHT, label="comes back"
+        recovered,
+        palette=LIGHT,
+        words=circuits_stream.PatchWords("comes back"),
+        places=["start", "1", "2"],
+        tokens=["1 a", "2 b/c"],
     )
     assert figure.data[0].z.shape == (2, 3)
     assert (figure.data[0].zmin, figure.data[0].zmax) == (-1, 1)
     assert list(figure.data[1].text) == ["", "−50", "", "100", "20", ""]
-    heads = circuits_stream.heads_figure(np.array([[0.5, -2.0]]), palette=LIGHT, label="x", layer="Layer", head="Head")
+    words = circuits_stream.HeadsWords("x", layer="Layer", head="Head")
+    heads = circuits_stream.heads_figure(np.array([[0.5, -2.0]]), palette=LIGHT, words=words)
     assert (heads.data[0].zmin, heads.data[0].zmax) == (-2, 2)
 
 
@@ -100,11 +107,10 @@ def test_tokens_carry_their_own_text_and_trails_have_gaps(dims):
         points,
         ["a", " ", "&"],
         [0, 2, 2],
-        group_names=["vowel", "consonant", "other"],
         explained=[0.5] * dims,
         trails=trails,
         palette=LIGHT,
-        axis="direction {number}, {share}",
+        words=circuits_vectors.PointsWords(["vowel", "consonant", "other"], axis="direction {number}, {share}"),
     )
     ways, vowels, others = figure.data
     assert len(ways.x) == 3 * (2 + 1)
@@ -114,6 +120,7 @@ def test_tokens_carry_their_own_text_and_trails_have_gaps(dims):
 
 
 def test_positions_are_compared_from_one():
-    figure = circuits_vectors.similarity_figure(np.eye(4), palette=LIGHT, label="alike", axis="position")
+    words = circuits_vectors.SimilarityWords(position="position", similarity="alike")
+    figure = circuits_vectors.similarity_figure(np.eye(4), palette=LIGHT, words=words)
     assert list(figure.data[0].x) == [1, 2, 3, 4]
     assert (figure.data[0].zmin, figure.data[0].zmax) == (-1, 1)

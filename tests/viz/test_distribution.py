@@ -2,16 +2,17 @@ import json
 
 import pytest
 
-from minigpt.viz.distribution import TokenChance, dice_figure, next_token_figure
+from minigpt.viz.distribution import SamplingWords, TokenChance, dice_figure, next_token_figure
 from minigpt.viz.palette import colours
 
+WORDS = SamplingWords(before="the model", after="after the rule", cut="cut", dice="dice")
 CHANCES = [TokenChance("e", 0.5, 0.625, 0.0), TokenChance(" ", 0.3, 0.375, 0.625), TokenChance("<b>", 0.2, 0.0, 1.0)]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_bars_show_before_hollow_and_after_filled(theme):
     palette = colours(theme)
-    figure = next_token_figure(CHANCES, chosen=1, palette=palette)
+    figure = next_token_figure(CHANCES, chosen=1, palette=palette, words=WORDS)
     after, before = figure.data
     assert list(before.x) == [0.5, 0.3, 0.2]
     assert list(after.x) == [0.625, 0.375, 0.0]
@@ -23,14 +24,14 @@ def test_bars_show_before_hollow_and_after_filled(theme):
 
 
 def test_a_bar_that_is_longer_than_the_axis_says_so():
-    figure = next_token_figure([TokenChance("a", 0.2, 1.0, 0.0)], chosen=0, palette=colours(), longest=0.4)
+    figure = next_token_figure([TokenChance("a", 0.2, 1.0, 0.0)], chosen=0, palette=colours(), words=WORDS, longest=0.4)
     note = figure.layout.annotations[0]
     assert note.text == "<b>100 % ➔</b>"
     assert note.x < figure.layout.xaxis.range[1]
 
 
 def test_the_dice_stands_where_it_fell():
-    figure = dice_figure(CHANCES[:2], u=0.73, chosen=1, palette=colours())
+    figure = dice_figure(CHANCES[:2], u=0.73, chosen=1, palette=colours(), words=WORDS)
     assert [(bar.base[0], bar.x[0]) for bar in figure.data] == [(0.0, 0.625), (0.625, 0.375)]
     assert CHANCES[1].low <= figure.layout.shapes[0].x0 == 0.73 < CHANCES[1].high
     assert "0.73" in figure.layout.annotations[0].text
@@ -38,5 +39,5 @@ def test_the_dice_stands_where_it_fell():
 
 
 def test_narrow_segments_are_drawn_without_their_token():
-    figure = dice_figure([TokenChance("a", 0.01, 0.01, 0.0)], u=0.0, chosen=0, palette=colours())
+    figure = dice_figure([TokenChance("a", 0.01, 0.01, 0.0)], u=0.0, chosen=0, palette=colours(), words=WORDS)
     assert figure.data[0].text == ""

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt.viz.palette import colours, visible_token
+from minigpt.viz.labels import visible_token
+from minigpt.viz.palette import colours
 
 
 def luminance(colour: str) -> float:
@@ -27,7 +28,8 @@ def contrast(one: str, other: str) -> float:
 def test_every_colour_is_six_hex_digits(theme: str) -> None:
     palette = colours(theme)
     values = dataclasses.asdict(palette)
-    assert values.pop("theme") == theme
+    assert (luminance(palette.background) < luminance(palette.text)) == (theme == "dark")
+    assert 0 < values.pop("strong") < 1
     flat = [*values.pop("sequential"), *values.pop("diverging"), *values.values(), palette.brand, palette.validation]
     assert all(re.fullmatch("#[0-9A-F]{6}", value) for value in flat)
 

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from minigpt.viz.palette import colours
-from minigpt.viz.surprise import CEILING, MOST_BARS, _apart, smoothed, surprise_figure
+from minigpt.viz.surprise import CEILING, MOST_BARS, SurpriseWords, _apart, smoothed, surprise_figure
+
+WORDS = SurpriseWords(axis="bits per token", position="position in the text", bits="bits", mean="this text")
 
 
 def test_smoothing_is_a_mean_over_a_window():
@@ -12,7 +14,7 @@ def test_smoothing_is_a_mean_over_a_window():
 
 
 def test_short_texts_are_bars_with_lines_to_compare():
-    figure = surprise_figure([1.0, 3.0], ["a", "\n"], {"uniform": 6.0, "bigram": 3.2}, palette=colours())
+    figure = surprise_figure([1.0, 3.0], ["a", "\n"], {"uniform": 6.0, "bigram": 3.2}, palette=colours(), words=WORDS)
     assert figure.data[0].type == "bar"
     assert list(figure.data[0].y) == [1.0, 3.0]
     assert [list(row) for row in figure.data[0].customdata] == [["a", "1.00"], ["⏎", "3.00"]]
@@ -23,13 +25,13 @@ def test_short_texts_are_bars_with_lines_to_compare():
 
 def test_long_texts_are_a_smoothed_line():
     bits = [1.0, 3.0] * MOST_BARS
-    figure = surprise_figure(bits, ["a"] * len(bits), {}, palette=colours("dark"))
+    figure = surprise_figure(bits, ["a"] * len(bits), {}, palette=colours("dark"), words=WORDS)
     assert figure.data[0].type == "scatter"
     assert figure.data[0].y[50:-50] == pytest.approx([2.0] * (len(bits) - 100), abs=0.2)
 
 
 def test_an_unknown_character_does_not_flatten_the_rest():
-    figure = surprise_figure([1.0, 27.0], ["a", "日"], {}, palette=colours())
+    figure = surprise_figure([1.0, 27.0], ["a", "日"], {}, palette=colours(), words=WORDS)
     assert figure.layout.yaxis.range[1] == CEILING
     assert figure.data[0].customdata[1][1] == "27.00"
 

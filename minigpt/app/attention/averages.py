@@ -36,15 +36,17 @@ def draw_averages(subject: Subject, view: AttentionView) -> tuple[list[str], lis
 
 
 def _draw_distance(shown: TextAverages, view: AttentionView, finding: str) -> None:
-    from minigpt.viz.attention_averages import distance_figure
+    from minigpt.viz.attention_averages import DistanceWords, distance_figure
 
     st.markdown(t("attention.distance_title"))
     figure = distance_figure(
         shown.averages.by_distance[view.place],
         palette=theme.palette(),
-        axis=t("attention.distance_axis"),
-        weight=t("inside.weight"),
-        hover=t("attention.distance_hover"),
+        words=DistanceWords(
+            distance=t("attention.distance_axis"),
+            weight=t("inside.weight"),
+            hover=t("attention.distance_hover"),
+        ),
         height=_height(),
     )
     alt = t("attention.distance_alt", head=view.name, finding=plain(finding))
@@ -52,16 +54,18 @@ def _draw_distance(shown: TextAverages, view: AttentionView, finding: str) -> No
 
 
 def _draw_entropy(shown: TextAverages, view: AttentionView) -> None:
-    from minigpt.viz.attention_averages import entropy_figure
+    from minigpt.viz.attention_averages import EntropyWords, entropy_figure
 
     st.markdown(t("attention.entropy_title"))
     figure = entropy_figure(
         shown.averages.entropy[view.place],
         shown.averages.most_entropy,
         palette=theme.palette(),
-        axis=t("attention.entropy_position"),
-        bits=t("attention.entropy_axis"),
-        even=t("attention.entropy_even"),
+        words=EntropyWords(
+            position=t("attention.entropy_position"),
+            bits=t("attention.entropy_axis"),
+            uniform=t("attention.entropy_even"),
+        ),
         height=_height(),
     )
     live_chart(figure, key="attention:entropy", alt=t("attention.entropy_alt", head=view.name))

@@ -14,11 +14,11 @@ from minigpt.app.components import attention_grid, attention_lines
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.session.run_text import default_prompt
 from minigpt.app.session.subject import Subject, prompt_key
-from minigpt.app.texts import plain, t
+from minigpt.app.texts import plain, t, template
 from minigpt.app.ui import anatomy, controls, theme
 from minigpt.app.ui.anatomy import Experiment
 from minigpt.app.ui.controls import choose_position, is_compact, remember_compact
-from minigpt.app.ui.figures import words_of_figures
+from minigpt.app.ui.figures import attention_words
 
 GRID, LINES = "attention:grid", "attention:lines"
 
@@ -111,7 +111,7 @@ def _draw_map(view: AttentionView, stage: int, finding: str, *, height: int) -> 
         palette=theme.palette(),
         query=st.session_state[QUERY],
         causal=view.causal,
-        words=words_of_figures(),
+        words=attention_words(),
         compact=is_compact(),
         height=height,
     )
@@ -188,7 +188,7 @@ def _choose_stage() -> int:
 
 
 def _draw_mix(view: AttentionView, query: int) -> None:
-    from minigpt.viz.attention import mix_map
+    from minigpt.viz.attention import MixWords, mix_map
 
     weights = view.stages.pattern[query]
     figure = mix_map(
@@ -197,9 +197,11 @@ def _draw_mix(view: AttentionView, query: int) -> None:
         view.output.mixed[query],
         view.reading.tokens,
         palette=theme.palette(),
-        rest=t("attention.mix_rest", count="{count}"),  # filled where it is counted
-        total=t("attention.mix_total"),
-        number=t("attention.mix_number"),
+        words=MixWords(
+            rest=template("attention.mix_rest"),
+            total=t("attention.mix_total"),
+            number=t("attention.mix_number"),
+        ),
         height=440,
         compact=is_compact(),
     )
@@ -224,7 +226,7 @@ def _draw_row(view: AttentionView) -> None:
         query=query,
         palette=theme.palette(),
         causal=view.causal,
-        words=words_of_figures(),
+        words=attention_words(),
         compact=is_compact(),
     )
     alt = t("attention.row_alt", position=query + 1, head=view.name, stage=t(f"attention.stage_{stage}"))

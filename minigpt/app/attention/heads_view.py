@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from minigpt.app.attention.view import FOCUSED, AttentionView
 from minigpt.app.texts import percent, quoted, t
-from minigpt.viz.palette import head_name, visible_token
+from minigpt.viz.labels import head_name, visible_token
 
 if TYPE_CHECKING:
     from minigpt.interpret.heads import HeadHabits

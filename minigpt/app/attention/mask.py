@@ -14,8 +14,8 @@ from minigpt.app.session.subject import Subject
 from minigpt.app.texts import plain, t
 from minigpt.app.ui import anatomy, controls, theme
 from minigpt.app.ui.controls import choose_position, is_compact
-from minigpt.app.ui.figures import words_of_figures
-from minigpt.viz.palette import visible_token
+from minigpt.app.ui.figures import attention_words
+from minigpt.viz.labels import visible_token
 
 LABS = ("change", "lift", "train")
 POSITION = "attention:changed"
@@ -83,16 +83,18 @@ def _choose_replacement(subject: Subject, ids: tuple[int, ...], position: int) -
 
 
 def _draw_effects(view: AttentionView, effects: np.ndarray, position: int, finding: str) -> None:
-    from minigpt.viz.attention_lab import change_figure
+    from minigpt.viz.attention_lab import TokenChangeWords, token_change_figure
 
     st.subheader(t("attention.change_title"), anchor=False)
-    figure = change_figure(
+    figure = token_change_figure(
         effects,
         view.reading.tokens,
         position,
         palette=theme.palette(),
-        axis=t("attention.change_axis"),
-        untouched=t("attention.change_untouched"),
+        words=TokenChangeWords(
+            change=t("attention.change_axis"),
+            untouched=t("attention.change_untouched"),
+        ),
         compact=is_compact(),
         height=300,
     )
@@ -108,8 +110,7 @@ def _draw_mask_map(view: AttentionView, position: int) -> None:
         position,
         palette=theme.palette(),
         causal=view.causal,
-        allowed=t("attention.mask_allowed"),
-        words=words_of_figures(),
+        words=attention_words(),
         compact=is_compact(),
         height=430,
     )
@@ -152,7 +153,7 @@ def _draw_pattern(view: AttentionView, name: str, pattern: np.ndarray, finding: 
         stage=3,
         palette=theme.palette(),
         causal=causal,
-        words=words_of_figures(),
+        words=attention_words(),
         compact=is_compact(),
         height=440,
     )

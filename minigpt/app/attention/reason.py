@@ -14,7 +14,7 @@ from minigpt.app.session.subject import Subject
 from minigpt.app.texts import plain, quoted, t
 from minigpt.app.ui import anatomy, theme
 from minigpt.app.ui.controls import choose_position, is_compact
-from minigpt.app.ui.figures import words_of_figures
+from minigpt.app.ui.figures import attention_words
 
 WHOSE = ("head", "all")
 
@@ -66,7 +66,7 @@ def _draw_map(view: AttentionView, pattern: np.ndarray, query: int, whose: str) 
         palette=theme.palette(),
         query=query,
         causal=view.causal,
-        words=words_of_figures(),
+        words=attention_words(),
         compact=is_compact(),
         height=420,
     )
@@ -76,7 +76,7 @@ def _draw_map(view: AttentionView, pattern: np.ndarray, query: int, whose: str) 
 def _draw_effects(
     view: AttentionView, query: int, weights: np.ndarray, reason: Reason, named: list[int], finding: str
 ) -> None:
-    from minigpt.viz.attention_reason import reason_figure
+    from minigpt.viz.attention_reason import ReasonWords, reason_figure
 
     st.subheader(t("attention.reason_title", answer=quoted(reason.answer)), anchor=False)
     figure = reason_figure(
@@ -86,9 +86,13 @@ def _draw_effects(
         query,
         named,
         palette=theme.palette(),
-        weight=t("attention.reason_weight"),
-        effect=t("attention.reason_effect"),
-        blocked=t("inside.blocked"),
+        words=ReasonWords(
+            words=ReasonWords(
+                weight=t("attention.reason_weight"),
+                effect=t("attention.reason_effect"),
+                blocked=t("inside.blocked"),
+            ),
+        ),
         causal=view.causal,
         compact=is_compact(),
         height=420,

@@ -16,7 +16,7 @@ import numpy as np
 from minigpt.app.attention.view import AttentionView
 from minigpt.app.texts import percent, quoted, t
 from minigpt.interpret.places import largest
-from minigpt.viz.circuits_stream import signed
+from minigpt.viz.labels import signed
 
 if TYPE_CHECKING:
     from minigpt.app.session.models import LoadedRun

@@ -121,17 +121,22 @@ def _draw(masked: Training, unmasked: Training, steps: int) -> None:
 
 
 def _draw_losses(trainings: dict[str, Training], steps: int, finding: str) -> None:
-    from minigpt.viz.attention_lab import unmasked_loss_figure
+    from minigpt.viz.attention_lab import UnmaskedWords, unmasked_loss_figure
 
     st.subheader(t("attention.train_title"), anchor=False)
-    begin = trainings["masked"].losses
+    masked = trainings["masked"].losses
     figure = unmasked_loss_figure(
-        [(t(f"attention.train_{kind}"), training.losses) for kind, training in trainings.items()],
-        begin[0][1] if begin else 1.0,
+        masked,
+        trainings["unmasked"].losses,
+        masked[0][1] if masked else 1.0,
         palette=theme.palette(),
-        step=t("attention.train_step"),
-        loss=t("attention.train_loss"),
-        guess=t("attention.train_guess"),
+        words=UnmaskedWords(
+            step=t("attention.train_step"),
+            loss=t("attention.train_loss"),
+            masked=t("attention.train_masked"),
+            unmasked=t("attention.train_unmasked"),
+            uniform=t("attention.train_guess"),
+        ),
         max_steps=steps,
     )
     live_chart(figure, key="attention:train", alt=t("attention.train_alt", finding=plain(finding)))

@@ -13,7 +13,7 @@ import numpy as np
 from minigpt.app.components.attention_grid import to_bytes
 from minigpt.app.session.reading import Reading, read_prompt
 from minigpt.app.texts import percent, t
-from minigpt.viz.palette import head_name
+from minigpt.viz.labels import head_name
 
 if TYPE_CHECKING:
     from minigpt.app.session.models import LoadedRun

@@ -17,7 +17,7 @@ from minigpt.app.session.steps import history
 from minigpt.app.session.subject import NEWEST, Subject, step_name
 from minigpt.app.texts import number, percent, t
 from minigpt.app.ui import anatomy, controls, theme
-from minigpt.viz.palette import head_name
+from minigpt.viz.labels import head_name
 
 if TYPE_CHECKING:
     from minigpt.app.session.models import LoadedRun
@@ -35,7 +35,6 @@ ON_REPEATS = ("same_token", "induction")
 """The kinds that only show where a text repeats itself and nothing but looking back helps."""
 TEXTS = ("suited", "prompt")
 
-AXES = ("loss", "score", "step", "training", "validation")
 
 Scores = dict[str, np.ndarray]
 """Kind to scores, (L, H) of one step or (N, L, H) of N steps."""
@@ -180,12 +179,12 @@ def draw(subject: Subject) -> None:
 
 
 def _draw_scores(scores: Scores) -> None:
-    from minigpt.viz.circuits import scores_figure
+    from minigpt.viz.circuits import ScoresWords, scores_figure
 
     st.subheader(t("circuits.scores_title"), anchor=False)
     st.caption(t("circuits.scores_caption"))
-    titles = {kind: t(f"circuits.kind_{kind}") for kind in KINDS}
-    figure = scores_figure(scores, palette=theme.palette(), titles=titles)
+    words = ScoresWords({kind: t(f"circuits.kind_{kind}") for kind in KINDS})
+    figure = scores_figure(scores, palette=theme.palette(), words=words)
     layer, head, share = best(scores["induction"])
     alt = t("circuits.scores_alt", head=head_name(layer, head), share=percent(share))
     live_chart(figure, key="circuits:scores", alt=alt)
@@ -228,7 +227,13 @@ def _draw_history(subject: Subject, ids: tuple[int, ...], suited: bool) -> tuple
         over[kind],
         palette=theme.palette(),
         at=subject.weights,
-        words=BirthWords(**{name: t(f"circuits.axis_{name}") for name in AXES}),
+        words=BirthWords(
+            loss=t("circuits.axis_loss"),
+            score=t("circuits.axis_score"),
+            step=t("circuits.axis_step"),
+            training=t("circuits.axis_training"),
+            validation=t("circuits.axis_validation"),
+        ),
         revision=f"{subject.run.id}-{kind}",
     )
     layer, head, share = best(over[kind][-1])

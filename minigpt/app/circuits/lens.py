@@ -14,7 +14,7 @@ from minigpt.app.session.subject import Subject
 from minigpt.app.texts import percent, plain, quoted, t
 from minigpt.app.ui import anatomy, controls, theme
 from minigpt.app.ui.controls import choose_position, keep_position
-from minigpt.viz.palette import token_label, visible_token
+from minigpt.viz.labels import token_label, visible_token
 
 if TYPE_CHECKING:
     from minigpt.app.session.models import LoadedRun
@@ -150,7 +150,7 @@ def _hover(view: LensView, place: int, row: int, name: str) -> str:
 
 
 def _draw_depth(view: LensView, position: int) -> None:
-    from minigpt.viz.circuits_stream import depth_figure
+    from minigpt.viz.circuits_stream import DepthWords, depth_figure
 
     st.subheader(t("circuits.depth_title", position=position + 1), anchor=False)
     answer = view.answer(position)
@@ -164,7 +164,7 @@ def _draw_depth(view: LensView, position: int) -> None:
         list(followed),
         places=places(len(view.top_ids)),
         palette=theme.palette(),
-        label=t("circuits.axis_share"),
+        words=DepthWords(share=t("circuits.axis_share")),
     )
     shares = ", ".join(percent(float(share)) for share in view.share(answer, position))
     alt = t("circuits.depth_alt", token=visible_token(view.texts[answer]), shares=shares)

@@ -13,8 +13,7 @@ from minigpt.app.session.reading import prompt_notes
 from minigpt.app.session.subject import Subject
 from minigpt.app.texts import quoted, t
 from minigpt.app.ui import anatomy, controls, theme
-from minigpt.viz.circuits_stream import signed
-from minigpt.viz.palette import head_name, visible_token
+from minigpt.viz.labels import head_name, signed, visible_token
 
 if TYPE_CHECKING:
     from minigpt.interpret.lens import Attribution
@@ -119,10 +118,12 @@ def _attribution(ids: tuple[int, ...], position: int, target: int, versus: int |
 def _draw_parts(
     parts: list[tuple[str, float]], total: float, texts: dict[int, str], target: int, versus: int | None
 ) -> None:
-    from minigpt.viz.circuits_stream import waterfall_figure
+    from minigpt.viz.circuits_stream import WaterfallWords, waterfall_figure
 
     unit = t("circuits.unit_logit") if versus is None else t("circuits.unit_difference")
-    figure = waterfall_figure(parts, total, palette=theme.palette(), total_label=t("circuits.part_total"), unit=unit)
+    figure = waterfall_figure(
+        parts, total, palette=theme.palette(), words=WaterfallWords(total=t("circuits.part_total"), unit=unit)
+    )
     largest = max(parts, key=lambda part: abs(part[1]))
     alt = t(
         "circuits.parts_alt",

@@ -18,7 +18,7 @@ from minigpt.app.session.subject import Subject, text_options
 from minigpt.app.texts import has, percent, plain, quoted, t
 from minigpt.app.ui import anatomy, theme
 from minigpt.errors import ShapeError
-from minigpt.viz.palette import head_name, token_label, visible_token
+from minigpt.viz.labels import head_name, token_label, visible_token
 
 if TYPE_CHECKING:
     from minigpt.app.session.models import LoadedRun
@@ -185,7 +185,7 @@ def _draw_answer(view: PatchView, first: str, second: str) -> None:
 
 
 def _draw_maps(view: PatchView) -> None:
-    from minigpt.viz.circuits_stream import heads_figure, patch_figure
+    from minigpt.viz.circuits_stream import HeadsWords, PatchWords, heads_figure, patch_figure
 
     assert view.residual is not None
     assert view.heads is not None
@@ -203,7 +203,7 @@ def _draw_maps(view: PatchView) -> None:
             places=places(len(view.residual)),
             tokens=tokens,
             palette=palette,
-            label=t("circuits.comes_back"),
+            words=PatchWords(recovered=t("circuits.comes_back")),
         )
         alt = plain(_seen(view)[1])
         live_chart(figure, key=f"circuits:patch_{len(tokens)}", alt=alt)
@@ -213,9 +213,11 @@ def _draw_maps(view: PatchView) -> None:
         figure = heads_figure(
             view.heads,
             palette=palette,
-            label=t("circuits.comes_back"),
-            layer=t("circuits.board_layer"),
-            head=t("circuits.board_head"),
+            words=HeadsWords(
+                value=t("circuits.comes_back"),
+                layer=t("circuits.board_layer"),
+                head=t("circuits.board_head"),
+            ),
         )
         alt = plain(_seen(view)[2])
         live_chart(figure, key="circuits:patch_heads", alt=alt)

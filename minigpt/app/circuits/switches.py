@@ -239,7 +239,7 @@ def _draw_change(before: Outcome, after: Outcome) -> None:
     st.subheader(t("circuits.next_title"), anchor=False)
     st.caption(t("circuits.next_caption"))
     shown = changes(before, after)
-    words = ChangeWords(t("circuits.before"), t("circuits.after"))
+    words = ChangeWords(before=t("circuits.before"), after=t("circuits.after"))
     top = max(shown, key=lambda change: change.after)
     alt = t("circuits.next_alt", token=quoted(top.text), before=percent(top.before), after=percent(top.after))
     figure = change_figure(shown, palette=theme.palette(), words=words)

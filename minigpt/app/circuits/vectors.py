@@ -12,7 +12,7 @@ from minigpt.app.components.live_chart import live_chart
 from minigpt.app.session.compute import Cancelled
 from minigpt.app.session.steps import history
 from minigpt.app.session.subject import Subject
-from minigpt.app.texts import number, plain, quoted, t
+from minigpt.app.texts import number, plain, quoted, t, template
 from minigpt.app.ui import anatomy, theme
 
 if TYPE_CHECKING:
@@ -157,27 +157,28 @@ def draw(subject: Subject) -> None:
 
 
 def _draw_points(view: VectorsView, with_trails: bool) -> None:
-    from minigpt.viz.circuits_vectors import points_figure
+    from minigpt.viz.circuits_vectors import PointsWords, points_figure
 
     st.subheader(t("circuits.points_title"), anchor=False)
     st.caption(t("circuits.points_caption"))
-    names = [t(f"circuits.group_{group}") for group in GROUPS]
     figure = points_figure(
         view.points,
         view.tokens,
         [group_of(token) for token in view.tokens],
-        group_names=names,
         explained=view.explained.tolist(),
         trails=view.trails if with_trails else None,
         palette=theme.palette(),
-        axis=t("circuits.axis_component", number="{number}", share="{share}"),
+        words=PointsWords(
+            groups=[t(f"circuits.group_{group}") for group in GROUPS],
+            axis=template("circuits.axis_component"),
+        ),
     )
     alt = plain(_seen(view)[0])
     live_chart(figure, key=f"circuits:points_{view.points.shape[1]}", alt=alt)
 
 
 def _draw_positions(similar: np.ndarray | None, kind: str) -> None:
-    from minigpt.viz.circuits_vectors import similarity_figure
+    from minigpt.viz.circuits_vectors import SimilarityWords, similarity_figure
 
     st.subheader(t("circuits.positions_title"), anchor=False)
     if similar is None:
@@ -188,8 +189,7 @@ def _draw_positions(similar: np.ndarray | None, kind: str) -> None:
     figure = similarity_figure(
         similar,
         palette=theme.palette(),
-        label=t("circuits.cosine"),
-        axis=t("circuits.axis_position"),
+        words=SimilarityWords(position=t("circuits.axis_position"), similarity=t("circuits.cosine")),
     )
     alt = t("circuits.positions_alt", count=len(similar), beside=f"{beside:.2f}")
     live_chart(figure, key="circuits:positions", alt=alt)

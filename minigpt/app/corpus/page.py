@@ -6,7 +6,7 @@ import streamlit as st
 
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.session import corpora, draft, profile
-from minigpt.app.texts import compact, escape, number, size, t
+from minigpt.app.texts import compact, escape, number, size, t, template
 from minigpt.app.ui import anatomy, theme
 from minigpt.app.ui.navigation import page_path
 from minigpt.data.corpora import corpus_infos
@@ -14,8 +14,8 @@ from minigpt.data.readers import clean_text
 from minigpt.data.split import count_windows, largest_context, split_counts
 from minigpt.data.statistics import text_statistics
 from minigpt.errors import MinigptError
-from minigpt.viz.corpus import characters_figure, split_figure
-from minigpt.viz.palette import visible_token
+from minigpt.viz.corpus import CharactersWords, SplitWords, characters_figure, split_figure
+from minigpt.viz.labels import visible_token
 
 SHOWN_CHARACTERS = 32
 PEEK_CHARS = 900
@@ -193,8 +193,9 @@ def _show_characters(facts) -> None:
     common = facts.common[:SHOWN_CHARACTERS]
     first, count = common[0] if common else ("", 0)
     share = f"{100 * count / max(facts.num_chars, 1):.1f}"
+    words = CharactersWords(share=t("corpus.common_share"), hover=template("corpus.common_hover"))
     live_chart(
-        characters_figure(common, facts.num_chars, theme=theme.name()),
+        characters_figure(common, facts.num_chars, palette=theme.palette(), words=words),
         key="corpus_characters",
         config={"displayModeBar": False},
         alt=t("corpus.common_alt", count=len(common), first=visible_token(first), share=share),
@@ -218,8 +219,13 @@ def peek(corpus) -> None:
 def _show_split(num_training: int, num_validation: int) -> None:
     percent = f"{100 * num_validation / max(num_training + num_validation, 1):.0f}"
     st.caption(t("corpus.split_title", percent=percent))
+    words = SplitWords(
+        training=t("corpus.split_training"),
+        validation=t("corpus.split_validation"),
+        hover=template("corpus.split_hover"),
+    )
     live_chart(
-        split_figure(num_training, num_validation, theme=theme.name(), height=44),
+        split_figure(num_training, num_validation, palette=theme.palette(), words=words, height=44),
         key="corpus_split",
         config={"displayModeBar": False},
         alt=t("corpus.split_alt", training=number(num_training), validation=number(num_validation)),

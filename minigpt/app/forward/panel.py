@@ -14,8 +14,8 @@ from minigpt.app.forward.words import short_number
 from minigpt.app.texts import escape, percent, plain, t
 from minigpt.app.ui import theme
 from minigpt.app.ui.controls import choose_position, is_compact
-from minigpt.app.ui.figures import words_of_figures
-from minigpt.viz.palette import visible_token
+from minigpt.app.ui.figures import attention_words
+from minigpt.viz.labels import visible_token
 
 NUM_LIKELY = 12
 
@@ -78,15 +78,14 @@ def _draw_ids(view: ForwardView) -> None:
 
 
 def _draw_values(view: ForwardView, box: Box, values: np.ndarray, position: int) -> None:
-    from minigpt.viz.forward import num_columns, tensor_map
+    from minigpt.viz.forward import TensorWords, num_columns, tensor_map
 
     figure = tensor_map(
         values,
         view.reading.tokens,
         palette=theme.palette(),
         position=position,
-        number=t("forward.number"),
-        value=t("forward.value"),
+        words=TensorWords(number=t("forward.number"), value=t("forward.value")),
         compact=is_compact(),
     )
     live_chart(figure, key="forward:values", alt=_alt(view, box))
@@ -117,14 +116,14 @@ def _draw_scores(view: ForwardView, box: Box, head: int, position: int) -> None:
         palette=theme.palette(),
         query=position,
         causal=getattr(view.config, "causal", True),
-        words=words_of_figures(),
+        words=attention_words(),
         compact=True,  # the panel is as narrow as a phone
     )
     live_chart(figure, key="forward:scores", alt=_alt(view, box))
 
 
 def _draw_row(view: ForwardView, box: Box, values: np.ndarray, position: int) -> None:
-    from minigpt.viz.forward import tensor_row
+    from minigpt.viz.forward import TensorWords, tensor_row
 
     token = escape(visible_token(view.reading.tokens[position]))
     st.markdown(f"**{t('forward.row_title', number=position + 1, token=token)}**")
@@ -132,8 +131,10 @@ def _draw_row(view: ForwardView, box: Box, values: np.ndarray, position: int) ->
     figure = tensor_row(
         finite,
         palette=theme.palette(),
-        number=t("forward.column_position" if box.name in forward_view.SCORES else "forward.number"),
-        value=t("forward.value"),
+        words=TensorWords(
+            number=t("forward.column_position" if box.name in forward_view.SCORES else "forward.number"),
+            value=t("forward.value"),
+        ),
         compact=is_compact(),
     )
     alt = t(
@@ -150,7 +151,7 @@ def _draw_row(view: ForwardView, box: Box, values: np.ndarray, position: int) ->
 
 
 def _draw_vocabulary(view: ForwardView, box: Box, position: int) -> None:
-    from minigpt.viz.forward import token_bars
+    from minigpt.viz.forward import BarsWords, token_bars
 
     row = box.values[position]
     order = np.argsort(-row, kind="stable")[:NUM_LIKELY]
@@ -159,7 +160,7 @@ def _draw_vocabulary(view: ForwardView, box: Box, position: int) -> None:
         [view.vocabulary[token] for token in order],
         row[order],
         palette=theme.palette(),
-        value=t("forward.share" if is_share else "inside.score"),
+        words=BarsWords(value=t("forward.share" if is_share else "inside.score")),
         is_share=is_share,
     )
     best = visible_token(view.vocabulary[order[0]])
@@ -206,7 +207,7 @@ def draw_lines(box: Box) -> None:
 
 def draw_size(view: ForwardView) -> None:
     """Draw where the model's parameters and its work sit."""
-    from minigpt.viz.forward import size_tree
+    from minigpt.viz.forward import SizeWords, size_tree
 
     st.header(t("forward.size_title"), anchor=False)
     what = st.segmented_control(
@@ -218,12 +219,12 @@ def draw_size(view: ForwardView) -> None:
         key="forward:size",
         label_visibility="collapsed",
     )
-    unit = t(f"forward.size_{what}")
+    unit = t(f"forward.size_{what}").lower()
     figure = size_tree(
-        forward_words.size_pieces(view, what), palette=theme.palette(), unit=unit.lower(), compact=is_compact()
+        forward_words.size_pieces(view, what), palette=theme.palette(), words=SizeWords(unit), compact=is_compact()
     )
     finding = forward_words.size_sentence(view)
-    alt = t("forward.size_alt", what=unit.lower(), finding=plain(finding))
+    alt = t("forward.size_alt", what=unit, finding=plain(finding))
     live_chart(figure, key="forward:tree", alt=alt)
     st.markdown(finding)
     st.caption(forward_words.size_list(view, what))

@@ -139,7 +139,7 @@ def draw_text(shown: Score) -> None:
 
 def draw_along(shown: Score, finding: str) -> None:
     """Draw the surprise along the text beside what needs no training."""
-    from minigpt.viz.surprise import surprise_figure
+    from minigpt.viz.surprise import SurpriseWords, surprise_figure
 
     st.subheader(t("perplexity.along_title"), anchor=False)
     bits = [token.bits for token in shown.predictions]
@@ -148,9 +148,12 @@ def draw_along(shown: Score, finding: str) -> None:
         [token.text for token in shown.predictions],
         {t(f"perplexity.reference_{name}"): level for name, level in shown.references.items()},
         palette=theme.palette(),
-        mean_label=t("perplexity.mean_label"),
-        axis=t("perplexity.axis"),
-        position=t("perplexity.position"),
+        words=SurpriseWords(
+            axis=t("perplexity.axis"),
+            position=t("perplexity.position"),
+            bits=t("perplexity.axis_bits"),
+            mean=t("perplexity.mean_label"),
+        ),
     )
     alt = t(
         "perplexity.figure_alt",

@@ -18,7 +18,7 @@ from minigpt.data.readers import clean_text
 from minigpt.errors import RunFault
 from minigpt.randomness import Stream, derive_key
 from minigpt.runs.folder import RunFolder
-from minigpt.viz.palette import visible_token
+from minigpt.viz.labels import visible_token
 
 if TYPE_CHECKING:
     from minigpt.app.session.models import LoadedRun

@@ -141,10 +141,12 @@ def draw_text(column: Column, number: int, mark: int | None) -> None:
 
 def draw_choice(column: Column, choice: NextToken, number: int, position: int, longest: float) -> None:
     """Draw how a column's token was chosen: the bars, and the dice on the cumulative bar."""
-    from minigpt.viz.distribution import Words, dice_figure, next_token_figure
+    from minigpt.viz.distribution import SamplingWords, dice_figure, next_token_figure
 
     palette, name, token = theme.palette(), column.rule.name(), choice.chosen.text
-    words = Words(**{word: t(f"sampling.{word}") for word in ("before", "after", "cut")}, dice=t("sampling.dice"))
+    words = SamplingWords(
+        before=t("sampling.before"), after=t("sampling.after"), cut=t("sampling.cut"), dice=t("sampling.dice")
+    )
     share, named = sampling_view.percent(choice.chosen.after), quoted(token)
     st.markdown(f"**{name}**")
     live_chart(

@@ -9,14 +9,14 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.texts import number, t
+from minigpt.app.texts import number, t, template
 from minigpt.app.train.expert_view import FIELDS, ONLY_WHERE, get, planned
 from minigpt.app.ui import theme
 from minigpt.app.ui.forms import config_widget, label_of
 from minigpt.config import RunConfig
 from minigpt.errors import ConfigError
 from minigpt.training.schedules import learning_rate_at
-from minigpt.viz.training import schedule_figure
+from minigpt.viz.training import ScheduleWords, schedule_figure
 
 COLUMNS = {"schedule": 2}
 """How many settings stand side by side; 4 where nothing is said."""
@@ -70,9 +70,11 @@ def _plan(base: RunConfig, changes: dict[str, Any]) -> None:
     except ConfigError:
         st.caption(t("train.no_plan"))
         return
-    label = label_of("training.learning_rate")
+    words = ScheduleWords(
+        step=t("train.chart_step"), rate=label_of("training.learning_rate"), hover=template("train.rate_hover")
+    )
     figure = schedule_figure(
-        planned(training), max_steps=training.max_steps, label=label, theme=theme.name(), height=PLAN_HEIGHT
+        planned(training), palette=theme.palette(), words=words, max_steps=training.max_steps, height=PLAN_HEIGHT
     )
     top = f"{training.learning_rate:.3g}"
     last = f"{learning_rate_at(training.max_steps - 1, training):.2g}"

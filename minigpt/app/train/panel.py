@@ -9,7 +9,7 @@ import streamlit as st
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.session import runs, state
 from minigpt.app.session.runs import RunRef
-from minigpt.app.texts import compact, duration, escape, number, t
+from minigpt.app.texts import compact, duration, escape, number, t, template
 from minigpt.app.train import view
 from minigpt.app.train.form import start_calmer
 from minigpt.app.ui import anatomy, theme
@@ -18,11 +18,14 @@ from minigpt.app.ui.status import status_badge
 from minigpt.errors import MinigptError
 from minigpt.runs.engine import Command
 from minigpt.runs.snapshots import RunSnapshot
+from minigpt.viz.labels import nats
 from minigpt.viz.training import (
+    LayersWords,
+    LineWords,
+    ScheduleWords,
     layers_figure,
     line_figure,
     loss_figure,
-    nats,
     schedule_figure,
 )
 
@@ -119,11 +122,12 @@ def _chart(snapshot: RunSnapshot) -> None:
     figure = loss_figure(
         snapshot.curves,
         snapshot.baselines,
+        palette=theme.palette(),
+        words=view.loss_words(),
         max_steps=snapshot.max_steps,
         best_step=snapshot.best_step,
         whole=view.whole_loss(snapshot),
         revision=snapshot.id,
-        theme=theme.name(),
         height=CHART_HEIGHT,
     )
     live_chart(figure, key="train_loss", alt=alt)
@@ -165,16 +169,18 @@ def _numbers(ref: RunRef, snapshot: RunSnapshot) -> None:
             st.metric(t(f"train.number_{name}"), value, width="content", help=about)
     st.caption(view.disk(snapshot, ref.path, bundled=ref.bundled))
     left, right = st.columns(2)
-    shared: dict[str, Any] = {"max_steps": snapshot.max_steps, "revision": snapshot.id, "theme": theme.name()}
+    shared: dict[str, Any] = {"palette": theme.palette(), "max_steps": snapshot.max_steps, "revision": snapshot.id}
+    step = t("train.chart_step")
     plans, label = view.learning_rates(snapshot), t("train.number_learning_rate")
     if len(plans) > 1:
-        figure = schedule_figure(plans, label=label, **shared)
+        words = ScheduleWords(step=step, rate=label, hover=template("train.rate_hover"))
+        figure = schedule_figure(plans, words=words, **shared)
     else:
-        figure = line_figure(*plans.values(), label=label, value_format="~g", **shared)
+        figure = line_figure(*plans.values(), words=LineWords(step, label), value_format="~g", **shared)
     with left:
         live_chart(figure, key="train_learning_rate", alt=label, config={"displayModeBar": False})
     speed, label = snapshot.curves.get("tokens_per_second", ()), t("train.number_tokens_per_second")
-    figure = line_figure(speed, label=label, value_format=",.0f", **shared)
+    figure = line_figure(speed, words=LineWords(step, label), value_format=",.0f", **shared)
     with right:
         live_chart(figure, key="train_tokens_per_second", alt=label, config={"displayModeBar": False})
 
@@ -198,7 +204,9 @@ def _inside(snapshot: RunSnapshot) -> None:
         )
         values = {view.layer_title(layer): value for layer, value in snapshot.norms[kind].items()}
         label = t(f"train.axis_{kind}")
-        figure = layers_figure(values, label=label, revision=f"{snapshot.id} {kind}", theme=theme.name())
+        figure = layers_figure(
+            values, palette=theme.palette(), words=LayersWords(value=label), revision=f"{snapshot.id} {kind}"
+        )
         said = t(f"train.see_norms_{kind}") + " " + view.extremes(values)
         live_chart(figure, key="train_norms", alt=said, config={"displayModeBar": False})
         st.markdown(said)

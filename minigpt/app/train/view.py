@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from minigpt.app.texts import equally_likely, has, number, size, t
+from minigpt.app.texts import equally_likely, has, number, size, t, template
 from minigpt.runs.cost import disk_megabytes
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.snapshots import RunSnapshot
-from minigpt.viz.training import REFERENCES, first_step_below, nats, short
+from minigpt.viz.labels import nats, short
+from minigpt.viz.training import REFERENCES, LossWords, first_step_below
 
 
 def steps_done(snapshot: RunSnapshot) -> str:
@@ -36,6 +37,20 @@ def verdict(snapshot: RunSnapshot) -> str:
     said = t(f"train.verdict_{where}", nats=nats(loss), bits=bits, choices=equally_likely(loss))
     averaged = t("train.verdict_averaged") if validation and snapshot.config.training.weights_ema else ""
     return " ".join(filter(None, (said, averaged, passed(curve, snapshot))))
+
+
+def loss_words() -> LossWords:
+    """Return the words of the figure of the loss."""
+    return LossWords(
+        step=t("train.chart_step"),
+        loss=t("train.chart_loss"),
+        training=t("train.chart_training"),
+        validation=t("train.chart_validation"),
+        hover=template("train.chart_hover"),
+        best=template("train.chart_best"),
+        whole=template("train.chart_whole"),
+        references={name: t(f"train.chart_{name}") for name in REFERENCES},
+    )
 
 
 def whole_loss(snapshot: RunSnapshot) -> float | None:

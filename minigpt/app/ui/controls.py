@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from minigpt.viz.palette import visible_token
+from minigpt.viz.labels import visible_token
 
 
 def move(name: str, value: Any) -> None:

@@ -1,11 +1,18 @@
-"""The words on figures, from the text catalogue."""
+"""The words of figures that several pages draw, from the text catalogue."""
 
 from __future__ import annotations
 
 from minigpt.app.texts import t
-from minigpt.viz.token_axes import Words
+from minigpt.viz.token_axes import AttentionWords
 
 
-def words_of_figures() -> Words:
-    """Return the words on figures of queries and keys from the catalogue."""
-    return Words(**{name: t(f"inside.{name}") for name in ("query_axis", "key_axis", "weight", "score", "blocked")})
+def attention_words() -> AttentionWords:
+    """Return the words of figures of queries by keys."""
+    return AttentionWords(
+        query_axis=t("inside.query_axis"),
+        key_axis=t("inside.key_axis"),
+        weight=t("inside.weight"),
+        score=t("inside.score"),
+        blocked=t("inside.blocked"),
+        allowed=t("inside.allowed"),
+    )

@@ -1,4 +1,4 @@
-"""The theme that the visitor's browser shows, and the palette that goes with it."""
+"""The palette of the theme that the visitor's browser shows."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ import streamlit as st
 from minigpt.viz.palette import Palette, colours
 
 
-def name() -> str:
-    """Return `light` or `dark`."""
-    return "dark" if st.context.theme.type == "dark" else "light"
-
-
 def palette() -> Palette:
-    """Return the palette of that theme."""
-    return colours(name())
+    """Return the palette of the current theme."""
+    return colours(st.context.theme.type)

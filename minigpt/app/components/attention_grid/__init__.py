@@ -12,7 +12,7 @@ import numpy as np
 
 from minigpt.app.components.messages import both_themes, pack
 from minigpt.app.components.registry import Component
-from minigpt.viz.palette import visible_token
+from minigpt.viz.labels import visible_token
 
 HTML = """
 <div class="grid">

@@ -13,7 +13,7 @@ import numpy as np
 
 from minigpt.app.components.messages import both_themes
 from minigpt.app.components.registry import Component
-from minigpt.viz.palette import head_name
+from minigpt.viz.labels import head_name
 
 HTML = """
 <div class="board" role="group"></div>

@@ -11,7 +11,7 @@ from typing import Any
 
 from minigpt.app.components.messages import both_themes
 from minigpt.app.components.registry import Component
-from minigpt.viz.palette import visible_token
+from minigpt.viz.labels import visible_token
 
 HTML = """
 <div class="strip">
