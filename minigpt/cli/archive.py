@@ -44,17 +44,9 @@ def export_run(run: str, out: Path, kind: str, include_data: bool, as_json: bool
 @json_option
 def import_run(path: Path, out: Path | None, as_json: bool) -> None:
     """Open a file that `minigpt export` wrote as a run of your own."""
-    from minigpt.runs.store import RunStore, check_free
+    from minigpt.runs.store import RunStore
 
-    if out is None:
-        target = RunStore().import_zip(path).path
-    else:
-        target = out.expanduser().resolve()
-        check_free(target)
-        imported = RunStore(target.parent).import_zip(path)
-        if target.is_dir():
-            target.rmdir()  # `check_free` found it empty
-        imported.path.rename(target)
+    target = RunStore().import_zip(path, path=out).path
     if as_json:
         print_json({"run": str(target)})
     else:

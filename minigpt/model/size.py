@@ -68,9 +68,9 @@ class ParameterCount:
     """How many numbers are learned in each part of a model."""
 
     embeddings: int
-    """The token matrix, V x D; when tied it is the head too and counts once, here."""
+    """The token matrix, V x D; when tied, it is also the head and is counted only here."""
     positions: int
-    """Learned positions, 0 for others."""
+    """Learned positions, 0 for other kinds."""
     attention: int
     """All L blocks' projections."""
     feedforward: int
@@ -78,13 +78,13 @@ class ParameterCount:
     norms: int
     """All norms."""
     head: int
-    """The matrix that reads tokens out, 0 when tied."""
+    """The output matrix (unembedding), 0 when tied."""
     convolutions: int = 0
     """All L blocks' short convolutions."""
 
     @property
     def total(self) -> int:
-        """All of them together."""
+        """Sum of all parts."""
         return sum(astuple(self))
 
 
@@ -126,10 +126,11 @@ def _place(name: str) -> tuple[int | None, str]:
 def flops_per_token(config: TransformerConfig, vocab_size: int) -> int:
     """Return the floating-point operations that training spends on one token, forward and backward.
 
-    Every number in a matrix that multiplies costs 2 (multiply, add) forward and 4 backward, whoever's it is; looking a
-    vector up costs nothing. Attention adds scores and mixing, 2 products of T x K for each head.
+    6 N + 12 L H K T: each of the N numbers in matrices costs 2 operations (multiply, add) forward and 4 backward, and
+    attention adds the scores and the weighted sum, 2 products of T x K for each head. Embeddings are looked up, which
+    costs nothing; a tied head multiplies, so its numbers belong to N.
 
-    Source: Chowdhery et al. 2022 (PaLM), appendix B: 6 N + 12 L H K T, with N counted as said above.
+    Source: Chowdhery et al. 2022 (PaLM), appendix B.
 
     Args:
         config: The model's shape; T is its sequence_length.
@@ -143,13 +144,13 @@ def flops_per_token(config: TransformerConfig, vocab_size: int) -> int:
 
 @dataclass(frozen=True)
 class PartSize:
-    """One place in a model where size sits.
+    """Parameters and operations of one part of a model.
 
     Attributes:
         layer: The block, from 0; None outside the blocks.
-        part: embedding, positions, attention, feedforward, norm or head.
-        parameters: Numbers that are learned there.
-        flops: Operations of one token's forward pass there, in a full context; see `flops_per_token`.
+        part: embedding, positions, attention, feedforward, norm, head or convolution.
+        parameters: Learned numbers.
+        flops: Operations for one token in the forward pass, with a full context; see `flops_per_token`.
     """
 
     layer: int | None
@@ -159,9 +160,9 @@ class PartSize:
 
 
 def size_map(config: TransformerConfig, vocab_size: int) -> tuple[PartSize, ...]:
-    """Return where a model's parameters and its work sit, in the order of the model.
+    """Return the parameters and operations of each part of a model, in the order of the model.
 
-    Norms' few operations and looking vectors up are not counted. A tied head has work but no parameters of its own.
+    The few operations of norms are not counted, nor are lookups. A tied head has operations but no parameters.
 
     Args:
         config: The model's shape; T is its sequence_length.
@@ -179,7 +180,7 @@ def size_map(config: TransformerConfig, vocab_size: int) -> tuple[PartSize, ...]
         looked_up = place in ((None, "embedding"), (None, "positions"))
         if len(shape) == 2 and not looked_up and place != (None, "head"):
             flops[place] = flops.get(place, 0) + 2 * math.prod(shape)
-        if name.endswith("attention.qkv.weight"):  # scores and mixing: two products of T x K for each head
+        if name.endswith("attention.qkv.weight"):  # scores and weighted sum: two products of T x K for each head
             flops[place] += 4 * config.d_model * config.sequence_length
     parameters.setdefault((None, "head"), 0)
     flops[None, "head"] = 2 * vocab_size * config.d_model  # tied or not

@@ -1,11 +1,11 @@
-"""A run as one file, and back: what leaves, what is let in.
+"""Exporting a run as one zip file, and importing one.
 
-An exported run is a zip file with one folder in it, laid out as a run. It never holds the owner's token or a path of
-this machine, and its texts only when asked; with them it also holds what is needed to train on.
+An exported run is a zip file with one folder in it, laid out as a run. It never contains the owner's token or a path of
+this machine. It contains the encoded corpus, and the state of the training, only if the person exporting asks for it.
 
-What comes in was made by somebody else. So nothing is unpacked but files that a run has, at the places where it has
-them, up to sizes that are counted while they are written (what the zip file says about itself is not believed), and a
-run is let in only when all of it can be read.
+An imported file is not trusted. Only files that a run has are unpacked, only to the places where a run has them, and
+only up to a size. That size is counted while writing, because the sizes in the zip file may be false. A run is accepted
+when all of it has been read without an error.
 
 Reads after: folder.py.
 """
@@ -40,10 +40,10 @@ from minigpt.training.checkpoint import (
 )
 
 MAX_BYTES = 4 * 10**9
-"""Unpacked size up to which a run is let in unless the caller says otherwise."""
+"""Default of the largest unpacked size."""
 MAX_FILES = 5000
 MAX_TEXT_BYTES = 64 * 10**6
-"""Size up to which one of the small files is let in; they are read into memory."""
+"""Largest size of one of the small files, which are read into memory."""
 
 _SMALL = {INFO, CONFIG, TOKENIZER, METRICS, f"{DATA}/meta.json", f"{CHECKPOINTS}/best", f"{CHECKPOINTS}/last"}
 _LARGE = {f"{DATA}/train.bin", f"{DATA}/validation.bin"}
@@ -54,7 +54,7 @@ _LARGE_PATTERN = re.compile(
 )
 
 
-# -- out
+# -- export
 
 
 def export_zip(folder: RunFolder, target: Path | BinaryIO, *, include_data: bool = False) -> None:
@@ -63,19 +63,19 @@ def export_zip(folder: RunFolder, target: Path | BinaryIO, *, include_data: bool
     Args:
         folder: The run; it may be in training.
         target: Path of the file, or an open binary file.
-        include_data: Whether the encoded corpus and the state of the training go with it, so that it can be trained on;
-            otherwise it can be used and looked into.
+        include_data: Whether to include the encoded corpus and the state of the training, so that it can be resumed;
+            without them it can still be used and looked into.
 
     Raises:
         StorageError: The disk is full or cannot be written.
-        CheckpointError: Something that should go with it is missing.
-        RunNotFoundError: There are no weights to take along yet.
+        CheckpointError: A file of the run is missing.
+        RunNotFoundError: The run has no checkpoint yet.
     """
     info = folder.info
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", info.name).strip("-.") or info.id
     with tempfile.TemporaryDirectory(prefix="minigpt-export-") as temporary:
         copy = Path(temporary) / "run"
-        _copy(folder, copy, steps=_kept_steps(folder), include_data=include_data)
+        _copy(folder, copy, steps=_exported_steps(folder), include_data=include_data)
         if isinstance(target, Path):
             with atomic_file(target) as unfinished:
                 _zip(copy, name, unfinished)
@@ -93,9 +93,9 @@ def _zip(source: Path, name: str, target: Path | BinaryIO) -> None:
 
 
 def bundle_run(folder: RunFolder, target: Path) -> RunFolder:
-    """Copy a run to `target` as small as it goes: half precision, one checkpoint, no corpus, no state of the training.
+    """Copy a run to `target` as small as possible: half precision, one checkpoint, no corpus, no state of the training.
 
-    This makes the runs that ship with minigpt. The copy's id is the name of its folder.
+    The runs that ship with minigpt are made this way. The id of the copy is the name of its folder.
 
     Args:
         folder: A finished run.
@@ -107,15 +107,15 @@ def bundle_run(folder: RunFolder, target: Path) -> RunFolder:
     """
     if target.exists():
         raise RunExistsError(f"There is something at {target} already.", mend="Remove it or choose another folder.")
-    steps = _kept_steps(folder)[:1]  # the best, where there is one
+    steps = _exported_steps(folder)[:1]  # the best, if there is one
     with atomic_folder(target) as unfinished:
         _copy(folder, unfinished, steps=steps, include_data=False, half=True)
         RunFolder(unfinished).update_info(id=target.name, status="finished", error=None, parent=None)
     return RunFolder(target)
 
 
-def _kept_steps(folder: RunFolder) -> list[int]:
-    """Return the steps whose checkpoints leave with a run: the best and the newest."""
+def _exported_steps(folder: RunFolder) -> list[int]:
+    """Return the steps whose checkpoints are exported: the best and the newest."""
     newest = folder.newest_checkpoint()
     if newest is None:
         raise RunNotFoundError(
@@ -126,17 +126,17 @@ def _kept_steps(folder: RunFolder) -> list[int]:
 
 
 def _copy(folder: RunFolder, target: Path, *, steps: list[int], include_data: bool, half: bool = False) -> None:
-    """Copy what may leave a run into a new folder."""
+    """Copy the parts of a run that may be exported into a new folder."""
     for name in ("train.bin", "validation.bin") if include_data else ():
         if not (folder.data_path / name).is_file():
             raise CheckpointError(
-                f"{folder.data_path / name} is missing, so the encoded corpus cannot go with the run.",
-                mend="Export the run without its data; it can then be used and looked into, not trained on.",
+                f"{folder.data_path / name} is missing, so the encoded corpus cannot be exported.",
+                mend="Export the run without its data; it can then be used and looked into, but not resumed.",
             )
-    with storage_errors(target), _damage_named(folder):
+    with storage_errors(target), _missing_files(folder):
         for part in (DATA, CHECKPOINTS, HISTORY):
             (target / part).mkdir(parents=True)
-        # validity of a token and place of a text are this machine's business alone
+        # the owner, the expiry date and the paths of texts have no meaning on another machine
         info = folder.info.model_copy(update={"owner_token_sha256": None, "expires": None})
         write_text(target / INFO, info.model_dump_json(indent=1) + "\n")
         copy = RunFolder(target)
@@ -149,7 +149,7 @@ def _copy(folder: RunFolder, target: Path, *, steps: list[int], include_data: bo
             for name in ("train.bin", "validation.bin"):
                 shutil.copyfile(folder.data_path / name, target / DATA / name)
         for step in folder.history_steps():
-            with contextlib.suppress(FileNotFoundError):  # thinned out by the training in the meantime
+            with contextlib.suppress(FileNotFoundError):  # removed by the training in the meantime
                 shutil.copyfile(folder.history_path(step), copy.history_path(step))
         for step in steps:
             _copy_checkpoint(folder.checkpoint_path(step), copy.checkpoint_path(step), whole=include_data, half=half)
@@ -159,8 +159,8 @@ def _copy(folder: RunFolder, target: Path, *, steps: list[int], include_data: bo
 
 
 @contextlib.contextmanager
-def _damage_named(folder: RunFolder) -> Iterator[None]:
-    """Turn a file that is missing in a run into a `CheckpointError` that names it."""
+def _missing_files(folder: RunFolder) -> Iterator[None]:
+    """Turn the error for a file that is missing in a run into a `CheckpointError` that names it."""
     try:
         yield
     except FileNotFoundError as error:
@@ -171,7 +171,7 @@ def _damage_named(folder: RunFolder) -> Iterator[None]:
 
 
 def _copy_checkpoint(source: Path, target: Path, *, whole: bool, half: bool) -> None:
-    """Copy a checkpoint, whole or its weights alone, with a manifest of what is there."""
+    """Copy a checkpoint, whole or only its weights, and write a manifest of the copy."""
     from minigpt.model.weights import load_weights, save_weights
 
     target.mkdir()
@@ -185,7 +185,7 @@ def _copy_checkpoint(source: Path, target: Path, *, whole: bool, half: bool) -> 
     write_manifest(target)
 
 
-# -- in
+# -- import
 
 
 def unpack(source: Path | BinaryIO, target: Path, *, run_id: str, max_bytes: int = MAX_BYTES) -> None:
@@ -193,12 +193,12 @@ def unpack(source: Path | BinaryIO, target: Path, *, run_id: str, max_bytes: int
 
     Args:
         source: The zip file.
-        target: Where to; whatever is raised, the caller throws it away.
+        target: The folder; after an error the caller removes it.
         run_id: The run's new id.
-        max_bytes: Size up to which it is unpacked.
+        max_bytes: Largest unpacked size.
 
     Raises:
-        ArchiveError: It is no exported run, is damaged, too large, or holds what no run holds.
+        ArchiveError: It is not an exported run, is damaged or too large, or contains other files.
     """
     try:
         with zipfile.ZipFile(source) as archive:
@@ -208,15 +208,16 @@ def unpack(source: Path | BinaryIO, target: Path, *, run_id: str, max_bytes: int
                     archive, entry, target / name, limit=left if _is_large(name) else min(left, MAX_TEXT_BYTES)
                 )
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
-        raise ArchiveError(
-            f"The file is no zip file that can be opened: {error}.",
-            mend=EXPORT_WANTED,
-        ) from None
+        raise ArchiveError(f"The file is no zip file that can be opened: {error}.", mend=EXPORT_WANTED) from None
     _check(RunFolder(target), run_id)
 
 
 def _members(archive: zipfile.ZipFile) -> list[tuple[zipfile.ZipInfo, str]]:
-    """Return the files of an archive with their places in the run, or refuse it."""
+    """Return the files of an archive with their paths in the run.
+
+    Raises:
+        ArchiveError: It contains something else than the files of one run.
+    """
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if len(entries) > MAX_FILES:
         raise _refused(f"it has {len(entries)} files; a run has at most {MAX_FILES}")
@@ -243,12 +244,12 @@ def _is_large(name: str) -> bool:
 
 
 def _is_known(name: str) -> bool:
-    """Return whether a run has a file of this name at this place; so no name can lead out of the folder."""
+    """Return whether a run has a file with this relative path; no such path leads out of the folder."""
     return name in _SMALL or _is_large(name) or _SMALL_PATTERN.fullmatch(name) is not None
 
 
 def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, *, limit: int) -> int:
-    """Write one file and return its size, counted as it comes."""
+    """Write one file and return its size, counted while writing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     size = 0
     with archive.open(entry) as packed, path.open("xb") as file:
@@ -261,7 +262,7 @@ def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, *, li
 
 
 def _check(folder: RunFolder, run_id: str) -> None:
-    """Read all of an unpacked run, and make it one of ours."""
+    """Read all of an unpacked run, then give it its new id and settings that are safe here."""
     from safetensors import SafetensorError, safe_open
 
     from minigpt.model.weights import load_model
@@ -284,12 +285,12 @@ def _check(folder: RunFolder, run_id: str) -> None:
     except ArchiveError:
         raise
     except MinigptError as error:
-        # the folder is a passing one: nobody has to know its name
+        # the message must not name the temporary folder
         problem = error.problem.replace(f"The run {folder.path}", "it").replace(f"{folder.path}{os.sep}", "")
         raise _refused(problem.rstrip(".")) from None
     except (OSError, SafetensorError) as error:
         raise _refused(str(error)) from None
-    # a run from elsewhere must not make this machine send what it measures anywhere
+    # an imported run must not make this machine send its metrics to a tracking service
     folder.write_config(config.updated({"data.paths": (), "training.track": ()}))
     imported = RunInfo(
         id=run_id,
@@ -304,10 +305,7 @@ def _check(folder: RunFolder, run_id: str) -> None:
 
 
 def _refused(why: str) -> ArchiveError:
-    return ArchiveError(
-        f"The file is no exported run: {why}.",
-        mend=EXPORT_WANTED,
-    )
+    return ArchiveError(f"The file is no exported run: {why}.", mend=EXPORT_WANTED)
 
 
 __all__ = ["MAX_BYTES", "MAX_FILES", "bundle_run", "export_zip", "unpack"]

@@ -33,7 +33,7 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     profile: str
-    """Name of the profile these limits come from; it is the file's name and does not stand in the file."""
+    """Name of the profile, taken from the name of its file."""
     max_upload_bytes: _Count
     """Largest file that a page takes."""
     max_corpus_chars: _Count
@@ -41,17 +41,17 @@ class Limits(BaseModel):
     max_parameters: _Count
     """Largest model, in parameters."""
     max_training_megabytes: _Count | None
-    """Most memory that one training may need, as estimated; empty: as much as the machine has."""
+    """Largest estimated memory of one training, in MB; empty: as much as the machine has."""
     max_steps: _Count
     """Most weight updates of one run."""
     max_seconds: Annotated[float, Field(gt=0)] | None
-    """Longest training time of one run; then it is stopped and kept; empty: no end."""
+    """Longest training time of one run, in seconds; then it is stopped and kept; empty: unlimited."""
     max_running_per_owner: _Count
-    """Runs that one person may have waiting, training or paused at a time."""
+    """Most runs of one person that are queued, running or paused at a time."""
     max_concurrent: _Count
-    """Runs that take turns at a time; more wait in a queue."""
+    """Most runs that train in turns at a time; more wait in the queue."""
     max_new_tokens: _Count
-    """Most tokens written in one request."""
+    """Most tokens generated in one request."""
     max_score_chars: _Count
     """Longest text scored in one request."""
     max_prompt_chars: _Count
@@ -61,11 +61,11 @@ class Limits(BaseModel):
     run_ttl_hours: Annotated[float, Field(gt=0)] | None
     """Hours after which a run is deleted; empty: never."""
     allow_download: bool
-    """Whether corpora may be downloaded by the server."""
+    """Whether the server may download corpora."""
     owner_tokens: bool
-    """Whether pausing, stopping and deleting a run takes the token of the person who started it."""
+    """Whether only the person who started a run may pause, stop and delete it."""
     source_url: str | None
-    """Where visitors find the source of this server, as its licence asks; empty: the project's own page."""
+    """Address of this server's source code, which its licence requires; empty: the page offers it as a download."""
 
     def check_upload(self, name: str, num_bytes: int) -> None:
         """Refuse a file that is too large.

@@ -9,7 +9,6 @@ Reads after: store.py.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import zipfile
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from minigpt import resources
 from minigpt.config import RunConfig
-from minigpt.errors import ArchiveError, RunNotFoundError
+from minigpt.errors import ArchiveError, RunExistsError, RunNotFoundError, StorageError
 from minigpt.runs.folder import EXPORT_WANTED, INFO, RunFolder
 from minigpt.runs.store import RunStore, is_valid_id
 from minigpt.storage import sha256_of
@@ -88,8 +87,11 @@ def _unpacked(path: Path) -> RunFolder:
     store = RunStore(resources.cache() / "archives")
     target = store.root / hashlib.sha256(sha256_of(path).encode()).hexdigest()[:32]
     if not (target / INFO).is_file():
-        with contextlib.suppress(OSError):  # another process has just unpacked the same file
-            store.import_zip(path).path.rename(target)
+        try:
+            store.import_zip(path, path=target)
+        except (RunExistsError, StorageError):
+            if not (target / INFO).is_file():  # else another process has unpacked the same file in the meantime
+                raise
     return RunFolder(target)
 
 

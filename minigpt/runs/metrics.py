@@ -1,9 +1,9 @@
-"""`metrics.jsonl`: one JSON object a line, appended as a training goes, and how to read it after anything happened.
+"""`metrics.jsonl`: one JSON object a line, appended during the training.
 
-A process may be killed in the middle of a line, and a resumed training goes on from its last checkpoint, which lies
-before the last line. So readers skip what is no whole record, drop what a `resumed` record says has been taken back,
-and where something was measured twice keep the later one. Nothing is ever rewritten. docs/format.md lists the kinds of
-records.
+Lines are never rewritten, so readers clean up. They skip incomplete lines, because a process may be killed while it
+writes one. After a `resumed` record they drop the records of later steps, because a resumed training repeats the steps
+after its last checkpoint. Of two records for the same measurement they keep the later one. docs/format.md lists the
+kinds of records.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _NEEDED = {
     "norms": ("gradient", "update", "ratio"),
 }  # fmt: skip
 NORMS = ("gradient", "update", "ratio")
-"""What a record of kind `norms` holds, each a mapping from layer to number."""
+"""Fields of a record of kind `norms`, each a mapping from layer to number."""
 _NUMBERS = {
     "epoch", "seconds", "loss", "loss_ema", "val_loss", "perplexity", "learning_rate", "grad_norm", "tokens_seen",
     "tokens_per_second", "seconds_per_step", "max_steps", "warmup_steps", "mfu", "best_step",
 }  # fmt: skip
 _LARGEST = 2.0**53
 _OF_ANY_SIZE = {"loss", "loss_ema", "val_loss", "perplexity", "grad_norm"}
-"""Of a training that goes astray these are huge; what tells so must not be lost."""
+"""These become huge when a training diverges; the records that show it must be kept."""
 
 
 def append_record(path: Path, record: dict[str, Any]) -> None:
-    """Append one record; it is in the operating system's hands when this returns, so killing the process keeps it.
+    """Append one record; it survives a kill of the process, but not a power failure, see `storage.flush`.
 
     Raises:
         StorageError: The disk is full or cannot be written.
@@ -42,12 +42,12 @@ def append_record(path: Path, record: dict[str, Any]) -> None:
     line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
     with storage_errors(path), path.open("ab+") as file:
         if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
-            line = b"\n" + line  # end a line that was torn; it stays, and readers skip it
+            line = b"\n" + line  # end an incomplete line; readers skip it
         file.write(line)
 
 
 def parse_records(data: bytes) -> list[dict[str, Any]]:
-    """Return the records that still hold, in the order in which they were first written.
+    """Return the valid records, in the order in which they were first written.
 
     Args:
         data: Contents of a `metrics.jsonl`.
@@ -62,7 +62,7 @@ def parse_records(data: bytes) -> list[dict[str, Any]]:
             record = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if not _is_whole(record):
+        if not _is_valid(record):
             continue
         kind, step = record["kind"], record["step"]
         if kind == "resumed":
@@ -73,8 +73,8 @@ def parse_records(data: bytes) -> list[dict[str, Any]]:
     return list(records.values())
 
 
-def _is_whole(record: Any) -> bool:
-    """Return whether readers can count on a record: it may have been written by somebody else, see `archive`."""
+def _is_valid(record: Any) -> bool:
+    """Return whether a record has the fields and types that readers rely on; an imported run may contain others."""
     if not isinstance(record, dict) or not isinstance(record.get("kind"), str) or type(record.get("step")) is not int:
         return False
     numbers = [(name, record[name]) for name in _NUMBERS & record.keys() if record[name] is not None]
@@ -95,7 +95,7 @@ def _is_whole(record: Any) -> bool:
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """Return `parse_records` of a file; none where there is no file yet."""
+    """Return `parse_records` of a file; an empty list if there is no file yet."""
     try:
         return parse_records(path.read_bytes())
     except OSError:

@@ -77,8 +77,7 @@ class RunStore:
             StorageError: The disk is full or cannot be written.
         """
         run_id = new_run_id()
-        target = self.root / run_id if path is None else Path(path).expanduser().resolve()
-        check_free(target)
+        target = self._free_target(run_id, path)
         info = RunInfo(
             id=run_id,
             name=(name or config.preset or "run").strip()[:200] or "run",
@@ -94,6 +93,11 @@ class RunStore:
             if fill is not None:
                 fill(folder)
         return RunFolder(target)
+
+    def _free_target(self, run_id: str, path: Path | None) -> Path:
+        target = self.root / run_id if path is None else Path(path).expanduser().resolve()
+        check_free(target)
+        return target
 
     def get(self, run_id: str) -> RunFolder:
         """Return the run with this id, whatever the name of its folder.
@@ -140,14 +144,18 @@ class RunStore:
         """
         remove_folder(self.get(run_id).path)
 
-    def import_zip(self, source: Path | BinaryIO, *, max_bytes: int | None = None) -> RunFolder:
+    def import_zip(
+        self, source: Path | BinaryIO, *, path: Path | None = None, max_bytes: int | None = None
+    ) -> RunFolder:
         """Unpack an exported run into this store, with a new id and without an owner.
 
         Args:
             source: The zip file, or an open binary file.
+            path: The folder of the run; None: a new one in the store.
             max_bytes: Largest unpacked size; None: the default of `archive`.
 
         Raises:
+            RunExistsError: There is something at `path` already.
             ArchiveError: It is not an exported run, is damaged or too large, or contains other files.
             StorageError: The disk is full or cannot be written.
         """
@@ -155,7 +163,7 @@ class RunStore:
 
         run_id = new_run_id()
 
-        target = self.root / run_id
+        target = self._free_target(run_id, path)
         with atomic_folder(target) as unfinished:
             archive.unpack(source, unfinished, run_id=run_id, max_bytes=max_bytes or archive.MAX_BYTES)
         return RunFolder(target)
