@@ -54,7 +54,7 @@ def points_figure(
         height: In pixels.
     """
     is_solid = points.shape[1] == 3
-    colours = (palette.attention, palette.text, palette.reference)
+    of_group = (palette.attention, palette.text, palette.reference)
     figure = go.Figure(layout=chart_layout(palette, height=height, revision=f"points-{points.shape[1]}"))
     labels = [token_label(token) for token in tokens]
     if trails is not None:
@@ -70,7 +70,7 @@ def points_figure(
                 **place,
                 mode="text",
                 text=[labels[index] for index in chosen],
-                textfont={"family": MONOSPACE, "size": 15, "color": colours[group]},
+                textfont={"family": MONOSPACE, "size": 15, "color": of_group[group]},
                 name=name,
                 hovertemplate=f"<b>%{{text}}</b> {name}<extra></extra>",
             )

@@ -127,12 +127,12 @@ def tensor_row(values: np.ndarray, *, palette: Palette, words: TensorWords, comp
         words: Its words.
         compact: Whether it is shown on a phone.
     """
-    colours = np.where(values >= 0, palette.diverging[-2], palette.diverging[1])
+    fills = np.where(values >= 0, palette.diverging[-2], palette.diverging[1])
     figure = go.Figure(
         go.Bar(
             x=np.arange(1, len(values) + 1),
             y=values.astype(np.float32),
-            marker={"color": colours, "line": {"width": 0}},
+            marker={"color": fills, "line": {"width": 0}},
             hovertemplate=f"{words.number} %{{x}}<br>{words.value} <b>%{{y:.4g}}</b><extra></extra>",
         ),
         token_layout(palette, height=140 if compact else 150),
