@@ -1,12 +1,15 @@
-"""How the next token is chosen: rules that reshape the distribution, then one uniform dice.
+"""How the next token is chosen: rules reshape the distribution, then one random number decides.
 
-A `Sampler` has no randomness. It takes logits and returns logits, with `-inf` for every token it cut, so rules can be
-chained and each stage can be shown. Chance comes in at one place: `draw` looks up where the dice `u` falls on the
-cumulative distribution. Two strategies on the same dice therefore part only where their rules made them part.
+    p = softmax(rules(logits));   token = the smallest i with p_0 + ... + p_i > u,   u uniform in [0, 1)
 
-All of it is computed on the CPU in float64, so that every device draws alike.
+A `Sampler` contains no randomness. It takes logits and returns logits, with `-inf` for every token that it removes.
+So rules can be chained, and every stage can be shown. Randomness enters in one place: `draw` looks up where the random
+number `u`, the *dice*, falls on the cumulative distribution. Two strategies with the same dice therefore choose
+different tokens only because of their rules.
 
-Shapes: B rows, V vocabulary. A single row `(V,)` is taken everywhere `(B, V)` is.
+Everything is computed on the CPU in float64, so that all devices choose the same tokens.
+
+Shapes: B rows, V vocabulary. Wherever `(B, V)` is accepted, a single row `(V,)` is too.
 Sources: top-k, Fan et al. 2018 (arXiv:1805.04833); top-p, Holtzman et al. 2020 (arXiv:1904.09751); min-p, Nguyen et
 al. 2024 (arXiv:2407.01082).
 """
@@ -24,27 +27,29 @@ from minigpt.errors import SamplingError, ShapeError
 from minigpt.randomness import uniform
 
 TOLERANCE = 2.0**-22
-"""Probabilities that differ by less count as equal: float32 logits do not tell them apart. Without it, four equal
-tokens and `p = 0.5` would keep two or three of them by luck of rounding."""
+"""Probabilities that differ by less count as equal, because float32 logits cannot distinguish them. Without it, four
+equally likely tokens and `p = 0.5` would keep two or three of them, depending on rounding."""
 
 
 def draw(probs: torch.Tensor, u: torch.Tensor | Sequence[float]) -> torch.Tensor:
-    """Choose the token on which the dice falls: the inverse of the cumulative distribution, in token-id order.
+    """Choose a token per row: the inverse of the cumulative distribution at `u`, in order of token ids.
+
+        token = the smallest i with p_0 + ... + p_i > u * sum(p)
 
     Args:
-        probs: `(B, V)`, not negative; rows need not sum to one, they are measured against their own sum.
-        u: `(B,)`, the dice of each row, in [0, 1).
+        probs: `(B, V)`, not negative; a row need not sum to one.
+        u: `(B,)`, the random number of each row, in [0, 1).
 
     Returns:
-        `(B,)` int64. A token of probability zero is never returned, whatever `u` is.
+        `(B,)` int64. A token of probability zero is never returned, for any `u`.
 
     Raises:
-        SamplingError: A row has no probability at all, or one that is not a number.
+        SamplingError: All probabilities of a row are zero, or one is not a number.
 
     >>> draw(torch.tensor([[0.5, 0.0, 0.5]]), [0.49]).item(), draw(torch.tensor([[0.5, 0.0, 0.5]]), [0.5]).item()
     (0, 2)
     """
-    cumulative = probs.to("cpu", torch.float64).numpy().cumsum(-1)  # numpy: a third of torch's time at this size
+    cumulative = probs.to("cpu", torch.float64).numpy().cumsum(-1)  # numpy takes a third of torch's time here
     ids = []
     for row, dice in zip(cumulative, u, strict=True):
         total = row[-1]
@@ -53,15 +58,21 @@ def draw(probs: torch.Tensor, u: torch.Tensor | Sequence[float]) -> torch.Tensor
                 "No token has a probability left, or one of them is not a number.",
                 mend="Loosen the rules, or check that the model's weights are finite.",
             )
-        token = int(row.searchsorted(float(dice) * total, "right"))  # the first whose upper border is above the dice
-        if token == len(row):  # the dice was 1, or was rounded up to it
+        token = int(row.searchsorted(float(dice) * total, "right"))  # the first sum above u
+        if token == len(row):  # u was 1, or was rounded up to 1
             token = int(row.searchsorted(total))
         ids.append(token)
     return torch.tensor(ids)
 
 
 def _keep_largest(logits: torch.Tensor, threshold: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
-    """Cut all but the `count` largest of each row, whose smallest is `threshold`; among equals the lowest ids stay."""
+    """Keep the `count` largest logits of each row and set the others to -inf; of equal logits the lowest ids stay.
+
+    Args:
+        logits: (B, V) or (V,).
+        threshold: The smallest logit to keep, (B, 1) or (1,).
+        count: How many to keep, one number or (B, 1).
+    """
     keep = logits >= threshold
     surplus = keep.sum(-1, keepdim=True) - count
     if bool((surplus > 0).any()):  # ties at the threshold
@@ -72,18 +83,18 @@ def _keep_largest(logits: torch.Tensor, threshold: torch.Tensor, count: torch.Te
 
 
 class Sampler(ABC):
-    """A rule that reshapes the distribution of the next token; subclasses write `process` and `describe`."""
+    """A rule that reshapes the distribution of the next token; subclasses implement `process` and `describe`."""
 
     @abstractmethod
     def process(
         self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
     ) -> tuple[torch.Tensor, Any]:
-        """Return reshaped logits and what the rule wants to remember; the logits given are left as they are.
+        """Return the reshaped logits and the rule's new state. The given logits are not modified.
 
         Args:
-            logits: `(B, V)` or `(V,)`; `-inf` marks a token that is already cut.
-            ids: `(B, T)`, the tokens so far, for rules that look back.
-            state: What the call before returned, None at first.
+            logits: `(B, V)` or `(V,)`; `-inf` marks a token that is already removed.
+            ids: `(B, T)`, the tokens so far, for rules that depend on them.
+            state: The state that the previous call returned; None at the first call.
         """
 
     @abstractmethod
@@ -91,12 +102,12 @@ class Sampler(ABC):
         """Return the rule in a few words, for labels and notes."""
 
     def sample(self, logits: torch.Tensor, *, seed: int = 0, position: int = 0) -> torch.Tensor:
-        """Choose one token a row.
+        """Choose one token per row.
 
         Args:
             logits: `(V,)` or `(B, V)`.
-            seed: Where the dice come from.
-            position: Which throw of the dice; row r of a batch throws dice (seed, r, position).
+            seed: Seed of the random numbers.
+            position: Index of the random number; row r of a batch uses number (seed, r, position).
 
         Returns:
             int64, `()` for one row and `(B,)` for a batch, on the device of the logits.
@@ -126,12 +137,12 @@ def _check(ok: bool, name: str, value: object, allowed: str) -> None:
 
 
 class GreedySampler(Sampler):
-    """Always the likeliest token; among equals the one with the lowest id."""
+    """Always the most likely token; of equally likely ones, the one with the lowest id."""
 
     def process(
         self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
     ) -> tuple[torch.Tensor, Any]:
-        """Cut all but the likeliest token; see `Sampler.process`."""
+        """Remove all but the most likely token; see `Sampler.process`."""
         logits = _float64(logits)
         highest, first = logits.max(-1, keepdim=True)  # the first of several equals
         return torch.full_like(logits, -math.inf).scatter_(-1, first, highest), state
@@ -142,10 +153,10 @@ class GreedySampler(Sampler):
 
 
 class TemperatureSampler(Sampler):
-    """Sharpens (below 1) or flattens (above 1) the distribution; 0 is greedy.
+    """Sharpens (below 1) or flattens (above 1) the distribution: logits / temperature; 0 is greedy.
 
     Args:
-        temperature: 0 or more. Nothing is divided by zero, and however small it is, nothing overflows.
+        temperature: 0 or more. Very small values do not overflow.
     """
 
     def __init__(self, temperature: float) -> None:
@@ -161,7 +172,7 @@ class TemperatureSampler(Sampler):
         logits = _float64(logits)
         if self.temperature == 1:
             return logits, state
-        # measured from the largest, so that a tiny temperature gives 0 and -inf, never inf - inf
+        # Relative to the largest logit, so that a tiny temperature gives 0 and -inf, never inf - inf.
         return (logits - logits.amax(-1, keepdim=True)) / self.temperature, state
 
     def describe(self) -> str:
@@ -170,10 +181,10 @@ class TemperatureSampler(Sampler):
 
 
 class TopKSampler(Sampler):
-    """Keeps the k likeliest tokens, exactly k under ties: among equals the lowest ids stay.
+    """Keeps the k most likely tokens. With ties it still keeps exactly k: of equal tokens the lowest ids stay.
 
     Args:
-        k: 1 or more; more than the vocabulary keeps everything.
+        k: 1 or more; a k of the vocabulary's size or more keeps every token.
     """
 
     def __init__(self, k: int) -> None:
@@ -183,7 +194,7 @@ class TopKSampler(Sampler):
     def process(
         self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
     ) -> tuple[torch.Tensor, Any]:
-        """Cut all but the k likeliest tokens; see `Sampler.process`."""
+        """Remove all but the k most likely tokens; see `Sampler.process`."""
         logits = _float64(logits)
         if self.k >= logits.shape[-1]:
             return logits, state
@@ -196,17 +207,17 @@ class TopKSampler(Sampler):
 
 
 class TopPSampler(Sampler):
-    """Keeps the fewest tokens that together have probability p or more, always at least one.
+    """Keeps the smallest set of most likely tokens with total probability p or more; also called *nucleus sampling*.
 
-    What is left is renormalised by the softmax that follows. Probabilities are those of the logits given, hence
-    after any rule that comes before.
+    At least one token is kept. The softmax that follows renormalises the rest. The probabilities are those of the given
+    logits, so earlier rules of a chain count.
 
     Args:
-        p: In (0, 1]; 1 keeps everything.
+        p: In (0, 1]; 1 keeps every token.
     """
 
     FIRST_LOOK = 64
-    """Tokens sorted at first; a large vocabulary is sorted further only where these do not reach p."""
+    """How many tokens are sorted first; more of a large vocabulary are sorted only if these do not reach p."""
 
     def __init__(self, p: float) -> None:
         _check(0 < p <= 1, "top_p", p, "above 0 and at most 1")
@@ -215,7 +226,7 @@ class TopPSampler(Sampler):
     def process(
         self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
     ) -> tuple[torch.Tensor, Any]:
-        """Cut the tail beyond probability p; see `Sampler.process`."""
+        """Remove the unlikely tokens beyond probability p; see `Sampler.process`."""
         logits = _float64(logits)
         if self.p == 1:
             return logits, state
@@ -238,10 +249,10 @@ class TopPSampler(Sampler):
 
 
 class MinPSampler(Sampler):
-    """Keeps tokens that are at least p times as likely as the likeliest.
+    """Keeps the tokens that are at least p times as likely as the most likely one.
 
     Args:
-        p: In [0, 1]; 0 keeps everything, 1 only the likeliest and its equals.
+        p: In [0, 1]; 0 keeps every token, 1 only the most likely one and those equal to it.
     """
 
     def __init__(self, p: float) -> None:
@@ -251,7 +262,7 @@ class MinPSampler(Sampler):
     def process(
         self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
     ) -> tuple[torch.Tensor, Any]:
-        """Cut tokens less than p times as likely as the likeliest; see `Sampler.process`."""
+        """Remove tokens less than p times as likely as the most likely one; see `Sampler.process`."""
         logits = _float64(logits)
         if self.p == 0:
             return logits, state
@@ -264,7 +275,7 @@ class MinPSampler(Sampler):
 
 
 class SamplerChain(Sampler):
-    """Rules one after the other, each on what the one before left; no rule at all samples as the model says.
+    """Applies rules one after another; with no rule it samples from the model's own distribution.
 
     Args:
         stages: The rules, in order.
@@ -276,7 +287,7 @@ class SamplerChain(Sampler):
     def process(
         self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
     ) -> tuple[torch.Tensor, Any]:
-        """Apply the stages in order; see `Sampler.process`. The state is a tuple with one entry a stage."""
+        """Apply the stages in order; see `Sampler.process`. The state is a tuple with one entry per stage."""
         states = list(state or (None,) * len(self.stages))
         for i, stage in enumerate(self.stages):
             logits, states[i] = stage.process(logits, ids, states[i])

@@ -1,15 +1,21 @@
-"""Causal self-attention: every position mixes in what earlier positions hold, weighted by how well they match.
+"""Causal self-attention: each position gathers information from itself and from earlier positions.
 
-Each head asks with a query, every position answers with a key, and the softmax of their products says how much of each
-position's value is taken. A position sees itself and what lies before it, never what comes after.
+    attention(q, k, v) = softmax(q k^T / sqrt(K) + mask) v        mask: 0 for s <= t, -inf for s > t
 
-One fused kernel computes this for training and writing. Where the steps between are to be seen or edited, or attention
-weights are to be dropped, `explicit_attention` takes the same steps one by one; tests hold the two equal.
+Intuition: every position sends out a query (what it looks for) and offers a key (how it can be found) and a value (what
+it hands over). The product of a query and a key is their score; the softmax turns the scores of one query into weights
+that sum to 1, and the output is the weighted mean of the values. The mask gives later positions the weight 0, so that a
+position never sees the token it has to predict.
 
+`fused_attention` computes this in one kernel, for training and generation. `explicit_attention` computes the same steps
+one by one, for a probe that watches or edits them and for dropout on the weights. Tests hold the two equal.
+
+Names: the paper's d_k is our d_head (K). Elsewhere the scores are called *attention logits*, the weights *attention
+map* or `att` (here `attn_pattern`, as in TransformerLens), and a head's output *context vector* (here `z`).
 Shapes: B batch, T query positions, S key positions, D d_model, H heads, K d_head; Hkv key/value heads.
-Sources: Vaswani et al. 2017, "Attention Is All You Need", section 3.2; Ainslie et al. 2023, "GQA", section 2.2; Henry
-et al. 2020, "Query-Key Normalization for Transformers", section 2, for normed queries and keys (here by RMSNorm, so the
-scale 1 / sqrt(K) stays).
+Sources: Vaswani et al. 2017, "Attention Is All You Need", section 3.2; Ainslie et al. 2023, "GQA", section 2.2, for
+shared key/value heads; Henry et al. 2020, "Query-Key Normalization for Transformers", section 2, for normed queries and
+keys. Unlike Henry et al., we norm with RMSNorm and keep the scale 1 / sqrt(K).
 """
 
 from __future__ import annotations
@@ -30,19 +36,19 @@ from minigpt.model.positions import rotate
 
 
 def causal_mask(num_queries: int, num_keys: int, device: torch.device | None = None) -> torch.Tensor:
-    """Return which query may look at which key: (T, S), True where it may.
+    """Return which query may attend to which key: (T, S), True where it may.
 
-    The queries are the last T of the S positions; S > T when earlier keys come from a cache.
+    The queries are the last T of the S positions. S > T if earlier keys come from a cache.
 
     >>> causal_mask(2, 3).int().tolist()
     [[1, 1, 0], [1, 1, 1]]
     """
-    everything = torch.ones(num_queries, num_keys, dtype=torch.bool, device=device)
-    return everything.tril(diagonal=num_keys - num_queries)
+    allowed = torch.ones(num_queries, num_keys, dtype=torch.bool, device=device)
+    return allowed.tril(diagonal=num_keys - num_queries)
 
 
 def check_mask(mask: torch.Tensor, shape: tuple[int, int, int, int]) -> None:
-    """Refuse a mask that does not say yes or no for every score.
+    """Refuse a mask that has not one boolean for every score.
 
     Args:
         mask: Boolean, (T, S), or (B, H, T, S) where B and H may be 1.
@@ -62,7 +68,7 @@ def check_mask(mask: torch.Tensor, shape: tuple[int, int, int, int]) -> None:
     if mask.dtype != torch.bool:
         raise ShapeError(
             f"The attention mask has dtype {mask.dtype}; it must be torch.bool.",
-            mend="Give True where a query may look at a key.",
+            mend="Give True where a query may attend to a key.",
         )
 
 
@@ -75,18 +81,20 @@ def explicit_attention(
     dropout: Dropout | None = None,
     probe: Probe | None = None,
 ) -> torch.Tensor:
-    """Attend step by step: scores, scale, mask, softmax, mix; each step passes through the probe.
+    """Compute attention step by step: scores, scale, mask, softmax, weighted sum; each step passes through the probe.
+
+        softmax(q k^T / sqrt(K) + mask) v
 
     Args:
         q: Queries (B, H, T, K).
         k: Keys (B, Hkv, S, K).
         v: Values (B, Hkv, S, K).
-        mask: True where a query may look at a key, (T, S) or (B, H, T, S).
+        mask: True where a query may attend to a key, (T, S) or (B, H, T, S).
         dropout: Applied to the attention weights.
-        probe: Sees and may edit every step.
+        probe: Watches and may edit every step.
 
     Returns:
-        Each head's mix of values, (B, H, T, K).
+        Each head's weighted sum of values, (B, H, T, K).
 
     Raises:
         ShapeError: The mask does not fit the scores.
@@ -96,7 +104,7 @@ def explicit_attention(
         k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)  # (B, H, S, K)
     check_mask(mask, (*q.shape[:3], k.shape[2]))
     scores = tap(probe, "attn_scores_raw", q @ k.transpose(-2, -1))  # (B, H, T, S)
-    # Products of K independent numbers have variance K; without the scale, wide heads would start out one-hot.
+    # A sum of K independent products has variance K. Without the scale, the softmax of a wide head would start one-hot.
     scores = tap(probe, "attn_scores", scores / math.sqrt(q.shape[-1]))
     scores = tap(probe, "attn_scores_masked", scores.masked_fill(~mask, -math.inf))
     pattern = tap(probe, "attn_pattern", scores.softmax(dim=-1))
@@ -106,34 +114,43 @@ def explicit_attention(
 
 
 def fused_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, causal: bool = True) -> torch.Tensor:
-    """Attend in one kernel, which never writes the (T, S) scores to memory.
+    """Compute attention in one kernel, which never writes the (T, S) scores to memory.
+
+        softmax(q k^T / sqrt(K) + mask) v
 
     Args:
-        q: Queries (B, H, T, K), the last T of S positions.
+        q: Queries (B, H, T, K), at the last T of S positions.
         k: Keys (B, Hkv, S, K).
         v: Values (B, Hkv, S, K).
-        causal: Whether a query sees only itself and what lies before it.
+        causal: Whether a query sees only its own and earlier positions.
 
     Returns:
-        Each head's mix of values, (B, H, T, K).
+        Each head's weighted sum of values, (B, H, T, K).
 
     Source: Dao et al. 2022, "FlashAttention".
     """
     num_queries, num_keys = q.shape[2], k.shape[2]
     grouped = q.shape[1] != k.shape[1]
-    if q.dtype == torch.bfloat16 and q.device.type == "cpu":  # its kernel takes three times as long as separate steps
+    if q.dtype == torch.bfloat16 and q.device.type == "cpu":  # torch's kernel takes three times as long
         return _separate_attention(q, k, v, causal_mask(num_queries, num_keys) if causal else None)
-    if num_queries == 1 or not causal:  # the newest position sees everything in any case
+    if num_queries == 1 or not causal:  # the newest position sees every key anyway
         return F.scaled_dot_product_attention(q, k, v, enable_gqa=grouped)
     if num_queries == num_keys:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
-    # is_causal would align the mask with the first key, but the queries are the last positions.
+    # is_causal=True would align the queries with the first keys, but they are the last positions.
     mask = causal_mask(num_queries, num_keys, q.device)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)
 
 
 def _separate_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Take the steps of `explicit_attention` that nobody watches, in as few passes over memory as there can be."""
+    """Compute attention as separate matrix products, without probe or dropout, in few passes over memory.
+
+    Args:
+        q: Queries (B, H, T, K).
+        k: Keys (B, Hkv, S, K).
+        v: Values (B, Hkv, S, K).
+        mask: (T, S), True where a query may attend to a key; None allows all.
+    """
     batch_size, num_heads, num_queries, d_head = q.shape
     group = num_heads // k.shape[1]
     if group > 1:
@@ -147,14 +164,19 @@ def _separate_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask:
 
 
 class CausalSelfAttention(nn.Module):
-    """H heads side by side, and the layer that mixes their results back into the stream.
+    """Multi-head attention: H heads side by side, and a linear layer that adds their outputs together.
 
-    `qkv.weight` holds in its rows the H query heads, then the Hkv key heads, then the Hkv value heads, K rows each; one
-    product with it is quicker than three.
+        q, k, v = split(x W_qkv)
+        z_h = softmax(q_h k_h^T / sqrt(K) + mask) v_h        for each head h
+        y = concat(z_1, ..., z_H) W_out
+
+    The rows of `qkv.weight` are the H query heads, then the Hkv key heads, then the Hkv value heads, with K rows each.
+    One product with this matrix is faster than three. With Hkv < H, neighbouring query heads share a key/value head
+    (grouped-query attention).
 
     Args:
         config: The model's shape.
-        layer: Which block it belongs to; tells its part of the cache.
+        layer: Index of the block; selects its part of the cache.
     """
 
     def __init__(self, config: TransformerConfig, layer: int) -> None:
@@ -178,20 +200,20 @@ class CausalSelfAttention(nn.Module):
         cache: KVCache | None = None,
         probe: Probe | None = None,
     ) -> torch.Tensor:
-        """Attend from every position of `x` to itself and everything before it.
+        """Attend from every position of `x` to itself and to all earlier positions.
 
         Args:
-            x: The normed stream (B, T, D).
-            rotation: At these T positions (T, 1, K/2), where positions are rotary.
-            cache: Holds the keys and values of positions before `x`.
-            probe: Sees and may edit every step.
+            x: The normed residual stream (B, T, D).
+            rotation: Rotation at these T positions, (T, 1, K/2); None without rotary positions.
+            cache: Holds the keys and values of the positions before `x`.
+            probe: Watches and may edit every step.
 
         Returns:
-            What to add to the stream, (B, T, D).
+            What is added to the residual stream, (B, T, D).
         """
         batch_size, length, d_model = x.shape
         heads = self.qkv(x).view(batch_size, length, -1, self.d_head)  # (B, T, H + 2 Hkv, K)
-        # Queries and keys are normed and turned alike, in one go; values are neither.
+        # Queries and keys are normed and rotated in the same way, so together; values are not.
         qk, v = torch.split(heads, [self.num_heads + self.kv_heads, self.kv_heads], dim=2)
         qk = unit_rms(qk) if self.qk_norm else qk
         qk = qk if rotation is None else rotate(qk, rotation)

@@ -1,7 +1,14 @@
 """One block: attention, then feed-forward; each reads a normed copy of the residual stream and adds to the stream.
 
-Pre-norm, unlike Vaswani et al. 2017 figure 1: the stream itself is never normed, so that gradients reach the bottom
-unchanged and deep models train without a long warm-up.
+    x = x + attention(norm(x))
+    x = x + feedforward(norm(x))
+
+Intuition: the residual stream is the running sum at each position, which every layer reads and adds to. Nothing else
+passes from one layer to the next.
+
+This order is *pre-norm*, unlike figure 1 of Vaswani et al. 2017, which norms after adding (*post-norm*). With pre-norm
+the stream itself is never normed: gradients reach the lowest layer unchanged, and deep models train without a long
+warm-up.
 
 Shapes: B batch, T query positions, D d_model.
 Source: Xiong et al. 2020, "On Layer Normalization in the Transformer Architecture", section 3.
@@ -22,17 +29,17 @@ from minigpt.model.points import Probe, tap, within
 
 
 class Block(nn.Module):
-    """One of L blocks.
+    """One of L blocks, in the literature also *layer*: x = x + attention(norm(x)); x = x + feedforward(norm(x)).
 
         resid_pre ──┬── norm ── attention ──┐
                     └───────────────────────+── resid_mid ──┬── norm ── feed-forward ──┐
                                                             └──────────────────────────+── resid_post
 
-    Where the configuration has a convolution, it stands between each norm and its layer.
+    If the configuration asks for a convolution, there is one after each norm.
 
     Args:
         config: The model's shape.
-        layer: Which block it is, from 0.
+        layer: Index of the block, from 0.
     """
 
     def __init__(self, config: TransformerConfig, layer: int) -> None:
@@ -56,10 +63,10 @@ class Block(nn.Module):
         """Carry the residual stream through the block: (B, T, D) -> (B, T, D).
 
         Args:
-            x: The stream (B, T, D).
-            rotation: At these T positions (T, 1, K/2), where positions are rotary.
-            cache: Holds the keys and values of positions before `x`.
-            probe: Sees and may edit every step; names get `blocks.{layer}.` before them.
+            x: The residual stream (B, T, D).
+            rotation: Rotation at these T positions, (T, 1, K/2); None without rotary positions.
+            cache: Holds the keys and values of the positions before `x`.
+            probe: Watches and may edit every step; this block's points are named `blocks.{layer}.<point>`.
         """
         probe = within(probe, f"blocks.{self.layer}.")
         x = tap(probe, "resid_pre", x)
@@ -76,5 +83,5 @@ class Block(nn.Module):
 
 
 def _convolution(config: TransformerConfig, slot: int) -> CausalConvolution | None:
-    """Return the blend that goes between a norm and its layer, where the configuration asks for one."""
+    """Return the convolution after a norm, or None if the configuration asks for none."""
     return CausalConvolution(config.convolution, config.d_model, slot) if config.convolution > 1 else None

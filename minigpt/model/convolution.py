@@ -1,7 +1,12 @@
-"""A short causal convolution: each position reads a blend of itself and of the few positions just before it.
+"""A short causal convolution: each position reads a weighted sum of itself and of the few positions just before it.
 
-Attention can learn to look one place back, but a small model spends its first thousand updates on it. Here the nearest
-neighbours are at hand from the start: every coordinate has a weight of its own for each step back.
+    y[t, d] = weight[0, d] x[t, d] + weight[1, d] x[t - 1, d] + ... + weight[W - 1, d] x[t - W + 1, d]
+
+Intuition: attention can learn to look one position back, but a small model spends its first thousand updates on that.
+Here the nearest neighbours are available from the start.
+
+In the literature this is a *depthwise* convolution, since every coordinate d has weights of its own; Primer's follows
+each projection of queries, keys and values, ours comes once before each layer.
 
 Shapes: B batch, T positions, D d_model, W width of the convolution.
 Sources: So et al. 2021, "Primer", section 4 (depthwise convolutions in the blocks of a transformer); Fu et al. 2023,
@@ -21,12 +26,12 @@ from minigpt.model.kv_cache import KVCache
 class CausalConvolution(nn.Module):
     """y[t] = weight[0] * x[t] + weight[1] * x[t - 1] + ... + weight[W - 1] * x[t - W + 1], coordinate by coordinate.
 
-    What lies before the first position counts as zero. It begins as the identity: weight[0] is 1, the others are 0.
+    Positions before the first count as zero. The layer starts as the identity: weight[0] is 1, the others are 0.
 
     Args:
-        width: W, positions that are blended.
+        width: W, number of positions in the sum.
         d_model: D.
-        slot: Its place in the cache, where the last W - 1 positions are kept.
+        slot: Index of its place in the cache, where the last W - 1 positions are kept.
     """
 
     def __init__(self, width: int, d_model: int, slot: int) -> None:
@@ -35,25 +40,25 @@ class CausalConvolution(nn.Module):
         self.weight = nn.Parameter(torch.zeros(width, d_model))
 
     def forward(self, x: torch.Tensor, cache: KVCache | None = None) -> torch.Tensor:
-        """Blend each position of `x` (B, T, D) with those before it, in the cache too: (B, T, D)."""
-        if torch.compiler.is_compiling() and cache is None:  # it makes one loop of the sum by itself
+        """Convolve `x` (B, T, D), after the positions in the cache if there is one: (B, T, D)."""
+        if torch.compiler.is_compiling() and cache is None:  # the compiler fuses the sum into one loop by itself
             return self.written_out(x)
         if cache is None:
-            blended: torch.Tensor = _Blend.apply(x, self.weight.to(x.dtype))  # type: ignore[no-untyped-call]
-            return blended
+            y: torch.Tensor = _Convolve.apply(x, self.weight.to(x.dtype))  # type: ignore[no-untyped-call]
+            return y
         length = x.shape[1]
         return self.written_out(cache.extend(self.slot, x))[:, -length:]
 
     def written_out(self, x: torch.Tensor) -> torch.Tensor:
-        """The same without a gradient of its own: (B, T, D) -> (B, T, D)."""
+        """Compute the formula step by step and leave the gradient to autograd: (B, T, D) -> (B, T, D)."""
         y = x * self.weight[0]
         for back in range(1, min(len(self.weight), x.shape[1])):
             y[:, back:] += x[:, :-back] * self.weight[back]
         return y
 
 
-class _Blend(torch.autograd.Function):
-    """`written_out` and its gradient, each as one sum that grows in place; a third of the time that autograd takes."""
+class _Convolve(torch.autograd.Function):
+    """`written_out` and its gradient, each summed in place; takes a third of autograd's time."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -141,8 +141,8 @@ class DecodingCache(KVCache):
 
     Args:
         config: The model's shape.
-        batch_size: B, rows that are written side by side.
-        device: Where the model lies.
+        batch_size: B, number of rows that are generated side by side.
+        device: Device of the model.
         dtype: Type of the model's weights.
         decoder: Made from that model.
     """

@@ -1,4 +1,4 @@
-"""Where a model can compute: what this machine has, and why the rest is missing."""
+"""Devices that a model can compute on: which ones this machine has, and why the others are missing."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from minigpt.errors import DeviceError
 
 @dataclass(frozen=True)
 class DeviceInfo:
-    """One place to compute."""
+    """One kind of device."""
 
     name: str
-    """As it is written in settings: cpu, cuda, mps."""
+    """Its name in settings: cpu, cuda or mps."""
     title: str
-    """For people, with the hardware's own name where there is one."""
+    """Its name for people, with the name of the hardware if known."""
     available: bool
-    """Whether it can be used here."""
+    """Whether this machine can use it."""
     reason: str
-    """Why not, in one sentence; empty where it is available."""
+    """Why it cannot be used, in one sentence; empty if it can."""
 
 
 def describe_devices() -> list[DeviceInfo]:
-    """Return every kind of device that minigpt knows, also those that are missing; never raises."""
+    """Return every kind of device that minigpt knows, including the missing ones; never raises."""
     return [_describe(name, look) for name, look in (("cpu", _cpu), ("cuda", _cuda), ("mps", _mps))]
 
 
 def resolve_device(name: str) -> torch.device:
-    """Turn the setting `device` into a device that is there.
+    """Turn the setting `device` into a device of this machine.
 
     Args:
-        name: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto`, which takes the first of cuda, mps and cpu that is there.
+        name: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto`, which takes the first available of cuda, mps and cpu.
 
     Raises:
         DeviceError: There is no such device, or this machine does not have it.
@@ -62,7 +62,7 @@ def resolve_device(name: str) -> torch.device:
 def _describe(name: str, look: Callable[[], tuple[str, str]]) -> DeviceInfo:
     try:
         title, reason = look()
-    except Exception as error:  # a broken driver may raise anything, and must not keep anyone from training on the CPU
+    except Exception as error:  # a broken driver may raise anything, and the CPU must stay usable
         title, reason = name.upper(), f"PyTorch failed to look for it: {error}"
     return DeviceInfo(name, title, available=not reason, reason=reason)
 
@@ -72,7 +72,7 @@ def _cpu() -> tuple[str, str]:
 
 
 def _cuda() -> tuple[str, str]:
-    if torch.version.cuda is None and torch.version.hip is None:  # AMD's ROCm answers to the name cuda too
+    if torch.version.cuda is None and torch.version.hip is None:  # AMD's ROCm is also called cuda
         return "NVIDIA GPU", "This PyTorch was built without CUDA."
     if not torch.cuda.is_available():
         return "NVIDIA GPU", "PyTorch finds no NVIDIA GPU with a working driver."

@@ -1,7 +1,9 @@
-"""Dropout whose chance is keyed: set random numbers to zero, by a generator that the caller gave.
+"""Dropout with a generator that the caller provides.
 
-`torch.nn.Dropout` draws from torch's global generator, which every thread of the process shares; a second training, or
-a page that samples, would change what the first one learns.
+    y = x * keep / (1 - p)        keep: 1 with probability 1 - p, else 0, drawn for each number
+
+`torch.nn.Dropout` draws from torch's global generator, which all threads of the process share. A second training run,
+or a page that samples, would then change what the first one learns.
 
 Source: Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks from Overfitting".
 """
@@ -16,7 +18,13 @@ from minigpt.errors import ConfigError
 
 @torch.library.custom_op("minigpt::draw", mutates_args=("state",))
 def _draw(like: torch.Tensor, probability: float, state: torch.Tensor) -> torch.Tensor:
-    """Draw ones and zeros as `bernoulli_` does; torch.compile takes the state of a generator, but no generator."""
+    """Draw ones and zeros as `bernoulli_` does, from a generator's state; torch.compile accepts no generator itself.
+
+    Args:
+        like: Gives shape, type and device.
+        probability: Of a one.
+        state: Of the generator; it is updated in place.
+    """
     generator = torch.Generator(device=like.device)
     generator.set_state(state)
     drawn = torch.empty_like(like).bernoulli_(probability, generator=generator)
@@ -30,13 +38,15 @@ def _(like: torch.Tensor, probability: float, state: torch.Tensor) -> torch.Tens
 
 
 class Dropout(nn.Module):
-    """While training, set each number to zero with `probability` and scale the others by 1 / (1 - probability).
+    """During training, set each number to zero with probability p and divide the others by 1 - p.
 
-    The scale keeps the expected value, so that nothing has to change when training is over. Evaluation and
-    probability 0 return the input itself and draw nothing.
+        y = x * keep / (1 - p)
+
+    The division keeps the expected value, so nothing has to change for evaluation. In evaluation mode, or with p = 0,
+    the input itself is returned and nothing is drawn.
 
     Args:
-        probability: Share of the numbers to drop, in [0, 1).
+        probability: p, in [0, 1).
     """
 
     def __init__(self, probability: float) -> None:
@@ -46,21 +56,26 @@ class Dropout(nn.Module):
         self.state: torch.Tensor | None = None
 
     def seed(self, generator: torch.Generator, state: torch.Tensor) -> None:
-        """Draw from a generator from now on; compiled, from a copy of its state that all dropouts of a model share."""
+        """Set the generator to draw from.
+
+        Args:
+            generator: Used by the plain model.
+            state: A copy of its state, shared by all dropouts of the model; used by the compiled model.
+        """
         self.generator, self.state = generator, state
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Drop numbers of `x`, of any shape.
+        """Apply dropout to `x`, of any shape.
 
         Raises:
-            ConfigError: Training with dropout, but no generator was given.
+            ConfigError: The model trains with dropout, but has no generator.
         """
         if not self.training or self.probability == 0:
             return x
         if self.generator is None:
             raise ConfigError(
                 f"The model is in training mode with dropout {self.probability}, but has no generator to draw from.",
-                mend="Call model.seed_dropout(generator) first, or model.eval() where nothing is to be dropped.",
+                mend="Call model.seed_dropout(generator) first, or model.eval() if nothing should be dropped.",
             )
         keep = 1 - self.probability
         if torch.compiler.is_compiling():

@@ -1,4 +1,11 @@
-"""The feed-forward layer: every position by itself goes through a wide layer and back.
+"""The feed-forward layer: each position alone passes through a wider layer and back.
+
+    y = down(f(up(x)))        f: the activation; with swiglu y = down(silu(gate(x)) * up(x))
+
+Intuition: attention moves information between positions; this layer works on what has arrived at one position. Each of
+the F coordinates in the middle is a *neuron*: it responds to one pattern in the stream and adds one vector to it.
+
+In the literature this is also the *MLP* or *FFN*; F is *d_mlp* or *intermediate size*.
 
 Shapes: B batch, T query positions, D d_model, F d_ff.
 Sources: Vaswani et al. 2017, section 3.3; Hendrycks and Gimpel 2016, "Gaussian Error Linear Units"; So et al. 2021,
@@ -19,9 +26,9 @@ from minigpt.model.points import Probe, tap
 
 
 class FeedForward(nn.Module):
-    """down(f(up(x))), where f is the activation: see `activate`.
+    """y = down(f(up(x))), where f is the activation; see `activate`.
 
-    With `swiglu` a third matrix opens and closes each unit: down(silu(gate(x)) * up(x)).
+    With `swiglu` a third matrix scales each of the F neurons: y = down(silu(gate(x)) * up(x)).
 
     Args:
         config: The model's shape.
@@ -36,7 +43,7 @@ class FeedForward(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: torch.Tensor, *, probe: Probe | None = None) -> torch.Tensor:
-        """Transform the normed stream (B, T, D) into what is added to it, (B, T, D)."""
+        """Return what is added to the residual stream, (B, T, D), for the normed stream `x` (B, T, D)."""
         pre = tap(probe, "ff_pre", (self.gate or self.up)(x))  # (B, T, F)
         act = activate(pre, self.activation)
         if self.gate is not None:
@@ -46,20 +53,24 @@ class FeedForward(nn.Module):
 
 
 def activate(x: torch.Tensor, activation: str) -> torch.Tensor:
-    """Apply the non-linearity to every number by itself.
+    """Apply the non-linearity to every number.
+
+        gelu    x * P(Z <= x), Z standard normal; exact, not the tanh approximation
+        relu    max(x, 0)
+        relu2   max(x, 0)^2
+        swiglu  silu(x) = x * sigmoid(x); the layer then multiplies by up(x)
+        none    x
 
     Args:
         x: Any shape.
-        activation: `gelu`, exact: x times the share of a normal distribution that lies below x; `relu`: x where it is
-            positive, else 0; `relu2`: the square of that; `swiglu`: x times its logistic sigmoid, which the layer then
-            multiplies by another product; `none`: x.
+        activation: One of these names.
     """
     match activation:
         case "gelu":
             return F.gelu(x)
         case "relu":
             return F.relu(x)
-        case "relu2" if torch.compiler.is_compiling():  # it needs no help
+        case "relu2" if torch.compiler.is_compiling():  # the compiler keeps one tensor by itself
             return F.relu(x).square()
         case "relu2":
             squared: torch.Tensor = _SquaredReLU.apply(x)  # type: ignore[no-untyped-call]
@@ -71,7 +82,7 @@ def activate(x: torch.Tensor, activation: str) -> torch.Tensor:
 
 
 class _SquaredReLU(torch.autograd.Function):
-    """relu(x) squared. Its gradient needs relu(x) alone, so one tensor is kept where autograd keeps two."""
+    """relu(x)^2. Its gradient needs only relu(x), so one tensor is kept where autograd would keep two."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,9 @@
-"""The key/value cache: while text is written, what attention read of earlier tokens is kept instead of recomputed.
+"""The key/value cache: during generation, the keys and values of earlier tokens are kept instead of recomputed.
 
-A position's keys and values depend on itself and on earlier positions only, so they never change once computed. With
-the cache a new token costs one position's work, without it the work of all positions again.
+    new position t:    q_t, k_t, v_t from x_t alone; attention(q_t, [k_0 ... k_t], [v_0 ... v_t])
+
+The keys and values of a position depend only on this and on earlier positions, so they never change once computed.
+With the cache a new token costs the work of one position; without it, the work of all positions again.
 
 Shapes: B batch, T new positions, S key positions, K d_head, L layers; Hkv key/value heads.
 Source: Pope et al. 2022, "Efficiently Scaling Transformer Inference", section 2.1.
@@ -15,20 +17,20 @@ from minigpt.config import TransformerConfig
 
 
 class KVCache:
-    """Room for the keys and values of a whole context, allocated once and filled from the left.
+    """Memory for the keys and values of a whole context, allocated once and filled from the left.
 
-    It holds numbers, not their history: no gradient flows through it.
+    No gradient flows through it.
 
     Args:
         config: The model's shape.
-        batch_size: B, the rows that are written side by side.
-        device: Where the model lies.
-        dtype: Of the model's weights.
+        batch_size: B, number of rows that are generated side by side.
+        device: Device of the model.
+        dtype: Type of the model's weights.
     """
 
     def __init__(self, config: TransformerConfig, batch_size: int, device: torch.device, dtype: torch.dtype) -> None:
         shape = (batch_size, config.kv_heads, config.sequence_length, config.d_head)
-        # Tensors that are born in inference mode cannot be written to outside it; these may be used in either.
+        # A tensor created in inference mode cannot be written to outside it. These can be used in both.
         with torch.inference_mode(False):
             self._keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
             self._values = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
@@ -38,18 +40,18 @@ class KVCache:
         self.batch_size = batch_size
         self.capacity = config.sequence_length
         self.length = 0
-        """Positions that are filled."""
+        """Number of positions that are filled."""
 
     def append(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write one layer's new keys and values behind the old ones; `advance` makes them count.
+        """Store new keys and values of one layer after the old ones; `advance` then counts them as filled.
 
         Args:
-            layer: Which block they belong to.
+            layer: Index of the block they belong to.
             k: New keys (B, Hkv, T, K).
             v: New values (B, Hkv, T, K).
 
         Returns:
-            All keys and all values so far, old and new, each (B, Hkv, S, K), as views into the cache.
+            All keys and all values so far, each (B, Hkv, S, K), as views into the cache.
         """
         keys, values, old, new = self._keys[layer], self._values[layer], self.length, k.shape[2]
         if k.requires_grad:
@@ -59,14 +61,14 @@ class KVCache:
         return keys.narrow(2, 0, old + new), values.narrow(2, 0, old + new)
 
     def extend(self, slot: int, x: torch.Tensor) -> torch.Tensor:
-        """Put the few positions before `x` in front of it, and keep its last ones for the next time.
+        """Return `x` with the W - 1 positions before it in front, and keep its last W - 1 for the next call.
 
         Args:
-            slot: Which convolution asks, 2 l for the one before block l's attention, 2 l + 1 for the other.
-            x: What it reads at the new positions (B, T, D).
+            slot: Index of the convolution: 2 l before block l's attention, 2 l + 1 before its feed-forward layer.
+            x: Input of the convolution at the new positions (B, T, D).
 
         Returns:
-            (B, W - 1 + T, D); zeros stand for positions before the first.
+            (B, W - 1 + T, D), with zeros for positions before the first.
         """
         before = self._before[slot]
         extended = torch.cat((before, x.detach()), dim=1)
@@ -74,11 +76,11 @@ class KVCache:
         return extended
 
     def advance(self, length: int) -> None:
-        """Count `length` more positions as filled, once every layer has appended them."""
+        """Count `length` more positions as filled, after every layer has appended them."""
         self.length += length
 
     def reset(self) -> None:
-        """Forget everything and keep the room."""
+        """Empty the cache and keep its memory."""
         self.length = 0
         for before in self._before:
             before.zero_()

@@ -1,11 +1,15 @@
-"""Normalisation: bring every position's vector to a common size before a layer reads it.
+"""Normalisation: scale every position's vector to a common size before a layer reads it.
 
-RMSNorm is written out. So is LayerNorm, in `written_out`, which is the definition; its `forward` asks torch's kernel
-for the same numbers, which is five times quicker. Tests hold both equal to torch's.
+    RMSNorm     y = x / sqrt(mean(x^2) + epsilon) * weight
+    LayerNorm   y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias
+
+RMSNorm is written out. LayerNorm's definition is `written_out`; its `forward` calls torch's kernel, which is five times
+faster. Tests hold both equal to torch's.
 
 Shapes: B batch, T query positions, D d_model.
 Sources: Ba et al. 2016, "Layer Normalization", section 3; Zhang and Sennrich 2019, "Root Mean Square Layer
-Normalization", section 3. Unlike the second, 1e-5 is added under the root, as every implementation does.
+Normalization", section 3. Unlike that paper we add 1e-5 under the root, as all implementations do. The learned
+`weight` is called *gain* in the papers.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ class RMSNorm(nn.Module):
 
         y = x / sqrt(mean(x^2) + epsilon) * weight
 
-    The mean is left where it is: length is made uniform, direction is kept.
+    It changes the length of the vector and keeps its direction, since it does not subtract the mean.
 
     Args:
         d_model: D, the length of the vectors.
@@ -70,7 +74,7 @@ class LayerNorm(nn.Module):
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, EPSILON)
 
     def written_out(self, x: torch.Tensor) -> torch.Tensor:
-        """The same, step by step."""
+        """Compute the formula step by step."""
         centred = x - x.mean(dim=-1, keepdim=True)
         variance = centred.square().mean(dim=-1, keepdim=True)  # (..., 1)
         y = centred * torch.rsqrt(variance + EPSILON) * self.weight
@@ -78,7 +82,7 @@ class LayerNorm(nn.Module):
 
 
 def make_norm(config: TransformerConfig) -> RMSNorm | LayerNorm:
-    """Return a new norm of the kind that the configuration asks for."""
+    """Return a new norm of the kind in the configuration."""
     if config.norm == "rmsnorm":
         return RMSNorm(config.d_model, gain=config.norm_gain)
     return LayerNorm(config.d_model, bias=config.bias)

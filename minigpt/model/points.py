@@ -1,28 +1,29 @@
-"""The named points inside the model where a probe can watch or edit.
+"""The named points inside the model at which a probe can watch or edit a tensor.
 
 | point | shape | what it is |
 |---|---|---|
 | `embed` | (B, T, D) | token vectors |
 | `pos_embed` | (B, T, D) | position vectors, learned positions only |
 | `blocks.{l}.resid_pre` | (B, T, D) | residual stream as it enters block l |
-| `blocks.{l}.attn_in` | (B, T, D) | what attention reads: the normed stream, blended where there is a convolution |
-| `blocks.{l}.q` | (B, H, T, K) | queries, turned where positions are rotary |
+| `blocks.{l}.attn_in` | (B, T, D) | input of attention: the normed stream, after the convolution if there is one |
+| `blocks.{l}.q` | (B, H, T, K) | queries, rotated if positions are rotary |
 | `blocks.{l}.k`, `blocks.{l}.v` | (B, Hkv, S, K) | keys and values, cached ones included, before heads share them |
 | `blocks.{l}.attn_scores_raw` | (B, H, T, S) | query times key |
 | `blocks.{l}.attn_scores` | (B, H, T, S) | divided by sqrt(K) |
-| `blocks.{l}.attn_scores_masked` | (B, H, T, S) | -inf where a key lies in the future |
+| `blocks.{l}.attn_scores_masked` | (B, H, T, S) | -inf where the key is later than the query |
 | `blocks.{l}.attn_pattern` | (B, H, T, S) | softmax over S, rows sum to 1 |
-| `blocks.{l}.z` | (B, H, T, K) | each head's mix of values |
+| `blocks.{l}.z` | (B, H, T, K) | each head's weighted sum of values |
 | `blocks.{l}.attn_out` | (B, T, D) | what attention adds to the stream |
 | `blocks.{l}.resid_mid` | (B, T, D) | the stream between attention and feed-forward |
-| `blocks.{l}.ff_in` | (B, T, D) | what the feed-forward layer reads: the normed stream, likewise |
+| `blocks.{l}.ff_in` | (B, T, D) | input of the feed-forward layer: the normed stream, likewise |
 | `blocks.{l}.ff_pre`, `blocks.{l}.ff_act` | (B, T, F) | before and after the non-linearity; swiglu: gate, product |
 | `blocks.{l}.ff_out` | (B, T, D) | what the feed-forward layer adds to the stream |
 | `blocks.{l}.resid_post` | (B, T, D) | the stream as it leaves block l |
-| `final_norm` | (B, T, D) | the normed stream that is read out |
+| `final_norm` | (B, T, D) | the normed stream that becomes logits |
 | `logits` | (B, T, V) | a score for every next token |
 
-Source: the names of TransformerLens (Nanda and Bloom 2022), where DESIGN has none of its own.
+Source: most names are those of TransformerLens (Nanda and Bloom 2022). There `ff_pre`, `ff_act` and `ff_out` are
+`mlp_pre`, `mlp_post` and `mlp_out`; `attn_scores_raw` and the two normed inputs have no name there.
 Shapes: B batch, T query positions, S key positions, D d_model, H heads, K d_head, F d_ff, V vocabulary, L layers.
 """
 
@@ -75,7 +76,7 @@ def point_names(config: TransformerConfig) -> list[str]:
 
 
 def tap(probe: Probe | None, name: str, tensor: torch.Tensor) -> torch.Tensor:
-    """Show a tensor to the probe, if there is one, and return what to go on with.
+    """Pass a tensor through the probe, if there is one, and return what the model continues with.
 
     Raises:
         ShapeError: The probe returned a tensor of another shape.
@@ -92,7 +93,7 @@ def tap(probe: Probe | None, name: str, tensor: torch.Tensor) -> torch.Tensor:
 
 
 def within(probe: Probe | None, prefix: str) -> Probe | None:
-    """Return a probe that puts `prefix` before every name; None stays None."""
+    """Return a probe that adds `prefix` to every name before it calls `probe`; None stays None."""
     if probe is None:
         return None
     outer = probe

@@ -1,13 +1,16 @@
-"""Positions: how the model knows where a token stands, for attention by itself sees a set without order.
+"""Positions: how the model knows where a token stands. Attention alone sees its tokens as a set without order.
 
-Learned positions add a vector of their own to each token once, at the bottom. Rotary positions leave the stream alone
-and turn queries and keys in every block, by an angle that grows with the position; a query and a key that are turned
-by p and by s meet at an angle of p - s, so their product depends on the distance between them alone.
+    learned   x_t = embedding[token_t] + weight[t]
+    rotary    q_t = R(t) q, k_s = R(s) k, so that q_t · k_s = q · R(s - t) k; R(t) rotates pair i by t * base^(-2i/K)
+
+Learned positions add one vector per position to the token vectors, below the first block. Rotary positions leave the
+residual stream alone and rotate queries and keys in every block, by angles that grow with the position. The product of
+a query and a key then depends only on the distance between their positions.
 
 Shapes: B batch, T query positions, S key positions, D d_model, H heads, K d_head.
-Sources: Radford et al. 2019 (GPT-2) for learned positions; Su et al. 2021, "RoFormer", section 3.2, for rotary ones.
-As in RoFormer's equation 34 neighbours 2i and 2i + 1 are a pair; GPT-NeoX and Llama's port in transformers pair i with
-i + K/2 instead, which is the same up to the order of the rows of the query and key projections.
+Sources: Radford et al. 2019 (GPT-2) for learned positions; Su et al. 2021, "RoFormer", section 3.2, for rotary ones
+(RoPE). As in RoFormer's equation 34, coordinates 2i and 2i + 1 are a pair. GPT-NeoX, and Llama in the transformers
+library, pair i with i + K/2 instead; that is the same up to the order of the rows in the query and key projections.
 """
 
 from __future__ import annotations
@@ -16,14 +19,14 @@ import torch
 from torch import nn
 
 ROTARY_BASE = 10_000.0
-"""The slowest pair of coordinates turns once in about 2 pi times this many tokens."""
+"""The slowest pair of coordinates makes one turn in about 2 pi times this many tokens."""
 
 
 class LearnedPositions(nn.Module):
-    """One trained vector for each position.
+    """One learned vector per position: y_t = weight[t].
 
     Args:
-        sequence_length: How many positions there are.
+        sequence_length: Number of positions.
         d_model: D, the length of each vector.
     """
 
@@ -37,13 +40,15 @@ class LearnedPositions(nn.Module):
 
 
 class RotaryPositions(nn.Module):
-    """The angle at each position for each pair of coordinates, as a table of cosines and sines.
+    """The rotation angle of each pair of coordinates at each position, as a table of cosines and sines.
 
-    Pair i of K/2 turns by position * base^(-2i/K) radians: the first pair by one radian a token, the last ones so
-    slowly that they tell far from near. Nothing here is learned and nothing is stored with the weights.
+        angle(t, i) = t * base^(-2i/K) radians, for pair i of K/2
+
+    The first pair rotates by one radian per token and tells near positions apart; the last pairs rotate slowly and tell
+    far ones apart. The table is neither learned nor stored with the weights.
 
     Args:
-        sequence_length: How many positions there are.
+        sequence_length: Number of positions.
         d_head: K, the width of a head, even.
     """
 
@@ -54,9 +59,9 @@ class RotaryPositions(nn.Module):
         self.fill()
 
     def fill(self) -> None:
-        """Compute the table on the device where it lies."""
+        """Compute the table, on the device where it lies."""
         length, _, num_pairs, _ = self.table.shape
-        # In float64, so that far positions stay exact, and on the processor, because not every device has float64.
+        # In float64, so that large angles stay exact; on the CPU, because not every device has float64.
         pair = torch.arange(num_pairs, dtype=torch.float64, device="cpu")
         position = torch.arange(length, dtype=torch.float64, device="cpu")
         angle = torch.outer(position, ROTARY_BASE ** (-pair / num_pairs))  # (S, K/2)
@@ -64,28 +69,28 @@ class RotaryPositions(nn.Module):
             self.table.copy_(torch.stack((angle.cos(), angle.sin()), dim=-1).unsqueeze(1))  # (S, 1, K/2, 2)
 
     def forward(self, start: int, length: int) -> torch.Tensor:
-        """Return the rotation at positions start, ..., start + length - 1: (T, 1, K/2), complex, of length 1."""
+        """Return the rotations at positions start, ..., start + length - 1: (T, 1, K/2), complex, of length 1."""
         rotation = self.table.narrow(0, start, length).float()
-        # torch.compile knows no complex numbers; there it stays as pairs, (T, 1, K/2, 2)
+        # torch.compile does not support complex numbers; there the pairs stay apart, (T, 1, K/2, 2).
         return rotation if torch.compiler.is_compiling() else torch.view_as_complex(rotation)
 
 
 def rotate(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
-    """Turn each pair of numbers in every head's vector by the angle of its position.
+    """Rotate each pair of coordinates in every head's vector by the angle of its position.
 
-    A pair (a, b) is read as the complex number a + bi; to multiply by cos(t) + i sin(t) is to turn by t:
+    A pair (a, b) is read as the complex number a + bi. Multiplying it by cos(t) + i sin(t) rotates it by t:
 
         a' = a cos(t) - b sin(t)
         b' = a sin(t) + b cos(t)
 
     Args:
-        x: (B, T, H, K), heads of one position side by side as the projection leaves them.
-        rotation: At T positions, (T, 1, K/2), complex; every head turns alike.
+        x: (B, T, H, K), the heads of one position side by side, as the projection returns them.
+        rotation: Rotations at T positions, (T, 1, K/2), complex; the same for every head.
 
     Returns:
-        (B, T, H, K), of the same lengths as before.
+        (B, T, H, K); each vector keeps its length.
     """
-    if x.dtype in (torch.float16, torch.bfloat16):  # half precision has no complex numbers
+    if x.dtype in (torch.float16, torch.bfloat16):  # there are no complex numbers in half precision
         return rotate(x.float(), rotation).to(x.dtype)
     b, t, h, k = x.shape
     if torch.compiler.is_compiling():

@@ -1,8 +1,13 @@
-"""The model: token ids in, a score for every next token out.
+"""The model: token ids in, a score for every possible next token out.
 
-Reads after: norms, positions, attention, feedforward, block. A decoder as in GPT-2, with the choices that have become
-usual since: RMSNorm, rotary positions, no biases, shared key/value heads.
+    x = embedding[ids] (+ positions)
+    x = block_l(x)                       for l = 0 ... L - 1
+    logits = norm(x) output^T            output: the embedding's matrix, or one of its own
 
+A decoder-only transformer as in GPT-2, by default with what has become usual since: RMSNorm, rotary positions, no
+biases. Literature calls the embedding's matrix `wte`, the output layer `lm_head` or *unembedding*, the blocks `h`.
+
+Reads after: norms, positions, attention, feedforward, block.
 Shapes: B batch, T query positions, S key positions, D d_model, H heads, K d_head, F d_ff, V vocabulary, L layers.
 Sources: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners" (GPT-2), section 2.3 for pre-norm,
 the final norm and the scale of residual projections; Press and Wolf 2017, "Using the Output Embedding to Improve
@@ -34,12 +39,12 @@ INITIAL_STD = 0.02
 
 
 class Transformer(nn.Module):
-    """A GPT of any size.
+    """A GPT: logits = norm(block_L-1(... block_0(embedding[ids]))) output^T.
 
     Args:
         config: Its shape.
-        vocab_size: V, how many tokens the tokenizer knows.
-        seed: Of the initial weights; the same seed, name and shape give the same weights everywhere.
+        vocab_size: V, number of token ids of the tokenizer.
+        seed: Seed of the initial weights. The same seed, name and shape of a tensor give the same random numbers.
 
     >>> model = Transformer(TransformerConfig(num_layers=2, num_heads=2, d_model=8, sequence_length=16), vocab_size=10)
     >>> model(torch.tensor([[1, 2, 3]])).shape
@@ -52,8 +57,8 @@ class Transformer(nn.Module):
             raise ConfigError(f"vocab_size is {vocab_size}; it must be at least 1.", mend="Train the tokenizer first.")
         self.config = config
         self.vocab_size = vocab_size
-        # Modules are built without memory, because torch would fill them from its global generator; then they get
-        # memory and weights of their own.
+        # The modules are built on the meta device, without memory, because torch would fill them from its global
+        # generator. Then they get memory, and weights from our generators.
         with torch.device("meta"):
             self.embedding = nn.Embedding(vocab_size, config.d_model)
             self.positions: LearnedPositions | RotaryPositions
@@ -64,57 +69,57 @@ class Transformer(nn.Module):
             self.dropout = Dropout(config.dropout)
             self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
             self.final_norm = make_norm(config)
-            # Tied means one parameter: there is no head, the embedding's matrix is used in both directions.
+            # With tied embeddings there is one parameter: no head, the embedding's matrix is the output matrix too.
             self.head = None if config.tie_embeddings else nn.Linear(config.d_model, vocab_size, bias=False)
         self.to_empty(device="cpu")
         self._initialise(seed)
 
     @torch.no_grad()
     def _initialise(self, seed: int) -> None:
-        """Fill every parameter and table: matrices from a normal distribution, norms 1, biases 0."""
+        """Fill every parameter and table: matrices from a normal distribution, norms with 1, biases with 0."""
         for name, parameter in self.named_parameters():
             if "convolution" in name:
-                parameter.zero_()[0] = 1  # the identity: each position reads itself
+                parameter.zero_()[0] = 1  # the identity: each position reads only itself
             elif parameter.ndim == 1:
                 parameter.fill_(0 if name.endswith("bias") else 1)
             else:
-                # Keyed by name: a tensor's start does not depend on which other tensors there are.
+                # Keyed by the name, so that a tensor's initial weights do not depend on which other tensors exist.
                 generator = make_generator(seed, Stream.INITIALISATION, zlib.crc32(name.encode()))
                 parameter.normal_(0, self._initial_std(name, parameter), generator=generator)
         if isinstance(self.positions, RotaryPositions):
             self.positions.fill()
 
     def _initial_std(self, name: str, parameter: torch.Tensor) -> float:
-        """Return the standard deviation that a matrix starts with."""
+        """Return the standard deviation of a matrix's initial weights."""
         adds_to_stream = name.endswith(("attention.out.weight", "feedforward.down.weight"))
         if self.config.initialization == "gpt2" or name == "positions.weight":
-            # 2 L of these add to the stream one after the other; the scale keeps their sum's variance (GPT-2, 2.3).
+            # 2 L such layers add to the stream; this scale keeps the variance of their sum (GPT-2, section 2.3).
             return INITIAL_STD / math.sqrt(2 * self.config.num_layers) if adds_to_stream else INITIAL_STD
         if name == "embedding.weight":
             return INITIAL_STD if self.head is None else 1.0
-        # What adds to the stream or reads it out starts at nothing, as in the "ReZero" of Bachlechner et al. 2020; the
-        # others keep the length of what they are given.
+        # Layers that add to the stream, and the output layer, start at zero, as in "ReZero" (Bachlechner et al. 2020).
+        # The others keep the length of their input.
         return 0.0 if adds_to_stream or name == "head.weight" else 1 / math.sqrt(parameter.shape[1])
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
+        """Device of the weights."""
         return self.embedding.weight.device
 
     def num_parameters(self) -> int:
-        """Return how many numbers are learned; tied weights count once."""
+        """Return the number of learned parameters; tied weights count once."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def make_cache(self, batch_size: int = 1) -> KVCache:
-        """Return an empty cache for writing `batch_size` rows side by side.
+        """Return an empty cache for generating `batch_size` rows side by side.
 
         Raises:
-            ConfigError: The model is not causal: what it computed at a position changes with every token that follows.
+            ConfigError: The model is not causal: every later token changes what it computes at earlier positions.
         """
         if not self.config.causal:
             raise ConfigError(
-                "A model without the causal mask cannot write with a cache of what it computed before.",
-                mend="Write with use_cache=False, which computes every position again.",
+                "A model without the causal mask cannot use a cache of what it computed before.",
+                mend="Generate with use_cache=False, which computes every position again.",
             )
         weight = self.embedding.weight
         decoder = Decoder(self.config, weight, self.positions, self.blocks, self.final_norm, self._output())
@@ -125,9 +130,9 @@ class Transformer(nn.Module):
         return self.embedding.weight if self.head is None else self.head.weight
 
     def seed_dropout(self, generator: torch.Generator) -> None:
-        """Give every dropout of the model this generator to draw from, in order of computation.
+        """Set the generator from which all dropouts of the model draw, in order of computation.
 
-        Where the model lies on another device, a generator with the same seed is made there.
+        If the model is on another device, a generator with the same seed is made there.
         """
         if generator.device.type != self.device.type:
             seed = generator.initial_seed()
@@ -139,21 +144,21 @@ class Transformer(nn.Module):
                 module.seed(generator, state)
 
     def forward(self, ids: torch.Tensor, *, cache: KVCache | None = None, probe: Probe | None = None) -> torch.Tensor:
-        """Score every token as the next one, after each position.
+        """Score every token of the vocabulary as the next one, after each position.
 
         Args:
             ids: Token ids (B, T), int64, in [0, V).
-            cache: Holds what came before `ids`; it grows by T positions.
+            cache: Holds keys and values of the tokens before `ids`; it grows by T positions.
             probe: Called at every point of `minigpt.model.points`; attention then takes the explicit path.
 
         Returns:
-            Logits (B, T, V); those at position t are about the token at t + 1.
+            Logits (B, T, V). Those at position t predict the token at t + 1.
 
         Raises:
-            ShapeError: `ids` has another rank or dtype, is empty, or has other rows than the cache.
+            ShapeError: `ids` has the wrong rank or dtype, is empty, or has another number of rows than the cache.
             TokenizerError: An id is outside the vocabulary.
-            ContextLengthError: More positions than the context holds.
-            DeviceError: `ids` lie on another device than the model.
+            ContextLengthError: There are more positions than the context holds.
+            DeviceError: `ids` and the model are on different devices.
         """
         start = 0 if cache is None else cache.length
         self._check(ids, start, cache)
@@ -176,7 +181,7 @@ class Transformer(nn.Module):
         return tap(probe, "logits", F.linear(x, self._output()))  # (B, T, V)
 
     def _check(self, ids: torch.Tensor, start: int, cache: KVCache | None) -> None:
-        """Refuse ids that the model cannot read, in words rather than with an index error from deep inside."""
+        """Refuse ids that the model cannot read, with our own error instead of an index error from inside torch."""
         if ids.ndim != 2 or ids.numel() == 0 or ids.dtype != torch.int64:
             raise ShapeError(
                 f"ids has shape {tuple(ids.shape)} and dtype {ids.dtype}; "
@@ -199,10 +204,10 @@ class Transformer(nn.Module):
             )
         if ids.device != self.device:
             raise DeviceError(
-                f"ids lie on {ids.device}, the model on {self.device}.", mend="Move them with ids.to(model.device)."
+                f"ids are on {ids.device}, the model on {self.device}.", mend="Move them with ids.to(model.device)."
             )
         if torch.compiler.is_compiling():
-            return  # reading values out of a tensor would split the compiled graph
+            return  # reading values from a tensor would split the compiled graph
         lowest, highest = (int(extreme) for extreme in ids.aminmax())
         if lowest < 0 or highest >= self.vocab_size:
             wrong = lowest if lowest < 0 else highest

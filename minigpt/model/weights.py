@@ -1,8 +1,8 @@
-"""Weights on disk: one safetensors file that says what it is, written whole or not at all.
+"""Weights on disk: one safetensors file that describes itself, written completely or not at all.
 
-Safetensors is a JSON header (names, shapes, metadata) followed by the numbers; reading it runs nobody's code, unlike a
-pickle. A model's file carries its configuration in the metadata, so that it can be opened by itself; docs/format.md
-lists the names of the tensors.
+A safetensors file is a JSON header (names, shapes, metadata) followed by the numbers. Unlike a pickle, it cannot run
+code when it is read. A model's file has its configuration in the metadata, so it can be opened without other files.
+docs/format.md lists the names of the tensors.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from minigpt.model.transformer import Transformer
 from minigpt.storage import atomic_file
 
 FORMAT_VERSION = 1
-"""Of a model's file; a reader refuses newer ones."""
+"""Format of a model's file; newer formats are refused."""
 
 
 def save_weights(
     path: Path, state: Mapping[str, torch.Tensor], *, metadata: Mapping[str, str], half: bool = False
 ) -> None:
-    """Write named tensors to a safetensors file, atomically: `path` holds the old file or the whole new one.
+    """Write named tensors to a safetensors file atomically: `path` holds either the old file or the whole new one.
 
     Args:
         path: Where to write; its folder must exist.
         state: Name to tensor, on any device.
-        metadata: Texts that go into the header.
-        half: Store floating-point numbers in 16 bits: half the size, three to four digits.
+        metadata: Text entries of the header.
+        half: Whether floating-point numbers are stored as float16: half the size, about three decimal digits.
 
     Raises:
         StorageError: The disk is full or cannot be written.
@@ -52,14 +52,14 @@ def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Read a safetensors file.
 
     Returns:
-        Name to tensor, in memory of their own, as they were stored; and the texts of the header.
+        Name to tensor, in the stored type and in memory of their own; and the text entries of the header.
 
     Raises:
-        CheckpointError: The file is missing, damaged, or no safetensors file.
+        CheckpointError: The file is missing, damaged, or not a safetensors file.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            # A copy, because what `safe_open` hands out may lie in the file itself, which may be replaced.
+            # Copied, because `safe_open` may return views of the mapped file, and the file may be replaced.
             state = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - it is no mapping
             return state, dict(file.metadata() or {})
     except (OSError, SafetensorError) as error:
@@ -74,7 +74,7 @@ def save_model(path: Path, model: Transformer, *, half: bool = False) -> None:
     Args:
         path: Where to write; its folder must exist.
         model: What to write. A tied matrix is stored once.
-        half: Store the numbers in 16 bits.
+        half: Whether the numbers are stored as float16.
 
     Raises:
         StorageError: The disk is full or cannot be written.
@@ -83,20 +83,20 @@ def save_model(path: Path, model: Transformer, *, half: bool = False) -> None:
 
 
 def load_model(path: Path, *, device: str = "cpu") -> Transformer:
-    """Read a model that `save_model` wrote, ready to be used: in evaluation mode and in float32.
+    """Read a model that `save_model` wrote; it is in evaluation mode and in float32.
 
     Args:
         path: A model's file.
-        device: Where to put it; see `resolve_device`.
+        device: Device to put it on; see `resolve_device`.
 
     Raises:
-        CheckpointError: The file is missing or damaged, of a newer format, or its tensors do not fit its configuration.
+        CheckpointError: The file is missing, damaged or of a newer format, or its tensors do not fit its configuration.
         DeviceError: This machine does not have the device.
     """
     target = resolve_device(device)
     state, metadata = load_weights(path)
     config, vocab_size = parse_metadata(metadata, path)
-    check_state(state, config, vocab_size, path)  # before the model is built, for a damaged header may ask for anything
+    check_state(state, config, vocab_size, path)  # before building the model: a damaged header may ask for any size
     model = Transformer(config, vocab_size)
     model.load_state_dict(state)  # copies into float32
     return model.to(target).eval()
@@ -119,7 +119,7 @@ def parse_metadata(metadata: Mapping[str, str], path: Path) -> tuple[Transformer
         path: Of the file, for messages.
 
     Raises:
-        CheckpointError: Something is missing, damaged, or of a newer format.
+        CheckpointError: An entry is missing, damaged, or of a newer format.
     """
     missing = [key for key in ("format_version", "config", "vocab_size") if key not in metadata]
     if missing:
@@ -151,7 +151,7 @@ def parse_metadata(metadata: Mapping[str, str], path: Path) -> tuple[Transformer
 def check_state(
     state: Mapping[str, torch.Tensor], config: TransformerConfig, vocab_size: int, path: Path | str
 ) -> None:
-    """Hold the names and shapes of weights against what a configuration asks for.
+    """Compare the names, shapes and types of weights with those that a configuration asks for.
 
     Args:
         state: Name to tensor.
@@ -183,7 +183,7 @@ def check_state(
 
 
 def _for_disk(tensor: torch.Tensor, half: bool) -> torch.Tensor:
-    """Return the tensor as safetensors takes it: contiguous, and in 16 bits if asked for."""
+    """Return the tensor in the form that safetensors accepts: contiguous, and in float16 if `half`."""
     tensor = tensor.detach()
     if half and tensor.is_floating_point():
         tensor = tensor.to(torch.float16)

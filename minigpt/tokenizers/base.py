@@ -1,7 +1,7 @@
-"""What every tokenizer can do, and the one place that reads a tokenizer back from its file.
+"""The base class of all tokenizers, and the functions that create one from settings or from a file.
 
-A tokenizer turns text into token ids and back. A subclass says how text is cut (`encode_array`) and what a token's
-text is (`token_text`); files, batches, special tokens and checks are the same for all and live here.
+A tokenizer turns text into token ids and back. A subclass defines how text is split (`encode_array`) and which text a
+token stands for (`token_text`). Files, batches, special tokens and checks are the same for all kinds and are here.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 PAD_ID, UNK_ID, BOS_ID, EOS_ID = 0, 1, 2, 3
 SPECIAL_TOKENS = ("<pad>", "<unk>", "<bos>", "<eos>")
 REPLACEMENT = "\ufffd"
-"""What an unknown token is written as."""
+"""The character that stands for an unknown token in decoded text."""
 FORMAT_VERSION = 1
 
 IdArray = NDArray[np.unsignedinteger[Any]]
-"""Token ids in the smallest unsigned type that holds the vocabulary."""
+"""Token ids in the smallest unsigned type that can hold the vocabulary."""
 
 
 def smallest_id_type(vocab_size: int) -> np.dtype[np.unsignedinteger[Any]]:
-    """Return the smallest unsigned type that holds every id below `vocab_size`.
+    """Return the smallest unsigned integer type that can hold every id below `vocab_size`.
 
     >>> smallest_id_type(256), smallest_id_type(257)
     (dtype('uint8'), dtype('uint16'))
@@ -42,28 +42,28 @@ def smallest_id_type(vocab_size: int) -> np.dtype[np.unsignedinteger[Any]]:
 
 
 class BaseTokenizer(ABC):
-    """Text to token ids and back.
+    """Turns text into token ids and back.
 
-    The first four ids are PAD, UNK, BOS and EOS (`SPECIAL_TOKENS`); a kind that lacks one of them overrides its
-    property with None. Using a tokenizer before `train` is a `TokenizerError`.
+    The first four ids are PAD, UNK, BOS and EOS (`SPECIAL_TOKENS`). A kind without one of them overrides its property
+    to return None. Using a tokenizer before `train` raises a `TokenizerError`.
     """
 
     kind: ClassVar[str]
     """Name of the kind in configurations and files."""
     unit: ClassVar[str] = "token"
-    """What one token is, as a word for people: `character` where a token is always exactly one character."""
+    """What one token is, as a word for pages: `character` if a token is always exactly one character."""
     is_piecewise: ClassVar[bool] = False
-    """Whether a text may be cut between any two characters: the ids of the pieces in a row are those of the whole, and
-    so are the texts of the ids. Then a corpus need not be in memory."""
+    """Whether a text may be encoded in pieces that are cut anywhere: the ids of the pieces, joined, are the ids of the
+    whole text, and decoding in pieces works too. Then a corpus need not fit in memory."""
     kinds: ClassVar[dict[str, type[BaseTokenizer]]] = {}
-    """Every kind there is; subclasses enter themselves."""
+    """All kinds by name; a subclass adds itself."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "kind" in vars(cls):
             BaseTokenizer.kinds[cls.kind] = cls
 
-    # --- what a kind has to say -----------------------------------------------------------------------------------
+    # --- what a kind implements -----------------------------------------------------------------------------------
 
     @property
     @abstractmethod
@@ -73,25 +73,25 @@ class BaseTokenizer(ABC):
     @property
     @abstractmethod
     def vocab_size(self) -> int:
-        """How many token ids there are, the special ones included."""
+        """Number of token ids, the special ones included."""
 
     @abstractmethod
     def train(self, documents: str | Iterable[str]) -> Self:
-        """Make the vocabulary from the whole corpus, replacing any earlier one.
+        """Build the vocabulary from the whole corpus, replacing any earlier one.
 
         Args:
             documents: One text or several.
 
         Raises:
-            TokenizerError: There is no text in it.
+            TokenizerError: The documents contain no text.
         """
 
     @abstractmethod
     def expected_vocab_size(self, texts: str | Iterable[str]) -> int:
         """Return the `vocab_size` that `train(texts)` would give, without training.
 
-        It is quick enough to be asked before a run starts, and never too low. The tokenizer itself may be untrained
-        and stays as it is.
+        It is fast enough to be called before a run starts, and the result is never too low. The tokenizer may be
+        untrained, and it is not changed.
 
         Args:
             texts: The corpus: one text, or its documents.
@@ -106,16 +106,16 @@ class BaseTokenizer(ABC):
 
     @abstractmethod
     def token_text(self, token_id: int) -> str:
-        """Return the text that one token stands for; special tokens as `<bos>` and so on."""
+        """Return the text of one token; for special tokens `<bos>` and so on."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """Return what `from_dict` needs, as plain JSON data with `kind` and `format_version`."""
+        """Return the data that `from_dict` needs, as plain JSON with `kind` and `format_version`."""
 
     @classmethod
     @abstractmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Make a tokenizer from what `to_dict` returned.
+        """Return a tokenizer made from the data of `to_dict`.
 
         Raises:
             TokenizerError: The data is damaged.
@@ -125,27 +125,27 @@ class BaseTokenizer(ABC):
 
     @property
     def pad_id(self) -> int | None:
-        """Fills up short rows of a batch."""
+        """Id that fills short rows of a batch, or None."""
         return PAD_ID
 
     @property
     def unk_id(self) -> int | None:
-        """Stands for what the vocabulary lacks."""
+        """Id that stands for text outside the vocabulary, or None."""
         return UNK_ID
 
     @property
     def bos_id(self) -> int | None:
-        """Stands before a document."""
+        """Id that begins a document, or None."""
         return BOS_ID
 
     @property
     def eos_id(self) -> int | None:
-        """Stands after a document."""
+        """Id that ends a document, or None."""
         return EOS_ID
 
     @property
     def special_ids(self) -> frozenset[int]:
-        """The ids of all special tokens that this kind has; every other id stands for text."""
+        """Ids of all special tokens of this kind; every other id stands for text."""
         ids = (self.pad_id, self.unk_id, self.bos_id, self.eos_id)
         return frozenset(token_id for token_id in ids if token_id is not None)
 
@@ -160,22 +160,22 @@ class BaseTokenizer(ABC):
         return tuple(self.token_text(token_id) for token_id in range(self.vocab_size))
 
     def expected_num_tokens(self, num_chars: int, num_documents: int = 1) -> int:
-        """Return how many tokens a corpus becomes at most, BOS before each document included; asks for no training.
+        """Return the largest number of tokens that a corpus can become, BOS before each document included.
 
-        The default holds for every kind that never cuts a character into several tokens. It is exact where each
-        character is one token.
+        The tokenizer may be untrained. The default is right for every kind that never splits a character into several
+        tokens, and exact if each character is one token.
 
         Args:
-            num_chars: Characters of all documents together.
-            num_documents: How many documents there are.
+            num_chars: Number of characters of all documents together.
+            num_documents: Number of documents.
         """
         return num_chars + (num_documents if self.bos_id is not None else 0)
 
     def token_pieces(self, text: str) -> list[str]:
-        """Return the piece of `text` that each id of `encode(text)` stands for, UNK included.
+        """Return the piece of `text` that each id of `encode(text)` stands for.
 
-        The default looks each id's text up, so it shows UNK as `<unk>`. A kind that knows the original text of an
-        unknown token overrides it.
+        The default returns each id's text, so `<unk>` for UNK. A kind that can locate the original text of an unknown
+        token overrides it.
         """
         return [self.token_text(token_id) for token_id in self.encode(text)]
 
@@ -184,11 +184,11 @@ class BaseTokenizer(ABC):
 
         Args:
             text: Any text; unknown characters become UNK (see `unknown_characters`).
-            add_bos: Whether BOS is put in front.
-            add_eos: Whether EOS is put behind.
+            add_bos: Whether BOS is added at the beginning.
+            add_eos: Whether EOS is added at the end.
 
         Raises:
-            TokenizerError: The tokenizer is untrained, or has no such special token.
+            TokenizerError: The tokenizer is untrained, or does not have that special token.
         """
         ids: list[int] = self.encode_array(text).tolist()
         for wanted, special, name in ((add_bos, self.bos_id, "BOS"), (add_eos, self.eos_id, "EOS")):
@@ -201,14 +201,14 @@ class BaseTokenizer(ABC):
         return front + ids + back
 
     def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
-        """Return the text of `ids`; UNK is written as U+FFFD.
+        """Return the text of `ids`; UNK becomes U+FFFD.
 
         Args:
             ids: Token ids, each in [0, vocab_size).
-            skip_special: Whether PAD, BOS and EOS are left out; otherwise they are written as `<bos>` and so on.
+            skip_special: Whether PAD, BOS and EOS are left out; otherwise they appear as `<bos>` and so on.
 
         Raises:
-            TokenizerError: The tokenizer is untrained, or an id lies outside the vocabulary.
+            TokenizerError: The tokenizer is untrained, or an id is outside the vocabulary.
         """
         plain = self.checked(ids)
         texts = {token_id: self.token_text(token_id) for token_id in set(plain)}
@@ -227,9 +227,9 @@ class BaseTokenizer(ABC):
         return [self.decode(ids, skip_special=skip_special) for ids in batch]
 
     def unknown_characters(self, text: str) -> dict[str, int]:
-        """Return each character of `text` that becomes UNK with its count, most frequent first.
+        """Return each character of `text` that becomes UNK, with its count, most frequent first.
 
-        None by default, for kinds that can write every text.
+        Empty by default, for kinds that can encode every text.
         """
         self.require_trained()
         return {}
@@ -245,7 +245,7 @@ class BaseTokenizer(ABC):
         write_text(path, json.dumps(self.to_dict(), ensure_ascii=True, indent=1) + "\n")
 
     def require_trained(self) -> None:
-        """Raise a TokenizerError unless there is a vocabulary."""
+        """Raise a TokenizerError if there is no vocabulary."""
         if not self.is_trained:
             raise TokenizerError(
                 f"This {self.kind} tokenizer has not been trained, so it has no vocabulary.",
@@ -253,7 +253,7 @@ class BaseTokenizer(ABC):
             )
 
     def checked(self, ids: Iterable[int]) -> list[int]:
-        """Return `ids` as plain integers, each in [0, vocab_size), or raise a TokenizerError."""
+        """Return `ids` as plain integers; raise a TokenizerError unless each is in [0, vocab_size)."""
         size = self.vocab_size
         if isinstance(ids, str | bytes):
             raise TokenizerError(f"decode takes token ids, not {type(ids).__name__}.", mend="Give a list of integers.")
@@ -275,14 +275,14 @@ class BaseTokenizer(ABC):
 
 
 def checked_text(text: object) -> str:
-    """Return `text` if it is a str, else raise a TokenizerError."""
+    """Return `text` if it is a str; otherwise raise a TokenizerError."""
     if not isinstance(text, str):
         raise TokenizerError(f"A tokenizer takes text, not {type(text).__name__}.", mend="Give a str.")
     return text
 
 
 def load_tokenizer(path: Path) -> BaseTokenizer:
-    """Read a tokenizer of any kind back from its file.
+    """Read a tokenizer of any kind from its file.
 
     Raises:
         TokenizerError: The file is missing, damaged, of an unknown kind or of a newer format.
@@ -313,5 +313,5 @@ def load_tokenizer(path: Path) -> BaseTokenizer:
 
 
 def make_tokenizer(config: TokenizerConfig) -> BaseTokenizer:
-    """Return an untrained tokenizer of the kind that the settings name."""
+    """Return an untrained tokenizer for the settings; the only place where a kind is chosen."""
     return BaseTokenizer.kinds[config.kind]()

@@ -1,7 +1,7 @@
-"""One token a character: the tokenizer that can be understood at a glance.
+"""The character tokenizer: each character is one token, which is the simplest kind there is.
 
-Reads after: base.py. The vocabulary is the sorted set of the corpus's characters behind the four special tokens, so
-the same corpus always gives the same ids.
+Reads after: base.py. The vocabulary is the four special tokens, followed by the sorted set of the corpus's characters.
+So the same corpus always gives the same ids.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from minigpt.tokenizers.base import (
 
 
 class CharacterTokenizer(BaseTokenizer):
-    """One token a character.
+    """Makes each character one token.
 
     Args:
-        characters: The vocabulary behind the special tokens, in the order of their ids; empty: untrained.
+        characters: The vocabulary after the special tokens, in the order of their ids; empty for an untrained one.
 
     >>> tokenizer = CharacterTokenizer().train("abracadabra")
     >>> tokenizer.vocab_size
@@ -52,7 +52,7 @@ class CharacterTokenizer(BaseTokenizer):
         self._table = self._make_table()
 
     def _make_table(self) -> IdArray:
-        """Return the look-up table from code point to id; its last entry, UNK, answers for all that lie beyond."""
+        """Return the look-up table from code point to id; its last entry, UNK, is used for all larger code points."""
         codes = [ord(character) for character in self._characters]
         table = np.full(max(codes, default=0) + 2, UNK_ID, dtype=smallest_id_type(len(SPECIAL_TOKENS) + len(codes)))
         table[codes] = list(self._ids.values())
@@ -65,7 +65,7 @@ class CharacterTokenizer(BaseTokenizer):
 
     @property
     def vocab_size(self) -> int:
-        """How many token ids there are, the four special ones included."""
+        """Number of token ids, the four special ones included."""
         self.require_trained()
         return len(SPECIAL_TOKENS) + len(self._characters)
 
@@ -75,7 +75,7 @@ class CharacterTokenizer(BaseTokenizer):
         return self._characters
 
     def train(self, documents: str | Iterable[str]) -> Self:
-        """Take every character of the corpus into the vocabulary, in the order of their code points."""
+        """Add every character of the corpus to the vocabulary, in the order of their code points."""
         found = _distinct_characters(documents)
         if not found:
             raise TokenizerError("There is no text to make a vocabulary from.", mend="Give at least one character.")
@@ -92,7 +92,7 @@ class CharacterTokenizer(BaseTokenizer):
         return list(checked_text(text))
 
     def encode_array(self, text: str) -> IdArray:
-        """Return the ids of `text`, shape `(num_characters,)`, by one look-up for all characters at once."""
+        """Return the ids of `text`, shape `(num_characters,)`, with one table look-up for all characters together."""
         self.require_trained()
         return self._table.take(_code_points(checked_text(text)), mode="clip")
 
@@ -102,7 +102,7 @@ class CharacterTokenizer(BaseTokenizer):
         return [self._ids.get(character, UNK_ID) for character in text]
 
     def token_text(self, token_id: int) -> str:
-        """Return a token's character; special tokens as `<bos>` and so on."""
+        """Return the character of a token; for special tokens `<bos>` and so on."""
         (token_id,) = self.checked([token_id])
         special = len(SPECIAL_TOKENS)
         return SPECIAL_TOKENS[token_id] if token_id < special else self._characters[token_id - special]
@@ -116,13 +116,13 @@ class CharacterTokenizer(BaseTokenizer):
     def to_dict(self) -> dict[str, Any]:
         """Return the vocabulary as plain JSON data.
 
-        The characters are a list, not one text: two lone surrogates side by side would be read back as one character.
+        The characters are a list, not one string: two lone surrogates side by side would be read as one character.
         """
         return {"kind": self.kind, "format_version": FORMAT_VERSION, "characters": list(self._characters)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Make a tokenizer from what `to_dict` returned, ids in the same order."""
+        """Return a tokenizer made from the data of `to_dict`, with the same ids."""
         characters = values.get("characters")
         if not isinstance(characters, list) or not characters:
             raise TokenizerError("The tokenizer has no list of characters.", mend="Take an undamaged one.")
@@ -137,7 +137,7 @@ def _distinct_characters(texts: str | Iterable[str]) -> set[str]:
     """Return every character that occurs in the texts."""
     found: set[str] = set()
     for text in [texts] if isinstance(texts, str) else texts:
-        # Counting all code points at once is five times faster than a set of the characters.
+        # Counting all code points in numpy is five times faster than building a set of the characters.
         found.update(map(chr, np.flatnonzero(np.bincount(_code_points(checked_text(text)))).tolist()))
     return found
 
@@ -145,6 +145,6 @@ def _distinct_characters(texts: str | Iterable[str]) -> set[str]:
 def _code_points(text: str) -> NDArray[np.uint32]:
     """Return the code point of each character, shape `(num_characters,)`.
 
-    UTF-32 is four bytes a character; lone surrogates, which a str may hold, are let through.
+    UTF-32 uses four bytes per character. Lone surrogates, which a str may contain, are kept.
     """
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
