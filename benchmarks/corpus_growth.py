@@ -1,14 +1,15 @@
-"""Does a larger corpus cost more per token? Training speed on a gigabyte beside that on a megabyte.
+"""Does a larger corpus cost more per token? Training speed on a gigabyte and on a megabyte, side by side.
 
     python benchmarks/corpus_growth.py
 
 Both sides are `Trainer.step_once` on a memory-mapped stream of tales, one of 10^6 tokens and one of 10^9 (`--tokens`),
-in temporary files that are deleted again; they take turns in one run. The ratio of tokens per second should be 1. With
-it comes what there is to get wrong, the cost of a batch alone: its windows' numbers (`BatchOrder`) and gathering them.
+in temporary files that are deleted afterwards. They take turns in one run. The ratio of tokens per second should be 1.
+The script also prints the part that could grow, the cost of a batch without training: the numbers of its windows
+(`BatchOrder`) and gathering them.
 
-Measured on one thread of a busy machine: a ratio of 1.001 (median of 7); a batch takes 7 and 10 microseconds of a step
-of some 60 milliseconds. The pages of the larger file come from the page cache; on a machine whose memory does not hold
-the file, each new window is a read of its own from the disk.
+Measured on one thread of a busy machine: a ratio of 1.001 (median of 7). A batch takes 7 and 10 microseconds of a step
+of about 60 milliseconds. The larger file was in the page cache; if the memory of a machine cannot hold the file, each
+new window is a separate read from the disk.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ RECIPE = {
 
 
 def write_tokens(path: Path, num_tokens: int) -> None:
-    """Write tales as tokens, over and over."""
+    """Write the same tales as tokens again and again."""
     from minigpt.data.synthetic import generate_tales
     from minigpt.tokenizers import CharacterTokenizer
 
@@ -48,7 +49,7 @@ def write_tokens(path: Path, num_tokens: int) -> None:
 
 
 def side(path: Path, steps: int, threads: int) -> None:
-    """Train on one file whenever asked, and answer with tokens per second."""
+    """Train on one file on request, and answer with tokens per second."""
     import torch
 
     from minigpt.config import load_config
@@ -73,7 +74,7 @@ def side(path: Path, steps: int, threads: int) -> None:
 
 
 def batch_cost(path: Path, num_batches: int = 2000) -> float:
-    """Return what one batch takes without any training: median of microseconds."""
+    """Return the time of one batch without training: the median, in microseconds."""
     from minigpt.data.dataset import LanguageModelDataset
     from minigpt.data.order import BatchOrder
 
@@ -90,11 +91,13 @@ def batch_cost(path: Path, num_batches: int = 2000) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokens", type=int, nargs=2, default=(1_000_000, 1_000_000_000), help="of the two corpora")
+    parser.add_argument(
+        "--tokens", type=int, nargs=2, default=(1_000_000, 1_000_000_000), help="sizes of the two corpora"
+    )
     parser.add_argument("--rounds", type=int, default=9, help="pairs measured")
     parser.add_argument("--steps", type=int, default=100, help="updates in one measurement")
     parser.add_argument("--threads", type=int, default=2, help="processor threads")
-    parser.add_argument("--folder", type=Path, help="where the files go and are deleted again")
+    parser.add_argument("--folder", type=Path, help="folder for the temporary files")
     parser.add_argument("--side", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:

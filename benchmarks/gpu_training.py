@@ -1,21 +1,22 @@
-"""nanoGPT's recipe for GPUs beside the preset `shakespeare-gpu`, and a long run to see that memory stays flat.
+"""nanoGPT's recipe for GPUs beside the preset `shakespeare-gpu`, and a long run to check that memory does not grow.
 
     git clone https://github.com/karpathy/nanoGPT
     python benchmarks/gpu_training.py --nanogpt nanoGPT --text tinyshakespeare.txt
+    python benchmarks/gpu_training.py --nanogpt nanoGPT --text tinyshakespeare.txt --set training.weights_ema=0.99
     python benchmarks/gpu_training.py --soak 10
 
-nanoGPT runs as its README says, its own prepare.py and train.py with its own config/train_shakespeare_char.py (6
-layers, 6 heads, width 384, context 256, batch 64, 5,000 updates, dropout 0.2, compiled, bfloat16 where the GPU has it);
-its README reports a loss of 1.4697 after about 3 minutes on an A100. Ours is `minigpt train`. Both learn from the first
-90 % of the text and are measured on the last 10 % in windows of 256, nanoGPT on 200 random batches, ours on all of it.
-Printed are the seconds of the whole process; the seconds of training alone (milliseconds of an update, without the
-first one, which compiles, times the updates); the best and the last loss; and the ratios of both times. Goal: half of
-nanoGPT's time.
+nanoGPT runs as its README says: its prepare.py and train.py with its config/train_shakespeare_char.py (6 layers, 6
+heads, width 384, context 256, batch 64, 5,000 updates, dropout 0.2, compiled, bfloat16 if the GPU supports it). Its
+README reports a loss of 1.4697 after about 3 minutes on an A100. Ours is `minigpt train`, with settings changed by
+`--set`. Both train on the first 90 % of the text and are evaluated on the last 10 % in windows of 256: nanoGPT on 200
+random batches, ours on all of it. The script prints the seconds of the whole process, the seconds of training (the time
+of an update, without the first one, which compiles, times the number of updates), the best and the last loss, and the
+ratios of both times. Goal: half of nanoGPT's time.
 
 `--soak` trains the preset for that many minutes on a text of 100 MB (`--megabytes`) and prints memory each minute: of
-the process (anonymous pages, so not the corpus, which is mapped) and, on a GPU, of the device.
+the process (anonymous pages; the corpus is mapped and does not count) and, on a GPU, of the device.
 
-On a processor (`--device cpu --steps 3`) both models are shrunk: that only shows that the script works.
+On a processor (`--device cpu --steps 3`) both models are small: that only shows that the script works.
 
 Measured once, on one H100 with torch 2.11: nanoGPT needs 55.4 seconds of training for a best loss of 1.4696, and the
 preset about a quarter of that for 1.4648. docs/speed.md lists the settings that were tried.
@@ -57,7 +58,7 @@ THEIR_SMALL = ("--n_layer=2", "--n_head=2", "--n_embd=32", "--block_size=32", "-
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one side came to: seconds of the process and of training alone, nats per character."""
+    """The result of one side: seconds of the process and of training, losses in nats per character."""
 
     total: float
     training: float
@@ -66,13 +67,13 @@ class Outcome:
 
 
 def nanogpt_run(checkout: Path, text: Path, folder: Path, options: argparse.Namespace) -> Outcome:
-    """Run nanoGPT's train.py in a folder of its own and read what it prints."""
+    """Run nanoGPT's train.py in its own folder and read what it prints."""
     data = folder / "data" / "shakespeare_char"
     data.mkdir(parents=True)
     shutil.copy(checkout / "data" / "shakespeare_char" / "prepare.py", data)
-    shutil.copy(text, data / "input.txt")  # found there, it is not downloaded
+    shutil.copy(text, data / "input.txt")  # prepare.py finds it there and downloads nothing
     run([sys.executable, str(data / "prepare.py")], data)
-    shutil.copy(checkout / "configurator.py", folder)  # train.py looks for it where it is started
+    shutil.copy(checkout / "configurator.py", folder)  # train.py expects it in the current folder
     steps = options.steps or THEIR_STEPS
     command = [sys.executable, str(checkout / "train.py"), str(checkout / THEIR_CONFIG), f"--device={options.device}"]
     if options.steps:
@@ -85,13 +86,13 @@ def nanogpt_run(checkout: Path, text: Path, folder: Path, options: argparse.Name
     total = time.perf_counter() - started
     losses = [float(found) for found in re.findall(r"^step \d+: .* val loss ([\d.]+)", output, re.MULTILINE)]
     times = {int(n): float(ms) for n, ms in re.findall(r"^iter (\d+): .* time ([\d.]+)ms", output, re.MULTILINE)}
-    between = int(re.findall(r"eval_interval = (\d+)", output)[-1])  # at these it measures as well
+    between = int(re.findall(r"eval_interval = (\d+)", output)[-1])  # these updates include an evaluation
     plain = [ms for step, ms in times.items() if step and step % between]
     return Outcome(total, statistics.median(plain) * steps / 1000, min(losses), losses[-1])
 
 
 def our_run(text: Path, folder: Path, options: argparse.Namespace) -> Outcome:
-    """Run `minigpt train` and read what it leaves."""
+    """Run `minigpt train` and read its metrics."""
     command = [sys.executable, "-m", "minigpt", "train", "--config", PRESET, "--data", str(text.resolve()), "--json"]
     command += ["--device", options.device, "--out", "run", *as_options(changes(options))]
     print(f"minigpt: preset {PRESET}", flush=True)
@@ -108,14 +109,16 @@ def our_run(text: Path, folder: Path, options: argparse.Namespace) -> Outcome:
 
 def changes(options: argparse.Namespace) -> dict[str, Any]:
     """Return the settings that differ from the preset's."""
+    from minigpt.config import parse_assignments
+
     changed: dict[str, Any] = dict(SMALL) if options.device == "cpu" else {}
     if options.steps:
         changed |= {"training.max_steps": options.steps, "training.sample_steps": 0}
-    return changed
+    return changed | parse_assignments(options.set)
 
 
 def as_options(changed: dict[str, Any]) -> list[str]:
-    return [f"--set={key}={json.dumps(value).strip(chr(34))}" for key, value in changed.items()]
+    return [f"--set={key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in changed.items()]
 
 
 def run(command: list[str], folder: Path) -> str:
@@ -127,7 +130,7 @@ def run(command: list[str], folder: Path) -> str:
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Run both, one after the other, and print what they came to."""
+    """Run both, one after the other, and print their results."""
     with tempfile.TemporaryDirectory() as name:
         folders = [Path(name) / side for side in ("nanogpt", "minigpt")]
         for folder in folders:
@@ -143,7 +146,7 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def soak(options: argparse.Namespace) -> None:
-    """Train on a long text for some minutes and print memory as it goes."""
+    """Train on a long text for some minutes and print memory during that time."""
     import torch
 
     from minigpt.config import load_config
@@ -155,14 +158,14 @@ def soak(options: argparse.Namespace) -> None:
     from minigpt.training.trainer import Trainer
 
     class Memory(Callback):
-        """Prints memory once in a while and keeps what it saw."""
+        """Prints memory from time to time and keeps the values."""
 
         def __init__(self) -> None:
             self.seen: list[list[float]] = []
             self._next = 0.0
 
         def on_step(self, trainer: Trainer, record: Record) -> None:
-            """Print where it is due."""
+            """Print when it is due."""
             if trainer.seconds < self._next:
                 return
             self._next = trainer.seconds + min(60.0, 6 * options.soak)
@@ -198,7 +201,7 @@ def soak(options: argparse.Namespace) -> None:
 
 
 def anonymous_megabytes() -> float:
-    """Return RssAnon, where the system tells it."""
+    """Return the anonymous memory of this process (RssAnon), NaN if the system does not report it."""
     status = Path("/proc/self/status")
     found = re.search(r"^RssAnon:\s+(\d+) kB", status.read_text() if status.is_file() else "", re.MULTILINE)
     return int(found[1]) * 1024 / 1e6 if found else float("nan")
@@ -209,8 +212,11 @@ def main() -> None:
     parser.add_argument("--nanogpt", type=nanogpt.checkout, help="a checkout of nanoGPT")
     parser.add_argument("--text", type=Path, help="Tiny Shakespeare")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--steps", type=int, help="updates of both sides, to try the script; default: their recipes'")
-    parser.add_argument("--soak", type=float, metavar="MINUTES", help="train that long and watch memory instead")
+    parser.add_argument("--set", action="append", default=[], help="section.key=value for our side")
+    parser.add_argument(
+        "--steps", type=int, help="updates of both sides, to try the script; default: as in their recipes"
+    )
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="train that long and print memory instead")
     parser.add_argument("--megabytes", type=float, default=100, help="length of the text for --soak")
     options = parser.parse_args()
     if options.soak:

@@ -2,13 +2,13 @@
 
     python benchmarks/loader_workers.py
 
-Every number of workers is a process of its own that trains the same model on the same tokens; they take turns, and what
-counts is the median over the rounds. Two models are measured: nanoGPT's recipe for a processor, and a very small one,
-of which the data are the largest share. The winner is the default of `data.num_workers`.
+For each number of workers a process of its own trains the same model on the same tokens. The processes take turns, and
+the result is the median over the rounds. Two models are measured: nanoGPT's recipe for a processor, and a very small
+one, in which gathering batches has the largest share. The fastest is the default of `data.num_workers`.
 
-Measured with one thread on two busy cores, against none: 1, 2 and 4 workers 1.00, 1.01 and 0.97 times as fast with
-nanoGPT's recipe, and 0.52, 0.58 and 0.58 with the very small model. A batch is gathered in 10 microseconds; to hand it
-from one process to another takes longer than that. So the default is 0.
+Measured with one thread on two busy cores: 1, 2 and 4 workers were 1.00, 1.01 and 0.97 times as fast as none with
+nanoGPT's recipe, and 0.52, 0.58 and 0.58 times with the very small model. A batch is gathered in 10 microseconds; to
+pass it from one process to another takes longer. So the default is 0.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MODELS = {
 
 
 def side(tokens: Path, name: str, workers: int, threads: int) -> None:
-    """Train with so many workers whenever asked, and answer with tokens per second."""
+    """Train with this number of workers on request, and answer with tokens per second."""
     import torch
 
     from minigpt.config import load_config
@@ -44,8 +44,8 @@ def side(tokens: Path, name: str, workers: int, threads: int) -> None:
     from minigpt.training.trainer import Trainer
 
     torch.set_num_threads(threads)
-    dataset_module.num_processors = lambda: max(WORKERS)  # four, even where there are two processors
-    warnings.simplefilter("ignore")  # which torch warns of
+    dataset_module.num_processors = lambda: max(WORKERS)  # allows four on a machine with two processors
+    warnings.simplefilter("ignore")  # torch warns of too many workers
     layers, heads, width, context, batch, steps = MODELS[name]
     recipe = {
         "model.num_layers": layers,

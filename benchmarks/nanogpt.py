@@ -1,7 +1,7 @@
-"""nanoGPT's side of a comparison: its model and its optimizer from a checkout, driven as its train.py drives them.
+"""nanoGPT's side of a comparison: model and optimizer from a checkout, used as its train.py uses them.
 
-Per update it does what train.py does on a processor: set the learning rate, gather windows one by one from a memory map
-that is opened anew, forward, backward, clip to length 1, update, read the loss. The recipe is its README's for
+An update does what train.py does on a processor: set the learning rate, gather windows one by one from a newly opened
+memory map, forward, backward, clip the gradient to norm 1, update, read the loss. The recipe is that of its README for
 processors: 4 layers, 4 heads, width 128, context 64, batch 12, float32, no dropout, 2,000 updates.
 """
 
@@ -42,10 +42,10 @@ def training(
 
     Args:
         folder: The checkout.
-        tokens: A file of uint16, one a token.
-        vocab_size: How many there are.
-        steps: Where its cosine ends.
-        seed: Of its weights and batches.
+        tokens: A file with one uint16 for each token.
+        vocab_size: Number of different tokens.
+        steps: Number of updates after which its cosine schedule ends.
+        seed: Seed of its weights and batches.
     """
     import torch
 

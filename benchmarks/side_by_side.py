@@ -1,8 +1,7 @@
-"""Two programs measured beside each other in one run, so that a busy machine slows both alike.
+"""Two programs measured side by side in one run, so that a busy machine slows both alike.
 
-Each side lives in a process of its own, warm and waiting, and does its work when it is told to: one, the other, one,
-the other, with who begins changing from round to round. What counts is the ratio within a round, and the median of
-those ratios.
+Each side is a process of its own that has warmed up and works on request. The two work in turn, and the one that begins
+changes from round to round. The result is the median of the ratios within a round.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from typing import Any
 
 
 def serve(work: Callable[..., Any]) -> None:
-    """Be one side: do the work with whatever comes in as a line of JSON, and answer with a line of JSON."""
+    """Be one side: for each line of JSON, call `work` with its values as arguments and print the result as JSON."""
     print('"ready"', flush=True)
     for line in sys.stdin:
         print(json.dumps(work(*json.loads(line))), flush=True)
 
 
 class Side:
-    """The other end of `serve`: starts this script again with `arguments` and asks it to work."""
+    """The other end of `serve`: starts this script again with `arguments` and requests its work."""
 
     def __init__(self, name: str, arguments: Sequence[str]) -> None:
         self.name = name
@@ -33,14 +32,14 @@ class Side:
             raise SystemExit(f"{name} did not start; see its message above.")
 
     def ask(self, *arguments: Any) -> Any:
-        """Have the work done once and return what it came to."""
+        """Have the work done once and return its result."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(arguments) + "\n")
         self._process.stdin.flush()
         return self._answer()
 
     def close(self) -> None:
-        """Let the process end."""
+        """End the process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()

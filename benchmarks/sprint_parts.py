@@ -1,9 +1,9 @@
-"""What each part of the preset `sprint` is worth: the preset, and the preset with one part taken back.
+"""How much each part of the preset `sprint` contributes: the preset, and the preset without one of its parts.
 
     python benchmarks/sprint_parts.py --text tinyshakespeare.txt
 
-Each row is the loss on the last tenth of the text (nats per character, median over the seeds) at the end of the same
-number of updates, how much worse that is than the whole preset, and the milliseconds an update took.
+Each row shows the loss on the last tenth of the text (nats per character, median over the seeds) after the same number
+of updates, how much worse it is than that of the preset, and the milliseconds of an update.
 """
 
 from __future__ import annotations

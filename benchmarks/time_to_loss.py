@@ -1,15 +1,15 @@
-"""How long until Tiny Shakespeare is learned as well as nanoGPT's recipe for processors learns it.
+"""The training time to reach, on Tiny Shakespeare, the loss of nanoGPT's recipe for processors.
 
     git clone https://github.com/karpathy/nanoGPT
     python benchmarks/time_to_loss.py --nanogpt nanoGPT --text tinyshakespeare.txt --picture docs/time_to_loss.svg
 
-Both sides learn from the first 90 % of the characters and are measured on the last 10 %: nats over all of it, in
-windows of their own context that do not overlap. nanoGPT runs its whole recipe (2,000 updates), the preset its own,
-each to the end of its schedule, one after the other for each seed, who begins changing from pair to pair. The clock
-runs while they train and not while they are measured. `sprint` was tuned on seeds 1 to 10; what counts is the median
-over 101 to 103. Goal: it ends at 1.88 or better after a tenth of nanoGPT's time; the floor is a sixth.
+Both sides train on the first 90 % of the characters and are evaluated on all of the last 10 %, in windows of their own
+context that do not overlap. nanoGPT runs its whole recipe (2,000 updates) and the preset its own, each to the end of
+its schedule. For each seed one runs after the other, and the one that begins changes from seed to seed. The clock runs
+during training and stops during evaluations. `sprint` was tuned on seeds 1 to 10; the result is the median over 101 to
+103. Goal: a loss of 1.88 or better after a tenth of nanoGPT's time; the floor is a sixth.
 
-A machine that has other work to do is refused, since it slows the two by different amounts.
+The script refuses to run on a busy machine, because other work slows the two by different amounts.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COLOURS = {"minigpt": "#0072b2", "nanogpt": "#d55e00"}
 
 
 def encode(text: str, folder: Path) -> int:
-    """Write both parts as a number a character, sorted as nanoGPT sorts them, and return how many there are."""
+    """Write both parts with a number for each character, as nanoGPT numbers them; return how many there are."""
     alphabet = sorted(set(text))
     place = {character: number for number, character in enumerate(alphabet)}
     ids = np.array([place[character] for character in text], dtype=np.uint16)
@@ -45,7 +45,7 @@ def encode(text: str, folder: Path) -> int:
 
 
 def pooled_loss(logits_of: Any, ids: np.ndarray, context: int) -> float:
-    """Return nats per character over windows of `context` that do not overlap, and what is left after them."""
+    """Return nats per character over windows of `context` that do not overlap, and the rest after them."""
     import torch
     from torch.nn import functional as F
 
@@ -70,7 +70,7 @@ def our_run(
     settings: dict[str, Any] | None = None,
     num_looks: int = CURVE_POINTS,
 ) -> dict[str, Any]:
-    """Train a preset, with other settings where they are given, and return its curve."""
+    """Train a preset, with the changes in `settings`, and return its curve."""
     import torch
 
     from minigpt.config import load_config
@@ -130,17 +130,19 @@ def timed(step: Any, num_steps: int, loss: Any, num_looks: int = CURVE_POINTS) -
 
 
 def load() -> float:
-    """Return how many processes wanted a processor over the last minute, on average."""
+    """Return the load average of the last minute."""
     return os.getloadavg()[0]
 
 
 def wait_for_quiet(limit: float) -> float:
-    """Wait until what came before has left the load average, or give up."""
+    """Wait until the load average is at most `limit`, or give up after ten minutes."""
     for _ in range(40):
         if load() <= limit:
             return load()
         time.sleep(15)
-    raise SystemExit(f"The load average is {load():.2f}, above {limit}: other work would slow the two differently.")
+    raise SystemExit(
+        f"The load average is {load():.2f}, above {limit}: other work would slow the two sides differently."
+    )
 
 
 def picture(curves: dict[str, list[list[tuple[int, float, float]]]]) -> str:

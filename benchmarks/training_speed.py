@@ -7,8 +7,8 @@
 architecture (LayerNorm without bias, learned positions, exact GELU, tied embeddings) with AdamW on the same tokens.
 nanoGPT's side is `nanogpt.py`; ours is `Trainer.step_once`. Goal: a median ratio of 1.3 or more; the floor is 1.1.
 
-`--set training.precision=auto` computes our matrix products in bfloat16 where the processor has it; other settings
-measure another model of ours against the same nanoGPT.
+`--set training.precision=auto` computes our matrix products in bfloat16 if the processor supports it. Other settings
+compare another model of ours with the same nanoGPT.
 """
 
 from __future__ import annotations
