@@ -22,6 +22,7 @@ def export_run(run: str, out: Path, kind: str, include_data: bool, as_json: bool
 
     RUN is a run's folder, its id, an exported zip, or the name of a bundled run.
     """
+    from minigpt.runs.archive import export_zip
     from minigpt.runs.loading import find_run
 
     if out.exists():
@@ -29,7 +30,7 @@ def export_run(run: str, out: Path, kind: str, include_data: bool, as_json: bool
     if not out.absolute().parent.is_dir():
         raise InputError(f"There is no folder {out.parent} to write {out.name} into.", mend="Make it first.")
     folder = find_run(run)
-    folder.export_zip(out, include_data=include_data)
+    export_zip(folder, out, include_data=include_data)
     if as_json:
         print_json({"run": str(folder.path), "out": str(out), "format": kind, "bytes": out.stat().st_size})
     else:

@@ -25,9 +25,10 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from minigpt.errors import ArchiveError, CheckpointError, MinigptError, RunExistsError, RunNotFoundError
-from minigpt.runs.folder import CHECKPOINTS, CONFIG, DATA, EXPORT_WANTED, HISTORY, INFO, METRICS, TOKENIZER, RunFolder
+from minigpt.runs.folder import CONFIG, DATA, INFO, METRICS, TOKENIZER, RunFolder
 from minigpt.runs.info import RunInfo
 from minigpt.runs.metrics import append_record
+from minigpt.runs.weights import CHECKPOINTS, HISTORY
 from minigpt.storage import atomic_file, atomic_folder, storage_errors, write_text
 from minigpt.training.checkpoint import (
     MANIFEST,
@@ -39,6 +40,8 @@ from minigpt.training.checkpoint import (
     write_manifest,
 )
 
+EXPORT_WANTED = "Give a zip that Download on the page Runs or `minigpt export` wrote."
+"""Hint for a zip that is not an exported run."""
 MAX_BYTES = 4 * 10**9
 """Default of the largest unpacked size."""
 MAX_FILES = 5000
@@ -306,6 +309,3 @@ def _check(folder: RunFolder, run_id: str) -> None:
 
 def _refused(why: str) -> ArchiveError:
     return ArchiveError(f"The file is no exported run: {why}.", mend=EXPORT_WANTED)
-
-
-__all__ = ["MAX_BYTES", "MAX_FILES", "bundle_run", "export_zip", "unpack"]

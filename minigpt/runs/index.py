@@ -14,12 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from minigpt.errors import MinigptError
-from minigpt.runs.folder import CHECKPOINTS, CONFIG, INFO, METRICS, RunFolder
+from minigpt.runs.folder import CONFIG, INFO, METRICS, RunFolder
 from minigpt.runs.info import RunInfo
 from minigpt.runs.loading import find_by_id
 from minigpt.runs.lock import is_being_trained
 from minigpt.runs.snapshots import RunSnapshot, snapshot_of
 from minigpt.runs.store import RunStore
+from minigpt.runs.weights import CHECKPOINTS
 
 SNAPSHOTS_KEPT = 128
 """Snapshots of runs on disk that stay in memory."""

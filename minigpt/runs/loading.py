@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Literal
 from minigpt import resources
 from minigpt.config import RunConfig
 from minigpt.errors import ArchiveError, RunExistsError, RunNotFoundError, StorageError
-from minigpt.runs.folder import EXPORT_WANTED, INFO, RunFolder
+from minigpt.runs.archive import EXPORT_WANTED
+from minigpt.runs.folder import INFO, RunFolder
 from minigpt.runs.store import RunStore, is_valid_id
 from minigpt.storage import sha256_of
 from minigpt.tokenizers.base import BaseTokenizer

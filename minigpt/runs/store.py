@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, BinaryIO
 from minigpt import resources
 from minigpt.config import RunConfig
 from minigpt.errors import MinigptError, RunExistsError, RunNotFoundError
-from minigpt.runs.folder import CHECKPOINTS, INFO, RunFolder
+from minigpt.runs import archive
+from minigpt.runs.folder import INFO, RunFolder
 from minigpt.runs.info import RunInfo, token_sha256
+from minigpt.runs.weights import CHECKPOINTS
 from minigpt.storage import atomic_folder, remove_folder, write_text
 
 if TYPE_CHECKING:
@@ -159,8 +161,6 @@ class RunStore:
             ArchiveError: It is not an exported run, is damaged or too large, or contains other files.
             StorageError: The disk is full or cannot be written.
         """
-        from minigpt.runs import archive
-
         run_id = new_run_id()
 
         target = self._free_target(run_id, path)

@@ -9,6 +9,7 @@ import pytest
 
 from minigpt import resources
 from minigpt.runs import manager
+from minigpt.runs.archive import export_zip
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.lock import RunLock
 from minigpt.runs.store import RunStore
@@ -27,7 +28,7 @@ def upload(at, name, content):
 
 def exported(run_id, home):
     buffer = io.BytesIO()
-    RunFolder(home / run_id).export_zip(buffer)
+    export_zip(RunFolder(home / run_id), buffer)
     return buffer.getvalue()
 
 

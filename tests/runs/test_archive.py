@@ -17,7 +17,7 @@ from minigpt.data.corpora import corpus_from_documents
 from minigpt.data.readers import read_text
 from minigpt.errors import ArchiveError, CheckpointError, RunExistsError, RunNotFoundError, StorageError
 from minigpt.runs import archive as module
-from minigpt.runs.archive import bundle_run
+from minigpt.runs.archive import bundle_run, export_zip
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.job import TrainingJob, create_run
 from minigpt.runs.loading import load_run
@@ -56,7 +56,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 @pytest.fixture
 def exported(trained: RunFolder, tmp_path: Path) -> Path:
     path = tmp_path / "run.zip"
-    trained.export_zip(path)
+    export_zip(trained, path)
     return path
 
 
@@ -107,7 +107,7 @@ def test_what_is_private_stays(trained: RunFolder, exported: Path) -> None:
 
 
 def test_with_its_data_it_can_be_trained_on(trained: RunFolder, tmp_path: Path) -> None:
-    trained.export_zip(tmp_path / "all.zip", include_data=True)
+    export_zip(trained, tmp_path / "all.zip", include_data=True)
     imported = RunStore().import_zip(tmp_path / "all.zip")
     assert (imported.data_path / "train.bin").read_bytes() == (trained.data_path / "train.bin").read_bytes()
     imported.write_config(imported.config.updated({"training.max_steps": 10}))
@@ -120,20 +120,20 @@ def test_with_its_data_it_can_be_trained_on(trained: RunFolder, tmp_path: Path) 
 
 def test_to_and_from_open_files(trained: RunFolder) -> None:
     buffer = io.BytesIO()
-    trained.export_zip(buffer)
+    export_zip(trained, buffer)
     buffer.seek(0)
     assert RunStore().import_zip(buffer).steps() == trained.steps()
 
 
 def test_a_run_without_weights_cannot_leave(tmp_path: Path) -> None:
     with pytest.raises(RunNotFoundError, match="no checkpoint yet"):
-        RunStore().create(RunConfig()).export_zip(tmp_path / "run.zip")
+        export_zip(RunStore().create(RunConfig()), tmp_path / "run.zip")
     assert not (tmp_path / "run.zip").exists()
 
 
 def test_a_place_that_cannot_be_written(trained: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(StorageError):
-        trained.export_zip(tmp_path / "none" / "run.zip")
+        export_zip(trained, tmp_path / "none" / "run.zip")
 
 
 def test_bundled_is_slim_and_works(trained: RunFolder, tmp_path: Path) -> None:
@@ -321,6 +321,6 @@ def test_what_is_missing_is_not_called_a_full_disk(trained: RunFolder, tmp_path:
     copy = RunFolder(shutil.copytree(trained.path, tmp_path / "copy"))
     (copy.path / name).unlink()
     with pytest.raises(CheckpointError, match=f"{name} is missing") as error:
-        copy.export_zip(tmp_path / "run.zip", include_data=True)
+        export_zip(copy, tmp_path / "run.zip", include_data=True)
     assert "space" not in str(error.value)
     assert not (tmp_path / "run.zip").exists()

@@ -18,11 +18,12 @@ from minigpt.config import RunConfig
 from minigpt.data.corpora import Corpus, corpus_from_text
 from minigpt.errors import ArchiveError, CheckpointError, CorpusError, RunExistsError, RunNotFoundError, StorageError
 from minigpt.generation.generator import TextGenerator
-from minigpt.runs.archive import bundle_run
-from minigpt.runs.folder import RunFolder, thinned
+from minigpt.runs.archive import bundle_run, export_zip
+from minigpt.runs.folder import RunFolder
 from minigpt.runs.job import TrainingJob, create_run
 from minigpt.runs.loading import find_run, load_run
 from minigpt.runs.store import RunStore, is_valid_id, new_run_id
+from minigpt.runs.weights import thinned
 from minigpt.storage import remove_folder
 
 CONFIG = RunConfig().updated(
@@ -176,7 +177,7 @@ def test_find_run_in_every_way(copied: RunFolder, tmp_path: Path, monkeypatch: p
     assert find_run(copied.path).id == copied.id
     assert find_run(str(copied.path)).id == copied.id
     assert find_run(copied.id).path == copied.path
-    copied.export_zip(tmp_path / "run.zip")
+    export_zip(copied, tmp_path / "run.zip")
     unpacked = find_run(tmp_path / "run.zip")
     assert unpacked.info.parent == copied.id
     assert find_run(str(tmp_path / "run.zip")).path == unpacked.path  # unpacked once

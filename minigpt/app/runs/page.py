@@ -12,6 +12,7 @@ from minigpt.app.ui import anatomy
 from minigpt.app.ui.navigation import page_path
 from minigpt.errors import MinigptError
 from minigpt.model.size import count_parameters
+from minigpt.runs.archive import export_zip
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.store import RunStore
 
@@ -34,7 +35,7 @@ def draw() -> None:
     import_zip()
     if snapshots:
         _explain(snapshots)
-    anatomy.show_code(RunFolder.export_zip, RunStore.import_zip)
+    anatomy.show_code(export_zip, RunStore.import_zip)
 
 
 def told() -> None:
@@ -130,7 +131,7 @@ def actions(ref, snapshot) -> None:
 def packed(ref, with_data: bool) -> bytes:
     """Return the run as one zip."""
     buffer = io.BytesIO()
-    RunFolder(ref.path).export_zip(buffer, include_data=with_data)
+    export_zip(RunFolder(ref.path), buffer, include_data=with_data)
     return buffer.getvalue()
 
 
