@@ -14,7 +14,7 @@ from minigpt.app.components.live_chart import live_chart
 from minigpt.app.session.compute import Cancelled
 from minigpt.app.session.reading import FEW_TOKENS, Reading, prompt_notes, read_prompt
 from minigpt.app.session.run_text import default_prompt, shipped
-from minigpt.app.session.subject import Subject, text_options
+from minigpt.app.session.subject import Subject, prompt_input
 from minigpt.app.texts import has, percent, plain, quoted, t
 from minigpt.app.ui import anatomy, theme
 from minigpt.errors import ShapeError
@@ -156,8 +156,8 @@ def draw(subject: Subject) -> None:
             shipped(f"circuits.corrupt_{subject.run.id}") if is_shipped else _find(subject, first)
         )
     left, right = st.columns(2, gap="medium")
-    first = left.text_input(t("circuits.clean"), key=first_key, **text_options())
-    second = right.text_input(t("circuits.corrupt"), key=second_key, help=t("circuits.corrupt_help"), **text_options())
+    first = prompt_input(left, t("circuits.clean"), key=first_key)
+    second = prompt_input(right, t("circuits.corrupt"), key=second_key, help=t("circuits.corrupt_help"))
     try:
         with st.spinner(t("circuits.patching")):
             view = subject.ask("patching", lambda run, cancelled: patched(run, first, second, cancelled), first, second)

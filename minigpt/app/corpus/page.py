@@ -1,27 +1,27 @@
 """Corpus: bring a text, see what it is made of, and whether it is good enough."""
 
-import math
+from __future__ import annotations
+
+from collections.abc import Callable
 
 import streamlit as st
 
 from minigpt.app.components.live_chart import live_chart
+from minigpt.app.corpus import view as corpus_view
+from minigpt.app.corpus.view import CorpusView
 from minigpt.app.session import corpora, draft, profile
-from minigpt.app.texts import compact, escape, number, size, t, template
+from minigpt.app.texts import escape, number, size, t, template
 from minigpt.app.ui import anatomy, theme
 from minigpt.app.ui.navigation import page_path
-from minigpt.data.corpora import corpus_infos
+from minigpt.data.corpora import Corpus, corpus_infos
 from minigpt.data.readers import clean_text
-from minigpt.data.split import count_windows, largest_context, split_counts
-from minigpt.data.statistics import text_statistics
+from minigpt.data.statistics import TextStatistics, text_statistics
 from minigpt.errors import MinigptError
 from minigpt.viz.corpus import CharactersWords, SplitWords, characters_figure, split_figure
 from minigpt.viz.labels import visible_token
 
 SHOWN_CHARACTERS = 32
-PEEK_CHARS = 900
-SMALL_CHARS = 20_000
 SHORT_PART_CHARS = 5_000
-REPEATED_SHARE = 0.2
 
 
 def draw() -> None:
@@ -30,45 +30,39 @@ def draw() -> None:
         st.switch_page(page_path("train"))
     anatomy.header("corpus")
     bring()
-    corpus, facts = corpora.current_corpus(), corpora.current_statistics()
-    config = draft.current_config()
-    num_tokens = corpora.num_tokens(corpus, config.tokenizer)
-    num_training, num_validation = split_counts(
-        num_tokens, config.data.validation_fraction, config.data.max_validation_tokens
+    corpus, config = corpora.current_corpus(), draft.current_config()
+    view = corpus_view.view_of(
+        corpus.name,
+        corpora.current_statistics(),
+        config,
+        num_tokens=corpora.num_tokens(corpus, config.tokenizer),
+        vocab_size=corpora.vocab_size(config.tokenizer),
     )
-
-    judge(corpus.name, facts, num_training, num_validation, config)
-    figures = [
-        ("characters", number(facts.num_chars)),
-        ("distinct", number(facts.num_distinct)),
-        ("words", number(facts.num_words)),
-        ("lines", number(facts.num_lines)),
-        ("tokens", number(num_tokens)),
-        ("on_disk", size(facts.num_bytes)),
-    ]
+    draw_verdict(view)
     with st.container(horizontal=True, key="corpus_figures", gap="large"):
-        for name, value in figures:
-            st.metric(t(f"corpus.number_{name}"), value, width="content")
+        for label, value in corpus_view.figures(view).items():
+            st.metric(label, value, width="content")
     left, right = st.columns([3, 2], gap="large")
     with left:
-        _show_characters(facts)
+        draw_characters(view.facts)
     with right:
         peek(corpus)
-    _show_split(num_training, num_validation)
-    _explain(facts, corpora.vocab_size(config.tokenizer), num_tokens, num_validation)
+    draw_split(view.num_training, view.num_validation)
+    if sentences := corpus_view.sentences(view):
+        anatomy.what_you_see(sentences)
     anatomy.try_this(
         [
             (t("corpus.try_code"), lambda: attempt(lambda: corpora.bring_built_in("python-source"))),
-            (t("corpus.try_short"), _take_first_part),
+            (t("corpus.try_short"), take_first_part),
             (t("corpus.try_train"), lambda: st.session_state.update({"corpus:go": True})),
         ],
         key="corpus:try",
     )
-    _what_was_read()
+    draw_readings()
     anatomy.show_code(text_statistics, clean_text)
 
 
-def attempt(work) -> None:
+def attempt(work: Callable[[], None]) -> None:
     """Do something that may fail; what went wrong is told on the page, and the current text stays."""
     try:
         work()
@@ -82,20 +76,21 @@ def bring() -> None:
     way = st.segmented_control(
         t("corpus.source"),
         list(ways),
-        format_func=ways.get,
+        format_func=lambda name: ways[name],
         default="built_in",
         required=True,
         key="corpus:source",
         label_visibility="collapsed",
     )
-    {"built_in": _bring_built_in, "upload": _bring_upload, "paste": _bring_paste}[way]()
+    {"built_in": bring_built_in, "upload": bring_upload, "paste": bring_paste}[way]()
     error = st.session_state.pop("corpus:error", None)
     if error is not None:
         anatomy.explain_error(error)
         st.caption(t("corpus.kept"))
 
 
-def _bring_built_in() -> None:
+def bring_built_in() -> None:
+    """Offer the built-in texts."""
     infos = {info.name: info for info in corpus_infos()}
     current = corpora.current_corpus().name
 
@@ -121,7 +116,8 @@ def _bring_built_in() -> None:
         st.caption(t(f"corpus.about_{text}", description=info.description, licence=info.licence))
 
 
-def _bring_upload() -> None:
+def bring_upload() -> None:
+    """Offer to upload files."""
     files = st.file_uploader(
         t("corpus.upload"),
         accept_multiple_files=True,
@@ -137,7 +133,8 @@ def _bring_upload() -> None:
     st.caption(t("corpus.upload_too_large"))
 
 
-def _bring_paste() -> None:
+def bring_paste() -> None:
+    """Offer a field to paste a text into."""
     with st.form("corpus_paste", border=False):
         text = st.text_area(
             t("corpus.paste"), key="corpus:pasted", height=160, placeholder=t("corpus.paste_placeholder")
@@ -146,49 +143,28 @@ def _bring_paste() -> None:
             attempt(lambda: corpora.bring_text(text, t("corpus.paste_name")))
 
 
-def _take_first_part() -> None:
+def take_first_part() -> None:
+    """Make the beginning of the current text the current one."""
     corpus = corpora.current_corpus()
     name = t("corpus.first_part", name=corpus.name)
     attempt(lambda: corpora.bring_text(corpus.text[:SHORT_PART_CHARS], name))
 
 
-def judge(name, facts, num_training, num_validation, config) -> None:
+def draw_verdict(view: CorpusView) -> None:
     """Say in one sentence whether the text is good enough, and after it what else there is to know."""
-    context, label = config.model.sequence_length, escape(name)
-    windows = count_windows(num_training, context, config.data.stride or 1)
-    fits = largest_context(num_training)
-    if fits is None:
-        st.error(t("corpus.far_too_short", name=label, tokens=number(num_training)), icon=":material/block:")
-    elif not windows:
-        message = t(
-            "corpus.too_short",
-            name=label,
-            context=context,
-            tokens=number(num_training),
-            needed=number(context + 1),
-            fits=number(fits),
-        )
-        st.error(message, icon=":material/block:")
-    elif facts.num_chars < SMALL_CHARS:
-        st.warning(t("corpus.good_small", name=label), icon=":material/hourglass_bottom:")
+    grade, sentence = corpus_view.verdict(view)
+    if grade == "too_short":
+        st.error(sentence, icon=":material/block:")
+    elif grade == "small":
+        st.warning(sentence, icon=":material/hourglass_bottom:")
     else:
-        st.success(
-            t("corpus.good", name=label, context=context, windows=number(windows)), icon=":material/check_circle:"
-        )
-    notes = []
-    if facts.repeated_share > REPEATED_SHARE:
-        notes.append(t("corpus.repeated", share=f"{100 * facts.repeated_share:.0f}"))
-    if facts.num_rare > max(5, 0.1 * facts.num_distinct) and windows:
-        notes.append(t("corpus.many_rare", rare=number(facts.num_rare), distinct=number(facts.num_distinct)))
-    if config.data.validation_fraction == 0:
-        notes.append(t("corpus.no_validation"))
-    elif windows and num_validation <= context:
-        notes.append(t("corpus.short_validation", tokens=number(num_validation), context=context))
-    if notes:
-        st.warning("  \n".join(notes), icon=":material/info:")
+        st.success(sentence, icon=":material/check_circle:")
+    if warnings := corpus_view.warnings(view):
+        st.warning("  \n".join(warnings), icon=":material/info:")
 
 
-def _show_characters(facts) -> None:
+def draw_characters(facts: TextStatistics) -> None:
+    """Draw the most common characters as bars."""
     st.header(t("corpus.common_title"), anchor=False)
     common = facts.common[:SHOWN_CHARACTERS]
     first, count = common[0] if common else ("", 0)
@@ -203,20 +179,19 @@ def _show_characters(facts) -> None:
 
 
 @st.fragment
-def peek(corpus) -> None:
+def peek(corpus: Corpus) -> None:
     """Show a part of the text, and another one on request."""
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.header(t("corpus.peek_title"), anchor=False)
-        places = max(1, math.ceil(corpus.num_chars / PEEK_CHARS))
-        place = st.session_state.get("corpus:place", 0)
+        place: int = st.session_state.get("corpus:place", 0)
         if st.button(t("corpus.peek_again"), key="corpus:again", icon=":material/shuffle:", type="tertiary"):
             place += 1
             st.session_state["corpus:place"] = place
-    start = PEEK_CHARS * (place * 7919 % places)  # a prime, so that the places come in no order one can see
-    st.code(corpus.text[start : start + PEEK_CHARS], language=None, wrap_lines=True, height=278)
+    st.code(corpus_view.peek_at(corpus.text, place), language=None, wrap_lines=True, height=278)
 
 
-def _show_split(num_training: int, num_validation: int) -> None:
+def draw_split(num_training: int, num_validation: int) -> None:
+    """Draw how the text is split into the part that is learned from and the part that is kept apart."""
     percent = f"{100 * num_validation / max(num_training + num_validation, 1):.0f}"
     st.caption(t("corpus.split_title", percent=percent))
     words = SplitWords(
@@ -232,51 +207,9 @@ def _show_split(num_training: int, num_validation: int) -> None:
     )
 
 
-def _explain(facts, vocab_size: int, num_tokens: int, num_validation: int) -> None:
-    if not facts.common:
-        return
-    character, count = facts.common[0]
-    share = f"{100 * count / facts.num_chars:.1f}"
-    nats = math.log(vocab_size)
-    sentences = [
-        t("corpus.see_common", character=escape(visible_token(character)), share=share),
-        t(
-            "corpus.see_uniform",
-            distinct=facts.num_distinct,
-            special=vocab_size - facts.num_distinct,
-            nats=f"{nats:.2f}",
-            bits=f"{nats / math.log(2):.2f}",
-        ),
-    ]
-    if num_validation:
-        sentences.append(t("corpus.see_split", percent=f"{100 * num_validation / num_tokens:.0f}"))
-    anatomy.what_you_see(sentences)
-
-
-def _what_was_read() -> None:
-    readings = corpora.current_readings()
-    if not readings:
-        return
-    with st.expander(t("corpus.reading"), icon=":material/fact_check:", expanded=True):
-        rows = []
-        for reading in readings:
-            change = t("corpus.reading_nothing")
-            if reading.num_chars != reading.num_cleaned_chars:
-                change = t(
-                    "corpus.reading_difference",
-                    before=number(reading.num_chars),
-                    after=number(reading.num_cleaned_chars),
-                )
-            elif reading.is_changed:
-                change = t("corpus.reading_same_length")
-            rows.append(
-                {
-                    t("corpus.reading_name"): reading.name,
-                    t("corpus.reading_encoding"): reading.encoding,
-                    t("corpus.reading_bytes"): number(reading.num_bytes),
-                    t("corpus.reading_chars"): compact(reading.num_cleaned_chars),
-                    t("corpus.reading_cleaned"): change,
-                }
-            )
-        st.dataframe(rows, hide_index=True)
-        st.caption(t("corpus.cleaning"))
+def draw_readings() -> None:
+    """Show how the brought documents were read, and what cleaning changed."""
+    if readings := corpora.current_readings():
+        with st.expander(t("corpus.reading"), icon=":material/fact_check:", expanded=True):
+            st.dataframe(corpus_view.reading_rows(readings), hide_index=True)
+            st.caption(t("corpus.cleaning"))

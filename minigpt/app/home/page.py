@@ -1,36 +1,28 @@
 """Home: what this is, one button to start, and the way from text to next character. Nothing here waits for torch."""
 
-import math
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import streamlit as st
 
-from minigpt import resources
 from minigpt.app.components.flow import flow
 from minigpt.app.home import view
 from minigpt.app.texts import t
 from minigpt.app.ui import anatomy
 from minigpt.app.ui.navigation import page_path
-from minigpt.runs.folder import RunFolder
-
-BUNDLED = "tales"
 
 
-def draw_flow(recording: dict) -> None:
+def draw_flow(recording: Mapping[str, Any]) -> None:
     """Draw the recorded way through the bundled model."""
-    facts = {name: recording[name] for name in ("d_model", "vocab_size")}
-    facts |= {"layers": recording["num_layers"], "heads": recording["num_heads"]}
-    prompt = "".join(recording["tokens"][: recording["num_prompt"]])
-    names = ("text", "layer", "next", "play", "pause", "step", "say_read", "say_layer", "say_odds", "say_fallen")
-    words = {name: t(f"home.flow_{name}", **facts) for name in names}
-    words["numbers"] = t("home.flow_numbers", shown=24, **facts)
-    words["alt"] = t("home.flow_alt", prompt=prompt, **facts)
-    flow(recording, words=words, key="home:flow")
-    st.caption(t("home.flow_truth", run=BUNDLED, parameters=f"{recording['num_parameters']:,}"))
+    flow(recording, words=view.flow_words(recording), key="home:flow")
+    st.caption(t("home.flow_truth", run=view.BUNDLED, parameters=f"{recording['num_parameters']:,}"))
 
 
 def draw_history() -> None:
     """Show what the bundled model wrote while it learned."""
-    samples = view.milestones(RunFolder(resources.bundled_runs_path() / BUNDLED).samples())
+    samples = view.milestones(view.samples())
     if len(samples) < 2:
         return
     st.subheader(t("home.history_title"), anchor=False)
@@ -39,11 +31,8 @@ def draw_history() -> None:
         with column, st.container(border=True, height="stretch"):
             st.markdown(f"**{t('home.history_step', step=f'{sample.step:,}')}**")
             st.code(sample.text[:160], language=None, wrap_lines=True)
-            if sample.step == 0:
-                st.caption(t("home.history_start"))
-            elif sample.val_loss is not None:
-                choices = f"{math.exp(sample.val_loss):.3g}"
-                st.caption(t("home.history_loss", loss=f"{sample.val_loss:.2f}", choices=choices))
+            if said := view.loss_sentence(sample):
+                st.caption(said)
 
 
 def draw() -> None:

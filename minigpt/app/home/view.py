@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import functools
 import json
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from minigpt import resources
+from minigpt.app.texts import t
+from minigpt.runs.folder import RunFolder
 from minigpt.runs.metrics import WrittenSample
+
+BUNDLED = "tales"
+"""The run that Home shows."""
 
 
 @functools.cache
@@ -22,6 +29,32 @@ def load_flow() -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     return recording
+
+
+def flow_words(recording: Mapping[str, Any]) -> dict[str, str]:
+    """Return the words on the picture of the recorded way."""
+    facts = {name: recording[name] for name in ("d_model", "vocab_size")}
+    facts |= {"layers": recording["num_layers"], "heads": recording["num_heads"]}
+    prompt = "".join(recording["tokens"][: recording["num_prompt"]])
+    names = ("text", "layer", "next", "play", "pause", "step", "say_read", "say_layer", "say_odds", "say_fallen")
+    words = {name: t(f"home.flow_{name}", **facts) for name in names}
+    words["numbers"] = t("home.flow_numbers", shown=24, **facts)
+    words["alt"] = t("home.flow_alt", prompt=prompt, **facts)
+    return words
+
+
+def samples() -> list[WrittenSample]:
+    """Return what the bundled run wrote while it learned."""
+    return RunFolder(resources.bundled_runs_path() / BUNDLED).samples()
+
+
+def loss_sentence(sample: WrittenSample) -> str:
+    """Return how good the model was when it wrote a sample; "" if nothing was measured by then."""
+    if sample.step == 0:
+        return t("home.history_start")
+    if sample.val_loss is None:
+        return ""
+    return t("home.history_loss", loss=f"{sample.val_loss:.2f}", choices=f"{math.exp(sample.val_loss):.3g}")
 
 
 def milestones(samples: list[WrittenSample], count: int = 5) -> list[WrittenSample]:

@@ -110,13 +110,14 @@ class ComputeGate:
                 if question is None:
                     question = self._open[key] = _Question(key, work)
                     self._queue.append(question)
-                    self._hire()
+                    self._add_worker()
                 question.waiters.append(waiter)
                 self._newest[waiter.place] = question
             if older is not None and older is not self._newest.get(waiter.place):
                 self._give_up(older, waiter.place)
             self._changed.notify()
-        return waiter.answer.result()
+        answer: T = waiter.answer.result()
+        return answer
 
     def close(self, *, timeout: float = 5.0) -> None:
         """Give up everything and wait for the workers to end.
@@ -144,7 +145,7 @@ class ComputeGate:
             if question in self._queue:
                 self._queue.remove(question)
 
-    def _hire(self) -> None:
+    def _add_worker(self) -> None:
         """Start one more worker if there may be one more. Called under the lock."""
         if len(self._workers) < self._max_workers:
             name = f"minigpt-gate-{len(self._workers)}"
@@ -157,14 +158,19 @@ class ComputeGate:
         torch.set_num_threads(self._num_threads)  # does not reach threads that have already run torch: set it in each
         self._inside.worker = True
         while (question := self._next()) is not None:
-            try:
-                answer = question.work(lambda question=question: question.cancelled)
-            except BaseException as error:  # belongs to the callers, whatever it is
-                self._tell(question, lambda waiter, error=error: waiter.answer.set_exception(error))
-            else:
-                self._remember(question, answer)
-                self._tell(question, lambda waiter, answer=answer: waiter.answer.set_result(answer))
+            self._answer(question)
             del question  # holds the work and what it captured; nothing should keep it until the next question
+
+    def _answer(self, question: _Question) -> None:
+        try:
+            answer = question.work(lambda: question.cancelled)
+        except BaseException as error:  # belongs to the callers, whatever it is
+            for waiter in self._close(question):
+                waiter.answer.set_exception(error)
+        else:
+            self._remember(question, answer)
+            for waiter in self._close(question):
+                waiter.answer.set_result(answer)
 
     def _next(self) -> _Question | None:
         with self._changed:
@@ -172,15 +178,17 @@ class ComputeGate:
                 self._changed.wait()
             return None if self._closing else self._queue.popleft()
 
-    def _tell(self, question: _Question, say: Callable[[_Waiter], None]) -> None:
+    def _close(self, question: _Question) -> list[_Waiter]:
+        """Take a question off the list and return its callers, each of whom gets the answer from this thread alone."""
         with self._changed:
             if self._open.get(question.key) is question:
                 del self._open[question.key]
-            for waiter in question.waiters:
-                say(waiter)
+            waiters = list(question.waiters)
+            for waiter in waiters:
                 if self._newest.get(waiter.place) is question:
                     del self._newest[waiter.place]
             question.waiters.clear()
+            return waiters
 
     def _remember(self, question: _Question, answer: Any) -> None:
         size = num_bytes(answer)

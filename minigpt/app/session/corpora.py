@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import streamlit as st
 
 from minigpt.app.session import profile
+from minigpt.app.session.readings import DocumentReading
 from minigpt.config import TokenizerConfig
 from minigpt.data.corpora import Corpus, corpus_from_documents, corpus_from_text, load_corpus
 from minigpt.data.prepared import expected_vocab_size
@@ -32,18 +32,6 @@ class UploadedFile(Protocol):
 
     def getvalue(self) -> bytes:
         """Return the bytes."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What one document was before it was cleaned, and what became of it."""
-
-    name: str
-    encoding: str
-    num_bytes: int
-    num_chars: int
-    num_cleaned_chars: int
-    is_changed: bool
 
 
 def current_corpus() -> Corpus:
@@ -80,7 +68,7 @@ def bring_files(files: Sequence[UploadedFile]) -> None:
     for document in documents:
         cleaned = clean_text(document.text)
         readings.append(
-            Reading(
+            DocumentReading(
                 document.name,
                 document.encoding,
                 document.num_bytes,
@@ -103,7 +91,7 @@ def bring_text(text: str, name: str) -> None:
     profile.limits().check_upload(name, num_bytes)
     corpus = corpus_from_text(text, name=name, clean=True)
     cleaned = corpus.text
-    _keep(corpus, [Reading(name, "UTF-8", num_bytes, len(text), len(cleaned), cleaned != text)])
+    _keep(corpus, [DocumentReading(name, "UTF-8", num_bytes, len(text), len(cleaned), cleaned != text)])
 
 
 def bring_built_in(name: str) -> None:
@@ -116,7 +104,7 @@ def bring_built_in(name: str) -> None:
     _keep(corpus, [])
 
 
-def _keep(corpus: Corpus, readings: list[Reading]) -> None:
+def _keep(corpus: Corpus, readings: list[DocumentReading]) -> None:
     if len(set(corpus.text)) < 2:
         raise CorpusError(
             f"{corpus.name} is one character over and over, so there is nothing to guess.",
@@ -143,7 +131,7 @@ def vocab_size(config: TokenizerConfig) -> int:
     return size
 
 
-def current_readings() -> list[Reading]:
+def current_readings() -> list[DocumentReading]:
     """Return what was read for the current corpus; empty for a built-in one."""
     return list(st.session_state.get("app:readings", []))
 

@@ -91,7 +91,8 @@ def windows(ref: RunRef, run: LoadedRun, length: int, count: int) -> np.ndarray 
     if ids is None or len(ids) < length:
         return None
     starts = np.unique(np.linspace(0, len(ids) - length, min(count, max(1, len(ids) // length))).astype(np.int64))
-    return ids[starts[:, None] + np.arange(length)].astype(np.int64)
+    picked: np.ndarray = ids[starts[:, None] + np.arange(length)].astype(np.int64)
+    return picked
 
 
 def stream(ref: RunRef, run: LoadedRun, *, held_out: bool = False) -> np.ndarray | None:

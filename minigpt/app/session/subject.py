@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from minigpt.app.session import profile, runs
 from minigpt.app.session.ask import ask
@@ -90,7 +91,7 @@ def choose(run: RunRef, page: str, *, with_prompt: bool = True, length: int = PR
     has_more = bool(steps) or is_active
     left, right = st.columns([13, 8], gap="medium", vertical_alignment="bottom") if has_more else (st.container(), None)
     if with_prompt:
-        prompt = left.text_input(t("inside.prompt"), key=key, **text_options())
+        prompt = prompt_input(left, t("inside.prompt"), key=key)
     if right is None:
         return Subject(run, None, newest, prompt)
     with right if with_prompt else left:
@@ -98,9 +99,17 @@ def choose(run: RunRef, page: str, *, with_prompt: bool = True, length: int = PR
     return Subject(run, None, newest, prompt) if step == NEWEST else Subject(run, int(step), int(step), prompt)
 
 
-def text_options() -> dict[str, object]:
-    """Return what every field for a text that a model reads is drawn with."""
-    return {"max_chars": profile.limits().max_prompt_chars, "live": "400ms", "persist_state": "session"}
+def prompt_input(place: DeltaGenerator, label: str, *, key: str, help: str | None = None) -> str:
+    """Draw the field for a text that a model reads, and return the text.
+
+    Args:
+        place: Where to draw it.
+        label: What it is called.
+        key: Key of the widget.
+        help: Its tooltip.
+    """
+    most = profile.limits().max_prompt_chars
+    return place.text_input(label, key=key, max_chars=most, live="400ms", persist_state="session", help=help)
 
 
 def _choose_step(run: RunRef, page: str, options: list[int | str], newest: int, *, is_active: bool) -> int | str:
