@@ -120,6 +120,19 @@ def percent(share: float) -> str:
     return text.replace(" ", "\xa0")
 
 
+def probability(share: float) -> str:
+    """Write the probability of one token, with a digit more than `percent` where it is small.
+
+    >>> probability(0.814), probability(0.034), probability(0.0004), probability(1.0), probability(0.9996)
+    ('81 %', '3.4 %', '< 0.1 %', '100 %', '> 99.9 %')
+    """
+    if 0 < share < 0.001:
+        return "< 0.1 %"
+    if 0.999 < share < 1:
+        return "> 99.9 %"
+    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"
+
+
 def compact(value: float) -> str:
     """Write a large count with three significant digits.
 

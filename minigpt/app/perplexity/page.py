@@ -1,5 +1,7 @@
 """Perplexity: where a text surprised the model, and by how many bits."""
 
+from __future__ import annotations
+
 import pandas as pd
 import streamlit as st
 
@@ -7,11 +9,11 @@ from minigpt.app.components.live_chart import live_chart
 from minigpt.app.components.token_strip import token_strip
 from minigpt.app.perplexity import view as perplexity_view
 from minigpt.app.perplexity.view import MOST_DRAWN, Score
-from minigpt.app.session import profile, runs, state
+from minigpt.app.session import profile, state
 from minigpt.app.session.ask import ask
 from minigpt.app.session.compute import Superseded
 from minigpt.app.session.runs import RunRef
-from minigpt.app.texts import escape, has, number, plain, t
+from minigpt.app.texts import escape, number, t
 from minigpt.app.ui import anatomy, controls, theme
 from minigpt.data.readers import read_text
 from minigpt.errors import MinigptError
@@ -19,12 +21,6 @@ from minigpt.errors import MinigptError
 TEXT = "perplexity:text"
 TALLEST = 380
 SOURCES = ("write", "upload")
-
-
-def default_text(run: RunRef) -> str:
-    """Return a text in the manner of what the run has learned."""
-    name = f"perplexity.text_{run.id}"
-    return t(name) if run.bundled and has(name) else t("perplexity.text_default")
 
 
 def given_text(run: RunRef) -> tuple[str, str] | None:
@@ -44,7 +40,7 @@ def given_text(run: RunRef) -> tuple[str, str] | None:
         persist_state="session",
     )
     if source == "write":
-        st.session_state.setdefault(TEXT, default_text(run))
+        st.session_state.setdefault(TEXT, perplexity_view.default_text(run))
         text = st.text_area(
             t("perplexity.text"),
             key=TEXT,
@@ -81,33 +77,11 @@ def scored(run: RunRef, text: str, stride: int, *, with_tokens: bool = True) -> 
     )
 
 
-def context_of(run: RunRef) -> int:
-    """Return how many tokens the run's model sees at once."""
-    snapshot = runs.look(run)
-    return snapshot.config.model.sequence_length if snapshot else 1
-
-
 def draw_figures(shown: Score) -> None:
     """Draw the text's figures in one row."""
-    evaluation = shown.evaluation
-    is_large = evaluation.perplexity >= 1e5
-    bits_help = t("perplexity.bits_help", bytes=f"{evaluation.bits_per_byte:.3f}")
-    seen = t("perplexity.seen", seen=number(evaluation.num_tokens))
     with st.container(horizontal=True, key="perplexity_figures"):
-        st.metric(t("perplexity.bits"), f"{evaluation.bits_per_char:.3f}", help=bits_help, border=True)
-        st.metric(
-            t("perplexity.perplexity"),
-            f"{evaluation.perplexity:.2e}" if is_large else f"{evaluation.perplexity:,.4g}",
-            help=t("perplexity.perplexity_help"),
-            border=True,
-        )
-        st.metric(t("perplexity.loss"), f"{evaluation.loss:.3f}", help=t("perplexity.loss_help"), border=True)
-        st.metric(
-            t("perplexity.tokens"),
-            f"{number(evaluation.num_tokens_scored)} · {seen}",
-            help=t("perplexity.tokens_help"),
-            border=True,
-        )
+        for figure in perplexity_view.figures(shown):
+            st.metric(figure.label, figure.value, help=figure.help, border=True)
 
 
 def draw_text(shown: Score) -> None:
@@ -118,9 +92,7 @@ def draw_text(shown: Score) -> None:
         start = st.select_slider(
             t("perplexity.part"),
             range(0, total, MOST_DRAWN),
-            format_func=lambda first: t(
-                "perplexity.part_of", first=number(first + 1), last=number(min(first + MOST_DRAWN, total))
-            ),
+            format_func=lambda first: perplexity_view.part_label(first, total),
             key="perplexity:part",
         )
     tokens = perplexity_view.strip_tokens(shown, start, start + MOST_DRAWN)
@@ -155,13 +127,7 @@ def draw_along(shown: Score, finding: str) -> None:
             mean=t("perplexity.mean_label"),
         ),
     )
-    alt = t(
-        "perplexity.figure_alt",
-        count=number(len(bits)),
-        mean=f"{sum(bits) / len(bits):.2f}",
-        finding=plain(finding),
-    )
-    live_chart(figure, key="perplexity:along", alt=alt)
+    live_chart(figure, key="perplexity:along", alt=perplexity_view.along_alt(shown, finding))
 
 
 def draw_score(shown: Score, whole: Score | None) -> None:
@@ -188,7 +154,7 @@ def look(run: RunRef) -> None:
     error: MinigptError | None = None
     given: tuple[str, str] | None = None
     left, right = st.columns([7, 3], gap="large")
-    context = context_of(run)
+    context = perplexity_view.context_of(run)
     try:
         with left:
             given = given_text(run)
@@ -217,10 +183,14 @@ def stride_slider(context: int, num_chars: int) -> int:
     offered = perplexity_view.strides(context, num_chars)
     if st.session_state.get("perplexity:offered") != offered:
         st.session_state["perplexity:offered"] = offered
-        controls.move("perplexity:stride", near(st.session_state.get("perplexity:stride", context), offered))
+        before = st.session_state.get("perplexity:stride", context)
+        controls.move("perplexity:stride", perplexity_view.near(before, offered))
     if len(offered) < 2:
         return context
-    return controls.moved_slider("perplexity:stride", t("perplexity.stride"), offered, help=t("perplexity.stride_help"))
+    stride: int = controls.moved_slider(
+        "perplexity:stride", t("perplexity.stride"), offered, help=t("perplexity.stride_help")
+    )
+    return stride
 
 
 def show(run: RunRef, text: str, stride: int, context: int) -> None:
@@ -245,19 +215,14 @@ def show_last(run: RunRef, context: int) -> None:
         return  # the run itself cannot be read any more, which has been said above
 
 
-def near(stride: int, offered: list[int]) -> int:
-    """Return the offered stride that is nearest."""
-    return min(offered, key=lambda s: abs(s - stride))
-
-
 def experiments(run: RunRef, context: int) -> None:
     """Offer things to try."""
 
     def write(text: str) -> None:
         st.session_state.update({TEXT: text, "perplexity:source": "write"})
 
-    text = st.session_state.get(TEXT) or default_text(run)
-    quarter = near(context // 4, perplexity_view.strides(context, len(text)))
+    text = st.session_state.get(TEXT) or perplexity_view.default_text(run)
+    quarter = perplexity_view.near(context // 4, perplexity_view.strides(context, len(text)))
     anatomy.try_this(
         [
             (t("perplexity.try_other"), lambda: write(t("perplexity.text_other"))),

@@ -9,11 +9,11 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from minigpt.app.components.token_strip import StripToken
-from minigpt.app.sampling.view import candidates, percent, quoted
-from minigpt.app.texts import number, t
+from minigpt.app.components.token_strip import StripToken, top_candidates
+from minigpt.app.session import runs
+from minigpt.app.texts import has, number, plain, probability, quoted, t
 from minigpt.data.readers import clean_text
 from minigpt.errors import RunFault
 from minigpt.randomness import Stream, derive_key
@@ -22,6 +22,7 @@ from minigpt.viz.labels import visible_token
 
 if TYPE_CHECKING:
     from minigpt.app.session.models import LoadedRun
+    from minigpt.app.session.runs import RunRef
     from minigpt.evaluation.perplexity import Evaluation, TokenScore
 
 MOST_DRAWN = 4000
@@ -107,6 +108,57 @@ def strides(context: int, num_chars: int) -> list[int]:
     return sorted(s for s in offered if s == context or num_chars / s * context <= MOST_POSITIONS)
 
 
+def near(stride: int, offered: list[int]) -> int:
+    """Return the offered stride that is nearest."""
+    return min(offered, key=lambda s: abs(s - stride))
+
+
+def default_text(run: RunRef) -> str:
+    """Return a text in the manner of what the run has learned."""
+    name = f"perplexity.text_{run.id}"
+    return t(name) if run.bundled and has(name) else t("perplexity.text_default")
+
+
+def context_of(run: RunRef) -> int:
+    """Return how many tokens the run's model sees at once."""
+    snapshot = runs.look(run)
+    return snapshot.config.model.sequence_length if snapshot else 1
+
+
+class Figure(NamedTuple):
+    """One of the figures in a row: what it is called, its value, its tooltip."""
+
+    label: str
+    value: str
+    help: str
+
+
+def figures(shown: Score) -> list[Figure]:
+    """Return the text's figures."""
+    evaluation = shown.evaluation
+    perplexity = f"{evaluation.perplexity:.2e}" if evaluation.perplexity >= 1e5 else f"{evaluation.perplexity:,.4g}"
+    scored, seen = number(evaluation.num_tokens_scored), t("perplexity.seen", seen=number(evaluation.num_tokens))
+    bits_help = t("perplexity.bits_help", bytes=f"{evaluation.bits_per_byte:.3f}")
+    return [
+        Figure(t("perplexity.bits"), f"{evaluation.bits_per_char:.3f}", bits_help),
+        Figure(t("perplexity.perplexity"), perplexity, t("perplexity.perplexity_help")),
+        Figure(t("perplexity.loss"), f"{evaluation.loss:.3f}", t("perplexity.loss_help")),
+        Figure(t("perplexity.tokens"), f"{scored} · {seen}", t("perplexity.tokens_help")),
+    ]
+
+
+def part_label(first: int, total: int) -> str:
+    """Return what the part of a long text that begins at a token is called."""
+    return t("perplexity.part_of", first=number(first + 1), last=number(min(first + MOST_DRAWN, total)))
+
+
+def along_alt(shown: Score, finding: str) -> str:
+    """Return what the curve along the text shows, for those who do not see it."""
+    bits = [token.bits for token in shown.predictions]
+    mean = f"{sum(bits) / len(bits):.2f}"
+    return t("perplexity.figure_alt", count=number(len(bits)), mean=mean, finding=plain(finding))
+
+
 def strip_tokens(shown: Score, start: int, end: int) -> list[StripToken]:
     """Return a part of the text for drawing, with the numbers that its tips tell."""
     return [
@@ -114,8 +166,8 @@ def strip_tokens(shown: Score, start: int, end: int) -> list[StripToken]:
             text=token.text,
             bits=token.bits,
             title=t("perplexity.tip_title", position=number(start + i + 1)),
-            values=(f"{token.bits:.2f}", percent(token.probability), number(token.rank)),
-            top=candidates(token.top),
+            values=(f"{token.bits:.2f}", probability(token.probability), number(token.rank)),
+            top=top_candidates(token.top),
             is_unknown=token.is_unknown,
         )
         for i, token in enumerate(shown.predictions[start:end])
@@ -135,7 +187,7 @@ def places(shown: Score, count: int = 8) -> list[dict[str, str | float]]:
             t("perplexity.column_token"): visible_token(shown.predictions[i].text),
             t("perplexity.column_bits"): round(shown.predictions[i].bits, 2),
             t("perplexity.column_expected"): "  ".join(
-                f"{visible_token(c.text)} {percent(c.probability)}" for c in shown.predictions[i].top[:2]
+                f"{visible_token(c.text)} {probability(c.probability)}" for c in shown.predictions[i].top[:2]
             ),
         }
         for i in order
@@ -168,7 +220,7 @@ def sentences(shown: Score) -> list[str]:
             position=number(most + 1),
             bits=f"**{token.bits:.1f}**",
             expected=quoted(token.top[0].text),
-            share=percent(token.top[0].probability),
+            share=probability(token.top[0].probability),
         )
     )
     return said

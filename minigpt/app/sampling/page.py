@@ -1,5 +1,7 @@
 """Sampling: several rules on the same dice, where they part, and how each token was chosen."""
 
+from __future__ import annotations
+
 import streamlit as st
 
 from minigpt.app.components.live_chart import live_chart
@@ -10,26 +12,16 @@ from minigpt.app.session import profile, state
 from minigpt.app.session.ask import ask
 from minigpt.app.session.compute import Superseded
 from minigpt.app.session.runs import RunRef
-from minigpt.app.texts import escape, has, plain, quoted, t
+from minigpt.app.session.subject import prompt_input
+from minigpt.app.texts import escape, t
 from minigpt.app.ui import anatomy, controls, theme
 from minigpt.errors import MinigptError
-from minigpt.runs.folder import RunFolder
 
-LENGTHS = (40, 80, 120, 240, 480)
-USUAL_LENGTH = 120
 FIRST_SEED = 9
 TALLEST = 236
 
 
-def default_prompt(run: RunRef) -> str:
-    """Return a beginning in the manner of what the run has learned."""
-    if run.bundled and has(f"sampling.prompt_{run.id}"):
-        return t(f"sampling.prompt_{run.id}")
-    samples = RunFolder(run.path).samples()
-    return (samples[-1].text.strip()[:28].rpartition(" ")[0] if samples else "") or t("sampling.prompt_default")
-
-
-def set_state(**values) -> None:
+def set_state(**values: object) -> None:
     """Change what is set; for the buttons under "try this"."""
     for name, value in values.items():
         st.session_state[f"sampling:{name}"] = value
@@ -38,18 +30,11 @@ def set_state(**values) -> None:
 def choose_settings(run: RunRef) -> tuple[str, int, int, float]:
     """Draw the row above the columns and return prompt, dice, length, and the temperature before other rules."""
     prompt_key = f"sampling:prompt_{run.id}"
-    st.session_state.setdefault(prompt_key, default_prompt(run))
+    st.session_state.setdefault(prompt_key, sampling_view.default_prompt(run))
     st.session_state.setdefault("sampling:seed", FIRST_SEED)
-    lengths = [length for length in LENGTHS if length <= profile.limits().max_new_tokens] or [LENGTHS[0]]
+    lengths = sampling_view.lengths(profile.limits().max_new_tokens)
     left, middle, right, last = st.columns([5, 1.6, 2.6, 1.2], vertical_alignment="bottom")
-    prompt = left.text_input(
-        t("sampling.prompt"),
-        key=prompt_key,
-        max_chars=profile.limits().max_prompt_chars,
-        live="400ms",
-        persist_state="session",
-        help=t("sampling.prompt_help"),
-    )
+    prompt = prompt_input(left, t("sampling.prompt"), key=prompt_key, help=t("sampling.prompt_help"))
     seed = middle.number_input(
         t("sampling.seed"),
         min_value=0,
@@ -62,7 +47,7 @@ def choose_settings(run: RunRef) -> tuple[str, int, int, float]:
     length = right.select_slider(
         t("sampling.length"),
         lengths,
-        value=min(lengths, key=lambda n: abs(n - USUAL_LENGTH)),
+        value=min(lengths, key=lambda n: abs(n - sampling_view.USUAL_LENGTH)),
         key="sampling:length",
         persist_state="session",
     )
@@ -132,40 +117,32 @@ def draw_text(column: Column, number: int, mark: int | None) -> None:
         tallest=TALLEST,
         is_even=True,
     )
-    figures = [
-        t("sampling.surprise", bits=f"{column.mean_surprise():.2f}"),
-        t("sampling.distinct", share=sampling_view.percent(column.distinct_share())),
-    ]
-    st.caption(" · ".join(figures) + (f"  \n{t('sampling.ended')}" if column.stop_reason == "eos" else ""))
+    st.caption(sampling_view.figures(column))
 
 
 def draw_choice(column: Column, choice: NextToken, number: int, position: int, longest: float) -> None:
     """Draw how a column's token was chosen: the bars, and the dice on the cumulative bar."""
     from minigpt.viz.distribution import SamplingWords, dice_figure, next_token_figure
 
-    palette, name, token = theme.palette(), column.rule.name(), choice.chosen.text
+    palette = theme.palette()
     words = SamplingWords(
         before=t("sampling.before"), after=t("sampling.after"), cut=t("sampling.cut"), dice=t("sampling.dice")
     )
-    share, named = sampling_view.percent(choice.chosen.after), quoted(token)
-    st.markdown(f"**{name}**")
+    st.markdown(f"**{column.rule.name()}**")
     live_chart(
         next_token_figure(choice.bars, chosen=choice.bar, palette=palette, longest=longest, words=words),
         key=f"sampling:bars_{number}",
-        alt=plain(t("sampling.bars_alt", name=name, number=position + 1, token=named, share=share)),
+        alt=sampling_view.bars_alt(column, choice, position),
     )
     live_chart(
         dice_figure(choice.segments, u=choice.u, chosen=choice.segment, palette=palette, words=words),
         key=f"sampling:dice_{number}",
-        alt=plain(t("sampling.dice_alt", name=name, u=f"{choice.u:.2f}", token=named)),
+        alt=sampling_view.dice_alt(column, choice),
     )
-    if choice.num_left == 1:
-        st.caption(t("sampling.lands_one", token=named))
-    else:
-        st.caption(t("sampling.lands", u=f"{choice.u:.2f}", token=named, left=choice.num_left))
+    st.caption(sampling_view.choice_sentence(choice))
 
 
-def position_slider(columns: list[Column], question: tuple) -> int:
+def position_slider(columns: list[Column], question: tuple[object, ...]) -> int:
     """Draw the choice of the token to look at; a new text starts where its columns part."""
     last = max(len(column.tokens) for column in columns)
     part = sampling_view.first_parting(columns)
@@ -175,9 +152,9 @@ def position_slider(columns: list[Column], question: tuple) -> int:
     if last < 2:
         return 0
     places = range(1, last + 1)
-    return (
-        controls.moved_slider("sampling:position", t("sampling.position"), places, help=t("sampling.position_help")) - 1
-    )
+    about = t("sampling.position_help")
+    position: int = controls.moved_slider("sampling:position", t("sampling.position"), places, help=about)
+    return position - 1
 
 
 @st.fragment
@@ -197,7 +174,7 @@ def compare(run: RunRef) -> None:
                 columns.append(written(run, rule, number, prompt, length, seed))
         for number, (place, column) in enumerate(zip(places, columns, strict=True)):
             with place:
-                draw_text(column, number, mark_of(columns, number))
+                draw_text(column, number, sampling_view.mark_of(columns, number))
         legend()
         for note in dict.fromkeys(note for column in columns for note in column.notes):
             st.info(escape(note), icon=":material/info:")
@@ -209,28 +186,20 @@ def compare(run: RunRef) -> None:
         st.stop()
 
 
-def mark_of(columns: list[Column], number: int) -> int | None:
-    """Return which token of a column is framed: where all part, if that one is there."""
-    part = sampling_view.first_parting(columns)
-    return part if part is not None and part < len(columns[number].tokens) else None
-
-
 def legend() -> None:
     """Draw the scale below the columns."""
     words = {name: t(f"sampling.{name}") for name in ("none", "much", "hint")}
     token_strip([], key="sampling:legend", labels=[], words={"label": "", "also": "", **words})
 
 
-def choose(run: RunRef, columns: list[Column], prompt: str, seed: int, question: tuple) -> None:
+def choose(run: RunRef, columns: list[Column], prompt: str, seed: int, question: tuple[object, ...]) -> None:
     """Draw how one token was chosen in each column, and the page's last parts."""
     heading, slider = st.columns([5, 4], vertical_alignment="bottom")
     with slider:
         position = position_slider(columns, question)
-    part = sampling_view.first_parting(columns)
     with heading:
         st.header(t("sampling.choice_title", number=position + 1), anchor=False)
-        together = part is None or position <= part
-        st.caption(t("sampling.choice_same") if together else t("sampling.choice_own", number=part + 2))
+        st.caption(sampling_view.choice_note(columns, position))
     choices = [chosen(run, column.rule, i, prompt, position, seed) for i, column in enumerate(columns)]
     longest = sampling_view.longest_bar(choices)
     for number, place in enumerate(st.columns(len(columns), gap="medium")):

@@ -10,13 +10,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from minigpt.app.components.token_strip import StripToken
-from minigpt.app.texts import quoted, t
+from minigpt.app.components.token_strip import StripToken, top_candidates
+from minigpt.app.texts import has, plain, probability, quoted, t
+from minigpt.runs.folder import RunFolder
 from minigpt.viz.distribution import TokenChance
 
 if TYPE_CHECKING:
-    from minigpt.generation.results import Candidate, GeneratedToken
+    from minigpt.app.session.runs import RunRef
+    from minigpt.generation.results import GeneratedToken
     from minigpt.model.protocols import LanguageModel
+
+LENGTHS = (40, 80, 120, 240, 480)
+"""Numbers of tokens to choose from."""
+
+USUAL_LENGTH = 120
 
 NUM_BARS = 10
 """Candidates drawn as bars."""
@@ -39,8 +46,8 @@ class Rule:
     value: float | None = None
     temperature: float = 1.0
 
-    def settings(self) -> dict[str, float]:
-        """Return it as `TextGenerator` takes it."""
+    def settings(self) -> dict[str, Any]:
+        """Return the rule as options of `GenerationSettings`."""
         if self.kind == "greedy" or self.value is None:
             return {}
         if self.kind == "temperature":
@@ -71,6 +78,14 @@ RANGES = {
 }
 DEFAULT_RULES = ("greedy", "temperature", "top_k", "top_p")
 RULES = ("greedy", *RANGES)
+
+
+def default_prompt(run: RunRef) -> str:
+    """Return a beginning in the manner of what the run has learned."""
+    if run.bundled and has(f"sampling.prompt_{run.id}"):
+        return t(f"sampling.prompt_{run.id}")
+    samples = RunFolder(run.path).samples()
+    return (samples[-1].text.strip()[:28].rpartition(" ")[0] if samples else "") or t("sampling.prompt_default")
 
 
 @dataclass(frozen=True)
@@ -147,7 +162,7 @@ class NextToken:
 def choice_at(
     run: LanguageModel, rule: Rule, prompt: str, position: int, seed: int, cancelled: Callable[[], bool]
 ) -> NextToken:
-    """Write up to a token and return how that one was chosen, seen by a rule that watches another one work.
+    """Write up to a token and return how that one was chosen, with the distribution before and after its rule.
 
     Args:
         run: Model and tokenizer.
@@ -158,37 +173,22 @@ def choice_at(
         cancelled: Asked before each token.
     """
     import numpy as np
-    import torch
 
     from minigpt.generation.generator import TextGenerator
-    from minigpt.generation.samplers import Sampler, draw
-    from minigpt.generation.settings import resolve_sampler
+    from minigpt.generation.recording import RecordingSampler
+    from minigpt.generation.samplers import draw
+    from minigpt.generation.settings import GenerationSettings
     from minigpt.randomness import uniform
 
-    class Watching(Sampler):
-        """Lets another rule work and keeps the latest distribution before and after it."""
-
-        def __init__(self, watched: Sampler) -> None:
-            self.watched, self.count = watched, 0
-
-        def process(self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None) -> Any:
-            after, state = self.watched.process(logits, ids, state)
-            self.before, self.after = (torch.softmax(row[0].double(), -1) for row in (logits, after))
-            self.count += 1
-            return after, state
-
-        def describe(self) -> str:
-            return self.watched.describe()
-
-    watching = Watching(resolve_sampler(**rule.settings()).sampler)
+    recording = RecordingSampler(GenerationSettings(**rule.settings()).resolve().sampler)
     stream = TextGenerator(run).stream(
-        prompt, max_new_tokens=position + 1, sampler=watching, seed=seed, cancelled=cancelled
+        prompt, max_new_tokens=position + 1, sampler=recording, seed=seed, cancelled=cancelled
     )
     for _ in stream:
         pass
-    before, after = watching.before.numpy(), watching.after.numpy()
-    u = uniform(seed, 0, watching.count - 1)
-    chosen = int(draw(watching.after.unsqueeze(0), [u]))
+    before, after = recording.before.numpy(), recording.after.numpy()
+    u = uniform(seed, 0, recording.count - 1)
+    chosen = int(draw(recording.after.unsqueeze(0), [u]))
     low = np.cumsum(after) - after
     best = np.argsort(-before, kind="stable")[:NUM_BARS].tolist()
     bars = best if chosen in best else [*best[:-1], chosen]
@@ -230,6 +230,56 @@ def parting(column: Column, reference: Column) -> int | None:
     return position if position is not None and position < len(column.tokens) else None
 
 
+def mark_of(columns: Sequence[Column], number: int) -> int | None:
+    """Return which token of a column is framed: where all part, if that one is there."""
+    part = first_parting(columns)
+    return part if part is not None and part < len(columns[number].tokens) else None
+
+
+def lengths(most: int) -> list[int]:
+    """Return the numbers of tokens to choose from.
+
+    Args:
+        most: What the server allows.
+    """
+    return [length for length in LENGTHS if length <= most] or [LENGTHS[0]]
+
+
+def figures(column: Column) -> str:
+    """Return the figures under a column."""
+    said = [
+        t("sampling.surprise", bits=f"{column.mean_surprise():.2f}"),
+        t("sampling.distinct", share=probability(column.distinct_share())),
+    ]
+    return " · ".join(said) + (f"  \n{t('sampling.ended')}" if column.stop_reason == "eos" else "")
+
+
+def choice_sentence(choice: NextToken) -> str:
+    """Return where the dice fell, and among how many tokens."""
+    token = quoted(choice.chosen.text)
+    if choice.num_left == 1:
+        return t("sampling.lands_one", token=token)
+    return t("sampling.lands", u=f"{choice.u:.2f}", token=token, left=choice.num_left)
+
+
+def bars_alt(column: Column, choice: NextToken, position: int) -> str:
+    """Return what the bars show, for those who do not see them."""
+    token, share = quoted(choice.chosen.text), probability(choice.chosen.after)
+    return plain(t("sampling.bars_alt", name=column.rule.name(), number=position + 1, token=token, share=share))
+
+
+def dice_alt(column: Column, choice: NextToken) -> str:
+    """Return where the dice fell on the cumulative bar, for those who do not see it."""
+    token = quoted(choice.chosen.text)
+    return plain(t("sampling.dice_alt", name=column.rule.name(), u=f"{choice.u:.2f}", token=token))
+
+
+def choice_note(columns: Sequence[Column], position: int) -> str:
+    """Return whether the columns have the same text behind them at a position."""
+    part = first_parting(columns)
+    return t("sampling.choice_same") if part is None or position <= part else t("sampling.choice_own", number=part + 2)
+
+
 def strip_tokens(column: Column) -> list[StripToken]:
     """Return a column's text for drawing, with the numbers that its tips tell."""
     return [
@@ -238,33 +288,15 @@ def strip_tokens(column: Column) -> list[StripToken]:
             bits=-math.log2(token.model_probability),
             title=t("sampling.tip_title", number=token.n + 1),
             values=(
-                percent(token.model_probability),
-                percent(token.probability),
+                probability(token.model_probability),
+                probability(token.probability),
                 f"{-math.log2(token.model_probability):.2f}",
                 f"{token.u:.3f}",
             ),
-            top=candidates(token.runners_up),
+            top=top_candidates(token.runners_up),
         )
         for token in column.tokens
     ]
-
-
-def candidates(found: Sequence[Candidate]) -> tuple[tuple[str, float], ...]:
-    """Return candidates as a strip takes them."""
-    return tuple((candidate.text, candidate.probability) for candidate in found)
-
-
-def percent(share: float) -> str:
-    """Write a probability as people read it.
-
-    >>> percent(0.814), percent(0.034), percent(0.0004), percent(1.0), percent(0.9996)
-    ('81 %', '3.4 %', '< 0.1 %', '100 %', '> 99.9 %')
-    """
-    if 0 < share < 0.001:
-        return "< 0.1 %"
-    if 0.999 < share < 1:
-        return "> 99.9 %"
-    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"
 
 
 def sentences(columns: Sequence[Column], choices: Sequence[NextToken], position: int) -> list[str]:
@@ -297,9 +329,9 @@ def sentences(columns: Sequence[Column], choices: Sequence[NextToken], position:
             t(
                 "sampling.see_distinct",
                 dull=dull.rule.name(),
-                low=f"**{percent(dull.distinct_share())}**",
+                low=f"**{probability(dull.distinct_share())}**",
                 lively=lively.rule.name(),
-                high=f"**{percent(lively.distinct_share())}**",
+                high=f"**{probability(lively.distinct_share())}**",
                 piece=PIECE,
             )
         )

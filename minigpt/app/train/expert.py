@@ -9,13 +9,12 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.texts import number, t, template
-from minigpt.app.train.expert_view import FIELDS, ONLY_WHERE, get, planned
+from minigpt.app.texts import t, template
+from minigpt.app.train.expert_view import FIELDS, ONLY_WHERE, get, plan_alt, planned
 from minigpt.app.ui import theme
 from minigpt.app.ui.forms import config_widget, label_of
 from minigpt.config import RunConfig
 from minigpt.errors import ConfigError
-from minigpt.training.schedules import learning_rate_at
 from minigpt.viz.training import ScheduleWords, schedule_figure
 
 COLUMNS = {"schedule": 2}
@@ -76,8 +75,5 @@ def _plan(base: RunConfig, changes: dict[str, Any]) -> None:
     figure = schedule_figure(
         planned(training), palette=theme.palette(), words=words, max_steps=training.max_steps, height=PLAN_HEIGHT
     )
-    top = f"{training.learning_rate:.3g}"
-    last = f"{learning_rate_at(training.max_steps - 1, training):.2g}"
-    alt = t("train.plan_alt", top=top, step=number(training.warmup), last=last)
-    live_chart(figure, key="train_plan", alt=alt, config={"displayModeBar": False})
+    live_chart(figure, key="train_plan", alt=plan_alt(training), config={"displayModeBar": False})
     st.caption(t("train.plan"))

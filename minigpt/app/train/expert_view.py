@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from minigpt.app.texts import t
+from minigpt.app.texts import number, t
 from minigpt.config import RunConfig, TrainingConfig
-from minigpt.training.schedules import schedule_at
+from minigpt.training.schedules import learning_rate_at, schedule_at
 
 FIELDS = {
     "model": (
@@ -103,3 +103,9 @@ def planned(training: TrainingConfig) -> dict[str, list[tuple[int, float]]]:
         peaks = {t("train.rate_muon"): training.muon_learning_rate, t("train.rate_rest"): training.learning_rate}
     shares = [(step, schedule_at(step, training)) for step in sorted(chosen)]
     return {name: [(step, peak * share) for step, share in shares] for name, peak in peaks.items()}
+
+
+def plan_alt(training: TrainingConfig) -> str:
+    """Return what the plan of the learning rate shows, for those who do not see it."""
+    last = f"{learning_rate_at(training.max_steps - 1, training):.2g}"
+    return t("train.plan_alt", top=f"{training.learning_rate:.3g}", step=number(training.warmup), last=last)

@@ -86,25 +86,19 @@ def draw() -> None:
 
 def _device_picker(preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, Any]) -> None:
     """Offer every kind of device; one that this machine lacks is greyed and says why."""
-    from minigpt.model.devices import describe_devices, resolve_device
-
     chosen = kept.get("device", base.device)
-    devices = describe_devices()
-    titles = {info.name: info.title for info in devices}
-    actual = str(resolve_device("auto")) if chosen == "auto" else chosen
+    offered, actual = view.devices(chosen)
 
     def choose(name: str) -> None:
         draft.keep(preset, {**draft.current_changes(), "device": name})
 
-    with st.popover(
-        view.device_title(titles.get(actual, actual), actual), icon=":material/memory:", help=t("train.device_choice")
-    ):
-        for info in devices:
+    with st.popover(actual.title, icon=":material/memory:", help=t("train.device_choice")):
+        for info in offered:
             st.button(
-                view.device_title(info.title, info.name),
+                info.title,
                 key=f"train:device_{info.name}",
-                type="primary" if info.name == actual else "secondary",
-                disabled=not info.available,
+                type="primary" if info.name == actual.name else "secondary",
+                disabled=not info.is_available,
                 on_click=choose,
                 args=(info.name,),
                 width="stretch",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from minigpt.app.texts import compact, duration, escape, number, size, t
 from minigpt.app.train import presets
@@ -22,8 +23,35 @@ def all_presets() -> str:
     return "\n".join(lines)
 
 
-def device_title(title: str, name: str) -> str:
-    """Return what a device is called on a button; what a driver calls itself must not be read as Markdown."""
+@dataclass(frozen=True)
+class OfferedDevice:
+    """A device to choose: its name in the settings, its title on a button, and why it cannot be chosen."""
+
+    name: str
+    title: str
+    is_available: bool = True
+    reason: str = ""
+
+
+def devices(chosen: str) -> tuple[list[OfferedDevice], OfferedDevice]:
+    """Return every kind of device, and the one that a setting stands for.
+
+    Args:
+        chosen: The setting: `auto`, or the name of a device.
+    """
+    from minigpt.model.devices import describe_devices, resolve_device
+
+    offered = [
+        OfferedDevice(info.name, _device_title(info.title, info.name), info.available, info.reason)
+        for info in describe_devices()
+    ]
+    actual = str(resolve_device("auto")) if chosen == "auto" else chosen
+    known = {device.name: device for device in offered}
+    return offered, known.get(actual) or OfferedDevice(actual, _device_title(actual, actual))
+
+
+def _device_title(title: str, name: str) -> str:
+    """Return a device's title as Markdown; what a driver calls its device must not be read as Markdown."""
     return t("train.device_cpu") if name == "cpu" else escape(title)
 
 

@@ -8,9 +8,6 @@ from minigpt.app.texts import t
 from minigpt.app.train import form as train_form
 from minigpt.app.train import panel as train_panel
 from minigpt.app.ui import anatomy
-from minigpt.training.losses import cross_entropy
-from minigpt.training.schedules import schedule_at
-from minigpt.training.trainer import Trainer
 
 MEMORISED_CHARS, MEMORISED_STEPS = 3_000, 2_000
 
@@ -52,6 +49,15 @@ def draw() -> None:
         ],
         key="train:try",
     )
-    anatomy.show_code(Trainer.work, schedule_at, cross_entropy)
+    code()
     if arrived := state.place().arrived:
         scroll_up(arrived)
+
+
+def code() -> None:
+    """Show the library's lines that train."""
+    from minigpt.training.losses import cross_entropy
+    from minigpt.training.schedules import schedule_at
+    from minigpt.training.trainer import Trainer
+
+    anatomy.show_code(Trainer.work, schedule_at, cross_entropy)

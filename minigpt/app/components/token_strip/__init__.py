@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from minigpt.app.components.messages import both_themes
 from minigpt.app.components.registry import Component
@@ -46,6 +46,23 @@ class StripToken:
     values: tuple[str, ...]
     top: tuple[tuple[str, float], ...] = ()
     is_unknown: bool = False
+
+
+class Candidate(Protocol):
+    """A token that might have come, and how probable the model took it to be."""
+
+    @property
+    def text(self) -> str:
+        """The token."""
+
+    @property
+    def probability(self) -> float:
+        """Between 0 and 1."""
+
+
+def top_candidates(found: Sequence[Candidate]) -> tuple[tuple[str, float], ...]:
+    """Return candidates as `StripToken.top` takes them."""
+    return tuple((candidate.text, candidate.probability) for candidate in found)
 
 
 def message(
