@@ -145,27 +145,27 @@ def _is_readable(folder: RunFolder) -> bool:
 
 
 LONG = 1800.0
-"""Seconds, computed at the machine's peak, from which on a training on a processor is worth a warning."""
+"""A training on a processor gets a warning if it takes more seconds than this even at the machine's peak."""
 SLOW_PEAK = 5e9
-"""Operations a second that every machine reaches."""
+"""Operations per second that every machine reaches."""
 
 
 def warn_of_hours(trainer: Trainer) -> None:
-    """Say before a training starts that it is one for a GPU, where there is none.
+    """Warn before a long training on a processor that it is meant for a GPU.
 
-    At the matrix peak it would take `steps x tokens x operations / peak` seconds; no training comes near that.
+    The least time is `steps x operations of a step / peak` in seconds; a real training is far from the peak.
     """
     training, model, device = trainer.config.training, trainer.model, trainer.model.device
     if device.type != "cpu" or training.max_seconds is not None:
         return
     work = (trainer.max_steps - trainer.step) * step_flops(trainer.config, model.vocab_size)
-    if work < LONG * SLOW_PEAK:  # in minutes anywhere: not worth a look at the peak
+    if work < LONG * SLOW_PEAK:  # minutes on every machine: measuring the peak is not worth it
         return
     seconds = work / best_peak(str(device), torch.get_num_threads(), training.precision)
     if seconds > LONG:
         note(
-            f"This training takes {seconds / 3600:.1f} hours at the very least on this processor, and rather twice as "
-            "long; it is meant for a GPU. Ctrl+C ends it, saved; training.max_seconds bounds it."
+            f"This training takes at least {seconds / 3600:.1f} hours on this processor, probably twice as long; "
+            "it is meant for a GPU. Ctrl+C saves and stops it; training.max_seconds limits its time."
         )
 
 
