@@ -87,11 +87,9 @@ def _draw_effects(
         named,
         palette=theme.palette(),
         words=ReasonWords(
-            words=ReasonWords(
-                weight=t("attention.reason_weight"),
-                effect=t("attention.reason_effect"),
-                blocked=t("inside.blocked"),
-            ),
+            weight=t("attention.reason_weight"),
+            effect=t("attention.reason_effect"),
+            blocked=t("inside.blocked"),
         ),
         causal=view.causal,
         compact=is_compact(),
