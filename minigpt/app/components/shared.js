@@ -1,16 +1,46 @@
 // What the components' scripts share.
 
+/**
+ * What Streamlit calls a component's script with.
+ * @template Data
+ * @typedef {object} Component
+ * @property {HTMLElement | ShadowRoot} parentElement The place on the page, with the component's markup in it.
+ * @property {Data} data What Python has sent.
+ * @property {(name: string, value: unknown) => void} setStateValue Keep a value in `st.session_state`.
+ * @property {(name: string, value: unknown) => void} setTriggerValue Tell Python of something that happened just now.
+ */
+
+/**
+ * What draws one place on the page.
+ * @template Data
+ * @typedef {object} View
+ * @property {() => void} wake Watch the page: sizes, theme, visibility.
+ * @property {() => void} rest Stop watching.
+ * @property {(component: Component<Data>) => void} update Draw new data.
+ * @property {boolean} [isAwake]
+ * @property {number} [turn] How often the script has been called for this place.
+ */
+
+/** @type {WeakMap<Node, View<any>>} */
 const views = new WeakMap();
 
-// One view for each place on the page: made once, then told of every change.
-//
-// Streamlit calls again without waiting for the first call, which may still be loading this script, and then cleans up
-// after the first while the second is on show. So only the last call's cleaning counts, and what rests can wake.
-export function keep(component, View) {
+/**
+ * Draw with one view for each place on the page: it is made once and then told of every change.
+ *
+ * Streamlit calls the script again without waiting for the first call, which may still be loading it, and cleans up
+ * after the first call while the second one is on show. So only the clean-up of the last call counts, and a view that
+ * rests can wake again.
+ * @template Data
+ * @param {Component<Data>} component
+ * @param {new (parent: HTMLElement | ShadowRoot) => View<Data>} NewView
+ * @returns {() => void} What Streamlit calls to clean up.
+ */
+export function keep(component, NewView) {
   const { parentElement, data } = component;
-  if (!views.has(parentElement)) views.set(parentElement, new View(parentElement));
-  const view = views.get(parentElement);
-  const turn = (view.turn = (view.turn ?? 0) + 1);
+  const view = views.get(parentElement) ?? new NewView(parentElement);
+  views.set(parentElement, view);
+  const turn = (view.turn ?? 0) + 1;
+  view.turn = turn;
   if (!view.isAwake) view.wake();
   view.isAwake = true;
   if (data) view.update(component);
@@ -21,7 +51,12 @@ export function keep(component, View) {
   };
 }
 
-// Parts a message: four bytes say how long the header is, the JSON header follows, and after it raw bytes.
+/**
+ * Take a message apart: four bytes with the length of the header, the header as JSON, then the numbers as raw bytes.
+ * @template {{ bytes: Uint8Array }} Message
+ * @param {Uint8Array | ArrayBuffer} data
+ * @returns {Message} The header, with the numbers as `bytes`.
+ */
 export function unpack(data) {
   const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
   const size = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
@@ -29,6 +64,24 @@ export function unpack(data) {
   return { ...header, bytes: bytes.subarray(4 + size) };
 }
 
+// ---- elements
+
+/**
+ * @template {Element} [Found=HTMLElement]
+ * @param {ParentNode} root
+ * @param {string} selector
+ * @param {{ new (): Found }} Kind
+ */
+export function find(root, selector, Kind = /** @type {any} */ (HTMLElement)) {
+  const found = root.querySelector(selector);
+  if (found instanceof Kind) return found;
+  throw new Error(`the component's markup has no ${selector}`);
+}
+
+/**
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ */
 export function make(tag, name = "", text = "") {
   const made = document.createElement(tag);
   if (name) made.className = name;
@@ -36,32 +89,119 @@ export function make(tag, name = "", text = "") {
   return made;
 }
 
+/**
+ * @template {keyof SVGElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, string | number>} attributes
+ */
+export function makeSvg(tag, attributes) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, String(value));
+  return made;
+}
+
+/** @param {HTMLCanvasElement} canvas */
+export function penOf(canvas) {
+  return /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+}
+
+/** @param {number} share */
 export function percent(share) {
   if (share > 0 && share < 0.005) return "< 1 %";
   return share >= 0.995 && share < 0.99995 ? "> 99 %" : `${Math.round(share * 100)} %`; // as texts.percent
 }
 
-export function rgb(colour) {
-  return [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+// ---- colours
+
+/**
+ * @template Colours
+ * @typedef {{ light: Colours, dark: Colours }} Themes
+ */
+
+/**
+ * Return the colours of the theme that the page shows.
+ * @template Colours
+ * @param {HTMLElement | ShadowRoot} parent Where the component is drawn.
+ * @param {Themes<Colours>} themes
+ */
+export function shownColours(parent, themes) {
+  return isDark(styleOf(parent)) ? themes.dark : themes.light;
 }
 
-export function isDark(style) {
-  const pen = document.createElement("canvas").getContext("2d");
-  pen.fillStyle = style.getPropertyValue("--st-background-color").trim() || "#ffffff"; // normalised to #rrggbb
-  const [red, green, blue] = rgb(pen.fillStyle);
+/**
+ * Return the style at a component's place, which holds Streamlit's own variables (`--st-...`).
+ * @param {HTMLElement | ShadowRoot} parent
+ */
+export function styleOf(parent) {
+  return getComputedStyle(parent instanceof ShadowRoot ? parent.host : parent);
+}
+
+/** @param {CSSStyleDeclaration} style */
+function isDark(style) {
+  const pen = penOf(document.createElement("canvas"));
+  pen.fillStyle = style.getPropertyValue("--st-background-color").trim() || "#ffffff";
+  const [red, green, blue] = rgb(pen.fillStyle); // a canvas gives every colour back as #rrggbb
   return 0.299 * red + 0.587 * green + 0.114 * blue < 128;
 }
 
-// The colour of each byte, four bytes each as an image holds them, along a scale of colours.
+/**
+ * Offer single colours to the style sheet, as `--<prefix><name>`; scales are left out.
+ * @param {HTMLElement} root
+ * @param {Record<string, string | string[]>} colours
+ */
+export function setColours(root, colours, prefix = "") {
+  for (const [name, colour] of Object.entries(colours)) {
+    if (typeof colour === "string") root.style.setProperty(`--${prefix}${name}`, colour);
+  }
+}
+
+/** @param {string} colour As `#rrggbb`. */
+function rgb(colour) {
+  return [1, 3, 5].map((at) => Number.parseInt(colour.slice(at, at + 2), 16));
+}
+
+/**
+ * Return the colour at a place between 0 and 1 on a scale, as three numbers of 0 to 255.
+ * @param {string[]} stops The colours of the scale, evenly spaced.
+ * @returns {(share: number) => number[]}
+ */
+export function scale(stops) {
+  const colours = stops.map(rgb);
+  return (share) => {
+    const at = Math.max(0, Math.min(1, share)) * (colours.length - 1);
+    const low = Math.min(colours.length - 2, Math.floor(at));
+    return colours[low].map((part, i) => Math.round(part + (colours[low + 1][i] - part) * (at - low)));
+  };
+}
+
+/**
+ * Return the colour of each byte along a scale, as an image holds them: four bytes in one number.
+ * @param {string[]} stops
+ */
 export function lookUp(stops) {
   const table = new Uint32Array(256);
   const bytes = new Uint8Array(table.buffer);
-  const colours = stops.map(rgb);
-  for (let value = 0; value < 256; value++) {
-    const at = (value / 255) * (colours.length - 1);
-    const low = Math.min(colours.length - 2, Math.floor(at));
-    const mixed = colours[low].map((part, i) => Math.round(part + (colours[low + 1][i] - part) * (at - low)));
-    bytes.set([...mixed, 255], 4 * value);
-  }
+  const colour = scale(stops);
+  for (let value = 0; value < 256; value++) bytes.set([...colour(value / 255), 255], 4 * value);
   return table;
+}
+
+/**
+ * Hatch a square: what the causal mask forbids.
+ * @param {CanvasRenderingContext2D} pen
+ * @param {{ x: number, y: number, size: number }} square
+ * @param {{ step: number, width: number }} lines How far apart the lines lie, and how thick they are.
+ * @param {{ secondary: string, blocked: string }} colours
+ */
+export function hatch(pen, { x, y, size }, { step, width }, { secondary, blocked }) {
+  pen.fillStyle = secondary;
+  pen.fillRect(x, y, size, size);
+  pen.strokeStyle = blocked;
+  pen.lineWidth = width;
+  pen.beginPath();
+  for (let at = 0; at < 2 * size; at += step) {
+    pen.moveTo(x + at, y);
+    pen.lineTo(x + at - size, y + size);
+  }
+  pen.stroke();
 }

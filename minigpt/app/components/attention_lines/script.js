@@ -1,37 +1,65 @@
-// One head as lines between tokens: over the text where the focused token looks, under it who looks at it.
+// One head as lines between tokens: over the text where the focused token looks, under it which tokens look at it.
 //
-// One message: four bytes that give the header's length (little endian), the header as JSON, then two bytes a weight
-// (little endian, 0..65535 for 0..1), query by query. Text reaches the page through textContent only.
+// A message holds two bytes for each weight (little endian, 0..65535 for 0..1), query by query. Text reaches the page
+// through textContent only.
 
-import { isDark, keep, make, percent, unpack } from "../shared.js";
+import { find, keep, make, makeSvg, percent, setColours, shownColours, unpack } from "../shared.js";
+
+/** @import { Component, Themes } from "../shared.js" */
+
+/** @typedef {{ attention: string, query: string }} Colours */
+
+/**
+ * What Python packs in `attention_lines.message`.
+ * @typedef {object} Header
+ * @property {string[]} tokens
+ * @property {number} query The token that has the focus while none is pointed at.
+ * @property {{ label: string, looks: string, looked: string, nobody: string, hint: string }} words
+ */
+
+/** @typedef {Header & Themes<Colours> & { bytes: Uint8Array }} Message */
+
+/** @typedef {[token: number, weight: number]} Weight */
 
 const ABOVE = 130;
 const BELOW = 90;
 const LARGEST = 1.05; // rem, as in the style sheet
 const SMALLEST = 0.8;
-const FAINTEST = 0.01; // lighter weights have no line
-const OVERVIEW = 0.2; // so much weight must the lines of the other tokens have, which are drawn faintly
+const FAINTEST = 0.01; // smaller weights have no line
+const OVERVIEW = 0.2; // the lines of tokens without focus are drawn faintly, from this weight on
 
+/** @param {Component<Uint8Array>} component */
 export default function (component) {
   return keep(component, Lines);
 }
 
 class Lines {
+  /** @type {Component<Uint8Array>} The last call. */
+  component;
+  /** @type {Message} */
+  model;
+  /** @type {HTMLElement[]} One for each token. */
+  spans = [];
+  focus = 0;
+  /** @type {string | undefined} Where the mouse was last. */
+  place;
+
+  /** @param {HTMLElement | ShadowRoot} parent */
   constructor(parent) {
-    this.host = parent.host ?? parent;
-    this.root = parent.querySelector(".lines");
-    this.scroll = this.root.querySelector(".scroll");
-    this.sheet = this.root.querySelector(".sheet");
-    this.svg = this.root.querySelector("svg");
-    this.row = this.root.querySelector(".tokens");
-    this.said = this.root.querySelector(".said");
-    const on = (type, handler) => this.row.addEventListener(type, handler);
-    on("pointermove", (event) => this.isMoved(event) && this.point(this.indexOf(event)));
-    on("pointerleave", (event) => this.isMoved(event) && this.point(this.model.query));
-    on("click", (event) => this.press(this.indexOf(event)));
-    on("keydown", (event) => this.key(event));
+    this.parent = parent;
+    this.root = find(parent, ".lines");
+    this.scroll = find(this.root, ".scroll");
+    this.sheet = find(this.root, ".sheet");
+    this.svg = find(this.root, "svg", SVGSVGElement);
+    this.row = find(this.root, ".tokens");
+    this.said = find(this.root, ".said");
+    this.hint = find(this.root, ".hint");
+    this.row.addEventListener("pointermove", (event) => this.isMoved(event) && this.point(this.indexOf(event)));
+    this.row.addEventListener("pointerleave", (event) => this.isMoved(event) && this.point(this.model.query));
+    this.row.addEventListener("click", (event) => this.press(this.indexOf(event)));
+    this.row.addEventListener("keydown", (event) => this.key(event));
     this.observer = new ResizeObserver(() => this.model && this.fit());
-    // Another theme changes the colours without a word to components.
+    // Streamlit does not tell components of another theme.
     this.watch = new MutationObserver(() => this.colour());
   }
 
@@ -45,13 +73,16 @@ class Lines {
     this.watch.disconnect();
   }
 
-  // The answer to a press may come while the reader is already further along; of the same text it moves nothing.
-  update({ data, setTriggerValue }) {
+  /**
+   * The answer to a press may come when the reader is already further along, so it moves nothing in the same text.
+   * @param {Component<Uint8Array>} component
+   */
+  update(component) {
     const before = this.model;
-    this.model = unpack(data);
-    this.setTriggerValue = setTriggerValue;
+    this.model = unpack(component.data);
+    this.component = component;
     this.row.setAttribute("aria-label", this.model.words.label);
-    this.root.querySelector(".hint").textContent = this.model.words.hint;
+    this.hint.textContent = this.model.words.hint;
     const isSameText = before && JSON.stringify(before.tokens) === JSON.stringify(this.model.tokens);
     if (!isSameText) this.build();
     if (!isSameText || before.query !== this.model.query) this.focus = this.model.query;
@@ -60,18 +91,17 @@ class Lines {
   }
 
   build() {
-    this.length = this.model.tokens.length;
     this.row.style.marginTop = `${ABOVE}px`;
     this.row.style.marginBottom = `${BELOW}px`;
     this.spans = this.model.tokens.map((text, index) => {
       const span = make("bdi", "", text);
-      span.dataset.index = index;
+      span.dataset.index = String(index);
       return span;
     });
     this.row.replaceChildren(...this.spans);
   }
 
-  // Smaller letters where that saves scrolling; smaller than that nobody reads.
+  /** Use smaller letters where that saves scrolling, as long as they can be read. */
   fit() {
     this.row.style.fontSize = "";
     const share = (this.scroll.clientWidth - 4) / this.row.offsetWidth;
@@ -81,17 +111,23 @@ class Lines {
   }
 
   colour() {
-    if (!this.model) return;
-    const colours = isDark(getComputedStyle(this.host)) ? this.model.dark : this.model.light;
-    for (const [name, colour] of Object.entries(colours)) this.root.style.setProperty(`--${name}`, colour);
+    if (this.model) setColours(this.root, shownColours(this.parent, this.model));
   }
 
+  /**
+   * @param {number} query
+   * @param {number} key
+   */
   weight(query, key) {
-    const { bytes } = this.model, at = 2 * (query * this.length + key);
+    const { bytes } = this.model;
+    const at = 2 * (query * this.spans.length + key);
     return (bytes[at] + 256 * bytes[at + 1]) / 65535;
   }
 
-  // Whether a person moved the mouse: where the page moves under a mouse at rest, the browser tells of it all the same.
+  /**
+   * Return whether a person moved the mouse: the browser also sends an event when the page moves under a resting mouse.
+   * @param {PointerEvent} event
+   */
   isMoved(event) {
     const place = `${event.clientX},${event.clientY}`;
     const isMoved = event.pointerType === "mouse" && place !== this.place;
@@ -99,56 +135,69 @@ class Lines {
     return isMoved;
   }
 
+  /** @param {Event} event */
   indexOf(event) {
-    const span = event.composedPath().find((node) => node.dataset && node.dataset.index !== undefined);
-    return span ? Number(span.dataset.index) : this.focus;
+    const span = event.composedPath().find((node) => node instanceof HTMLElement && node.dataset.index !== undefined);
+    return span instanceof HTMLElement ? Number(span.dataset.index) : this.focus;
   }
 
+  /** @param {number} index */
   point(index) {
     if (index !== this.focus) this.show(index);
   }
 
+  /** @param {number} index */
   press(index) {
     this.model.query = index;
     this.show(index);
-    this.setTriggerValue("focused", index);
+    this.component.setTriggerValue("focused", index);
   }
 
+  /** @param {KeyboardEvent} event */
   key(event) {
     if (event.key === "Enter" || event.key === " ") {
       event.preventDefault();
       return this.press(this.focus);
     }
-    const steps = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity };
-    if (!(event.key in steps)) return;
+    const step = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity }[event.key];
+    if (!step) return;
     event.preventDefault();
-    this.show(Math.max(0, Math.min(this.length - 1, this.focus + steps[event.key])));
+    this.show(Math.max(0, Math.min(this.spans.length - 1, this.focus + step)));
     this.reveal();
   }
 
+  /** Scroll the token with the focus to the middle. */
   reveal() {
     const span = this.spans[this.focus];
     const middle = span.offsetLeft + this.row.offsetLeft + span.offsetWidth / 2;
     this.scroll.scrollLeft = middle - this.scroll.clientWidth / 2;
   }
 
+  /** @param {number} index The token that gets the focus. */
   show(index) {
     this.focus = index;
-    const looks = [], looked = [];
-    for (let other = 0; other < this.length; other++) {
-      looks.push([other, this.weight(index, other)]);
-      if (other !== index) looked.push([other, this.weight(other, index)]);
-    }
+    /** @type {Weight[]} */
+    const looks = this.spans.map((_, other) => [other, this.weight(index, other)]);
+    /** @type {Weight[]} */
+    const looked = this.spans.map((_, other) => [other, other === index ? 0 : this.weight(other, index)]);
     this.spans.forEach((span, other) => {
       span.classList.toggle("focus", other === index);
-      const out = this.weight(index, other), back = other === index ? 0 : this.weight(other, index);
-      const [name, strength] = out >= back ? ["attention", out] : ["query", back];
-      span.style.background = shade(name, strength);
+      const out = looks[other][1];
+      const back = looked[other][1];
+      span.style.background = out >= back ? shade("attention", out) : shade("query", back);
     });
     this.draw(index, looks, looked);
-    this.say(index, looks, looked);
+    this.said.replaceChildren(
+      this.sentence("looks", index, this.model.words.looks, looks),
+      this.sentence("looked", index, this.model.words.looked, looked),
+    );
   }
 
+  /**
+   * @param {number} index
+   * @param {Weight[]} looks
+   * @param {Weight[]} looked
+   */
   draw(index, looks, looked) {
     const box = this.sheet.getBoundingClientRect();
     const middles = this.spans.map((span) => {
@@ -156,11 +205,12 @@ class Lines {
       return place.left + place.width / 2 - box.left;
     });
     const { top, bottom } = this.row.getBoundingClientRect();
-    const over = top - box.top, under = bottom - box.top;
+    const over = top - box.top;
+    const under = bottom - box.top;
     const lines = [];
-    for (let query = 0; query < this.length; query++) {
+    for (let query = 0; query < middles.length; query++) {
       if (query === index) continue;
-      for (let key = 0; key < this.length; key++) {
+      for (let key = 0; key < middles.length; key++) {
         const weight = this.weight(query, key);
         if (weight >= OVERVIEW) lines.push(arc(middles[query], middles[key], over, -1, weight / 4, "looks", 0.3));
       }
@@ -174,22 +224,22 @@ class Lines {
     this.svg.replaceChildren(...lines);
   }
 
-  say(index, looks, looked) {
-    const { words } = this.model;
-    this.said.replaceChildren(
-      this.sentence("looks", index, words.looks, looks),
-      this.sentence("looked", index, words.looked, looked),
-    );
-  }
-
+  /**
+   * Name the largest weights of one direction.
+   * @param {"looks" | "looked"} kind
+   * @param {number} index
+   * @param {string} verb
+   * @param {Weight[]} others
+   */
   sentence(kind, index, verb, others) {
-    const line = make("div", "", "");
-    line.append(make("span", `mark ${kind}`, ""), make("bdi", "", this.model.tokens[index]), ` ${index + 1} ${verb} `);
-    const most = others.filter(([, weight]) => weight >= FAINTEST).sort((a, b) => b[1] - a[1]).slice(0, 4);
-    if (!most.length) line.append(this.model.words.nobody);
-    most.forEach(([other, weight], place) => {
+    const { tokens, words } = this.model;
+    const line = make("div");
+    line.append(make("span", `mark ${kind}`), make("bdi", "", tokens[index]), ` ${index + 1} ${verb} `);
+    const most = others.filter(([, weight]) => weight >= FAINTEST).sort((a, b) => b[1] - a[1]);
+    if (!most.length) line.append(words.nobody);
+    most.slice(0, 4).forEach(([other, weight], place) => {
       if (place) line.append(", ");
-      line.append(make("bdi", "", this.model.tokens[other]), ` ${other + 1} `, make("b", "", percent(weight)));
+      line.append(make("bdi", "", tokens[other]), ` ${other + 1} `, make("b", "", percent(weight)));
     });
     return line;
   }
@@ -197,21 +247,36 @@ class Lines {
 
 // ---- small helpers
 
-// A bow from one token to another; to itself, a small loop.
+/**
+ * Return an arc from one token to another; to itself, a small loop.
+ * @param {number} from
+ * @param {number} to
+ * @param {number} y
+ * @param {-1 | 1} direction Upwards or downwards.
+ * @param {number} weight
+ * @param {string} name The class of the path.
+ * @param {number} strength Below 1, fainter.
+ */
 function arc(from, to, y, direction, weight, name, strength) {
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
   const room = direction < 0 ? ABOVE - 12 : BELOW - 12;
   const height = direction * Math.min(room, 24 + 0.42 * Math.abs(to - from));
-  const bow = from === to
-    ? `M${from - 4},${y} C${from - 14},${y + direction * 26} ${from + 14},${y + direction * 26} ${from + 4},${y}`
-    : `M${from},${y} C${from},${y + 1.3 * height} ${to},${y + 1.3 * height} ${to},${y}`;
-  path.setAttribute("d", bow);
-  path.setAttribute("class", name);
-  path.setAttribute("stroke-width", String(1 + 5 * weight));
-  path.setAttribute("stroke-opacity", String(strength * (0.25 + 0.75 * weight)));
-  return path;
+  const far = y + (from === to ? direction * 26 : 1.3 * height);
+  const path =
+    from === to
+      ? `M${from - 4},${y} C${from - 14},${far} ${from + 14},${far} ${from + 4},${y}`
+      : `M${from},${y} C${from},${far} ${to},${far} ${to},${y}`;
+  return makeSvg("path", {
+    d: path,
+    class: name,
+    "stroke-width": 1 + 5 * weight,
+    "stroke-opacity": strength * (0.25 + 0.75 * weight),
+  });
 }
 
+/**
+ * @param {"attention" | "query"} name
+ * @param {number} strength
+ */
 function shade(name, strength) {
   const share = Math.round(60 * strength);
   return share ? `color-mix(in srgb, var(--${name}) ${share}%, transparent)` : "transparent";

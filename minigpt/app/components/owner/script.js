@@ -1,6 +1,10 @@
-// One token a browser, kept where pages of this site alone can read it.
+// One token for each browser, kept where only pages of this site can read it.
+
+/** @import { Component } from "../shared.js" */
+
 const PLACE = "minigpt:owner";
 
+/** @param {Component<{ offered: string }>} component */
 export default function ({ data, setStateValue }) {
   let kept = null;
   try {

@@ -1,6 +1,10 @@
 // Scrolls the page to its top, once for each occasion.
-let last = null;
 
+/** @import { Component } from "../shared.js" */
+
+let last = "";
+
+/** @param {Component<{ occasion: string }>} component */
 export default function ({ data }) {
   if (data.occasion === last) return;
   last = data.occasion;

@@ -3,30 +3,62 @@
 // Everything a person typed arrives in `data` and reaches the page through textContent only. Pointing, tapping and the
 // arrow keys are answered here without asking the server.
 
-import { isDark, keep, make } from "../shared.js";
+import { find, keep, make, percent, setColours, shownColours } from "../shared.js";
 
+/** @import { Component, Themes } from "../shared.js" */
+
+/** @typedef {{ brand: string, surprise: string }} Colours */
+
+/**
+ * What Python sends, from `token_strip.message`.
+ * @typedef {object} Header
+ * @property {[text: string, isBreak: boolean][]} prompt
+ * @property {string[]} texts
+ * @property {number[]} breaks Tokens that end a line.
+ * @property {number[]} blanks For each token, 1 if it is white space.
+ * @property {number[]} unknown Tokens that the model does not know.
+ * @property {number[]} bits How much each token surprised the model.
+ * @property {number} much Bits at which the ground has its full colour.
+ * @property {string[]} titles
+ * @property {string[]} labels
+ * @property {string[][]} values For each label, a value of each token.
+ * @property {string[]} vocabulary Texts of the candidates.
+ * @property {[word: number, share: number][][]} tops For each token its candidates, as places in `vocabulary`.
+ * @property {number | null} mark A token that is framed.
+ * @property {number | null} tallest Pixels from which on the text scrolls.
+ * @property {boolean} even Whether it always has that height.
+ * @property {{ label: string, also?: string, none?: string, much?: string, hint?: string }} words
+ */
+
+/** @typedef {Header & Themes<Colours>} Message */
+
+/** @param {Component<Message>} component */
 export default function (component) {
   return keep(component, Strip);
 }
 
 class Strip {
+  /** @type {Message} */
+  data;
+  /** @type {HTMLElement[]} One for each token. */
+  spans = [];
+  open = -1;
+  isPinned = false;
+
+  /** @param {HTMLElement | ShadowRoot} parent */
   constructor(parent) {
-    this.host = parent.host ?? parent;
-    this.root = parent.querySelector(".strip");
-    this.text = this.root.querySelector(".text");
-    this.tip = this.root.querySelector(".tip");
-    this.legend = parent.querySelector(".legend");
-    this.spans = [];
-    this.open = -1;
-    this.pinned = false;
-    const on = (type, handler) => this.root.addEventListener(type, handler);
-    on("pointerover", (event) => event.pointerType === "mouse" && !this.pinned && this.show(this.indexOf(event)));
-    on("pointerleave", (event) => event.pointerType === "mouse" && !this.pinned && this.show(-1));
-    on("click", (event) => this.press(this.indexOf(event)));
-    on("keydown", (event) => this.key(event));
-    on("focusout", () => this.unpin());
+    this.parent = parent;
+    this.root = find(parent, ".strip");
+    this.text = find(parent, ".text");
+    this.tip = find(parent, ".tip");
+    this.legend = find(parent, ".legend");
+    this.root.addEventListener("pointerover", (event) => this.point(event, this.indexOf(event)));
+    this.root.addEventListener("pointerleave", (event) => this.point(event, -1));
+    this.root.addEventListener("click", (event) => this.press(this.indexOf(event)));
+    this.root.addEventListener("keydown", (event) => this.key(event));
+    this.root.addEventListener("focusout", () => this.unpin());
     this.text.addEventListener("scroll", () => this.unpin());
-    // Another theme changes the colours without a word to components.
+    // Streamlit does not tell components of another theme.
     this.watch = new MutationObserver(() => this.colour());
   }
 
@@ -38,89 +70,102 @@ class Strip {
     this.watch.disconnect();
   }
 
+  /** @param {Component<Message>} component */
   update({ data }) {
     this.data = data;
     this.unpin();
     this.text.setAttribute("aria-label", data.words.label);
     this.root.style.setProperty("--tallest", data.tallest ? `${data.tallest}px` : "none");
     this.root.classList.toggle("even", Boolean(data.even));
-    const breaks = new Set(data.breaks), unknown = new Set(data.unknown);
+    const breaks = new Set(data.breaks);
+    const unknown = new Set(data.unknown);
     const content = document.createDocumentFragment();
     for (const [text, isBreak] of data.prompt) content.append(...piece(make("span", "prompt", text), text, isBreak));
-    this.spans = data.texts.map((text, i) => {
+    this.spans = data.texts.map((text, index) => {
       const span = make("span", "token", text);
-      span.dataset.index = i;
-      if (data.blanks[i]) span.classList.add("blank");
-      if (unknown.has(i)) span.classList.add("unknown");
-      if (data.mark === i) span.classList.add("mark");
-      content.append(...piece(span, text, breaks.has(i)));
+      span.dataset.index = String(index);
+      if (data.blanks[index]) span.classList.add("blank");
+      if (unknown.has(index)) span.classList.add("unknown");
+      if (data.mark === index) span.classList.add("mark");
+      content.append(...piece(span, text, breaks.has(index)));
       return span;
     });
     this.text.replaceChildren(content);
-    this.colour();
     this.drawLegend();
+    this.colour();
   }
 
   colour() {
-    const colours = isDark(getComputedStyle(this.host)) ? this.data.dark : this.data.light;
-    for (const element of [this.root, this.legend]) {
-      for (const name of ["brand", "surprise"]) element.style.setProperty(`--${name}`, colours[name]);
-    }
-    this.spans.forEach((span, i) => {
-      span.style.background = shade(this.data.bits[i] / this.data.much);
+    if (!this.data) return;
+    const colours = shownColours(this.parent, this.data);
+    for (const element of [this.root, this.legend]) setColours(element, colours);
+    this.spans.forEach((span, index) => {
+      span.style.background = shade(this.data.bits[index] / this.data.much);
     });
     const scale = this.legend.querySelector(".scale");
-    if (scale) scale.style.background = `linear-gradient(90deg, ${shade(0)}, ${shade(1)})`;
+    if (scale instanceof HTMLElement) scale.style.background = `linear-gradient(90deg, ${shade(0)}, ${shade(1)})`;
   }
 
   drawLegend() {
     const { words } = this.data;
     this.legend.replaceChildren();
-    if (words.none) {
-      this.legend.append(make("span", "", words.none), make("span", "scale", ""), make("span", "", words.much));
-      this.colour();
-    }
+    if (words.none)
+      this.legend.append(make("span", "", words.none), make("span", "scale"), make("span", "", words.much));
     if (words.hint) this.legend.append(make("span", "hint", words.hint));
   }
 
+  /** @param {Event} event */
   indexOf(event) {
-    const span = event.composedPath().find((node) => node.classList && node.classList.contains("token"));
-    return span ? Number(span.dataset.index) : -1;
+    const span = event.composedPath().find((node) => node instanceof Element && node.classList.contains("token"));
+    return span instanceof HTMLElement ? Number(span.dataset.index) : -1;
   }
 
+  /**
+   * @param {PointerEvent} event
+   * @param {number} index
+   */
+  point(event, index) {
+    if (event.pointerType === "mouse" && !this.isPinned) this.show(index);
+  }
+
+  /** @param {number} index */
   press(index) {
-    const again = this.pinned && index === this.open;
-    this.pinned = index >= 0 && !again;
-    this.show(again ? -1 : index);
+    const isAgain = this.isPinned && index === this.open;
+    this.isPinned = index >= 0 && !isAgain;
+    this.show(isAgain ? -1 : index);
   }
 
   unpin() {
-    this.pinned = false;
+    this.isPinned = false;
     this.show(-1);
   }
 
+  /** @param {KeyboardEvent} event */
   key(event) {
-    const last = this.spans.length - 1;
-    const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 10, ArrowUp: -10, Home: -Infinity, End: Infinity };
     if (event.key === "Escape") return this.unpin();
-    if (!(event.key in steps) || last < 0) return;
+    const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 10, ArrowUp: -10, Home: -Infinity, End: Infinity };
+    const step = steps[/** @type {keyof typeof steps} */ (event.key)];
+    const last = this.spans.length - 1;
+    if (!step || last < 0) return;
     event.preventDefault();
-    const from = this.open < 0 ? (steps[event.key] > 0 ? -1 : last + 1) : this.open;
-    this.pinned = true;
-    const to = Math.max(0, Math.min(last, from + steps[event.key]));
+    const from = this.open < 0 ? (step > 0 ? -1 : last + 1) : this.open;
+    this.isPinned = true;
+    const to = Math.max(0, Math.min(last, from + step));
     this.spans[to].scrollIntoView({ block: "nearest" });
     this.show(to);
   }
 
+  /** @param {number} index The token whose tip is shown; -1 for none. */
   show(index) {
-    if (this.open >= 0 && this.spans[this.open]) this.spans[this.open].classList.remove("open");
+    this.spans[this.open]?.classList.remove("open");
     this.open = index;
     this.tip.style.display = index < 0 ? "none" : "block";
     if (index < 0) return;
     const span = this.spans[index];
     span.classList.add("open");
     this.fillTip(index);
-    const box = span.getClientRects()[0], frame = this.root.getBoundingClientRect();
+    const box = span.getClientRects()[0];
+    const frame = this.root.getBoundingClientRect();
     const left = Math.min(box.left - frame.left, this.root.clientWidth - this.tip.offsetWidth);
     this.tip.style.left = `${Math.max(0, left)}px`;
     const height = this.tip.offsetHeight + 5;
@@ -128,50 +173,56 @@ class Strip {
     this.tip.style.top = `${isAbove ? box.top - frame.top - height : box.bottom - frame.top + 5}px`;
   }
 
+  /** @param {number} index */
   fillTip(index) {
-    const { data } = this;
-    const title = make("div", "title", "");
-    title.append(make("bdi", "", data.texts[index]), ` ${data.titles[index]}`);
-    const table = make("table", "", "");
-    data.labels.forEach((label, row) => table.append(line([make("span", "label", label), data.values[row][index]])));
+    const { texts, titles, labels, values, tops, vocabulary, words } = this.data;
+    const title = make("div", "title");
+    title.append(make("bdi", "", texts[index]), ` ${titles[index]}`);
+    const table = make("table");
+    table.append(...labels.map((label, row) => line([make("span", "label", label), values[row][index]])));
     this.tip.replaceChildren(title, table);
-    if (data.tops[index].length) {
-      const rivals = make("table", "", "");
-      for (const [word, share] of data.tops[index]) {
-        const bar = make("span", "bar", "");
-        bar.style.width = `${Math.max(1, Math.round(share * 70))}px`;
-        rivals.append(line([make("bdi", "", data.vocabulary[word]), chance(share), bar]));
-      }
-      this.tip.append(make("div", "also", data.words.also), rivals);
+    if (!tops[index].length) return;
+    const candidates = make("table");
+    for (const [word, share] of tops[index]) {
+      const bar = make("span", "bar");
+      bar.style.width = `${Math.max(1, Math.round(share * 70))}px`;
+      // No candidate's probability is 0; a small one was rounded to 0 on its way here.
+      candidates.append(line([make("bdi", "", vocabulary[word]), percent(share || 0.0001), bar]));
     }
+    this.tip.append(make("div", "also", words.also), candidates);
   }
 }
 
 // ---- small helpers
 
-// A line may end behind a space, and does end behind a newline; both are drawn as signs that would not do that.
+/**
+ * Return a token with what lets a line end after it. A line may end at a space and does end at a newline, but both are
+ * drawn as signs, at which the browser would not end a line.
+ * @param {HTMLElement} span
+ * @param {string} text
+ * @param {boolean} isBreak
+ */
 function piece(span, text, isBreak) {
-  if (isBreak) return [span, document.createElement("br")];
-  return text.endsWith("␣") ? [span, document.createElement("wbr")] : [span];
+  if (isBreak) return [span, make("br")];
+  return text.endsWith("␣") ? [span, make("wbr")] : [span];
 }
 
+/** @param {(Node | string)[]} cells */
 function line(cells) {
-  const row = document.createElement("tr");
+  const row = make("tr");
   for (const content of cells) {
-    const cell = document.createElement("td");
+    const cell = make("td");
     cell.append(content);
     row.append(cell);
   }
   return row;
 }
 
-// Never quite the full colour, so that the letter on it stays readable.
+/**
+ * Return the ground for a share of full surprise; never quite the full colour, so that the letter on it can be read.
+ * @param {number} share
+ */
 function shade(share) {
   const strength = Math.round(68 * Math.max(0, Math.min(1, share)));
   return strength ? `color-mix(in srgb, var(--surprise) ${strength}%, transparent)` : "transparent";
-}
-
-function chance(share) {
-  if (share >= 0.995) return share < 1 ? "> 99 %" : "100 %";
-  return share < 0.005 ? "< 1 %" : `${Math.round(share * 100)} %`;
 }
