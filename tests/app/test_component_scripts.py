@@ -6,11 +6,13 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from minigpt.app.components import scripts
 
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.parent.name for path in scripts.FOLDER.glob("*/script.js"))
 ENTRY = "export default function (component) {}\n"
 
@@ -85,3 +87,10 @@ def test_importing_a_component_does_not_load_streamlit():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(result.stdout) == []
+
+
+def test_the_tools_are_pinned_and_the_lock_file_names_no_registry():
+    tools = json.loads((ROOT / "package.json").read_text("utf-8"))["devDependencies"]
+    packages = json.loads((ROOT / "package-lock.json").read_text("utf-8"))["packages"]
+    assert {name: packages[f"node_modules/{name}"]["version"] for name in tools} == tools
+    assert not [name for name, package in packages.items() if "resolved" in package]
