@@ -1,7 +1,11 @@
-"""What knows nothing, letters, or pairs of letters: the lines that a model has to pass.
+"""Baselines: the loss of models that know nothing, token frequencies, or frequencies of token pairs.
 
-Each is a loss in nats per token on the validation part, counted on the training part. They are drawn on the loss
-chart, where they say more than the number alone: below the bigram line the model uses more than one token of context.
+    uniform   ln V
+    unigram   mean of -ln((count[t] + 1) / (N + V))
+    bigram    mean of -ln((count[s, t] + 1) / (count[s] + V))         s: the token before t
+
+Counts are from the training part, the means are over the validation part, in nats per token. The loss chart shows them
+as lines, which make the loss easier to judge: below the bigram line, the model uses more than one token of context.
 
 Source: add-one (Laplace) smoothing as in Jurafsky and Martin, "Speech and Language Processing", section 3.6.
 """
@@ -13,16 +17,16 @@ import math
 import numpy as np
 
 MAX_BIGRAM_VOCAB = 2048
-"""Above it the bigram is left out: its table has V x V counts, 32 MB at this size."""
+"""Above this size the bigram is left out: its table has V x V counts, 32 MB at this size."""
 
-_CHUNK = 1 << 20  # pairs counted at once, so that a corpus on disk is never in memory as a whole
+_CHUNK = 1 << 20  # pairs counted at once, so that a corpus on disk is never completely in memory
 
 
 def ngram_baselines(train_ids: np.ndarray, validation_ids: np.ndarray, vocab_size: int) -> dict[str, float]:
-    """Return the loss of guessing evenly, by frequency, and by frequency after the token before.
+    """Return the loss of the uniform, the unigram and the bigram model.
 
-    All three are measured on the same predictions: every validation token but the first, which has nothing before it.
-    Counts start at one, so that what was never seen in training is unlikely but possible.
+    All three are measured on the same predictions: every validation token except the first, which has no token before
+    it. Counts start at one, so that a pair that never occurs in training is unlikely but possible.
 
     Args:
         train_ids: `(N,)`, any integer type, may be memory-mapped.
@@ -30,7 +34,7 @@ def ngram_baselines(train_ids: np.ndarray, validation_ids: np.ndarray, vocab_siz
         vocab_size: V; every id is below it.
 
     Returns:
-        `uniform`, `unigram` and `bigram` in nats per token. Without two validation tokens only `uniform`, above
+        `uniform`, `unigram` and `bigram` in nats per token. With fewer than two validation tokens only `uniform`; above
         `MAX_BIGRAM_VOCAB` no `bigram`.
 
     >>> {name: round(nats, 3) for name, nats in ngram_baselines(np.array([0, 1, 0, 1]), np.array([0, 1]), 2).items()}
@@ -64,7 +68,7 @@ def _count(ids: np.ndarray, vocab_size: int) -> np.ndarray:
 def _count_pairs(ids: np.ndarray, vocab_size: int) -> np.ndarray:
     """Count each pair of neighbours, `(V, V)` int64: first the token before, then the token after."""
     total = np.zeros(vocab_size * vocab_size, dtype=np.int64)
-    number = np.min_scalar_type(vocab_size * vocab_size - 1)  # the smaller, the faster
+    number = np.min_scalar_type(vocab_size * vocab_size - 1)  # a smaller type is faster
     for start in range(0, len(ids) - 1, _CHUNK):
         chunk = np.asarray(ids[start : start + _CHUNK + 1], dtype=number)
         total += np.bincount(chunk[:-1] * number.type(vocab_size) + chunk[1:], minlength=vocab_size * vocab_size)

@@ -1,11 +1,16 @@
 """How well a model predicts a text: loss, perplexity, and bits per character.
 
-A model is wrong by `-ln p` nats about each token that came. Their sum over the text, divided once by the number of
-tokens, is the loss; averages are never averaged, so windows of unequal length weigh what they should. The loss of two
-tokenizers cannot be compared, for they cut the text into different numbers of tokens; bits per character can.
+    loss = sum of -ln p(token) / number of tokens          nats per token
+    perplexity = exp(loss)
+    bits_per_char = sum of -ln p(token) / ln 2 / number of characters
 
-Windows follow the strided perplexity known from Hugging Face: each window scores only its newest `stride` tokens, so
-that they are seen with at least `context - stride` tokens before them. The stride defaults to the context.
+The sum over the whole text is divided once. Averages are never averaged, so windows of different lengths have the right
+weight. Losses of two tokenizers cannot be compared, because they cut a text into different numbers of tokens; bits per
+character can.
+
+A text longer than the context is scored in windows. Each window after the first scores only its last `stride` tokens,
+so that each of them has at least `context - stride` tokens before it (*strided perplexity* in Hugging Face's
+documentation). The stride defaults to the context.
 
 Reads after: generation/inference.py. Shapes: B windows side by side, T positions, V vocabulary.
 """
@@ -28,53 +33,53 @@ if TYPE_CHECKING:
     from minigpt.model.protocols import LanguageModel
 
 NUM_CODE_POINTS = 1_114_112
-"""All characters that Unicode has room for; an unknown one is any of them that the model does not know."""
+"""Number of code points in Unicode; an unknown character is one of those that the tokenizer does not know."""
 
 MAX_LOGITS = 1 << 24
-"""Logits computed at once, 64 MB; longer contexts and larger vocabularies get fewer windows side by side."""
+"""Largest number of logits computed at once, 64 MB; long contexts and large vocabularies get smaller batches."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenScore:
-    """How much one token surprised the model."""
+    """How well the model predicted one token."""
 
     token_id: int
     text: str
-    """Its text; of an unknown character the character itself, where one token is one character."""
+    """Text of the token; for an unknown character the character itself, if the tokenizer can locate it."""
     nats: float
-    """`-ln probability`, and the escape cost with it where the character is unknown."""
+    """`-ln probability`, plus the escape cost if the character is unknown."""
     probability: float
     rank: int
-    """1 where the model held no token likelier."""
+    """1 if no token was more likely."""
     is_unknown: bool
     top: tuple[Candidate, ...]
-    """What the model held likeliest."""
+    """The model's most likely tokens."""
 
     @property
     def bits(self) -> float:
-        """The surprise in bits: 1 is a coin toss."""
+        """`nats` in bits; 1 bit is the uncertainty of a coin toss."""
         return self.nats / math.log(2)
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a text cost the model."""
+    """The measures of one text."""
 
     loss: float
     """Nats per scored token."""
     perplexity: float
-    """`exp(loss)`: as uncertain as a choice between this many equally likely tokens."""
+    """`exp(loss)`: the model is as uncertain as in a choice between this many equally likely tokens."""
     bits_per_char: float
     bits_per_byte: float
     num_tokens: int
-    """Positions computed; with a stride below the context, many of them more than once."""
+    """Number of computed positions; with a stride below the context, many are computed more than once."""
     num_tokens_scored: int
     num_chars: int
     num_bytes: int
     num_unknown: int
-    """Scored characters that the tokenizer does not know."""
+    """Number of scored tokens that are UNK."""
     escape_nats: float
-    """What each of those costs beside the probability of `<unk>`: the choice among all unknown characters."""
+    """Extra cost of each of those, besides the probability of `<unk>`: the choice among all unknown characters."""
     stride: int
     context: int
     predictions: tuple[TokenScore, ...] | None
@@ -82,7 +87,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One forward pass: positions `begin` to `end` are read, the last `num_scored` of them are scored."""
+    """One forward pass: it reads positions `begin` to `end` (exclusive) and scores the last `num_scored` of them."""
 
     begin: int
     end: int
@@ -90,7 +95,7 @@ class Window:
 
 
 def windows(length: int, context: int, stride: int) -> Iterator[Window]:
-    """Cut `length` predictions into windows that score each of them once.
+    """Split `length` predictions into windows so that each prediction is scored once.
 
     >>> [(w.begin, w.end, w.num_scored) for w in windows(5, context=4, stride=2)]
     [(0, 4, 4), (2, 5, 1)]
@@ -109,7 +114,7 @@ class ModelEvaluator:
 
     Args:
         run: Anything with `.model` and `.tokenizer`, for example what `minigpt.load_run` returns.
-        batch_size: Windows computed side by side.
+        batch_size: Largest number of windows in one forward pass.
     """
 
     def __init__(self, run: LanguageModel, *, batch_size: int = 16) -> None:
@@ -129,23 +134,23 @@ class ModelEvaluator:
     ) -> Evaluation:
         """Score a text.
 
-        The first character is predicted from BOS. A tokenizer without BOS leaves its first token as context only.
-        Unknown characters are charged, never skipped: `<unk>` must be predicted, and then one of all the characters
-        that the tokenizer does not know.
+        The first token is predicted from BOS. Without BOS in the tokenizer, the first token serves only as context.
+        Unknown characters are charged, never skipped: the cost is that of `<unk>`, plus that of a choice among all
+        characters that the tokenizer does not know.
 
         Args:
-            text: What to score; two tokens suffice, one where there is a BOS.
-            stride: Tokens that each window scores, 1 to the context; smaller is slower and gives each token more
-                context. None is the context.
-            return_predictions: Whether to return each token's score, which takes memory.
-            num_candidates: How many of the likeliest tokens each of those lists.
-            cancelled: Asked before each batch of windows; True ends the work.
-            progress: Called after each batch with (predictions done, predictions in all).
+            text: What to score: at least two tokens, or one if the tokenizer has BOS.
+            stride: Number of tokens that each window scores, from 1 to the context. A smaller stride is slower and
+                gives each token more context. None means the context.
+            return_predictions: Whether to return the score of each token, which needs memory.
+            num_candidates: Number of most likely tokens in each of these scores.
+            cancelled: Called before each batch of windows; True ends the work.
+            progress: Called after each batch with (predictions done, all predictions).
 
         Raises:
-            CorpusError: There is nothing to score.
+            CorpusError: The text has no token to predict.
             InputError: The stride is out of range.
-            CancelledError: `cancelled` said so.
+            CancelledError: `cancelled` returned True.
         """
         tokenizer, context = self._tokenizer, self._model.config.sequence_length
         stride = context if stride is None else stride
@@ -212,7 +217,7 @@ class ModelEvaluator:
         )
 
     def _batches(self, plan: Sequence[Window], context: int) -> Iterator[list[Window]]:
-        """Yield windows of equal length and equal share, as many as are to be computed side by side."""
+        """Yield batches of windows with the same length and the same number of scored tokens."""
         size = max(1, min(self._batch_size, MAX_LOGITS // (context * self._model.vocab_size)))
         batch: list[Window] = []
         for window in plan:
@@ -228,7 +233,7 @@ class ModelEvaluator:
             yield batch
 
     def _logits(self, inputs: torch.Tensor, batch: Sequence[Window]) -> torch.Tensor:
-        """Return the logits (scored, V) of a batch of windows, in the order of the text."""
+        """Return the logits (scored, V) of a batch of windows, in text order."""
         rows = torch.stack([inputs[window.begin : window.end] for window in batch]).to(self._model.device)
         with evaluation_mode(self._model):
             logits: torch.Tensor = self._model(rows)[:, -batch[0].num_scored :]
@@ -242,7 +247,7 @@ class ModelEvaluator:
         num_candidates: int,
         escape_nats: float,
     ) -> list[TokenScore]:
-        """Say of each prediction what came, what it cost and what was expected."""
+        """Return the score of each prediction, for logits (scored, V), targets and losses (scored,)."""
         tokenizer = self._tokenizer
         ranks = (logits > logits.gather(-1, targets.unsqueeze(-1))).sum(-1) + 1
         best = torch.softmax(logits, -1).topk(min(num_candidates, logits.shape[-1]))

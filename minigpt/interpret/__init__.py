@@ -1,1 +1,1 @@
-"""Looking inside: what the model computed, recorded through its own probe."""
+"""Interpretability: what the model computed, recorded and edited through its own probe."""

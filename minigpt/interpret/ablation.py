@@ -1,14 +1,17 @@
-"""Ablation: switch parts of the model off and see what it costs.
+"""Ablation: switch parts of the model off and measure how much worse it predicts.
 
-A head is switched off at `z`, what it hands to the output projection; a feed-forward block at `ff_out`, what it adds to
-the stream. In their place comes nothing (zero), or what they hand over on average, so that only what depends on the
-text is lost (mean).
+    importance(part) = loss without the part - loss with it, in nats per token
 
-Many ablations are measured in one forward pass: the text is repeated, once for each, and the probe edits each copy.
+Intuition: if the loss stays the same without a head, the model does not need it for this text. A head is switched off
+at `z`, its output before the output projection; a feed-forward layer at `ff_out`, which it adds to the stream. The
+replacement is zero, or the part's mean output. The mean keeps what the part always adds, so that only the information
+about this text is lost.
+
+Many ablations are measured in one forward pass: the text is repeated once per ablation, and the probe edits each copy.
 
 Shapes: A ablations, N texts, B = A N rows, T positions, D d_model, H heads, K d_head, V vocabulary, L layers.
 Sources: Michel et al. 2019, "Are Sixteen Heads Really Better than One?", for the importance of heads; Chan et al. 2022,
-"Causal Scrubbing", for why the mean is the fairer substitute.
+"Causal Scrubbing", for why the mean is the fairer replacement.
 """
 
 from __future__ import annotations
@@ -29,17 +32,17 @@ from minigpt.model.points import Probe
 from minigpt.model.transformer import Transformer
 
 ROWS_TOKENS = 4096
-"""Positions that go through the model at once where many rows are measured; bounds the memory they take."""
+"""Largest number of positions in one forward pass over many rows; limits the memory."""
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """What is switched off.
+    """Which parts are switched off.
 
     Attributes:
         heads: (layer, head) of each head, both from 0.
-        feedforwards: Layer of each feed-forward block.
-        kind: What comes in their place: `zero`, or the `mean` of what they hand over.
+        feedforwards: Layer of each feed-forward layer.
+        kind: What replaces their output: `zero`, or its `mean`.
     """
 
     heads: frozenset[tuple[int, int]] = frozenset()
@@ -49,7 +52,7 @@ class Ablation:
 
 @dataclass(frozen=True)
 class Means:
-    """What the parts of a model hand over on average.
+    """Mean outputs of the parts of a model.
 
     Attributes:
         heads: Mean of `z`, (L, H, K).
@@ -62,12 +65,12 @@ class Means:
 
 @dataclass(frozen=True)
 class Importance:
-    """How much worse a model reads a text without each of its parts, in nats per token; below 0: it reads better.
+    """Increase of the loss without each part, in nats per token; below 0 the model predicts better without it.
 
     Attributes:
-        heads: Without each head, (L, H).
-        feedforwards: Without each feed-forward block, (L,).
-        base: Nats per token with everything on.
+        heads: Increase without each head, (L, H).
+        feedforwards: Increase without each feed-forward layer, (L,).
+        base: Loss with everything switched on.
     """
 
     heads: np.ndarray
@@ -76,7 +79,7 @@ class Importance:
 
 
 def mean_activations(model: Transformer, ids: torch.Tensor) -> Means:
-    """Return what heads and feed-forward blocks hand over, averaged over all rows and positions of a text.
+    """Return the mean outputs of heads and feed-forward layers over all rows and positions of a text.
 
     Args:
         model: Any model.
@@ -94,10 +97,10 @@ def ablation_probe(ablation: Ablation, means: Means | None = None) -> Probe:
 
     Args:
         ablation: Which parts.
-        means: What comes in their place if `ablation.kind` is `mean`.
+        means: Replaces their outputs if `ablation.kind` is `mean`.
 
     Raises:
-        InputError: `means` is missing.
+        InputError: `ablation.kind` is `mean`, but `means` is missing.
     """
     return _rows_probe([ablation], means)
 
@@ -105,13 +108,13 @@ def ablation_probe(ablation: Ablation, means: Means | None = None) -> Probe:
 def ablated_logits(
     model: Transformer, ids: torch.Tensor, ablation: Ablation, means: Means | None = None
 ) -> torch.Tensor:
-    """Return the logits (B, T, V) with parts switched off; with none switched off those of a traced forward pass.
+    """Return the logits (B, T, V) with parts switched off; without any, they equal those of a traced forward pass.
 
     Args:
         model: Any model.
         ids: Token ids (B, T).
         ablation: Which parts.
-        means: What comes in their place if `ablation.kind` is `mean`; None: their mean over `ids`.
+        means: Replaces their outputs if `ablation.kind` is `mean`; None means their means over `ids`.
 
     Raises:
         InputError: The model has no such layer or head.
@@ -133,10 +136,10 @@ def text_nats(model: Transformer, ids: torch.Tensor, probe: Probe | None = None)
         probe: Edits what the model computes.
 
     Returns:
-        (T - 1,): entry t is about the token at t + 1.
+        (T - 1,); entry t is for the token at t + 1.
 
     Raises:
-        ShapeError: It is not one text, or too short to predict anything.
+        ShapeError: `ids` is not one text, or has no token to predict.
     """
     if ids.ndim != 2 or ids.shape[0] != 1:
         raise ShapeError(f"ids has shape {tuple(ids.shape)}; it must be one text, (1, T).", mend="Give one row.")
@@ -153,18 +156,18 @@ def importance(
     means: Means | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Importance:
-    """Measure how much worse a text is predicted without each head and without each feed-forward block.
+    """Measure the increase of the loss without each head and without each feed-forward layer.
 
     Args:
         model: Any model.
-        ids: Token ids (N, T), at least two in a row.
-        kind: What comes in the place of a part.
-        means: For kind `mean`; None: the means over `ids`.
-        cancelled: Asked before each forward pass; True ends the work.
+        ids: Token ids (N, T), at least two per row.
+        kind: What replaces the output of a part.
+        means: For kind `mean`; None means the means over `ids`.
+        cancelled: Called before each forward pass; True ends the work.
 
     Raises:
-        ShapeError: The text is too short to predict anything.
-        CancelledError: `cancelled` said so.
+        ShapeError: The text has no token to predict.
+        CancelledError: `cancelled` returned True.
     """
     _check_predictable(ids)
     if kind == "mean" and means is None:
@@ -194,7 +197,7 @@ def importance(
 
 
 def check_ablation(model: Transformer, ablation: Ablation) -> None:
-    """Refuse to switch off what the model does not have.
+    """Refuse an ablation of parts that the model does not have.
 
     Raises:
         InputError: There is no such layer or head.
@@ -206,13 +209,13 @@ def check_ablation(model: Transformer, ablation: Ablation) -> None:
 
 
 def _rows_probe(ablations: Sequence[Ablation], means: Means | None) -> Probe:
-    """Return a probe for a batch that holds the texts once for each ablation, one after the other."""
+    """Return a probe for a batch that contains the texts once per ablation, one copy after another."""
     if means is None and any(ablation.kind == "mean" for ablation in ablations):
         raise InputError(
-            "Mean ablation needs to know what the parts hand over on average.",
+            "Mean ablation needs the mean outputs of the parts.",
             mend="Give means=mean_activations(model, ids).",
         )
-    # Point of the model -> what to put there: in which copy, in which head (None: everywhere), and what.
+    # Point of the model -> the edits there: which copy, which head (None for all), and the new value.
     edits: dict[str, list[tuple[int, int | None, torch.Tensor | float]]] = {}
     for row, ablation in enumerate(ablations):
         mean = means if ablation.kind == "mean" else None

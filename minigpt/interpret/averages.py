@@ -1,6 +1,6 @@
-"""Attention averaged over a longer text: how far back each head looks, and how widely it spreads.
+"""Attention averaged over a longer text: how far back each head looks, and over how many tokens it spreads.
 
-One prompt can mislead; a habit shows over many windows of text.
+A single prompt can be misleading. What a head usually does shows only over many windows of text.
 
 Shapes: N windows, L layers, H heads, T positions of one window.
 """
@@ -20,12 +20,12 @@ from minigpt.model.transformer import Transformer
 
 @dataclass(frozen=True)
 class HeadAverages:
-    """How all heads look on average over some windows of text.
+    """The attention of all heads, averaged over some windows of text.
 
     Attributes:
-        by_distance: Mean weight on the token d places back, over all queries that have one there, (L, H, T).
+        by_distance: Mean weight on the token d positions back, over all queries with such a token, (L, H, T).
         entropy: Mean entropy in bits of the weights at each position of a window, (L, H, T).
-        ahead: Share of the weight on later positions, (L, H); 0 where a causal mask is at work.
+        ahead: Mean weight on all later positions, (L, H); 0 with a causal mask.
         num_windows: N.
     """
 
@@ -36,7 +36,7 @@ class HeadAverages:
 
     @property
     def most_entropy(self) -> np.ndarray:
-        """The entropy in bits of even weights over all that a causal position sees: log2 of their number, (T,)."""
+        """Entropy in bits of equal weights on all positions that a causal query sees: log2 of their number, (T,)."""
         ceiling: np.ndarray = np.log2(np.arange(1, self.entropy.shape[-1] + 1))
         return ceiling
 
@@ -66,18 +66,18 @@ def head_averages(model: Transformer, windows: torch.Tensor) -> HeadAverages:
     """Run a model over windows of text and average the weights of all heads.
 
     Args:
-        model: Any model; it is left as it was.
+        model: Any model; its mode is restored.
         windows: Token ids (N, T), int64.
 
     Raises:
-        ShapeError: There is no window, or a window without tokens.
+        ShapeError: There is no window, or the windows have no tokens.
     """
     if windows.ndim != 2 or 0 in windows.shape:
         raise ShapeError(
             f"The windows have shape {tuple(windows.shape)}; averages need (N, T) with at least one of each.",
             mend="Give a longer text, or shorter windows.",
         )
-    # One window at a time: the weights of all heads on all windows at once would not fit a small server.
+    # One window at a time: the weights of all heads on all windows together would not fit on a small server.
     every = [average_patterns(attention_patterns(trace_forward(model, window[None]))) for window in windows]
     return HeadAverages(
         by_distance=np.mean([one.by_distance for one in every], axis=0),

@@ -1,4 +1,4 @@
-"""Places that do not exist are refused in words, before a forward pass is spent on them.
+"""Checks of layers, heads, positions and tokens, before a forward pass is spent on them.
 
 Shapes: B batch, T positions.
 """
@@ -12,10 +12,10 @@ from minigpt.model.transformer import Transformer
 
 
 def check_layer(model: Transformer, layer: int, head: int | None = None) -> None:
-    """Refuse a layer, and a head of it, that the model does not have.
+    """Refuse a layer or a head that the model does not have.
 
     Raises:
-        InputError: It has none of that number; both are counted from 0.
+        InputError: There is no such layer or head; both are counted from 0.
     """
     config = model.config
     for what, given, number in (("layer", layer, config.num_layers), ("head", head, config.num_heads)):

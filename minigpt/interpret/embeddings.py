@@ -1,4 +1,7 @@
-"""Vectors as points and angles: tokens in two or three dimensions, their way through training, positions compared.
+"""Vectors as points and angles: tokens in two or three dimensions, their path through training, similar positions.
+
+    principal components   points = (x - mean) components^T, components: the directions of largest variance
+    cosine similarity      cos(x, y) = x · y / (|x| |y|)
 
 Shapes: V vectors (of tokens or positions), D d_model, T positions, K d_head, N steps of a history.
 Source: Pearson 1901, "On Lines and Planes of Closest Fit to Systems of Points in Space", for principal components.
@@ -19,13 +22,13 @@ from minigpt.model.transformer import Transformer
 
 @dataclass(frozen=True)
 class Projection:
-    """Vectors seen from the side from which they are spread out most.
+    """Vectors projected on their principal components.
 
     Attributes:
-        points: Where each vector lies in that view, (V, d).
-        components: The directions of the view, at right angles and of length 1, (d, D).
-        mean: The middle of the vectors, (D,).
-        explained: Share of the whole spread along each direction, (d,).
+        points: Coordinates of each vector in the projection, (V, d).
+        components: The principal components, orthogonal and of length 1, (d, D).
+        mean: Mean of the vectors, (D,).
+        explained: Fraction of the total variance along each component, (d,).
     """
 
     points: np.ndarray
@@ -40,18 +43,18 @@ def token_vectors(model: Transformer) -> np.ndarray:
 
 
 def principal_components(matrix: np.ndarray, dims: int = 2) -> Projection:
-    """Project vectors on the directions in which they differ most.
+    """Project vectors on the directions of their largest variance (PCA).
 
-    A direction and its opposite serve equally well; the one is taken whose largest number is positive, so that the
-    picture does not depend on the machine.
+    A direction and its opposite are equally good. The one whose largest coordinate is positive is chosen, so that the
+    picture is the same on every machine.
 
     Args:
         matrix: (V, D).
-        dims: d, how many directions.
+        dims: d, number of directions.
 
     Raises:
-        ShapeError: It is not a matrix with at least one row.
-        InputError: There are no so many directions.
+        ShapeError: `matrix` is not a matrix with at least one row.
+        InputError: The vectors have fewer than `dims` directions.
     """
     _check_matrix(matrix)
     if not 1 <= dims <= matrix.shape[1]:
@@ -61,7 +64,7 @@ def principal_components(matrix: np.ndarray, dims: int = 2) -> Projection:
         )
     vectors = matrix.astype(np.float64)
     mean = vectors.mean(axis=0)
-    # The eigenvectors of the covariance; unlike a decomposition of the vectors it always has D of them.
+    # Eigenvectors of the covariance: there are always D of them, unlike singular vectors of fewer than D vectors.
     spread, directions = np.linalg.eigh((vectors - mean).T @ (vectors - mean))
     spread, components = spread[::-1].clip(min=0), directions.T[::-1][:dims]
     largest = np.abs(components).argmax(axis=1)
@@ -75,30 +78,30 @@ def principal_components(matrix: np.ndarray, dims: int = 2) -> Projection:
 
 
 def trail(matrices: Sequence[np.ndarray], basis: Projection) -> np.ndarray:
-    """Show the vectors of several steps in one and the same view, so that their way can be drawn.
+    """Project the vectors of several steps on the same components, so that their paths can be drawn.
 
     Args:
-        matrices: N times (V, D), for example `token_vectors` at each step of a history.
-        basis: The view, mostly that of the last step.
+        matrices: N matrices (V, D), for example `token_vectors` at each step of a history.
+        basis: The projection to use, usually that of the last step.
 
     Returns:
         (N, V, d).
 
     Raises:
-        ShapeError: The vectors have another length than those of the view.
+        ShapeError: The vectors and the projection differ in length.
     """
     for matrix in matrices:
         _check_matrix(matrix)
         if matrix.shape[1] != len(basis.mean):
             raise ShapeError(
-                f"The vectors have {matrix.shape[1]} numbers, the view is for {len(basis.mean)}.",
+                f"The vectors have {matrix.shape[1]} numbers, the projection is for {len(basis.mean)}.",
                 mend="Take both from one run.",
             )
     return np.stack([(matrix - basis.mean) @ basis.components.T for matrix in matrices]).astype(np.float32)
 
 
 def cosine_similarity(matrix: np.ndarray) -> np.ndarray:
-    """Return how alike each two vectors are in direction, from -1 to 1; a vector of zeros is like none.
+    """Return the cosine of the angle between each two vectors, from -1 to 1; 0 with a vector of zeros.
 
     Args:
         matrix: (n, D).
@@ -114,20 +117,20 @@ def cosine_similarity(matrix: np.ndarray) -> np.ndarray:
 
 
 def position_similarity(model: Transformer) -> np.ndarray | None:
-    """Return how alike each two positions look to the model, (T, T) from -1 to 1.
+    """Return how similar each two positions are to the model, (T, T), from -1 to 1.
 
-    Learned positions: the cosine between their vectors. Rotary ones: the product of a vector of equal pairs with
-    itself, once turned for the one position and once for the other; it depends on their distance alone.
+    For learned positions, this is the cosine between their vectors. For rotary positions, it is the mean over all pairs
+    of cos(angle at one position - angle at the other), which depends only on their distance.
 
     Returns:
-        None where the model has positions of another kind, or none.
+        None if the model has another kind of positions, or none.
     """
     length = model.config.sequence_length
     if isinstance(model.positions, LearnedPositions):
         return cosine_similarity(to_numpy(model.positions(0, length)))
     if isinstance(model.positions, RotaryPositions):
-        turned = model.positions(0, length)[:, 0]  # (T, K/2), complex, each of length 1
-        return to_numpy((turned @ turned.conj().T).real / turned.shape[1])
+        rotations = model.positions(0, length)[:, 0]  # (T, K/2), complex, each of length 1
+        return to_numpy((rotations @ rotations.conj().T).real / rotations.shape[1])
     return None
 
 
@@ -135,5 +138,5 @@ def _check_matrix(matrix: np.ndarray) -> None:
     if matrix.ndim != 2 or not matrix.size:
         raise ShapeError(
             f"The vectors have shape {matrix.shape}; they must be (V, D), at least one of them.",
-            mend="Give a matrix with one row a vector.",
+            mend="Give a matrix with one row per vector.",
         )

@@ -1,8 +1,11 @@
-"""Attention is not the reason: what a prediction owes to each token, measured by erasing it.
+"""Erasure: how much a prediction depends on each token, measured by erasing the token. Attention does not show this.
 
-A token is erased where it enters the model: its vector is replaced by one that stands for no token in particular.
-Whatever the model made of it, by any head and any block, is then gone. Where a head looks much and erasing changes
-little, or the reverse, its attention does not explain the prediction.
+    effect_s = log p(target | token s erased) - log p(target)
+
+Intuition: a token is erased where it enters the model, by replacing its vector with one that stands for no particular
+token (the mean of all token vectors, or zeros). So everything that any head or block made of it is gone. If a head
+attends strongly to a token whose erasure changes little, or the reverse, then its attention does not explain the
+prediction.
 
 Shapes: B rows, T positions, D d_model, V vocabulary.
 Sources: Li et al. 2016, "Understanding Neural Networks through Representation Erasure"; Jain and Wallace 2019,
@@ -32,10 +35,10 @@ class Erasure:
     """How the probability of one prediction changes when each token is erased.
 
     Attributes:
-        effects: Change of the target's log-probability in nats when the token at each position is erased, (T,). Below
-            0: the token spoke for the target. 0 after the query, where nothing can be seen from it.
-        target: The token whose probability it is.
-        log_prob: Its log-probability with nothing erased, in nats.
+        effects: Change of the target's log-probability in nats when the token at each position is erased, (T,). It is
+            negative if the token made the target more likely, and 0 after the query, which cannot see later tokens.
+        target: The token whose probability is measured.
+        log_prob: Its log-probability in nats with nothing erased.
     """
 
     effects: np.ndarray
@@ -44,13 +47,13 @@ class Erasure:
 
 
 class Disagreement(NamedTuple):
-    """A position at which attention and erasure say different things."""
+    """A position at which attention and erasure disagree."""
 
     position: int
     weight: float
-    """Share of the attention that it gets."""
+    """Attention weight of the position."""
     effect: float
-    """What erasing it changes, in nats."""
+    """Effect of erasing its token, in nats."""
 
 
 def erasure_effects(
@@ -62,25 +65,25 @@ def erasure_effects(
     kind: Literal["mean", "zero"] = "mean",
     cancelled: Callable[[], bool] | None = None,
 ) -> Erasure:
-    """Erase every token in turn and measure what that changes at one position.
+    """Erase each token in turn and measure the change of the prediction at one position.
 
     Args:
         model: Any model.
         ids: Token ids (1, T).
-        query: The position whose prediction is watched.
-        target: The token whose probability is watched; None: the one that the model holds to be likeliest.
-        kind: What stands in for an erased token: the mean of all tokens' vectors, or zeros.
-        cancelled: Asked before each forward pass; True ends the work.
+        query: The position whose prediction is measured.
+        target: The token whose probability is measured; None means the model's most likely one.
+        kind: What replaces the vector of an erased token: the mean of all token vectors, or zeros.
+        cancelled: Called before each forward pass; True ends the work.
 
     Raises:
         InputError: There is no such position or token.
-        CancelledError: `cancelled` said so.
+        CancelledError: `cancelled` returned True.
     """
     check_position(ids, query)
     if target is not None:
         check_token(model, target)
     length = ids.shape[1]
-    # Row s has token s erased; the row of T has none erased.
+    # In row s token s is erased; in row T none is.
     rows = torch.arange(length + 1, device=ids.device)
     each = max(1, ROWS_TOKENS // length)
     log_probs = []
@@ -97,26 +100,26 @@ def erasure_effects(
 
 
 def _eraser(model: Transformer, positions: torch.Tensor, kind: str) -> Callable[[str, torch.Tensor], torch.Tensor]:
-    """Return a probe that erases in row b the token at `positions[b]`; one past the end erases none."""
+    """Return a probe that erases, in row b, the token at `positions[b]`; a position past the end erases none."""
 
     def probe(name: str, tensor: torch.Tensor) -> torch.Tensor:
         if name != "embed":
             return tensor
-        nobody = model.embedding.weight.mean(dim=0) if kind == "mean" else torch.zeros_like(tensor[0, 0])  # (D,)
+        replacement = model.embedding.weight.mean(dim=0) if kind == "mean" else torch.zeros_like(tensor[0, 0])  # (D,)
         is_erased = positions[:, None] == torch.arange(tensor.shape[1], device=tensor.device)  # (B, T)
-        return torch.where(is_erased[..., None], nobody, tensor)
+        return torch.where(is_erased[..., None], replacement, tensor)
 
     return probe
 
 
 def to_shares(values: np.ndarray) -> np.ndarray:
-    """Return the share of each number in the sum of all, signs left out, so that effects compare with weights.
+    """Return |v| / sum(|v|), so that effects can be compared with attention weights.
 
     Args:
         values: (T,).
 
     Returns:
-        (T,), float64; the sum is 1, or 0 where all values are 0.
+        (T,), float64; the sum is 1, or 0 if all values are 0.
 
     >>> to_shares(np.array([1.0, -3.0, 0.0])).tolist()
     [0.25, 0.75, 0.0]
@@ -128,18 +131,18 @@ def to_shares(values: np.ndarray) -> np.ndarray:
 def disagreements(
     weights: np.ndarray, effects: np.ndarray, count: int = 3, *, least: float = 0.0
 ) -> list[Disagreement]:
-    """Return the positions at which attention and erasure are furthest apart, the furthest first.
+    """Return the positions at which attention and erasure differ most, the largest difference first.
 
-    Both are turned into shares with `to_shares`. How much they disagree at a position is the difference of its shares.
+    Both are converted with `to_shares`; the disagreement at a position is the absolute difference of the two shares.
 
     Args:
-        weights: Attention of one query, (T,).
-        effects: What erasing each position changes, (T,).
-        count: How many positions at most; those where both are 0 never count.
-        least: The smallest difference of shares that counts.
+        weights: Attention weights of one query, (T,).
+        effects: Effect of erasing each position, (T,).
+        count: Largest number of positions to return; positions without any difference are left out.
+        least: Smallest difference of shares to return.
 
     Raises:
-        ShapeError: The two are not of one length.
+        ShapeError: The two arrays differ in length.
     """
     if weights.ndim != 1 or weights.shape != effects.shape:
         raise ShapeError(

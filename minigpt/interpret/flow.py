@@ -1,7 +1,7 @@
-"""The way from text to next character as plain data: what Home animates, recorded once from a real model.
+"""The path from text to next token as plain data: the Home page animates it, recorded once from a real model.
 
-One forward pass over the finished text holds every step of its writing: the model is causal, so what it computed at a
-position does not change when text is appended. A picture of step n therefore shows the first rows of the same arrays.
+One forward pass over the finished text contains every step of writing it. The model is causal, so what it computes at a
+position does not change when text is appended. The picture of step n shows the first rows of the same arrays.
 
 Shapes: T tokens in all, L layers, H heads, D d_model.
 """
@@ -21,17 +21,17 @@ from minigpt.model.protocols import LanguageModel
 
 NUM_CANDIDATES = 6
 NUM_DIMENSIONS = 24
-"""How many of the D numbers that stand for a token are recorded."""
+"""Number of coordinates of each token vector that are recorded."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One character written: what was likely, what the dice were, what came.
+    """The choice of one token: what was likely, the dice, and the result.
 
     Attributes:
-        candidates: Text and probability of the likeliest tokens, likeliest first; the chosen one is among them.
-        chosen: Its place among the candidates.
-        u: The dice, between 0 and 1.
+        candidates: Text and probability of the most likely tokens, most likely first; includes the chosen one.
+        chosen: Index of the chosen token among the candidates.
+        u: The uniform random number, the dice, in [0, 1).
     """
 
     candidates: tuple[tuple[str, float], ...]
@@ -41,21 +41,21 @@ class Choice:
 
 @dataclass(frozen=True)
 class Flow:
-    """A text, how the model read it, and how it was written on.
+    """A text, what the model computed for it, and how it was continued.
 
     Attributes:
         tokens: Text of each of the T tokens.
-        ids: Number of each.
-        num_prompt: How many of them were given; the rest was written.
-        seed: Where the dice came from.
+        ids: Id of each token.
+        num_prompt: Number of tokens in the prompt; the others were written by the model.
+        seed: Seed of the random numbers.
         num_layers: L.
         num_heads: H.
         d_model: D.
         vocab_size: V.
-        num_parameters: Of the whole model.
-        embeddings: int8 (T, NUM_DIMENSIONS), 127 for the largest number among them; base64.
-        attention: uint8 (L, H, T, T), 255 for a weight of 1; base64.
-        choices: One for each token that was written.
+        num_parameters: Number of parameters of the model.
+        embeddings: int8 (T, NUM_DIMENSIONS), with 127 for the largest absolute value; base64.
+        attention: uint8 (L, H, T, T), with 255 for a weight of 1; base64.
+        choices: One per token that was written.
     """
 
     tokens: tuple[str, ...]
@@ -72,18 +72,18 @@ class Flow:
     choices: tuple[Choice, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the flow as JSON holds it."""
+        """Return the flow as plain data for JSON."""
         return asdict(self)
 
 
 def record_flow(run: LanguageModel, prompt: str, *, num_tokens: int, seed: int = 0) -> Flow:
-    """Let a model write on and record how.
+    """Let a model continue a prompt, and record what it computes.
 
     Args:
         run: Model and tokenizer.
-        prompt: At least one token, so short that prompt and continuation fit into the context.
-        num_tokens: How many tokens to write; dice decide, on the model's own probabilities.
-        seed: Where the dice come from.
+        prompt: At least one token; prompt and continuation together must fit the context.
+        num_tokens: Number of tokens to sample, from the model's own probabilities.
+        seed: Seed of the random numbers.
     """
     tokenizer, model = run.tokenizer, run.model
     prompt_ids = tokenizer.encode(prompt)
@@ -94,7 +94,7 @@ def record_flow(run: LanguageModel, prompt: str, *, num_tokens: int, seed: int =
     for index, token in enumerate(written):
         probabilities = trace.probabilities[0, len(prompt_ids) - 1 + index].double()
         order = probabilities.argsort(descending=True, stable=True)[:NUM_CANDIDATES].tolist()
-        if token.token_id not in order:  # a rare one: it takes the last place
+        if token.token_id not in order:  # an unlikely token takes the last place
             order[-1] = token.token_id
         candidates = tuple((tokenizer.token_text(item), round(float(probabilities[item]), 4)) for item in order)
         choices.append(Choice(candidates, order.index(token.token_id), round(token.u, 4)))

@@ -1,7 +1,8 @@
-"""One forward pass as the steps that a model takes, in order, with one block opened.
+"""One forward pass as an ordered list of steps, with the details of one block.
 
-The model's own forward pass runs once. Its points come through the probe; a part of the opened block that has no point
-of its own, such as a norm, is caught as it answers. So a block that works otherwise shows what it does, in its order.
+The model's own forward pass runs once. Its points are recorded by a probe. Modules of the selected block that have no
+point of their own, such as a convolution, are recorded by forward hooks. So a block with another structure still shows
+what it does, in its own order.
 
 Shapes: T positions, D d_model, V vocabulary, L layers; H heads, K d_head, F d_ff inside steps.
 """
@@ -20,22 +21,22 @@ from minigpt.interpret.trace import Trace, to_numpy
 from minigpt.model.transformer import Transformer
 
 STREAM_NUMBERS = 24
-"""How many of the D numbers of each position are kept of the streams between blocks."""
+"""Number of coordinates per position that are kept of the streams between blocks."""
 
 
 @dataclass(frozen=True)
 class ForwardPass:
-    """What one text became on its way through a model.
+    """The steps of one text's forward pass.
 
     Attributes:
-        layer: The block that is open, counted from 0.
-        before: Name and values of each step below the blocks, from `ids` (T,) on, without the batch.
-        inside: The same of the open block, names without `blocks.{l}.`.
-        parts: Name of a step of the open block to that of the part of the block which answered with it, where that is
-            known: `attn_in` is what `attention_norm` answered.
-        after: The same above the blocks, to `probabilities` (T, V).
-        streams: The first numbers of the residual stream as it leaves each block, (L, T, at most STREAM_NUMBERS).
-        lengths: Mean length of a position's vector as it enters the first block and leaves each block, (L + 1,).
+        layer: The selected block, counted from 0.
+        before: Name and values of each step before the blocks, starting with `ids` (T,), without the batch dimension.
+        inside: The same inside the selected block, with names without `blocks.{l}.`.
+        parts: Name of a step in the selected block to the name of the module that returned it, where it is known; for
+            example `attn_in` to `attention_norm`.
+        after: The same after the blocks, up to `probabilities` (T, V).
+        streams: First coordinates of the residual stream after each block, (L, T, at most STREAM_NUMBERS).
+        lengths: Mean length of a position's vector before the first block and after each block, (L + 1,).
     """
 
     layer: int
@@ -51,12 +52,12 @@ class ForwardPass:
 def forward_pass(model: Transformer, ids: torch.Tensor, layer: int) -> ForwardPass:
     """Run a model on one text and keep the steps outside the blocks and inside one of them.
 
-    What other blocks compute is let go at once, so that a deep model needs no more memory here than a shallow one.
+    The tensors of the other blocks are not kept, so a deep model needs no more memory here than a shallow one.
 
     Args:
-        model: Any model; it is left as it was.
+        model: Any model; its mode is restored.
         ids: Token ids (1, T), int64.
-        layer: The block to open, from 0.
+        layer: The selected block, from 0.
 
     Raises:
         InputError: There is no such block.
@@ -69,7 +70,7 @@ def forward_pass(model: Transformer, ids: torch.Tensor, layer: int) -> ForwardPa
     parts: dict[str, str] = {}
     streams: list[torch.Tensor] = []
     entered: list[torch.Tensor] = []
-    before: list[str] = []  # names of the steps that came before the first block
+    before: list[str] = []  # names of the steps before the first block
 
     def record(name: str, tensor: torch.Tensor) -> torch.Tensor:
         if not name.startswith("blocks."):
@@ -80,7 +81,7 @@ def forward_pass(model: Transformer, ids: torch.Tensor, layer: int) -> ForwardPa
                 entered.append(tensor)
             if name.startswith(prefix):
                 name_inside = name.removeprefix(prefix)
-                for part in [part for part in parts if inside.get(part) is tensor]:  # it has a point after all
+                for part in [part for part in parts if inside.get(part) is tensor]:  # its result is also a point
                     parts[name_inside] = parts.pop(part)
                     del inside[part]
                 inside[name_inside] = tensor
@@ -88,17 +89,17 @@ def forward_pass(model: Transformer, ids: torch.Tensor, layer: int) -> ForwardPa
                 streams.append(tensor)
         return tensor
 
-    def catch(name: str) -> Any:
-        def answered(module: nn.Module, arguments: Any, answer: Any) -> None:
-            seen = any(answer is tensor for tensor in inside.values())  # it was a point already
-            if isinstance(answer, torch.Tensor) and not seen:
-                inside[name], parts[name] = answer, name
+    def record_output(name: str) -> Any:
+        def hook(module: nn.Module, arguments: Any, output: Any) -> None:
+            is_recorded = any(output is tensor for tensor in inside.values())  # as a point
+            if isinstance(output, torch.Tensor) and not is_recorded:
+                inside[name], parts[name] = output, name
 
-        return answered
+        return hook
 
     was_training = model.training
     children = list(model.blocks[layer].named_children())
-    hooks = [child.register_forward_hook(catch(name)) for name, child in children]
+    hooks = [child.register_forward_hook(record_output(name)) for name, child in children]
     model.eval()
     try:
         model(ids, probe=record)

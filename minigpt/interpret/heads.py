@@ -1,7 +1,13 @@
-"""What attention heads do with a text: every head's weights, one head stage by stage, and its habits in numbers.
+"""What attention heads do with a text: the weights of all heads, the stages of one head, and scores of known kinds.
 
-Nothing that the model computes is computed a second time here: everything is read from a trace of its own forward
-pass. Layers and heads are counted from 0 here, as the model counts them; only words on a screen count from 1.
+Everything is read from a trace of the model's own forward pass. Layers and heads are counted from 0 here, as in the
+model; only the pages count from 1.
+
+Induction, in plain words: a text reads "... A B ... A". An induction head at the second A looks back to B, the token
+that followed A the last time, and so predicts B again. This takes two layers. A *previous-token head* in an earlier
+layer writes into the position of B which token came before it. The induction head then searches for a position that
+says "A came before me". With such heads a model repeats what it has seen in its context. They appear suddenly during
+training.
 
 Shapes: L layers, H heads, T query positions, S key positions (S = T without a cache).
 """
@@ -20,7 +26,7 @@ from minigpt.interpret.trace import Trace
 from minigpt.randomness import Stream, make_generator
 
 STAGES = ("attn_scores_raw", "attn_scores", "attn_scores_masked", "attn_pattern")
-"""The points inside one attention head, in the order of computation: q·k, scaled, masked, after softmax."""
+"""The points inside one attention head, in order of computation: q·k, scaled, masked, after the softmax."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +46,13 @@ class HeadStages:
     pattern: np.ndarray
 
     def at(self, stage: int) -> np.ndarray:
-        """Return the array of a stage by its place in `STAGES`, counted from 0."""
+        """Return the array of a stage by its index in `STAGES`."""
         return (self.raw, self.scaled, self.masked, self.pattern)[stage]
 
     def future_weight(self) -> float:
-        """Return the share of weight that would go to later positions if nothing were masked, averaged over queries.
+        """Return the weight that later positions would get without the mask, averaged over queries.
 
-        The last position has nothing after it and is left out; a text of one token gives 0.
+        The last position is left out, since no position is later. A text of one token gives 0.
         """
         length = len(self.scaled)
         if length < 2:
@@ -59,14 +65,14 @@ class HeadStages:
 
 @dataclass(frozen=True)
 class HeadHabits:
-    """Where every head puts its weight, averaged over the queries of one text. All arrays are (L, H).
+    """Where each head puts its weight, averaged over the queries of one text. All arrays are (L, H).
 
     Attributes:
-        previous: Share of the weight on the token one place back.
-        first: Share on the very first token.
-        itself: Share on the query's own token.
-        ahead: Share on the token one place ahead, the very one to be guessed; 0 under a causal mask.
-        reach: Over how many tokens the weight is spread: 2 to the power of its entropy in bits.
+        previous: Weight on the token one position back.
+        first: Weight on the first token.
+        itself: Weight on the query's own token.
+        ahead: Weight on the next token, the one to be predicted; 0 with a causal mask.
+        reach: Effective number of tokens that share the weight: 2 to the power of its entropy in bits.
     """
 
     previous: np.ndarray
@@ -76,26 +82,26 @@ class HeadHabits:
     reach: np.ndarray
 
     def strongest(self, layer: int, head: int) -> tuple[str, float]:
-        """Return which of `previous`, `first`, `itself`, `ahead` gets most of one head's weight, and how much."""
+        """Return which of `previous`, `first`, `itself` and `ahead` gets most of one head's weight, and its weight."""
         shares = {name: float(getattr(self, name)[layer, head]) for name in ("previous", "first", "itself", "ahead")}
         name = max(shares, key=shares.__getitem__)
         return name, shares[name]
 
     def find(self, habit: str) -> tuple[int, int]:
-        """Return (layer, head) of the head that shows a habit most."""
+        """Return (layer, head) of the head with the largest value of a habit, by the name of its attribute."""
         return largest(getattr(self, habit))
 
 
 @dataclass(frozen=True)
 class HeadScores:
-    """How much every head is of each known kind, from 0 to 1. All arrays are (L, H).
+    """How well each head fits each known kind, from 0 to 1. All arrays are (L, H).
 
     Attributes:
-        previous: Weight on the token one place back.
-        first: Weight on the very first token, where a head rests that has nothing to do.
-        same_token: Weight on earlier places of the same token.
-        induction: Weight on what came after earlier places of the same token: the head looks up how the text went on
-            the last time.
+        previous: Weight on the token one position back.
+        first: Weight on the first token, where heads look that have nothing to do (*attention sink*).
+        same_token: Weight on earlier occurrences of the same token (*duplicate-token head*).
+        induction: Weight on the tokens that followed earlier occurrences of the same token: the head looks up how the
+            text continued the last time.
     """
 
     previous: np.ndarray
@@ -104,7 +110,7 @@ class HeadScores:
     induction: np.ndarray
 
     def best(self, kind: str) -> tuple[int, int, float]:
-        """Return layer, head and score of the head that is most of one kind, by the name of its attribute."""
+        """Return layer, head and score of the head that fits a kind best, by the name of its attribute."""
         scores = getattr(self, kind)
         layer, head = largest(scores)
         return layer, head, float(scores[layer, head])
@@ -130,18 +136,18 @@ def head_stages(trace: Trace, layer: int, head: int) -> HeadStages:
         layer: Counted from 0.
         head: Counted from 0.
     """
-    # A copy of each, so that keeping one head does not keep the whole trace alive.
+    # Copied, so that keeping one head does not keep the whole trace in memory.
     return HeadStages(*(trace[f"blocks.{layer}.{stage}"][0, head].float().cpu().numpy().copy() for stage in STAGES))
 
 
 def head_habits(patterns: np.ndarray) -> HeadHabits:
     """Measure where heads look.
 
-    The first queries see so few tokens that every habit looks the same; averages start at the third token, or as late
-    as the text allows.
+    The first queries see so few tokens that all habits look the same. So the averages start at the third token, or at
+    the last one of a shorter text.
 
     Args:
-        patterns: Weights (L, H, T, S), T = S. A single token has nobody before it: all of its weight is on itself.
+        patterns: Weights (L, H, T, S), T = S. A text of a single token has all of its weight on that token.
     """
     length = patterns.shape[-1]
     if length == 1:
@@ -162,15 +168,17 @@ def head_habits(patterns: np.ndarray) -> HeadHabits:
 def head_scores(patterns: np.ndarray, ids: np.ndarray) -> HeadScores:
     """Score every head as previous-token, first-token, same-token and induction head.
 
-    Each score is the weight that a query puts on the places named, averaged over the queries that have such places:
-    for `same_token` and `induction` only those whose token stood there before. Where no query has any, it is 0.
+        score = mean over queries t of sum over matching positions s of weight[t, s]
+
+    The mean is over the queries that have matching positions: for `same_token` and `induction` only those whose token
+    occurred before. If no query has any, the score is 0.
 
     Args:
         patterns: Weights (L, H, T, T).
-        ids: The tokens that were read, (T,) or (1, T).
+        ids: Ids of the text, (T,) or (1, T).
 
     Raises:
-        ShapeError: There are not as many ids as positions.
+        ShapeError: The numbers of ids and of positions differ.
 
     Source: Olsson et al. 2022, "In-context Learning and Induction Heads" (their prefix matching score is `induction`);
     Elhage et al. 2021 for previous-token heads; Wang et al. 2022, "Interpretability in the Wild", for duplicate-token
@@ -185,9 +193,9 @@ def head_scores(patterns: np.ndarray, ids: np.ndarray) -> HeadScores:
         )
     query, key = np.indices((length, length))
     earlier = key < query
-    same = (ids[:, None] == ids[None, :]) & earlier  # [t, s]: the token of s is that of t
+    same = (ids[:, None] == ids[None, :]) & earlier  # [t, s]: tokens s and t are equal
     after_same = np.zeros_like(same)
-    after_same[:, 1:] = same[:, :-1] & earlier[:, 1:]  # ... the token before s is that of t
+    after_same[:, 1:] = same[:, :-1] & earlier[:, 1:]  # [t, s]: tokens s - 1 and t are equal
     return HeadScores(
         previous=_weight_on(patterns, key == query - 1),
         first=_weight_on(patterns, earlier & (key == 0)),
@@ -197,7 +205,7 @@ def head_scores(patterns: np.ndarray, ids: np.ndarray) -> HeadScores:
 
 
 def _weight_on(patterns: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Return the weight (L, H) on `places` (T, T), averaged over the queries that have any."""
+    """Return the weight (L, H) on the positions marked in `places` (T, T), averaged over queries that have any."""
     queries = places.any(axis=1)
     if not queries.any():
         return np.zeros(patterns.shape[:2], np.float32)
@@ -206,21 +214,21 @@ def _weight_on(patterns: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def repeated_ids(token_ids: Sequence[int], length: int, *, seed: int = 0, bos_id: int | None = None) -> torch.Tensor:
-    """Return a text on which induction shows: random tokens, and then the same ones once more.
+    """Return a text that reveals induction heads: a block of random tokens, and then the same block again.
 
-    No token comes twice within the block as long as there are enough of them, so that there is one place to look up.
+    Within the block no token occurs twice, as long as there are enough of them, so that there is one position to find.
 
     Args:
         token_ids: The ids to draw from, for example a tokenizer's `text_ids`.
-        length: Tokens in the block.
+        length: Number of tokens in the block.
         seed: Selects the block.
-        bos_id: Put before everything; None puts nothing.
+        bos_id: Added at the beginning; None adds nothing.
 
     Returns:
         (1, 2 length), or one more with `bos_id`; int64.
 
     Raises:
-        InputError: There is no token to draw from, or nothing to draw.
+        InputError: `token_ids` is empty, or `length` is below 1.
     """
     choices = torch.tensor(token_ids, dtype=torch.int64)
     if not len(choices) or length < 1:

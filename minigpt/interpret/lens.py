@@ -1,8 +1,16 @@
-"""What the stream already says on its way up, and which part of the model says it.
+"""Logit lens and logit attribution: what the residual stream predicts after each block, and which part caused it.
 
-The logit lens reads the residual stream after each block as if it were the last one. Logit attribution splits the logit
-of one token into what each part of the model added to the stream. Both use the model's own last steps: streams are put
-into the last block's output and the forward pass goes on from there.
+    logit lens          logits_l = norm(resid_post_l) output^T          for each block l
+    logit attribution   logit(target) = sum over parts p of (direction · p),  direction = norm's scale * output[target]
+
+Intuition for the logit lens: every block only adds to the residual stream, so the stream after block l is an unfinished
+version of the last one. Applying the final norm and the output matrix to it at once shows what the model would predict
+if it ended there; over the blocks one sees the prediction take shape.
+
+Intuition for logit attribution: the stream is a sum of the embedding and of the outputs of all heads and feed-forward
+layers. The output matrix is linear, so each term has its own share in the logit of a token.
+
+Both use the model's own last steps: the streams replace the output of the last block, and the forward pass continues.
 
 Shapes: P points of the stream (before the first block, and after each), T positions, D d_model, V vocabulary, L layers,
 H heads, K d_head.
@@ -26,15 +34,15 @@ from minigpt.model.transformer import Transformer
 
 @dataclass(frozen=True)
 class Lens:
-    """What the stream would predict at each point, had the model ended there.
+    """What the stream would predict at each point if the model ended there.
 
     Attributes:
-        points: Name of each of the P points in the model, from the bottom up.
-        top_ids: The k likeliest next tokens, likeliest first, (P, T, k).
+        points: Name of each of the P points, from the first block to the last.
+        top_ids: The k most likely next tokens, most likely first, (P, T, k).
         top_probs: Their probabilities, (P, T, k).
-        rank_of_actual: Place of the token that does come next among all tokens, 1 for the likeliest, (P, T); 0 at the
-            last position, after which nothing comes.
-        nats_of_actual: Surprise at that token, (P, T); not a number at the last position.
+        rank_of_actual: Rank of the token that does come next, 1 for the most likely one, (P, T); 0 at the last
+            position, which has no next token.
+        nats_of_actual: Cross-entropy of that token in nats, (P, T); NaN at the last position.
     """
 
     points: list[str]
@@ -46,14 +54,14 @@ class Lens:
 
 @dataclass(frozen=True)
 class Attribution:
-    """What each part of the model added to one logit, or to the difference of two; the parts add up to `total`.
+    """The direct contribution of each part to one logit, or to the difference of two; the parts add up to `total`.
 
     Attributes:
-        embed: The token's own vector.
-        positions: The position's vector; 0 where positions are rotary.
-        heads: Each head, (L, H).
-        feedforwards: Each feed-forward block, (L,).
-        rest: All else: the biases of the attention layers and of the final norm; 0 where there are none.
+        embed: Contribution of the token's own vector.
+        positions: Contribution of the position's vector; 0 with rotary positions.
+        heads: Contribution of each head, (L, H).
+        feedforwards: Contribution of each feed-forward layer, (L,).
+        rest: Contribution of the biases of attention layers and final norm; 0 without biases.
         total: The logit, or the difference, as the model computes it.
     """
 
@@ -66,19 +74,16 @@ class Attribution:
 
 
 def stream_points(model: Transformer) -> list[str]:
-    """Return the points at which the whole stream can be seen between blocks, from the bottom up.
-
-    Before the first block, and after each: P = L + 1 of them.
-    """
+    """Return the names of the points between blocks: before the first block and after each, P = L + 1 of them."""
     return ["blocks.0.resid_pre", *(f"blocks.{layer}.resid_post" for layer in range(model.config.num_layers))]
 
 
 def read_out(model: Transformer, ids: torch.Tensor, streams: torch.Tensor) -> torch.Tensor:
-    """Return the logits that the model would read from streams after its last block.
+    """Return the logits for residual streams that replace the output of the last block.
 
     Args:
         model: Any model.
-        ids: The text that the streams are of, (1, T).
+        ids: The text from which the streams were computed, (1, T).
         streams: (P, T, D).
 
     Returns:
@@ -93,12 +98,12 @@ def read_out(model: Transformer, ids: torch.Tensor, streams: torch.Tensor) -> to
 
 
 def logit_lens(model: Transformer, ids: torch.Tensor, *, k: int = 5) -> Lens:
-    """Read the stream at every point between blocks with the model's own final norm and output matrix.
+    """Apply the model's own final norm and output matrix to the stream at every point between blocks.
 
     Args:
         model: Any model.
         ids: Token ids (1, T).
-        k: How many of the likeliest tokens to return; at most V.
+        k: Number of most likely tokens to return; at most V.
     """
     trace, points = trace_forward(model, ids), stream_points(model)
     logits = read_out(model, ids, torch.cat([trace[point] for point in points]))  # (P, T, V)
@@ -116,17 +121,18 @@ def logit_lens(model: Transformer, ids: torch.Tensor, *, k: int = 5) -> Lens:
 def logit_attribution(
     model: Transformer, ids: torch.Tensor, position: int, target: int, *, versus: int | None = None
 ) -> Attribution:
-    """Split a logit into what each part of the model added to it directly.
+    """Split a logit into the direct contributions of each part of the model.
 
-    The stream is a sum and the output matrix is linear; only the final norm between them is not. Its scale is held at
-    the value that it had, so that the parts add up. What a part does by way of later parts counts as theirs.
+    The stream is a sum and the output matrix is linear, but the final norm between them is not. Its scale is held at
+    the value that it has for this text, so that the parts add up. An effect of a part on later parts is counted as
+    theirs.
 
     Args:
         model: Any model whose blocks add to the stream.
         ids: Token ids (1, T).
-        position: Where the prediction is read.
+        position: Position of the prediction.
         target: The token whose logit is split.
-        versus: A token whose logit is subtracted; the difference is what decides between the two.
+        versus: A token whose logit is subtracted; the difference decides which of the two is more likely.
 
     Raises:
         InputError: There is no such position or token.
@@ -155,8 +161,9 @@ def logit_attribution(
 def head_outputs(model: Transformer, ids: torch.Tensor) -> list[torch.Tensor]:
     """Return what each head adds to the stream, for each layer (H, T, D); the layer's bias belongs to no head.
 
-    One forward pass: the text is read H + 2 times side by side. Row h lets only head h through, the next none, the last
-    all of them; the difference to the row of none is the head's. Then every row goes on with all heads.
+    It takes one forward pass over H + 2 copies of the text. Copy h keeps only head h, the next copy keeps no head and
+    the last one all heads. Copy h minus the copy without heads is the output of head h. After each attention layer all
+    copies continue with the output of the last one.
 
     Args:
         model: Any model.
@@ -181,13 +188,13 @@ def head_outputs(model: Transformer, ids: torch.Tensor) -> list[torch.Tensor]:
 
 
 class _Reader:
-    """Tells what a vector in the stream adds to a logit, with the final norm's scale held where it was.
+    """Computes how much a vector in the stream adds to a logit, with the scale of the final norm held fixed.
 
     Args:
         model: The model; its final norm is RMSNorm or LayerNorm, with or without weights.
-        trace: Of the text.
-        position: Where the prediction is read.
-        target: The token whose logit it is.
+        trace: Trace of the text.
+        position: Position of the prediction.
+        target: The token of the logit.
         versus: A token whose logit is subtracted.
     """
 
@@ -200,12 +207,12 @@ class _Reader:
         stream = self._centre(trace.resid_post[-1][0, position].double())  # (D,)
         weighted = stream if weight is None else stream * weight.detach().double()
         normed = trace.final_norm[0, position].double() - (0 if bias is None else bias.detach().double())
-        # What the norm really did is read off the trace: after its weights and shift are gone, one factor is left.
+        # The scale is taken from the trace: without weight and bias, the norm has only multiplied by one factor.
         scale = normed @ weighted / (weighted @ weighted)
         self._direction = unembedding * scale * (1 if weight is None else weight.detach().double())
 
     def __call__(self, vectors: torch.Tensor) -> torch.Tensor:
-        """(..., D) -> (...)."""
+        """Return the contribution of each vector: (..., D) -> (...)."""
         return self._centre(vectors.double()) @ self._direction
 
     def _centre(self, vectors: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The causal mask, put to the test: what reaches whom, and what a head would do without it.
+"""Experiments with the causal mask: which positions a changed token reaches, and what a head does without the mask.
 
 Shapes: B rows, T query positions, S key positions, V vocabulary.
 """
@@ -19,18 +19,18 @@ from minigpt.model.transformer import Transformer
 
 
 def change_effect(model: Transformer, ids: torch.Tensor, position: int, new_id: int) -> np.ndarray:
-    """Put another token at one position and measure how far the logits move at every position.
+    """Replace the token at one position and measure how much the logits change at every position.
 
-    With a causal mask they do not move before it, not by a single bit.
+    With a causal mask, the logits before that position stay exactly the same.
 
     Args:
         model: Any model.
         ids: Token ids (1, T).
-        position: Where the other token goes.
-        new_id: The other token.
+        position: Position of the token to replace.
+        new_id: Id of the new token.
 
     Returns:
-        The largest change of any logit at each position, (T,).
+        The largest absolute change of a logit at each position, (T,).
 
     Raises:
         InputError: There is no such position or token.
@@ -39,19 +39,19 @@ def change_effect(model: Transformer, ids: torch.Tensor, position: int, new_id: 
     check_token(model, new_id)
     changed = ids.clone()
     changed[0, position] = new_id
-    with evaluation_mode(model):  # one text at a time: in a batch, two rows need not round alike
-        moved = model(changed) - model(ids)
-    return to_numpy(moved[0].abs().amax(dim=-1))
+    with evaluation_mode(model):  # one text at a time: two rows of a batch may be rounded differently
+        change = model(changed) - model(ids)
+    return to_numpy(change[0].abs().amax(dim=-1))
 
 
 def unmasked_probe(heads: Collection[tuple[int, int]] | None = None) -> Probe:
-    """Return a probe that lifts the causal mask while it looks: scores pass on as they were before masking.
+    """Return a probe that removes the causal mask: it puts the unmasked scores back in place of the masked ones.
 
-    A model that was trained with the mask has never seen the future; what it makes of it is not what it would have
-    learned.
+    A model that was trained with the mask has never seen later tokens. So the result does not show what the model would
+    have learned without the mask.
 
     Args:
-        heads: (layer, head) of those that see everything; None: all of them.
+        heads: (layer, head) of the heads without a mask; None means all heads.
     """
     scores: dict[str, torch.Tensor] = {}
 
@@ -64,16 +64,16 @@ def unmasked_probe(heads: Collection[tuple[int, int]] | None = None) -> Probe:
         unmasked = scores.pop(name.removesuffix("_masked"))
         if heads is None:
             return unmasked
-        lifted = [head for layer, head in heads if name.startswith(f"blocks.{layer}.")]
+        selected = [head for layer, head in heads if name.startswith(f"blocks.{layer}.")]
         edited = tensor.clone()
-        edited[:, lifted] = unmasked[:, lifted]
+        edited[:, selected] = unmasked[:, selected]
         return edited
 
     return probe
 
 
 def unmasked_stages(model: Transformer, ids: torch.Tensor, layer: int, head: int) -> HeadStages:
-    """Return the stages of one head with its mask lifted; all that lies before it is computed with the mask.
+    """Return the stages of one head without its mask; all earlier layers are computed with the mask.
 
     Args:
         model: Any model.

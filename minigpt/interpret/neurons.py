@@ -1,8 +1,11 @@
-"""What excites a unit of a feed-forward block: the snippets of a text on which it is strongest.
+"""What activates a unit of a feed-forward layer: the snippets of a text with its highest activations.
+
+A *unit*, in the literature *neuron*, is one of the F coordinates `ff_act` in the middle of the layer.
 
 Shapes: N windows, T positions, F d_ff, V vocabulary.
-Source: Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks", for looking at what excites a
-unit most; Geva et al. 2021, "Transformer Feed-Forward Layers Are Key-Value Memories", for reading a unit's output.
+Sources: Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks", for inspecting a unit by the
+inputs that activate it most; Geva et al. 2021, "Transformer Feed-Forward Layers Are Key-Value Memories", for units of
+transformers.
 """
 
 from __future__ import annotations
@@ -24,15 +27,15 @@ from minigpt.model.transformer import Transformer
 
 @dataclass(frozen=True)
 class Snippet:
-    """A stretch of text around the place where a unit is strong.
+    """A part of a text around a position with a high activation of a unit.
 
     Attributes:
-        window: Which window it is from.
-        position: The place in that window.
+        window: Index of the window.
+        position: Position of the highest activation in the window.
         value: The unit's activation there.
-        ids: The tokens of the stretch.
+        ids: The tokens of the snippet.
         values: The unit's activation at each of them.
-        peak: Where in the stretch the place lies: `values[peak] == value`.
+        peak: Index of the position within the snippet: `values[peak] == value`.
     """
 
     window: int
@@ -51,27 +54,27 @@ def unit_activations(
     *,
     cancelled: Callable[[], bool] | None = None,
 ) -> np.ndarray:
-    """Return how strong one feed-forward unit is at every position, after the non-linearity.
+    """Return the activation of one feed-forward unit at every position, after the non-linearity.
 
     Args:
         model: Any model.
         windows: Token ids (N, T).
-        layer: Which feed-forward block, from 0.
-        unit: Which of its F units, from 0.
-        cancelled: Asked before each forward pass; True ends the work.
+        layer: Index of the block, from 0.
+        unit: Index of the unit, from 0 to F - 1.
+        cancelled: Called before each forward pass; True ends the work.
 
     Returns:
         (N, T).
 
     Raises:
         InputError: The model has no such layer or unit.
-        CancelledError: `cancelled` said so.
+        CancelledError: `cancelled` returned True.
     """
     check_layer(model, layer)
     width = model.config.ff_width
     if not 0 <= unit < width:
         raise InputError(
-            f"There is no unit {unit}; a feed-forward block of this model has {width}, counted from 0.",
+            f"There is no unit {unit}; a feed-forward layer of this model has {width}, counted from 0.",
             mend=f"Take one from 0 to {width - 1}.",
         )
     wanted = f"blocks.{layer}.ff_act"
@@ -79,7 +82,7 @@ def unit_activations(
 
     def watch(name: str, tensor: torch.Tensor) -> torch.Tensor:
         if name == wanted:
-            strengths.append(to_numpy(tensor[..., unit]))  # of F numbers only this one is kept
+            strengths.append(to_numpy(tensor[..., unit]))  # only this unit is kept
         return tensor
 
     each = max(1, ROWS_TOKENS // windows.shape[1])
@@ -103,23 +106,23 @@ def top_snippets(
     skipped: int = 0,
     cancelled: Callable[[], bool] | None = None,
 ) -> list[Snippet]:
-    """Return the stretches of a text that excite a unit most, the strongest first, at most one a window.
+    """Return the snippets of a text that activate a unit most, the strongest first, at most one per window.
 
     Args:
         model: Any model.
         windows: Token ids (N, T).
-        layer: Which feed-forward block, from 0.
-        unit: Which of its F units, from 0.
-        count: How many at most.
-        before: Tokens shown before the strongest place.
-        after: Tokens shown after it.
-        skipped: Places at the beginning of each window that are not looked at, below T. A window that is cut out of a
-            text begins without what stands before it, and many units are strong there only because of that.
-        cancelled: Asked before each forward pass; True ends the work.
+        layer: Index of the block, from 0.
+        unit: Index of the unit, from 0 to F - 1.
+        count: Largest number of snippets.
+        before: Number of tokens before the highest activation.
+        after: Number of tokens after it.
+        skipped: Number of positions at the start of each window that are ignored, less than T. A window cut out of a
+            text lacks the tokens before it, and many units have high activations there only for that reason.
+        cancelled: Called before each forward pass; True ends the work.
 
     Raises:
         InputError: The model has no such layer or unit.
-        CancelledError: `cancelled` said so.
+        CancelledError: `cancelled` returned True.
     """
     strengths = unit_activations(model, windows, layer, unit, cancelled=cancelled)  # (N, T)
     places = skipped + strengths[:, skipped:].argmax(axis=1)

@@ -1,8 +1,15 @@
-"""Activation patching: put what the model computed on one text into its reading of another, and see where it tells.
+"""Activation patching: copy one activation from a run on one text into a run on another, and measure the answer.
 
-Two texts of equal length lead to different answers. The model reads the corrupt one, but at one place it is given what
-it had computed there on the clean one. How far the answer moves back tells how much of the difference passes through
-that place.
+    recovered = (answer_patched - answer_corrupt) / (answer_clean - answer_corrupt)
+    answer    = logit(target) - logit(versus), at the last position
+
+Intuition: take two texts of equal length that lead to different answers, for example "Anna has a" and "Otto has a". Run
+the model on the second, *corrupt* text, but at one place put in the activation from the run on the first, *clean* text.
+If the answer flips to that of the clean text, the information that makes the difference passes through this place. If
+nothing changes, it does not. Trying all places shows the path of the information through the model.
+
+The literature also calls this *causal tracing* or *interchange intervention*. Ours is the direction "clean into
+corrupt" (*denoising*).
 
 Shapes: P points of the stream, T positions, V vocabulary, L layers, H heads, K d_head.
 Sources: Vig et al. 2020, "Investigating Gender Bias in Language Models Using Causal Mediation Analysis"; Meng et al.
@@ -31,12 +38,12 @@ from minigpt.model.transformer import Transformer
 
 @dataclass(frozen=True)
 class Spot:
-    """A place in the model whose contents are taken from another reading.
+    """A place in the model whose activation is replaced.
 
     Attributes:
         point: Name of the point, see `minigpt.model.points`.
-        position: One position; None: all of them.
-        head: One head, at points that have heads; None: all of them.
+        position: One position; None means all of them.
+        head: One head, at points that have heads; None means all of them.
     """
 
     point: str
@@ -45,11 +52,11 @@ class Spot:
 
 
 def patch_probe(source: Trace, spots: Sequence[Spot]) -> Probe:
-    """Return a probe that puts into row b what `source` holds at `spots[b]`.
+    """Return a probe that replaces, in row b of a batch, the activation at `spots[b]` by that of `source`.
 
     Args:
-        source: Of one text, (1, T).
-        spots: One for each row of the batch that the probe is for.
+        source: Trace of one text, (1, T).
+        spots: One per row of the batch.
     """
     rows: dict[str, list[tuple[int, Spot]]] = {}
     for row, spot in enumerate(spots):
@@ -77,24 +84,24 @@ def patch_residual(
     versus: int,
     cancelled: Callable[[], bool] | None = None,
 ) -> np.ndarray:
-    """Patch the stream at each point between blocks and each position, one at a time.
+    """Patch the residual stream at each point between blocks and at each position, one place at a time.
 
     Args:
         model: Any model.
         clean_ids: The text that leads to `target`, (1, T).
         corrupt_ids: The text that leads to `versus`, (1, T).
-        target: A token; the answer is its logit minus that of `versus`, at the last position.
-        versus: The other token.
-        cancelled: Asked before each forward pass; True ends the work.
+        target: A token id; the answer is its logit minus that of `versus`, at the last position.
+        versus: The other token id.
+        cancelled: Called before each forward pass; True ends the work.
 
     Returns:
-        (P, T), points as in `stream_points`: 0 where the answer stays that of the corrupt text, 1 where it becomes that
-        of the clean one.
+        Recovered fraction of the answer, (P, T), with the points of `stream_points`: 0 means the answer of the corrupt
+        text, 1 that of the clean text.
 
     Raises:
         ShapeError: The texts are not two single texts of equal length.
         InputError: There is no such token, or both texts lead to the same answer.
-        CancelledError: `cancelled` said so.
+        CancelledError: `cancelled` returned True.
     """
     points, length = stream_points(model), clean_ids.shape[-1]
     spots = [Spot(point, position) for point in points for position in range(length)]
@@ -110,10 +117,10 @@ def patch_heads(
     versus: int,
     cancelled: Callable[[], bool] | None = None,
 ) -> np.ndarray:
-    """Patch what each head hands over, `z` at all positions, one head at a time; see `patch_residual`.
+    """Patch the output of each head, `z` at all positions, one head at a time; see `patch_residual`.
 
     Returns:
-        (L, H).
+        Recovered fraction of the answer, (L, H).
     """
     layers, heads = model.config.num_layers, model.config.num_heads
     spots = [Spot(f"blocks.{layer}.z", head=head) for layer in range(layers) for head in range(heads)]
@@ -129,12 +136,12 @@ def _recovered(
     versus: int,
     cancelled: Callable[[], bool] | None,
 ) -> np.ndarray:
-    """Return the share of the difference between two answers that each spot brings back, (spots,)."""
+    """Return the recovered fraction of the answer for each spot, (spots,); see the module's formula."""
     if clean_ids.ndim != 2 or clean_ids.shape[0] != 1 or clean_ids.shape != corrupt_ids.shape:
         raise ShapeError(
             f"The texts have shapes {tuple(clean_ids.shape)} and {tuple(corrupt_ids.shape)}; both must be (1, T), with "
             "the same T.",
-            mend="Give two prompts of equal length, so that each position of one has its like in the other.",
+            mend="Give two prompts of equal length, so that each position of one has a counterpart in the other.",
         )
     check_token(model, target)
     check_token(model, versus)
@@ -147,7 +154,7 @@ def _recovered(
     wanted, start = float(answers(clean.logits)), float(answers(corrupt.logits))
     if abs(wanted - start) < 1e-6:
         raise InputError(
-            "Both texts lead to the same answer, so there is no difference whose way could be followed.",
+            "Both texts lead to the same answer, so there is no difference to trace.",
             mend="Change one text so that another token becomes likely, or compare two other tokens.",
         )
     each = max(1, ROWS_TOKENS // clean_ids.shape[1])

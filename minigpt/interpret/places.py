@@ -1,4 +1,4 @@
-"""Where in a grid of layers and heads a number is largest."""
+"""Positions in a grid of layers and heads."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 
 
 def largest(values: np.ndarray) -> tuple[int, int]:
-    """Return row and column of the largest number, for example (layer, head); of equal ones the first counts.
+    """Return row and column of the largest number, for example (layer, head); of equal numbers the first.
 
     Args:
-        values: (rows, columns), for example one number for each head, (L, H).
+        values: (rows, columns), for example one number per head, (L, H).
 
     >>> largest(np.array([[0.1, 0.7], [0.7, 0.2]]))
     (0, 1)

@@ -1,9 +1,10 @@
 """A trace: everything that one forward pass computed, by name.
 
-Nothing is computed here. The model's own forward pass runs with a probe that writes down what it is shown.
+Nothing is computed a second time. The model's own forward pass runs with a probe that records every tensor.
 
 Shapes: B batch, T query positions, S key positions, D d_model, H heads, K d_head, F d_ff, V vocabulary, L layers.
-Source: the idea of returning what happened as data is `run_with_cache` of TransformerLens (Nanda and Bloom 2022).
+Source: TransformerLens (Nanda and Bloom 2022) returns the activations of a run in the same way, as *activation cache*
+from `run_with_cache`.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from minigpt.model.transformer import Transformer
 class Trace(Mapping[str, torch.Tensor]):
     """Every point of one forward pass; see `minigpt.model.points` for names and shapes.
 
-    `trace["blocks.0.q"]` is one point, `trace.q` the list of all blocks', `trace.logits` a point outside the blocks.
+    `trace["blocks.0.q"]` is one point, `trace.q` a list with that point of every block, and `trace.logits` a point
+    outside the blocks.
 
     Args:
-        ids: What the model read, (B, T).
+        ids: The token ids that the model read, (B, T).
         points: Name to tensor, in order of computation.
     """
 
@@ -57,12 +59,12 @@ class Trace(Mapping[str, torch.Tensor]):
 
     @property
     def final_norm(self) -> torch.Tensor:
-        """The normed stream that is read out, (B, T, D)."""
+        """The residual stream after the final norm, (B, T, D)."""
         return self["final_norm"]
 
     @property
     def logits(self) -> torch.Tensor:
-        """A score for every next token, (B, T, V)."""
+        """A score for every possible next token, (B, T, V)."""
         return self["logits"]
 
     @property
@@ -72,11 +74,11 @@ class Trace(Mapping[str, torch.Tensor]):
 
     @property
     def attn_pattern(self) -> list[torch.Tensor]:
-        """For each layer how much each query takes of each position, (B, H, T, S); rows sum to 1."""
+        """The attention weights of each layer, (B, H, T, S); rows sum to 1."""
         return self.block("attn_pattern")
 
     def block(self, point: str) -> list[torch.Tensor]:
-        """Return one point of every block, from the lowest to the highest."""
+        """Return one point of every block, from the first block to the last."""
         named = (name for name in self._points if name.startswith("blocks.") and name.endswith(f".{point}"))
         return [self._points[name] for name in named]
 
@@ -88,12 +90,12 @@ class Trace(Mapping[str, torch.Tensor]):
 
 @torch.no_grad()
 def trace_forward(model: Transformer, ids: torch.Tensor, probe: Probe | None = None) -> Trace:
-    """Run a model once and keep everything that it computes; without dropout, as when it is used.
+    """Run a model once and keep everything that it computes, without dropout.
 
     Args:
-        model: Any model; it is left as it was.
+        model: Any model; its mode, training or evaluation, is restored.
         ids: Token ids (B, T), int64.
-        probe: Edits what the model computes; the trace holds what it went on with.
+        probe: Edits what the model computes; the trace holds the edited tensors.
 
     Raises:
         MinigptError: The ids do not fit the model, see `Transformer.forward`.
@@ -102,12 +104,12 @@ def trace_forward(model: Transformer, ids: torch.Tensor, probe: Probe | None = N
 
     def record(name: str, tensor: torch.Tensor) -> torch.Tensor:
         tensor = tap(probe, name, tensor)
-        points[name] = tensor.detach()  # a view of a parameter remembers that it can be learned
+        points[name] = tensor.detach()  # a view of a parameter would still require a gradient
         return tensor
 
     was_training = model.training
     model.eval()
-    try:  # not in inference mode: what is traced may take part in gradients afterwards
+    try:  # not in inference mode, so that the traced tensors can be used in later gradients
         model(ids, probe=record)
     finally:
         model.train(was_training)
@@ -115,6 +117,6 @@ def trace_forward(model: Transformer, ids: torch.Tensor, probe: Probe | None = N
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    """Return a tensor as an array in float32, wherever it lay; whole numbers stay whole."""
+    """Return a tensor from any device as a float32 array; integers stay integers."""
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.is_floating_point() else tensor).numpy()

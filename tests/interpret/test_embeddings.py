@@ -81,5 +81,5 @@ def test_what_is_no_matrix_is_refused():
             cosine_similarity(wrong)
     with pytest.raises(InputError, match="dims is 4"):
         principal_components(np.zeros((5, 3)), 4)
-    with pytest.raises(ShapeError, match=r"2 numbers, the view is for 3"):
+    with pytest.raises(ShapeError, match=r"2 numbers, the projection is for 3"):
         trail([np.zeros((5, 2))], principal_components(np.eye(3)))
