@@ -64,7 +64,7 @@ def run_training(
                 f"There is no run at {out} to go on with, and nothing was given to begin one with.",
                 mend="Check the path; `minigpt runs` lists your runs. To begin one there, give --config or --data too.",
             )
-        device = resolve_device(config.device)  # before anything is made that a device nobody has would leave behind
+        device = resolve_device(config.device)  # before a folder is made
         corpus = read_corpus(config.data)
         tokenizer = train_tokenizer(make_tokenizer(config.tokenizer), corpus)
         if device.type != "cuda":  # such a device has a memory of its own
@@ -83,7 +83,7 @@ def run_training(
                     job.request_stop()
                     bar.update(watch.task, description="saving")
         except MinigptError as error:
-            # whoever is told that the run is damaged, taken or has diverged would be sent in a circle
+            # no hint to resume where that would fail again: the run is damaged, held by another, or has diverged
             if not isinstance(error, RunExistsError | NonFiniteLossError) and _is_readable(folder):
                 note(f"What was saved before is kept. Go on with: {_resume_command(folder)}")
             raise

@@ -1,4 +1,5 @@
-"""Runs: the folder each one lives in, how it is trained, and the engine that does so in the background.
+"""Runs: their folders, their training, and the engine that trains them in the background.
 
-Read `metrics` and `folder` first, then `store`, `archive` and `job`; `engine` is what the app talks to.
+Read `info`, `metrics`, `weights` and `folder` first, then `store`, `loading`, `archive`, `cost` and `job`. The app
+talks to `engine`.
 """

@@ -47,12 +47,12 @@ def describe_failure(error: Exception) -> str:
     """Return a message for an error that ended a training.
 
     >>> describe_failure(MemoryError())
-    'The memory of this machine did not suffice. Lower training.batch_size or the size of the model.'
+    'This machine ran out of memory. Lower training.batch_size or the size of the model.'
     """
     if isinstance(error, MinigptError):
         return str(error)
     if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
-        return "The memory of this machine did not suffice. Lower training.batch_size or the size of the model."
+        return "This machine ran out of memory. Lower training.batch_size or the size of the model."
     return (
         f"Something unexpected went wrong ({type(error).__name__}: {error}). What was saved before is kept; "
         "resume from there, and if it happens again, please report it with the log."
