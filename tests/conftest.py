@@ -1,12 +1,18 @@
 """What every test starts from: one torch thread, a runs folder of its own, no leftovers of the test before.
 
 The variables are set when this file is imported, which is before any test module imports torch; OpenMP reads them once.
+
+The marks `browser`, `process` and `slow` say what a test needs; CONTRIBUTING.md has the commands that choose by them.
+`pytest -n auto` runs the test files on all processors: each file in one process, so that its shared fixtures are made
+once, and each process with its own folders and ports.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +37,52 @@ settings.load_profile("minigpt")
 
 RESET = ("minigpt.runs.manager", "minigpt.app.session.compute")
 """Modules with a process-wide singleton and a `reset()`; only those that a test has imported are reset."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In parallel, begin with the browser's files: they take longest, and none is to be left for the end alone."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: item.get_closest_marker("browser") is None)
+
+
+_children: list[str] = []
+"""Child processes that were started from this one since the test began."""
+
+
+def _note_child(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "os.fork" or (event == "subprocess.Popen" and arguments[0] == sys.executable):
+        _children.append(event)
+
+
+sys.addaudithook(_note_child)
+
+
+@pytest.fixture(autouse=True)
+def marked_as_process(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that starts a Python process without saying so, which would creep into the quick tests."""
+    _children.clear()
+    yield
+    if _children and not any(request.node.get_closest_marker(name) for name in ("process", "browser", "slow")):
+        pytest.fail("This test starts a child process: mark it with @pytest.mark.process.", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Return a port of this machine that is free, and another one each time.
+
+    A port that the system chooses (0) is free again as soon as it is known, and another process may be given it. These
+    lie below the range that systems choose from, and each process begins to count elsewhere.
+    """
+    ports = itertools.count(20_000 + os.getpid() * 101 % 12_000)
+
+    def find() -> int:
+        for port in ports:
+            with socket.socket() as probe, contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+        raise AssertionError("unreachable: the ports do not end")
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -309,11 +309,13 @@ def modules_of(*parts: str) -> list[str]:
     return [name for name in SOURCES if part_of(name) in parts and not name.endswith("__main__")]
 
 
+@pytest.mark.process
 def test_no_module_outside_the_app_loads_streamlit() -> None:
     parts = [part for row in LAYERS[:8] for part in row]
     assert run_in_fresh_process(sorted(modules_of(*parts)), "streamlit") == []
 
 
+@pytest.mark.process
 def test_light_modules_do_not_load_torch() -> None:
     modules = sorted(modules_of(*TORCH_FREE))
     modules += [name for name in ("minigpt", "minigpt.cli", "minigpt.model.size") if name in SOURCES]

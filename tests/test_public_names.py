@@ -49,6 +49,7 @@ def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
         minigpt.Transfomer  # noqa: B018
 
 
+@pytest.mark.process
 def test_importing_the_package_loads_no_heavy_library() -> None:
     code = (
         "import sys, minigpt; dir(minigpt); minigpt.__version__; "

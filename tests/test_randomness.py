@@ -80,6 +80,7 @@ def test_dice_are_spread_evenly():
     assert max(counts) < 1150
 
 
+@pytest.mark.process
 def test_the_module_does_not_import_torch():
     code = "import sys, minigpt.randomness; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode == 0

@@ -71,7 +71,7 @@ def test_the_two_commands_install_what_they_need() -> None:
     app, tests = marked(ROOT / "README.md", "command: app"), marked(ROOT / "README.md", "command: tests")
     for command, requirements, end in (
         (app, "requirements.txt", ".venv/bin/streamlit run streamlit_app.py"),
-        (tests, "requirements-dev.txt", ".venv/bin/python -m pytest"),
+        (tests, "requirements-dev.txt", ".venv/bin/python -m pytest -n auto"),
     ):
         assert command.count("\n") == 1, "one line"
         assert f"-r {requirements} -e ." in command

@@ -1,1 +1,1 @@
-"""Scripts that make the results which ship with minigpt, in `assets/`; not part of the wheel."""
+"""Scripts for those who work on minigpt: what checks it, and what makes the results in `assets/`; not in the wheel."""

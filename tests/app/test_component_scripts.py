@@ -77,6 +77,7 @@ def test_the_script_of_a_component_needs_no_other_file(name):
     assert outside[0].startswith("export default function (")
 
 
+@pytest.mark.process
 def test_importing_a_component_does_not_load_streamlit():
     modules = [
         f"minigpt.app.components.{name}" for name in [*NAMES, "registry", "messages", "plotly_script", "scripts"]

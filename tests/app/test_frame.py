@@ -115,6 +115,7 @@ def test_where_tokens_are_asked_for_only_the_owner_may_control(pages, monkeypatc
     assert "You are watching" in pages.words(at)
 
 
+@pytest.mark.process
 def test_torch_is_not_imported_by_the_frame():
     code = "import sys, minigpt.app.shell.frame, minigpt.app.shell.server; print('torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

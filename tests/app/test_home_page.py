@@ -33,6 +33,7 @@ def test_one_button_starts(pages):
     assert at.title[0].value != "Watch a GPT learn your text"
 
 
+@pytest.mark.process
 def test_home_needs_no_torch():
     run = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH], cwd=resources.root(), capture_output=True, text=True, check=False

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -72,20 +72,33 @@ def train_cats() -> Callable[..., RunFolder]:
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., SimpleNamespace]]:
-    """Start fresh servers, each with runs of its own, and end them."""
+def serve(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Callable[..., SimpleNamespace]]:
+    """Start fresh servers, each with the runs of this test, and end them."""
+    with _servers(tmp_path, free_port) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def serve_all(
+    tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
+) -> Iterator[Callable[..., SimpleNamespace]]:
+    """Start servers that all tests of a file may visit, each as a visitor of its own, as people visit a real one."""
+    with _servers(tmp_path_factory.mktemp("server"), free_port) as start:
+        yield start
+
+
+@contextlib.contextmanager
+def _servers(folder: Path, free_port: Callable[[], int]) -> Iterator[Callable[..., SimpleNamespace]]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(**environment: str) -> SimpleNamespace:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        log_path = tmp_path / f"server-{port}.log"
+        port = free_port()
+        log_path = folder / f"server-{port}.log"
         command = [
             *(sys.executable, "-m", "streamlit", "run", str(ROOT / "streamlit_app.py")),
             *("--server.port", str(port), "--server.address", "127.0.0.1", "--server.headless", "true"),
         ]
-        home = tmp_path / "home"
+        home = folder / "home"
         variables = {**os.environ, "MINIGPT_HOME": str(home), "OMP_NUM_THREADS": "1", **environment}
         with log_path.open("wb") as log:
             process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=subprocess.STDOUT)
@@ -94,13 +107,16 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., SimpleNamespace]]:
         _await(server)
         return server
 
-    yield start
-    for process in started:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
+    try:
+        yield start
+    finally:
+        for process in started:
+            process.terminate()
+        for process in started:
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def _await(server: SimpleNamespace) -> None:

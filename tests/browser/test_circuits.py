@@ -19,20 +19,20 @@ PROMPT = "the cat s"
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, train_cats):
-    """A store with one tiny run of two layers of two heads, and the run."""
-    folder = train_cats(tmp_path_factory.mktemp("store"), max_steps=60, batch_size=8, learning_rate=0.01)
-    return folder, load_run(folder.path)
+def trained(serve_all, train_cats):
+    """A server with one tiny run of two layers of two heads, and the run."""
+    server = serve_all()
+    folder = train_cats(server.home, max_steps=60, batch_size=8, learning_rate=0.01)
+    return f"{server.url}/circuits?run={folder.id}", load_run(folder.path)
 
 
 @pytest.fixture
-def circuits(trained, serve, open_page):
+def circuits(trained, open_page):
     """Open the page on the tiny run, reading PROMPT."""
-    folder, _ = trained
+    url, _ = trained
 
     def start(**size):
-        server = serve(MINIGPT_HOME=str(folder.path.parent))
-        page = open_page(f"{server.url}/circuits?run={folder.id}", **size)
+        page = open_page(url, **size)
         page.get_by_label(t("inside.prompt")).fill(PROMPT)
         expect(page.get_by_text(t("circuits.next_title")).first).to_be_visible()
         return page

@@ -17,10 +17,10 @@ pytestmark = pytest.mark.browser
 PROMPT = "the cat sat"
 
 
-@pytest.fixture
-def trained(serve, train_cats):
+@pytest.fixture(scope="module")
+def trained(serve_all, train_cats):
     """A server with one tiny run of two blocks, and what its model makes of the prompt."""
-    server = serve()
+    server = serve_all()
     folder = train_cats(server.home)
     run = load_run(folder.path)
     trace = trace_forward(run.model, torch.tensor([run.tokenizer.encode(PROMPT)]))

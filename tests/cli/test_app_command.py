@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -45,11 +44,10 @@ def test_a_profile_that_does_not_exist_is_refused(call) -> None:
     assert "is not one of" in call("app", "--profile", "palace", code=2).stderr
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.name != "posix", reason="ends the server with SIGTERM")
-def test_the_server_comes_up_with_the_shipped_settings_and_goes_down(tmp_path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def test_the_server_comes_up_with_the_shipped_settings_and_goes_down(tmp_path, free_port) -> None:
+    port = free_port()
     command = [sys.executable, "-m", "minigpt", "app", "--port", str(port), "--no-browser"]
     environment = {**os.environ, "MINIGPT_HOME": str(tmp_path / "runs")}
     process = subprocess.Popen(

@@ -31,11 +31,13 @@ def test_the_version_is_said(call) -> None:
     assert call("--version").stdout == f"minigpt, version {__version__}\n"
 
 
+@pytest.mark.process
 def test_python_m_minigpt_is_the_same_command() -> None:
     result = subprocess.run([sys.executable, "-m", "minigpt", "--version"], capture_output=True, text=True, check=True)
     assert result.stdout == f"minigpt, version {__version__}\n"
 
 
+@pytest.mark.process
 def test_help_needs_no_torch() -> None:
     code = (
         "import sys\nfrom minigpt.cli import main\n"

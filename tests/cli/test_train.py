@@ -375,6 +375,7 @@ def test_a_fault_keeps_the_run_and_says_how_to_go_on(
     assert ("In a new run, lower training.learning_rate" in result.stderr) == (fault == "not a number")
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_a_killed_training_goes_on_from_its_last_checkpoint(
     call, tiny, trained, corpus_file: Path, tmp_path: Path

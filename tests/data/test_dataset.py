@@ -111,6 +111,7 @@ def test_memory_is_pinned_for_cuda_alone(device, pinned):
     assert make_loader(dataset, batch_size=4, training=True, device=device).pin_memory is pinned
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_a_loader_follows_the_order_it_is_given(num_workers):
     dataset = LanguageModelDataset(np.arange(50), 3)
@@ -121,6 +122,7 @@ def test_a_loader_follows_the_order_it_is_given(num_workers):
     assert [inputs[:, 0].tolist() for inputs, _ in loader] == [order.indices(n).tolist() for n in range(5, 8)]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("num_workers", [1, 3])
 def test_workers_hand_over_the_same_batches_and_are_gone_with_the_loader(tmp_path, num_workers, recwarn):
     np.arange(500, dtype=np.uint16).tofile(tmp_path / "ids.bin")
@@ -142,6 +144,7 @@ def test_workers_hand_over_the_same_batches_and_are_gone_with_the_loader(tmp_pat
     assert not recwarn.list
 
 
+@pytest.mark.process
 def test_an_interruption_is_for_the_training_to_handle_not_for_its_workers():
     """Ctrl+C reaches all processes of a terminal; the batches of the step that is being finished still come."""
     dataset = LanguageModelDataset(np.arange(500), 7)

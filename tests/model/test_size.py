@@ -69,6 +69,7 @@ def test_flops_equal_those_counted_while_the_model_runs():
     assert counter.get_total_flops() / ids.numel() == pytest.approx(flops_per_token(config, 11), rel=0.01)
 
 
+@pytest.mark.process
 def test_asking_for_a_size_does_not_import_torch():
     code = "import sys, minigpt.model.size; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -124,6 +124,7 @@ def test_a_full_disk_keeps_the_old_file_and_leaves_no_litter(saved, model, monke
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.name != "posix", reason="file size limits")
 def test_a_limit_of_the_system_is_told_like_a_full_disk(saved):
     """A real failure of the write itself, in a process of its own whose files may not grow past 20 kB."""

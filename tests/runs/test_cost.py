@@ -42,6 +42,7 @@ def small(**training: object) -> RunConfig:
     return RunConfig(model=model, training=TrainingConfig(warmup_steps=0, **training))  # type: ignore[arg-type]
 
 
+@pytest.mark.process
 def test_asking_what_a_run_costs_does_not_import_torch() -> None:
     code = "import sys, minigpt.runs.cost, minigpt.runs.limits; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -619,6 +619,7 @@ def test_closing_an_engine_that_never_trained_is_quick_and_may_be_repeated(make)
     engine.close()
 
 
+@pytest.mark.process
 def test_a_process_that_ends_while_training_ends_cleanly(tmp_path: Path) -> None:
     """A thread inside torch at the interpreter's end would abort with 'terminate called without an active exception'."""
     script = textwrap.dedent(

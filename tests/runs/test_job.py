@@ -304,6 +304,7 @@ for _ in TrainingJob(RunFolder(Path(sys.argv[1]))).work():
 """
 
 
+@pytest.mark.process
 def test_what_another_process_trains_is_running_until_that_process_ends() -> None:
     pytest.importorskip("fcntl")  # elsewhere no process sees another's lock
     folder, engine = new_run(), ThreadEngine()
@@ -330,6 +331,7 @@ def test_what_another_process_trains_is_running_until_that_process_ends() -> Non
     engine.close()
 
 
+@pytest.mark.process
 def test_looking_does_not_let_go_of_a_lock_of_ones_own() -> None:
     folder = new_run()
     work = TrainingJob(folder).work()

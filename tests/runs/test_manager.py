@@ -42,6 +42,7 @@ def test_shutting_down_may_be_repeated() -> None:
     manager.shutdown()
 
 
+@pytest.mark.process
 def test_looking_at_runs_needs_no_torch() -> None:
     script = (
         "import sys; from minigpt.runs import manager; engine = manager.get_engine(); engine.list()\n"

@@ -372,6 +372,7 @@ class Process:
         assert process.returncode == (0 if kill_at == "never" else -signal.SIGKILL), errors
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_killed(tmp_path: Path, expected: tuple[dict[str, bytes], list[Any]]) -> None:
     process = Process(tmp_path)

@@ -333,6 +333,7 @@ def test_load_run_with_a_tokenizer_of_another_run(copied: RunFolder) -> None:
         load_run(copied.path)
 
 
+@pytest.mark.process
 def test_looking_at_runs_does_not_load_torch(copied: RunFolder) -> None:
     code = (
         "import sys; from pathlib import Path; from minigpt.runs.loading import find_run; from minigpt.runs.store import RunStore\n"

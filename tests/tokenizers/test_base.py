@@ -164,6 +164,7 @@ def test_a_file_that_cannot_be_written_is_a_storage_error(tmp_path):
         CharacterTokenizer().train("a").save(tmp_path / "no" / "folder.json")
 
 
+@pytest.mark.process
 def test_the_package_does_not_import_torch():
     code = "import sys, minigpt.tokenizers; sys.exit('torch' in sys.modules)"
     root = Path(__file__).parents[2]

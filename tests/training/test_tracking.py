@@ -158,6 +158,7 @@ print(folder.info.status)
 """
 
 
+@pytest.mark.process
 def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real package, in its own process because it leaves threads and hooks behind."""
     pytest.importorskip("wandb")

@@ -247,6 +247,7 @@ def test_another_seed_is_another_training(make_trainer: MakeTrainer, weights: We
     assert not torch.equal(weights(one), weights(other))
 
 
+@pytest.mark.process
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # fork, from Python 3.12 on
 def test_worker_processes_gather_the_same_batches(make_trainer: MakeTrainer, weights: Weights) -> None:
     alone, helped = make_trainer(training__max_steps=4), make_trainer(training__max_steps=4, data__num_workers=1)
