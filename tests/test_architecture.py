@@ -119,9 +119,11 @@ def visit(node: ast.AST, *, types_too: bool = False) -> Iterator[ast.AST]:
         yield from visit(child, types_too=types_too)
 
 
-def imported(module: str, source: str, *, is_package: bool = False) -> Iterator[tuple[int, str]]:
+def imported(
+    module: str, source: str, *, is_package: bool = False, types_too: bool = False
+) -> Iterator[tuple[int, str]]:
     """Yield the line and the full name of everything that a file imports, public names traced to where they live."""
-    for node in visit(ast.parse(source)):
+    for node in visit(ast.parse(source), types_too=types_too):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name
@@ -249,6 +251,50 @@ def test_imports_follow_the_layers(module: str) -> None:
 @pytest.mark.parametrize("module", sorted(SOURCES))
 def test_nothing_forbidden(module: str) -> None:
     assert forbidden(SOURCES[module].read_text("utf-8")) == []
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Map every module that ships to the modules it imports; what only a type checker sees counts too."""
+    graph: dict[str, set[str]] = {}
+    for module, path in SOURCES.items():
+        source, is_package = path.read_text("utf-8"), path.name == "__init__.py"
+        graph[module] = set()
+        for _, name in imported(module, source, is_package=is_package, types_too=True):
+            while name and name not in SOURCES:
+                name = name.rpartition(".")[0]
+            if name and name not in (module, "minigpt"):  # minigpt/__init__.py only names where things live
+                graph[module].add(name)
+    graph.pop("minigpt")
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Return the groups of names that reach each other, found by taking away the ends."""
+    left = {name: {other for other in others if other in graph} for name, others in graph.items()}
+    while free := {name for name, others in left.items() if not others & left.keys()}:
+        left = {name: others - free for name, others in left.items() if name not in free}
+    needed = set(left)
+    while unused := {name for name in needed if not any(name in left[other] for other in needed)}:
+        needed -= unused
+    return [sorted(needed)] if needed else []
+
+
+def test_no_modules_import_in_a_circle() -> None:
+    assert circles(import_graph()) == []
+
+
+def test_no_packages_import_in_a_circle() -> None:
+    packages: dict[str, set[str]] = {}
+    for module, others in import_graph().items():
+        depth = 3 if module.startswith("minigpt.app.") else 2
+        names = {".".join(other.split(".")[: 3 if other.startswith("minigpt.app.") else 2]) for other in others}
+        packages.setdefault(".".join(module.split(".")[:depth]), set()).update(names)
+    assert circles({name: others - {name} for name, others in packages.items()}) == []
+
+
+def test_a_circle_is_seen() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set(), "e": {"a"}}) == [["b", "c"]]
+    assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
 
 
 def test_benchmarks_are_held_to_the_same_rules() -> None:
