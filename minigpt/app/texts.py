@@ -76,7 +76,7 @@ def quoted(token: str) -> str:
 
 
 def plain(sentence: str) -> str:
-    r"""Return a sentence without its Markdown, for those who hear it.
+    r"""Return a sentence without its Markdown, for screen readers.
 
     >>> plain(r"After **81 %** comes “\<”.")
     'After 81 % comes “<”.'

@@ -29,7 +29,7 @@ def draw() -> None:
     if st.session_state.pop("corpus:go", False):  # a callback itself may not change the page
         st.switch_page(page_path("train"))
     anatomy.header("corpus")
-    bring()
+    choose_text()
     corpus, config = corpora.current_corpus(), draft.current_config()
     view = corpus_view.view_of(
         corpus.name,
@@ -52,7 +52,7 @@ def draw() -> None:
         anatomy.what_you_see(sentences)
     anatomy.try_this(
         [
-            (t("corpus.try_code"), lambda: attempt(lambda: corpora.bring_built_in("python-source"))),
+            (t("corpus.try_code"), lambda: attempt(lambda: corpora.use_built_in("python-source"))),
             (t("corpus.try_short"), take_first_part),
             (t("corpus.try_train"), lambda: st.session_state.update({"corpus:go": True})),
         ],
@@ -63,15 +63,15 @@ def draw() -> None:
 
 
 def attempt(work: Callable[[], None]) -> None:
-    """Do something that may fail; what went wrong is told on the page, and the current text stays."""
+    """Do something that may fail; an error is shown on the page, and the current text stays."""
     try:
         work()
     except MinigptError as error:
         st.session_state["corpus:error"] = error
 
 
-def bring() -> None:
-    """Draw the three ways to bring a text, and tell what went wrong with the last one."""
+def choose_text() -> None:
+    """Draw the three ways to choose a text, and say what went wrong with the last try."""
     ways = {name: t(f"corpus.source_{name}") for name in ("built_in", "upload", "paste")}
     way = st.segmented_control(
         t("corpus.source"),
@@ -82,14 +82,14 @@ def bring() -> None:
         key="corpus:source",
         label_visibility="collapsed",
     )
-    {"built_in": bring_built_in, "upload": bring_upload, "paste": bring_paste}[way]()
+    {"built_in": choose_built_in, "upload": upload, "paste": paste}[way]()
     error = st.session_state.pop("corpus:error", None)
     if error is not None:
         anatomy.explain_error(error)
         st.caption(t("corpus.kept"))
 
 
-def bring_built_in() -> None:
+def choose_built_in() -> None:
     """Offer the built-in texts."""
     infos = {info.name: info for info in corpus_infos()}
     current = corpora.current_corpus().name
@@ -97,7 +97,7 @@ def bring_built_in() -> None:
     def load() -> None:
         wanted = st.session_state["corpus:built_in"]
         if wanted:
-            attempt(lambda: corpora.bring_built_in(wanted))
+            attempt(lambda: corpora.use_built_in(wanted))
 
     chosen = st.pills(
         t("corpus.built_in"),
@@ -116,7 +116,7 @@ def bring_built_in() -> None:
         st.caption(t(f"corpus.about_{text}", description=info.description, licence=info.licence))
 
 
-def bring_upload() -> None:
+def upload() -> None:
     """Offer to upload files."""
     files = st.file_uploader(
         t("corpus.upload"),
@@ -124,30 +124,30 @@ def bring_upload() -> None:
         key="corpus:files",
         help=t("corpus.upload_help", size=size(profile.limits().max_upload_bytes)),
     )
-    # Streamlit reruns on many occasions; a set of files is read once, when it is new.
+    # Streamlit reruns the page often; a set of files is read once, when it is new.
     identity = [file.file_id for file in files]
     if files and st.session_state.get("corpus:files_read") != identity:
         st.session_state["corpus:files_read"] = identity
         with st.spinner(t("corpus.loading", name=escape(", ".join(file.name for file in files)))):
-            attempt(lambda: corpora.bring_files(files))
+            attempt(lambda: corpora.use_files(files))
     st.caption(t("corpus.upload_too_large"))
 
 
-def bring_paste() -> None:
+def paste() -> None:
     """Offer a field to paste a text into."""
     with st.form("corpus_paste", border=False):
         text = st.text_area(
             t("corpus.paste"), key="corpus:pasted", height=160, placeholder=t("corpus.paste_placeholder")
         )
         if st.form_submit_button(t("corpus.paste_use"), type="primary"):
-            attempt(lambda: corpora.bring_text(text, t("corpus.paste_name")))
+            attempt(lambda: corpora.use_text(text, t("corpus.paste_name")))
 
 
 def take_first_part() -> None:
     """Make the beginning of the current text the current one."""
     corpus = corpora.current_corpus()
     name = t("corpus.first_part", name=corpus.name)
-    attempt(lambda: corpora.bring_text(corpus.text[:SHORT_PART_CHARS], name))
+    attempt(lambda: corpora.use_text(corpus.text[:SHORT_PART_CHARS], name))
 
 
 def draw_verdict(view: CorpusView) -> None:

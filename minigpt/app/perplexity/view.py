@@ -153,7 +153,7 @@ def part_label(first: int, total: int) -> str:
 
 
 def along_alt(shown: Score, finding: str) -> str:
-    """Return what the curve along the text shows, for those who do not see it."""
+    """Return what the curve along the text shows, as a text alternative."""
     bits = [token.bits for token in shown.predictions]
     mean = f"{sum(bits) / len(bits):.2f}"
     return t("perplexity.figure_alt", count=number(len(bits)), mean=mean, finding=plain(finding))

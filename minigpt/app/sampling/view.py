@@ -263,13 +263,13 @@ def choice_sentence(choice: NextToken) -> str:
 
 
 def bars_alt(column: Column, choice: NextToken, position: int) -> str:
-    """Return what the bars show, for those who do not see them."""
+    """Return what the bars show, as a text alternative."""
     token, share = quoted(choice.chosen.text), probability(choice.chosen.after)
     return plain(t("sampling.bars_alt", name=column.rule.name(), number=position + 1, token=token, share=share))
 
 
 def dice_alt(column: Column, choice: NextToken) -> str:
-    """Return where the dice fell on the cumulative bar, for those who do not see it."""
+    """Return where the dice fell on the cumulative bar, as a text alternative."""
     token = quoted(choice.chosen.text)
     return plain(t("sampling.dice_alt", name=column.rule.name(), u=f"{choice.u:.2f}", token=token))
 

@@ -1,12 +1,11 @@
-"""The one gate through which pages compute: few workers, the newest question first, no answer worked out twice.
+"""The compute gate: the only way for a page to run torch. A few worker threads, the newest request of a session wins.
 
-Streamlit starts a new script thread at every move of a slider and does not wait for the old one, so work done in the
-script itself piles up. Here a caller waits while one of a few worker threads does it, and three rules keep the pile
-small:
+Streamlit starts a new script thread at every move of a slider and does not wait for the old one, so work that is done
+in the script itself piles up. Here the script waits while a worker thread computes. Three rules bound the work:
 
-* a question that the same session has replaced by a newer one in the same slot is given up (`Superseded`);
-* the same question asked by two sessions is worked out once and both get the answer;
-* answers are kept, the least recently used go first.
+* a newer request of the same session for the same slot cancels the older one, whose caller gets `Superseded`;
+* equal requests of several sessions are computed once, and all of them get the answer;
+* answers are cached; the least recently used are dropped first.
 
 Answers are shared between sessions: read them, never change them. Nothing here imports streamlit.
 """
@@ -26,27 +25,27 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _HOME = "_minigpt_gate"
-"""A module of this name, which no reload knows, holds the process's gate."""
+"""Name of a module made here that holds the process's gate; a reload of this file does not touch it."""
 
 Cancelled = Callable[[], bool]
-"""What work is given to find out whether anybody still waits for its answer."""
+"""Returns whether the answer is no longer wanted; work calls it from time to time and may then return early."""
 
 
 class Superseded(Exception):
-    """The session has asked something newer in the same slot; this answer is no longer wanted."""
+    """A newer request of the same session for the same slot has cancelled this one."""
 
 
 @dataclass(eq=False)
 class _Waiter:
-    """One caller: who asked, in which slot, and where the answer goes."""
+    """One caller: its (session, slot), and the future that receives the answer."""
 
     place: tuple[str, str]
     answer: Future[Any] = field(default_factory=Future)
 
 
 @dataclass(eq=False)
-class _Question:
-    """One piece of work and everybody who waits for it."""
+class _Request:
+    """One piece of work and the callers that wait for it."""
 
     key: tuple[Any, ...]
     work: Callable[[Cancelled], Any]
@@ -55,12 +54,12 @@ class _Question:
 
 
 class ComputeGate:
-    """Bounded workers with a memory.
+    """A bounded number of worker threads with a cache of answers.
 
     Args:
-        max_workers: Questions worked on at a time.
-        max_entries: Answers kept.
-        max_bytes: Memory that kept answers may take, by the arrays and texts in them.
+        max_workers: Requests computed at the same time.
+        max_entries: Answers in the cache.
+        max_bytes: Memory that cached answers may take, counted by the arrays and texts in them.
         num_threads: torch threads of each worker.
     """
 
@@ -72,9 +71,9 @@ class ComputeGate:
         self._max_bytes = max_bytes
         self._num_threads = num_threads
         self._changed = threading.Condition()
-        self._queue: deque[_Question] = deque()
-        self._open: dict[tuple[Any, ...], _Question] = {}  # waiting or being worked on, and still wanted
-        self._newest: dict[tuple[str, str], _Question] = {}  # (session, slot) -> what it waits for
+        self._queue: deque[_Request] = deque()
+        self._open: dict[tuple[Any, ...], _Request] = {}  # queued or running, and still wanted
+        self._newest: dict[tuple[str, str], _Request] = {}  # (session, slot) -> its newest request
         self._answers: OrderedDict[tuple[Any, ...], tuple[Any, int]] = OrderedDict()
         self._bytes = 0
         self._workers: list[threading.Thread] = []
@@ -82,20 +81,20 @@ class ComputeGate:
         self._inside = threading.local()
 
     def run(self, key: tuple[Any, ...], work: Callable[[Cancelled], T], *, session: str, slot: str) -> T:
-        """Return the answer to a question, worked out now or remembered.
+        """Return the answer to a request, from the cache or computed now.
 
         Args:
             key: Everything the answer depends on: (run id, step, request...). Equal keys mean equal answers.
-            work: Computes it. It is given `cancelled()`, should look at it between pieces of its work, and may then
-                return anything: nobody will see it.
-            session: Who asks.
-            slot: What on the page it is for; a newer question of the session in the same slot replaces an older one.
+            work: Computes the answer. It is given `cancelled()` and should call it between pieces of its work; after
+                True its return value is ignored.
+            session: The session that asks.
+            slot: The place on the page that the answer is for; a newer request for the same slot replaces this one.
 
         Raises:
-            Superseded: The session asked something newer in this slot meanwhile, or the server is closing.
-            Exception: Whatever `work` raised; errors are not remembered.
+            Superseded: A newer request of the session for this slot came meanwhile, or the server is closing.
+            Exception: What `work` raised; errors are not cached.
         """
-        if getattr(self._inside, "worker", False):  # work that asks in turn: waiting for itself would never end
+        if getattr(self._inside, "worker", False):  # work that asks in turn would wait for itself for ever
             return work(lambda: False)
         waiter = _Waiter((session, slot))
         with self._changed:
@@ -106,44 +105,44 @@ class ComputeGate:
                 self._answers.move_to_end(key)
                 waiter.answer.set_result(self._answers[key][0])
             else:
-                question = self._open.get(key)
-                if question is None:
-                    question = self._open[key] = _Question(key, work)
-                    self._queue.append(question)
+                request = self._open.get(key)
+                if request is None:
+                    request = self._open[key] = _Request(key, work)
+                    self._queue.append(request)
                     self._add_worker()
-                question.waiters.append(waiter)
-                self._newest[waiter.place] = question
+                request.waiters.append(waiter)
+                self._newest[waiter.place] = request
             if older is not None and older is not self._newest.get(waiter.place):
-                self._give_up(older, waiter.place)
+                self._supersede(older, waiter.place)
             self._changed.notify()
         answer: T = waiter.answer.result()
         return answer
 
     def close(self, *, timeout: float = 5.0) -> None:
-        """Give up everything and wait for the workers to end.
+        """Cancel all requests and wait for the workers to end.
 
         Args:
             timeout: Seconds to wait for each.
         """
         with self._changed:
             self._closing = True
-            for question in list(self._open.values()):
-                for waiter in list(question.waiters):
-                    self._give_up(question, waiter.place)
+            for request in list(self._open.values()):
+                for waiter in list(request.waiters):
+                    self._supersede(request, waiter.place)
             self._changed.notify_all()
         for worker in self._workers:
             worker.join(timeout)
 
-    def _give_up(self, question: _Question, place: tuple[str, str]) -> None:
-        """Send one place's callers away; work that nobody waits for any more is cancelled. Called under the lock."""
-        for waiter in [waiter for waiter in question.waiters if waiter.place == place]:
-            question.waiters.remove(waiter)
+    def _supersede(self, request: _Request, place: tuple[str, str]) -> None:
+        """Raise `Superseded` in the callers of one place; work without callers is cancelled. Called under the lock."""
+        for waiter in [waiter for waiter in request.waiters if waiter.place == place]:
+            request.waiters.remove(waiter)
             waiter.answer.set_exception(Superseded())
-        if not question.waiters and self._open.get(question.key) is question:
-            question.cancelled = True
-            del self._open[question.key]
-            if question in self._queue:
-                self._queue.remove(question)
+        if not request.waiters and self._open.get(request.key) is request:
+            request.cancelled = True
+            del self._open[request.key]
+            if request in self._queue:
+                self._queue.remove(request)
 
     def _add_worker(self) -> None:
         """Start one more worker if there may be one more. Called under the lock."""
@@ -157,45 +156,45 @@ class ComputeGate:
 
         torch.set_num_threads(self._num_threads)  # does not reach threads that have already run torch: set it in each
         self._inside.worker = True
-        while (question := self._next()) is not None:
-            self._answer(question)
-            del question  # holds the work and what it captured; nothing should keep it until the next question
+        while (request := self._next()) is not None:
+            self._answer(request)
+            del request  # it holds the work and what that captured; do not keep it until the next request
 
-    def _answer(self, question: _Question) -> None:
+    def _answer(self, request: _Request) -> None:
         try:
-            answer = question.work(lambda: question.cancelled)
-        except BaseException as error:  # belongs to the callers, whatever it is
-            for waiter in self._close(question):
+            answer = request.work(lambda: request.cancelled)
+        except BaseException as error:  # any error belongs to the callers
+            for waiter in self._close(request):
                 waiter.answer.set_exception(error)
         else:
-            self._remember(question, answer)
-            for waiter in self._close(question):
+            self._remember(request, answer)
+            for waiter in self._close(request):
                 waiter.answer.set_result(answer)
 
-    def _next(self) -> _Question | None:
+    def _next(self) -> _Request | None:
         with self._changed:
             while not self._queue and not self._closing:
                 self._changed.wait()
             return None if self._closing else self._queue.popleft()
 
-    def _close(self, question: _Question) -> list[_Waiter]:
-        """Take a question off the list and return its callers, each of whom gets the answer from this thread alone."""
+    def _close(self, request: _Request) -> list[_Waiter]:
+        """Remove a request and return its callers; from now on only this thread knows them."""
         with self._changed:
-            if self._open.get(question.key) is question:
-                del self._open[question.key]
-            waiters = list(question.waiters)
+            if self._open.get(request.key) is request:
+                del self._open[request.key]
+            waiters = list(request.waiters)
             for waiter in waiters:
-                if self._newest.get(waiter.place) is question:
+                if self._newest.get(waiter.place) is request:
                     del self._newest[waiter.place]
-            question.waiters.clear()
+            request.waiters.clear()
             return waiters
 
-    def _remember(self, question: _Question, answer: Any) -> None:
+    def _remember(self, request: _Request, answer: Any) -> None:
         size = num_bytes(answer)
         with self._changed:
-            if question.cancelled or size > self._max_bytes:
+            if request.cancelled or size > self._max_bytes:
                 return
-            self._answers[question.key] = (answer, size)
+            self._answers[request.key] = (answer, size)
             self._bytes += size
             while len(self._answers) > self._max_entries or self._bytes > self._max_bytes:
                 self._bytes -= self._answers.popitem(last=False)[1][1]

@@ -1,6 +1,6 @@
-"""Bringing a text into the session: from files, from the clipboard, from what ships with minigpt.
+"""The text that the next run will learn: from uploaded files, from the clipboard, or built in.
 
-Whatever goes wrong raises an error of ours and leaves the current text as it was.
+Any failure raises one of our errors and leaves the current text as it was.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from minigpt.errors import CorpusError
 from minigpt.tokenizers.base import make_tokenizer
 
 DEFAULT_CORPUS = "tales"
-"""What a run learns until the visitor brings another text."""
+"""The built-in text that a run learns unless the visitor chooses another one."""
 
 
 class UploadedFile(Protocol):
@@ -35,7 +35,7 @@ class UploadedFile(Protocol):
 
 
 def current_corpus() -> Corpus:
-    """Return the text that the next run will learn; the bundled tales until the visitor brings another one."""
+    """Return the text that the next run will learn; the built-in tales until the visitor chooses another one."""
     if "app:corpus" not in st.session_state:
         st.session_state["app:corpus"] = default_corpus()
     corpus: Corpus = st.session_state["app:corpus"]
@@ -43,7 +43,7 @@ def current_corpus() -> Corpus:
 
 
 def set_current_corpus(corpus: Corpus) -> None:
-    """Learn from this text from now on."""
+    """Make a text the current one."""
     st.session_state["app:corpus"] = corpus
 
 
@@ -53,7 +53,7 @@ def default_corpus() -> Corpus:
     return load_corpus(DEFAULT_CORPUS)
 
 
-def bring_files(files: Sequence[UploadedFile]) -> None:
+def use_files(files: Sequence[UploadedFile]) -> None:
     """Make uploaded files the current corpus, one document each.
 
     Raises:
@@ -80,7 +80,7 @@ def bring_files(files: Sequence[UploadedFile]) -> None:
     _keep(corpus_from_documents(documents, clean=True), readings)
 
 
-def bring_text(text: str, name: str) -> None:
+def use_text(text: str, name: str) -> None:
     """Make a pasted text the current corpus.
 
     Raises:
@@ -94,7 +94,7 @@ def bring_text(text: str, name: str) -> None:
     _keep(corpus, [DocumentReading(name, "UTF-8", num_bytes, len(text), len(cleaned), cleaned != text)])
 
 
-def bring_built_in(name: str) -> None:
+def use_built_in(name: str) -> None:
     """Make a built-in text the current corpus.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Models for pages to look into: copies read from files, never the ones that train; the last few stay in memory.
+"""Models that pages look into: copies read from files, never the model that trains. The last few stay in memory.
 
-`loaded_run` imports torch and takes a moment, so it is called inside the work that a page hands to the compute gate.
+`loaded_run` imports torch and takes a moment, so call it inside the work that goes through the compute gate.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from minigpt.tokenizers.base import BaseTokenizer
 
 MAX_BYTES = 100_000_000
-"""Memory that kept models may take; the one just asked for is kept in any case."""
+"""Memory that cached models may take; the one that was asked for last is kept in any case."""
 
 _lock = threading.Lock()
 _kept: OrderedDict[tuple[str, int], LoadedRun] = OrderedDict()
@@ -47,7 +47,7 @@ class LoadedRun:
 
 
 def loaded_run(ref: RunRef, step: int | Literal["best", "last"] | None = None) -> LoadedRun:
-    """Return a run with its weights in memory, from the last few used or from disk.
+    """Return a run with its weights in memory, from the cache or from disk.
 
     Args:
         ref: The run.
@@ -65,7 +65,7 @@ def loaded_run(ref: RunRef, step: int | Literal["best", "last"] | None = None) -
                 _kept.move_to_end(known.key)
                 return known
     path = runs.engine().weights(ref.id, step)
-    if not path.exists():  # a copy of a training that has just ended; now it lies in the run's folder
+    if not path.exists():  # the training has just ended, and its copy with it; the weights now lie in the run's folder
         path = runs.engine().weights(ref.id, step)
     key = (ref.id, step_of(path))
     with _lock:

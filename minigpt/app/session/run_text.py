@@ -1,8 +1,7 @@
-"""A run's own text for looking inside: a fixed passage to score, and windows to search for what excites a neuron.
+"""A run's own text: a passage to score, windows to search for what activates a neuron, a line to propose as a prompt.
 
-A run that was trained here keeps its data; a bundled one's corpus is made again where that costs nothing. Where there
-is none (the data was left out of an export, or would have to be downloaded) the caller says so and uses the prompt;
-what can be downloaded is offered.
+A run that was trained here keeps its data. The corpus of a bundled run is generated again if that is cheap. If there is
+no text (the data was left out of an export, or would have to be downloaded), the caller says so and uses the prompt.
 """
 
 from __future__ import annotations
@@ -24,25 +23,25 @@ if TYPE_CHECKING:
 
 PASSAGE_TOKENS = 128
 PROPOSED = 36
-"""Characters of a text that we propose, where it comes from the run."""
+"""Length in characters of a proposed prompt that comes from the run."""
 
 CORPUS_CHARS = 64_000
-"""How much of a built-in corpus is made again: enough to search, quick to make."""
+"""Length in characters of the part of a built-in corpus that is generated again."""
 
 LINE_TOKENS = 2_000
-"""How far into a run's text a line to propose is looked for."""
+"""A line to propose is searched in this many tokens at the beginning of a run's text."""
 
 Origin = Literal["held_out", "shipped", "prompt"]
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A text whose bits per character are compared before and after something is switched off.
+    """A text whose bits per character are compared before and after an ablation.
 
     Attributes:
-        ids: int64, (T,), T at least 2; as many tokens as one window holds.
-        text: The same as characters.
-        origin: Where it is from: the run's own held-out part, shipped with the page, or the visitor's prompt.
+        ids: int64, (T,), T at least 2 and at most one window.
+        text: The same, decoded.
+        origin: The run's own validation part, a text shipped with the page, or the visitor's prompt.
     """
 
     ids: np.ndarray
@@ -51,12 +50,12 @@ class Passage:
 
 
 def fixed_passage(ref: RunRef, run: LoadedRun, prompt: tuple[int, ...]) -> Passage:
-    """Return the passage to score: as fixed as the run allows.
+    """Return the passage to score; it depends on the prompt only if the run has no other text.
 
     Args:
         ref: The run.
         run: The same, loaded.
-        prompt: Ids of the prompt, used where there is nothing else.
+        prompt: Ids of the prompt, used if there is no other text.
     """
     length = min(PASSAGE_TOKENS, run.model.config.sequence_length)
     start = [] if run.tokenizer.bos_id is None else [run.tokenizer.bos_id]
@@ -69,14 +68,14 @@ def fixed_passage(ref: RunRef, run: LoadedRun, prompt: tuple[int, ...]) -> Passa
         ids, origin = np.array(start + run.tokenizer.encode(t(key)))[:length], "shipped"
     else:
         ids, origin = np.array(prompt)[:length], "prompt"
-    if len(ids) < 2:  # one token has nothing after it to guess
+    if len(ids) < 2:  # a single token has no next token to predict
         ids = np.array([*start, *ids] if start and list(ids) != start else [*ids, *ids])[:length]
     ids = ids.astype(np.int64)
     return Passage(ids, run.tokenizer.decode(ids.tolist()), origin)
 
 
 def windows(ref: RunRef, run: LoadedRun, length: int, count: int) -> np.ndarray | None:
-    """Return windows of the run's corpus, spread over what there is of it.
+    """Return windows of the run's corpus, evenly spread over it.
 
     Args:
         ref: The run.
@@ -85,7 +84,7 @@ def windows(ref: RunRef, run: LoadedRun, length: int, count: int) -> np.ndarray 
         count: Windows at most, N.
 
     Returns:
-        Ids (N, T), int64; None where the corpus is not at hand or is shorter than one window.
+        Ids (N, T), int64; None if the corpus is not available or shorter than one window.
     """
     ids = stream(ref, run)
     if ids is None or len(ids) < length:
@@ -96,7 +95,7 @@ def windows(ref: RunRef, run: LoadedRun, length: int, count: int) -> np.ndarray 
 
 
 def stream(ref: RunRef, run: LoadedRun, *, held_out: bool = False) -> np.ndarray | None:
-    """Return the run's training text, or the part never trained on, as ids; None where it is not at hand."""
+    """Return the run's training part, or its validation part, as ids (N,); None if it is not available."""
     from minigpt.data.prepared import encode_corpus, open_data
 
     folder = RunFolder(ref.path)
@@ -105,7 +104,7 @@ def stream(ref: RunRef, run: LoadedRun, *, held_out: bool = False) -> np.ndarray
         return data.validation if held_out else data.train
     except MinigptError:
         pass
-    if held_out:  # it lies at the end of the corpus, which would have to be made as a whole
+    if held_out:  # it is the end of the corpus, so the whole corpus would have to be generated
         return None
     try:
         corpus = rebuilt(folder)
@@ -115,11 +114,11 @@ def stream(ref: RunRef, run: LoadedRun, *, held_out: bool = False) -> np.ndarray
 
 
 def line_of(ref: RunRef, length: int) -> str:
-    """Return words from the beginning of a run's training text, of one line; "" where the text is not at hand.
+    """Return a line from the beginning of a run's training text, cut at a word; "" if the text is not available.
 
     Args:
         ref: The run.
-        length: Characters at most. The first line that long gives them, else the longest one.
+        length: Characters at most. The first line of this length is taken, else the longest line.
     """
     from minigpt.data.prepared import open_data
 
@@ -135,7 +134,7 @@ def line_of(ref: RunRef, length: int) -> str:
 
 
 def rebuilt(folder: RunFolder) -> Corpus | None:
-    """Return the beginning of a built-in corpus that a run was trained on, None if it is none or not on this machine.
+    """Return the beginning of the built-in corpus that a run was trained on; None if it was trained on another text.
 
     Raises:
         MinigptError: The run's folder is damaged, or this Python does not carry the corpus.
@@ -146,12 +145,12 @@ def rebuilt(folder: RunFolder) -> Corpus | None:
         return None
     size = CORPUS_CHARS if settings.num_chars is None else min(CORPUS_CHARS, settings.num_chars)
     corpus = read_corpus(settings.model_copy(update={"num_chars": size}))
-    # A setting may name a built-in corpus while the run learned something else; what it learned is written down.
+    # The settings may name a built-in corpus although the run learned another text; its meta data says which one.
     return corpus if (corpus.name, corpus.origin) == (meta.get("name"), meta.get("origin")) else None
 
 
 def to_fetch(ref: RunRef) -> CorpusInfo | None:
-    """Return the built-in corpus that a run learned from, if it would have to be downloaded before it can be read."""
+    """Return the built-in corpus of a run if it must be downloaded before it can be read, else None."""
     folder = RunFolder(ref.path)
     settings = folder.config.data
     info = {info.name: info for info in corpus_infos()}.get(settings.corpus or "")
@@ -161,18 +160,18 @@ def to_fetch(ref: RunRef) -> CorpusInfo | None:
 
 
 def default_prompt(run: RunRef, page: str, length: int = PROPOSED) -> str:
-    """Return a text of the kind that the run learns: from its own text, else what it wrote itself.
+    """Return a prompt of the kind that the run learns: a line of its own text, else a sample that it wrote.
 
     Args:
         run: The run.
-        page: The page that proposes it; of a bundled run each has its own.
-        length: Characters of it at most, where it comes from the run.
+        page: The page that proposes it; for a bundled run each page has its own.
+        length: Characters at most, if it comes from the run.
     """
     if run.bundled and has(f"inside.prompt_{page}_{run.id}"):
         return shipped(f"inside.prompt_{page}_{run.id}")
     snapshot = runs.look(run)
     if snapshot:
-        length = min(length, snapshot.config.model.sequence_length)  # what we propose must fit the model
+        length = min(length, snapshot.config.model.sequence_length)  # the whole prompt must fit into the context
     if line := line_of(run, length):
         return line
     samples = RunFolder(run.path).samples()
@@ -180,5 +179,5 @@ def default_prompt(run: RunRef, page: str, length: int = PROPOSED) -> str:
 
 
 def shipped(key: str) -> str:
-    """Return a text of the catalogue that a model reads; ␣ stands for a space, which would be lost at its end."""
+    """Return a catalogue text that a model reads; ␣ stands for a space, because YAML drops a space at the end."""
     return t(key).replace("␣", " ")

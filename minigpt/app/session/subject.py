@@ -1,7 +1,7 @@
-"""What the pages that look inside look at: a run, one of its kept steps, and a text; and the way their questions take.
+"""What the pages under "Look inside" look at: a run, one of its kept steps, and a prompt.
 
-Every view asks through `Subject.ask`, so that all heavy work goes through the compute gate and is remembered by run,
-step and request. torch is imported inside the work, so that opening a page does not wait for it.
+Every view asks through `Subject.ask`, so that all heavy work goes through the compute gate and its answers are cached
+by run, step and request.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NEWEST = "newest"
-"""Stands on the slider for the best weights of a finished run, and for those of this moment while it trains."""
+"""Choice on the slider of steps: the best weights of a finished run, or the latest weights of a run that trains."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Subject:
 
     Attributes:
         run: The run.
-        step: A kept step; None: the best weights, or those of this moment while it trains.
-        weights: The step that `step` stands for; part of every key, so that old answers are not taken for new ones.
+        step: A kept step; None: the best weights, or the latest ones while the run trains.
+        weights: The step that `step` stands for; part of every cache key, so that no answer of older weights is used.
         prompt: The visitor's text.
     """
 
@@ -48,10 +48,10 @@ class Subject:
     prompt: str
 
     def ask(self, view: str, work: Callable[[LoadedRun, Cancelled], T], *request: object) -> T:
-        """Return the answer to one question about the run, through the gate.
+        """Return the answer to one question about the run, through the compute gate.
 
         Args:
-            view: Which part of a page asks; its newest question replaces its older ones.
+            view: The part of the page that asks; its newest request replaces its older ones.
             work: Computes the answer from the loaded run.
             *request: Everything else that the answer depends on.
 
@@ -63,22 +63,22 @@ class Subject:
 
 
 def prompt_key(run: RunRef, page: str) -> str:
-    """Return where a run's text on a page lies in the session state."""
+    """Return the session-state key of a run's prompt on a page."""
     return f"{page}:prompt_{run.id}"
 
 
 def step_name(run: RunRef, page: str) -> str:
-    """Return the name of a run's slider of steps on a page, for `move`."""
+    """Return the name of a run's slider of steps on a page, as `controls.move` takes it."""
     return f"{page}:step_{run.id}"
 
 
 def choose(run: RunRef, page: str, *, with_prompt: bool = True, length: int = PROPOSED) -> Subject:
-    """Draw the row above all views, text and step, and return what they choose.
+    """Draw the row above all views, prompt and step, and return what the visitor chose.
 
     Args:
         run: The run.
         page: The page.
-        with_prompt: Whether the view reads the text; one that does not gets it all the same, but does not show it.
+        with_prompt: Whether to draw the field of the prompt; the prompt is returned in any case.
         length: As in `default_prompt`.
     """
     key = prompt_key(run, page)
@@ -100,7 +100,7 @@ def choose(run: RunRef, page: str, *, with_prompt: bool = True, length: int = PR
 
 
 def prompt_input(place: DeltaGenerator, label: str, *, key: str, help: str | None = None) -> str:
-    """Draw the field for a text that a model reads, and return the text.
+    """Draw a field for a text that a model reads, and return the text.
 
     Args:
         place: Where to draw it.
@@ -113,9 +113,9 @@ def prompt_input(place: DeltaGenerator, label: str, *, key: str, help: str | Non
 
 
 def _choose_step(run: RunRef, page: str, options: list[int | str], newest: int, *, is_active: bool) -> int | str:
-    """Draw the slider of steps, where there are several; while the run trains there is a button that looks again."""
+    """Draw the slider of steps if there are several, and a button that refreshes while the run trains."""
     name = step_name(run, page)
-    if st.session_state.get(f"{name}:options") != options:  # a slider remembers places, and these now mean others
+    if st.session_state.get(f"{name}:options") != options:  # a slider keeps its position, which now means another step
         st.session_state[f"{name}:options"] = options
         kept = st.session_state.get(name, NEWEST)
         move(name, kept if kept in options else NEWEST)
@@ -130,6 +130,6 @@ def _choose_step(run: RunRef, page: str, options: list[int | str], newest: int, 
                 format_func=lambda step: t(words, step=number(newest)) if step == NEWEST else number(step),
                 help=t("inside.step_help"),
             )
-        if is_active:  # from the first moment on, when nothing is kept yet
+        if is_active:  # from the first moment on, even before a step is kept
             st.button(t("inside.look_again"), key=f"{page}:again", icon=":material/refresh:")
     return step

@@ -1,4 +1,4 @@
-"""The source of the very app that runs, as one file, as its licence demands."""
+"""The source code of the running app as one file; its licence demands that visitors can get it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minigpt.version import __version__
 
 
 def source_archive() -> bytes:
-    """Return this very app's source as a zip, as its licence (AGPL-3.0) gives every visitor the right to have.
+    """Return the source code of the running app as a zip; AGPL-3.0 gives every visitor the right to it.
 
     It packs the files that run here, with local changes: the package, pages, texts, settings and tools. Bundled runs
     are data and are left out.

@@ -1,4 +1,4 @@
-"""What belongs to the server process, not to a visitor: start, warm up, stop, headers.
+"""The server process: start, warm-up, stop, HTTP headers and routes.
 
 Nothing here may import torch at the top: the server answers before torch is there. A background thread imports it once
 the first page has been drawn, so that Home does not wait and Train does not either.
@@ -33,12 +33,12 @@ _warm = threading.Event()
 _start_lock = threading.Lock()
 _started = False
 
-PATIENCE_SECONDS = 4.0
-"""How long the warm-up waits for a first visitor before it begins without one."""
+WARM_UP_WAIT_SECONDS = 4.0
+"""Longest time that the warm-up waits for the first page to be drawn."""
 
 
 def page_drawn() -> None:
-    """Tell the warm-up that a page has been drawn and the processor is free."""
+    """Let the warm-up begin: a page has been drawn, and the processor is free."""
     _first_page_drawn.set()
 
 
@@ -53,7 +53,7 @@ def start_once() -> None:
 
 
 def _warm_up() -> None:
-    _first_page_drawn.wait(PATIENCE_SECONDS)
+    _first_page_drawn.wait(WARM_UP_WAIT_SECONDS)
     import plotly.graph_objects  # noqa: F401
     import torch
 
@@ -63,7 +63,7 @@ def _warm_up() -> None:
     torch.nn.functional.softmax(torch.zeros(1, 2), dim=-1)  # the first operation starts torch's own threads
     minigpt.runs.manager.start()
     gc.collect()
-    gc.freeze()  # what start-up made stays for good, so no later collection has to look at it
+    gc.freeze()  # objects made at start-up stay for ever; no later collection needs to visit them
     _warm.set()
 
 

@@ -1,4 +1,4 @@
-"""The sidebar of every page: which run is looked at, how it does, another one to pick, version and source."""
+"""The sidebar of every page: the current run with its status and a picker, the version and the source."""
 
 from __future__ import annotations
 
@@ -30,17 +30,16 @@ def draw() -> None:
 
 
 def _picker(ref: RunRef) -> None:
-    """Offer the bundled runs and the visitor's own, and follow what is chosen on every page."""
+    """Draw the picker of the bundled runs and the visitor's own; all pages follow the choice."""
     names = {name: t("frame.bundled", name=name) for name in resources.bundled_run_names()}
     for snapshot in state.own_runs():
         names[snapshot.id] = snapshot.name
     names.setdefault(ref.id, ref.name)
-    # A run that was changed elsewhere, by the address or by a page, gets a picker of its own. One picker that is only
-    # told its new value can miss it, where the next rerun breaks this one off; the browser would then take the change
-    # back.
+    # A run that was changed elsewhere, by the address or by a page, gets a picker of its own. A single picker that is
+    # set to a new value can miss it when the next rerun interrupts this one; the browser would then undo the change.
     key = f"frame:run:{ref.id}"
     if st.session_state.get(key, ref.id) != ref.id:
-        del st.session_state[key]  # left behind by a rerun that was broken off
+        del st.session_state[key]  # left by a rerun that was interrupted
     st.selectbox(
         t("frame.run"),
         list(names),
@@ -53,17 +52,17 @@ def _picker(ref: RunRef) -> None:
 
 
 def _follow(key: str, drawn_for: str) -> None:
-    """Look at what was picked, unless the picker belongs to a run that is no longer looked at.
+    """Look at the run that was picked, unless the picker belongs to a run that is no longer the current one.
 
-    Until a rerun is through, the browser still speaks of the picker that the rerun leaves out; Streamlit, which has
-    forgotten it by then, takes its old value for a change.
+    Until a rerun is complete, the browser still sends the value of the picker that the rerun leaves out. Streamlit has
+    forgotten that picker by then and takes its old value for a change.
     """
     if state.current_run().id == drawn_for:
         state.set_current_run(st.session_state[key])
 
 
 def _card(ref: RunRef, was_active: bool) -> None:
-    """Draw the current run's state; while it trains this part alone is drawn again and again."""
+    """Draw the current run's status; while it trains, only this part is refreshed."""
     snapshot = runs.look(ref)
     if snapshot is None:
         st.caption(t("frame.run_gone"))

@@ -1,4 +1,4 @@
-"""The settings behind Expert: four groups, of each only what counts with the rest, and the rate that they come to."""
+"""The settings behind Expert: four groups, each with only the settings that have an effect, and the rate plan."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from minigpt.errors import ConfigError
 from minigpt.viz.training import ScheduleWords, schedule_figure
 
 COLUMNS = {"schedule": 2}
-"""How many settings stand side by side; 4 where nothing is said."""
+"""Settings side by side in a group; 4 if not given."""
 PLAN_HEIGHT = 210
 
 
 def setting(dotted: str, preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, Any]) -> Any:
-    """Draw one setting and return what it holds; a value that differs from the preset's is a change.
+    """Draw one setting and return its value; a value that differs from the preset's is a change.
 
     Args:
         dotted: Its name.
-        preset: What the settings start from.
+        preset: Name of the preset that the settings start from.
         base: The preset's values.
-        kept: What was changed before.
-        changes: Takes the change.
+        kept: Earlier changes: dotted field to value.
+        changes: Receives the change.
     """
     standard = get(base, dotted)
     value = config_widget(dotted, key=f"train:{preset}:{dotted}", value=kept.get(dotted, standard))
@@ -51,7 +51,7 @@ def draw(preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, 
             other, fits = ONLY_WHERE.get(dotted, ("", None))
             if fits is not None and not fits(values[other]):
                 continue
-            if place == len(row):  # a row at a time, so that the order is right where a phone puts all in one column
+            if place == len(row):  # a row at a time, so that the order is right on a phone, which has one column
                 row, place = room.columns(COLUMNS.get(group, 4), vertical_alignment="bottom"), 0
             with row[place]:
                 values[dotted] = setting(dotted, preset, base, kept, changes)
@@ -62,7 +62,7 @@ def draw(preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, 
 
 
 def _plan(base: RunConfig, changes: dict[str, Any]) -> None:
-    """Draw the learning rate from the first step to the last, as soon as the settings can be."""
+    """Draw the learning rate from the first step to the last, if the settings are valid."""
     own = {dotted: value for dotted, value in changes.items() if dotted.startswith("training.")}
     try:
         training = base.updated(own).training

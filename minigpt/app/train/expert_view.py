@@ -65,7 +65,7 @@ FIELDS = {
         "training.history_megabytes",
     ),
 }
-"""Which settings stand behind Expert, group by group; the command line has them all."""
+"""The settings behind Expert, by group; the command line has all settings."""
 
 ONLY_WHERE: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "training.muon_momentum": ("training.optimizer", lambda value: value == "muon"),
@@ -76,7 +76,7 @@ ONLY_WHERE: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "training.sample_tokens": ("training.sample_steps", bool),
     "training.sample_prompt": ("training.sample_steps", bool),
 }
-"""Settings that mean nothing unless another one, drawn before them, is as it must be."""
+"""Settings that have an effect only if another setting, drawn before them, has a certain value."""
 
 PLAN_POINTS = 200
 
@@ -106,6 +106,6 @@ def planned(training: TrainingConfig) -> dict[str, list[tuple[int, float]]]:
 
 
 def plan_alt(training: TrainingConfig) -> str:
-    """Return what the plan of the learning rate shows, for those who do not see it."""
+    """Return what the plan of the learning rate shows, as a text alternative."""
     last = f"{learning_rate_at(training.max_steps - 1, training):.2g}"
     return t("train.plan_alt", top=f"{training.learning_rate:.3g}", step=number(training.warmup), last=last)

@@ -28,7 +28,7 @@ IN_THE_ROW = ("training.max_steps", "device")
 
 
 def draw() -> None:
-    """Draw the settings of the next run: a row up to Start, all the others for who asks for them, what comes of it."""
+    """Draw the settings of the next run: one row with Start, all others behind Expert, and what the run will cost."""
     changes: dict[str, Any] = {}
     with st.container(horizontal=True, vertical_alignment="bottom", key="train_row"):
         known = presets.names()
@@ -53,7 +53,7 @@ def draw() -> None:
     if is_open:
         with st.container(border=True, key="train_expert"):
             train_expert.draw(preset, base, kept, changes)
-    else:  # what was changed there stays changed
+    else:  # keep the changes made there
         changes = {name: value for name, value in kept.items() if name not in IN_THE_ROW} | changes
     draft.keep(preset, changes)
     error, config = None, None
@@ -74,9 +74,9 @@ def draw() -> None:
         on_click=start,
     )
     with said:
-        for told in (st.session_state.pop("train:error", None), error):
-            if told is not None:
-                anatomy.explain_error(error_in_words(told))
+        for found_error in (st.session_state.pop("train:error", None), error):
+            if found_error is not None:
+                anatomy.explain_error(error_in_words(found_error))
         if config is not None:
             _cost(config)
         if about := presets.about(preset):
@@ -110,7 +110,7 @@ def _device_picker(preset: str, base: RunConfig, kept: dict[str, Any], changes: 
 
 
 def start(label: str | None = None, **extra: Any) -> None:
-    """Start a run on the current corpus and look at it; what goes wrong is told on the page.
+    """Start a run on the current corpus and look at it; an error is shown on the page.
 
     Args:
         label: What the run is called after its corpus; None: the preset's title.
@@ -149,8 +149,8 @@ def start_calmer(ref: RunRef) -> None:
 
 def _submit(corpus: Corpus, label: str | None, extra: Mapping[str, Any]) -> None:
     def prepare() -> tuple[RunConfig, Corpus, str]:
-        preset, changes = _at_this_moment()
-        # The corpus in hand is what is learned, whatever text the preset was made for.
+        preset, changes = _current_settings()
+        # The run learns the current corpus, whatever text the preset was made for.
         given = {"data.corpus": None, "data.num_chars": None}
         config = settings.load_config(preset).updated({**changes, **extra, **given}, source=t("train.settings"))
         return config, corpus, label or presets.title(preset).lower()
@@ -159,12 +159,12 @@ def _submit(corpus: Corpus, label: str | None, extra: Mapping[str, Any]) -> None
 
 
 def _begin(prepare: Callable[[], tuple[RunConfig, Corpus, str]]) -> None:
-    """Start a run and look at it; what goes wrong is told on the page.
+    """Start a run and look at it; an error is shown on the page.
 
     Args:
         prepare: Returns its settings, its corpus, and what it is called after the corpus.
     """
-    here = state.place()  # before the run is begun, which takes a moment
+    here = state.place()  # before the run is started, which takes a moment
     try:
         config, corpus, label = prepare()
         name = view.free_name(corpus.name, label, {snapshot.name for snapshot in state.own_runs()})
@@ -175,10 +175,10 @@ def _begin(prepare: Callable[[], tuple[RunConfig, Corpus, str]]) -> None:
     here.run_id = here.arrived = run_id
 
 
-def _at_this_moment() -> tuple[str, dict[str, Any]]:
+def _current_settings() -> tuple[str, dict[str, Any]]:
     """Return the preset and the changes as the widgets hold them now.
 
-    Whoever types a number and clicks Start at once is faster than the rerun that would have put it into the draft.
+    A visitor who types a number and clicks Start at once is faster than the rerun that would put it into the draft.
     """
     preset = st.session_state.get("train:preset") or draft.current_preset()
     base = settings.load_config(preset)

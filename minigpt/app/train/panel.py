@@ -1,4 +1,4 @@
-"""A run as it learns: its state and buttons, one sentence, the curve, what it writes now."""
+"""A run as it learns: its status and buttons, one sentence, the loss curve, what it writes now."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ NORMS = ("ratio", "update", "gradient")
 
 
 def live_panel(ref: RunRef, snapshot: RunSnapshot) -> None:
-    """Draw the run; while the engine works on it, look again every second without running the page.
+    """Draw the run; while it trains, refresh every second without a rerun of the page.
 
-    The buttons stand outside the part that is drawn again and again, so that no click is lost between two drawings.
+    The buttons stand outside the part that is refreshed, so that no click is lost between two refreshes.
     """
     label = f"{status_badge(snapshot.status)} **{escape(ref.name)}**"
-    if snapshot.status == "finished":  # a bar that is full says nothing more
+    if snapshot.status == "finished":  # a full progress bar would say nothing
         label += " · " + view.steps_done(snapshot)
     if snapshot.queue_position:
         label += " · " + t("train.queue", position=snapshot.queue_position)
@@ -69,7 +69,7 @@ def live_panel(ref: RunRef, snapshot: RunSnapshot) -> None:
 def _panel(ref: RunRef, drawn: tuple[str, int | None]) -> None:
     snapshot = runs.look(ref)
     if snapshot is None or (snapshot.status, snapshot.queue_position) != drawn:
-        st.rerun()  # the whole page: other buttons, perhaps no timer any more
+        st.rerun()  # the whole page: its buttons and its timer change
     if snapshot.status != "finished":
         _progress(snapshot)
     st.markdown(view.verdict(snapshot))
@@ -92,7 +92,7 @@ def _progress(snapshot: RunSnapshot) -> None:
 
 
 def _buttons(ref: RunRef, snapshot: RunSnapshot) -> None:
-    """Offer what makes sense now; a run that was stopped or interrupted goes on from its last checkpoint."""
+    """Offer the commands that make sense now; a stopped or interrupted run resumes from its last checkpoint."""
     if snapshot.is_diverged:
         again = t("train.do_again_calmer")
         st.button(again, key="train:calmer", icon=":material/replay:", on_click=start_calmer, args=(ref,))
@@ -107,7 +107,7 @@ def _buttons(ref: RunRef, snapshot: RunSnapshot) -> None:
 
 
 def command(run_id: str, what: Command) -> None:
-    """Pass a command to the engine; what it refuses is told on the page."""
+    """Pass a command to the engine; an error is shown on the page."""
     try:
         runs.engine().command(run_id, state.owner_token(), what)
     except MinigptError as error:
@@ -134,7 +134,7 @@ def _chart(snapshot: RunSnapshot) -> None:
 
 
 def _samples(snapshot: RunSnapshot) -> None:
-    """Show what the model writes now and, under it, what it wrote before, back to the first attempt."""
+    """Show what the model writes now and, below, what it wrote before, back to the first sample."""
     with st.container(height=CHART_HEIGHT, border=False, key="train_samples"):
         if not snapshot.samples:
             st.caption(t("train.no_sample_yet" if snapshot.is_active else "train.no_sample"))
@@ -186,7 +186,7 @@ def _numbers(ref: RunRef, snapshot: RunSnapshot) -> None:
 
 
 def _inside(snapshot: RunSnapshot) -> None:
-    """Show, to those who open it, how long each layer's gradient is and how far it was moved."""
+    """Draw an expander with the gradient norm and the update norm of each layer."""
     if not snapshot.norms:
         return
     box = st.expander(t("train.inside"), icon=":material/layers:", on_change="rerun", key="train:inside")
@@ -213,11 +213,11 @@ def _inside(snapshot: RunSnapshot) -> None:
 
 
 def live_explanation(ref: RunRef, snapshot: RunSnapshot) -> None:
-    """Explain the picture, again and again while it changes, so that the numbers said are those on the chart."""
+    """Explain the picture, and refresh the explanation with the chart so that both have the same numbers."""
     st.fragment(_explanation, run_every=POLL_SECONDS if snapshot.is_active else None)(ref)
 
 
 def _explanation(ref: RunRef) -> None:
     snapshot = runs.look(ref)
-    if snapshot is not None:  # otherwise it has just been deleted; the panel above runs the page again
+    if snapshot is not None:  # else it has just been deleted, and the panel above reruns the page
         anatomy.what_you_see(view.sentences(snapshot))

@@ -16,7 +16,7 @@ from minigpt.app.texts import escape, t
 from minigpt.errors import MinigptError
 
 Experiment = tuple[str, Callable[[], None]]
-"""What the button of an experiment says, and the callback that does it."""
+"""The label of an experiment's button, and its callback."""
 
 
 def header(page: str) -> None:
@@ -30,7 +30,7 @@ def header(page: str) -> None:
 
 
 def notes(sentences: Iterable[str]) -> None:
-    """Write what has to be said about a visitor's text, in a place of its own: what follows keeps place and focus."""
+    """Write notes about a visitor's text, in a container of their own, so that what follows keeps its focus."""
     with st.container():
         for sentence in sentences:
             st.info(sentence, icon=":material/info:")
@@ -44,10 +44,10 @@ def what_you_see(sentences: str | Iterable[str]) -> None:
 
 
 def try_this(experiments: Sequence[Experiment], *, key: str) -> None:
-    """Offer one to three experiments, each with a button that does it; nothing where none is left.
+    """Draw one to three experiments, each with a button that does it; nothing if there are none.
 
     Args:
-        experiments: What the button says and the callback that does it.
+        experiments: Label and callback of each button.
         key: Namespace of the buttons, for example `train:try`.
     """
     if not experiments:
@@ -59,7 +59,7 @@ def try_this(experiments: Sequence[Experiment], *, key: str) -> None:
 
 
 def show_code(*objects: Any) -> None:
-    """Offer the library's own lines that computed what is seen.
+    """Draw an expander with the library code that computed what is seen.
 
     Args:
         *objects: Functions, methods or classes of the library; each is shown with its file.
@@ -67,7 +67,7 @@ def show_code(*objects: Any) -> None:
     shown = st.expander(t("frame.show_code"), icon=":material/code:", on_change="rerun", key="frame:show_code")
     with shown:
         if not shown.open:
-            return  # reading the source costs time, and most visits never open it
+            return  # reading the source takes time, and few visitors open it
         for item in objects:
             lines, first = inspect.getsourcelines(item)
             module = inspect.getmodule(item)
@@ -77,5 +77,5 @@ def show_code(*objects: Any) -> None:
 
 
 def explain_error(error: MinigptError) -> None:
-    """Say what is wrong and how to go on; nobody is blamed and nothing is lost."""
+    """Say what is wrong and how to go on."""
     st.error(f"{escape(error.problem)}  \n**{escape(error.mend)}**", icon=":material/info:")

@@ -1,4 +1,4 @@
-"""Controls that the page itself may move, and what a picture reports about the screen."""
+"""Sliders that the page itself may move, and whether the screen is as narrow as a phone."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from minigpt.viz.labels import visible_token
 
 
 def move(name: str, value: Any) -> None:
-    """Put a slider that the page itself may move somewhere else; `moved_slider` draws it.
+    """Move a slider from code; `moved_slider` draws it.
 
-    A widget that is only told its new value can miss it: a rerun that the next one breaks off takes the news along, and
-    the browser goes on showing the old place. So a moved slider is a new slider, which begins where it should be.
+    A widget that is set to a new value can miss it: if the next rerun interrupts this one, the browser keeps the old
+    value. So a moved slider is a new widget that starts at the new value.
 
     Args:
-        name: The slider's, and the key in the session state under which its value always lies.
-        value: Where to put it.
+        name: Name of the slider, and the session-state key of its value.
+        value: The new value.
     """
     st.session_state.update({name: value, f"{name}:made": st.session_state.get(f"{name}:made", 0) + 1})
 
 
 def moved_slider(name: str, label: str, options: Sequence[Any], **arguments: Any) -> Any:
-    """Draw a slider that was placed with `move`, and return what it stands at.
+    """Draw a slider that was placed with `move`, and return its value.
 
     Args:
         name: As given to `move`.
-        label: What it is called.
-        options: What it can stand at; where they lack the value that it was moved to, it goes to the last of them.
+        label: Its label.
+        options: Its possible values; if the value that it was moved to is missing, the last one is used.
         **arguments: Passed on to `st.select_slider`.
     """
     if st.session_state[name] not in options:
@@ -41,14 +41,14 @@ def moved_slider(name: str, label: str, options: Sequence[Any], **arguments: Any
 
 
 def keep_position(name: str, length: int, begin: int) -> None:
-    """Put a slider of positions at `begin` when it first sees a text of this length."""
+    """Move a slider of positions to `begin` when the length of the text changes."""
     if st.session_state.get(f"{name}:length") != length:
         st.session_state[f"{name}:length"] = length
         move(name, begin)
 
 
 def choose_position(name: str, tokens: Sequence[str], label: str) -> int:
-    """Draw the choice of a position in the text and return it, counted from 0; one token leaves no choice."""
+    """Draw the choice of a position in the text and return it, counted from 0; nothing is drawn for a single token."""
     if len(tokens) == 1:
         return 0
     position: int = moved_slider(
@@ -58,10 +58,10 @@ def choose_position(name: str, tokens: Sequence[str], label: str) -> int:
 
 
 def is_compact() -> bool:
-    """Return whether a picture has found itself on a phone."""
+    """Return whether a component has reported a narrow screen."""
     return bool(st.session_state.get("inside:compact", False))
 
 
 def remember_compact(compact: object) -> None:
-    """Remember that a picture has found itself on a phone, or no longer so."""
+    """Remember whether a component reports a narrow screen."""
     st.session_state["inside:compact"] = bool(compact)

@@ -1,4 +1,4 @@
-"""Widgets made from the settings themselves: kind, choices and help come from the field, never from a page."""
+"""Widgets for settings: kind, choices and help text come from the field's definition."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from minigpt.errors import MinigptError
 
 
 def label_of(dotted: str) -> str:
-    """Return what a widget for this setting is called: the catalogue's words, else the field's own name.
+    """Return the label of a setting: from the text catalogue, else the field's own name.
 
     Args:
         dotted: For example `training.max_steps`.
@@ -28,9 +28,9 @@ def label_of(dotted: str) -> str:
 
 @functools.cache
 def _names() -> tuple[dict[str, str], re.Pattern[str]]:
-    """Return the names of settings that the pages have words for, and what finds them in a sentence.
+    """Return the labels of the settings by name, and a pattern that finds these names in a sentence.
 
-    A name of one word, such as `positions`, is a word of the language too; it counts only in its dotted form.
+    A name of one word, such as `positions`, is also an English word; it is replaced only in its dotted form.
     """
     known: dict[str, str] = {}
     for dotted in config.dotted_fields():
@@ -42,7 +42,7 @@ def _names() -> tuple[dict[str, str], re.Pattern[str]]:
 
 
 def in_words(text: str) -> str:
-    """Call settings by the labels of their widgets where a sentence has their names in code.
+    """Replace the names of settings in a sentence by the labels of their widgets.
 
     >>> in_words("model.d_model 32 is not divisible by num_heads 3")
     '“Width” 32 is not divisible by “Heads in each layer” 3'
@@ -52,7 +52,7 @@ def in_words(text: str) -> str:
 
 
 def error_in_words(error: MinigptError) -> MinigptError:
-    """Return an error as a page says it: by the labels of its widgets, and without what only a file can do."""
+    """Return an error in the words of a page: with labels instead of names, without advice that only fits a file."""
     mend = error.mend.replace("Correct it or leave it out", "Correct it").replace(" in section model", "")
     mend = mend.replace(" in section training", "")
     return type(error)(in_words(error.problem), mend=in_words(mend))
@@ -67,16 +67,16 @@ def _plain_type(annotation: Any) -> tuple[Any, bool]:
 
 
 def config_widget(dotted: str, *, key: str, value: Any, label: str | None = None, **options: Any) -> Any:
-    """Draw the widget that fits one setting and return what it holds.
+    """Draw the widget of one setting and return its value.
 
-    A number may be typed that is not allowed: were its bounds the widget's, the browser would keep the number to itself
-    and the page would go on with the one before. So it comes through, and the settings say what is wrong with it.
+    The widget has no bounds. With bounds, the browser would keep a forbidden number to itself and the page would go on
+    with the one before. So any number comes through, and the settings say what is wrong with it.
 
     Args:
         dotted: Name of the setting, for example `training.max_steps`.
         key: Key of the widget, for example `train:max_steps`.
-        value: What it shows at first; afterwards the widget keeps its own state.
-        label: What it is called, if not by the catalogue.
+        value: Its first value; afterwards the widget keeps its own state.
+        label: Its label, if not the one in the catalogue.
         **options: Passed to the Streamlit widget, for example `disabled`.
     """
     info = config.field_info(dotted)

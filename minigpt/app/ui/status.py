@@ -1,4 +1,4 @@
-"""A run's status as it stands everywhere: colour, icon and word."""
+"""The badge of a run's status: colour, icon and word."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ STATUS_ICONS = {
 
 
 def status_badge(status: str) -> str:
-    """Return a run's state as Markdown: colour, icon and word."""
+    """Return a run's status as Markdown: colour, icon and word."""
     return f":{STATUS_COLOURS[status]}-badge[{STATUS_ICONS[status]} {t(f'frame.status_{status}')}]"
