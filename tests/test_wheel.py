@@ -7,8 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,14 +21,28 @@ TREES = ("minigpt", "configs", "assets", "pages", ".streamlit")
 FILES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "streamlit_app.py")
 
 
+def components() -> set[str]:
+    """Return the files of the components that are no Python."""
+    files = {path for ending in ("js", "css") for path in (ROOT / "minigpt/app/components").rglob(f"*.{ending}")}
+    assert len(files) > 15
+    return {path.relative_to(ROOT).as_posix() for path in files}
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from a copy, so that no build folder is left in the checkout; nothing is downloaded."""
-    copy, out = tmp_path_factory.mktemp("checkout"), tmp_path_factory.mktemp("wheel")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy to build from, so that no build folder is left in the checkout."""
+    copy = tmp_path_factory.mktemp("checkout")
     for name in TREES:
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "_resources"))
     for name in FILES:
         shutil.copy2(ROOT / name, copy / name)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel; nothing is downloaded."""
+    out = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [
             sys.executable,
@@ -38,7 +54,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "--no-build-isolation",
             "--wheel-dir",
             out,
-            copy,
+            checkout,
         ],
         check=True,
         capture_output=True,
@@ -46,6 +62,29 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (built,) = out.glob("*.whl")
     return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel into a folder of its own and return that."""
+    target = tmp_path_factory.mktemp("site")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", target, wheel],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return target
+
+
+def run(code: str, installed: Path, cwd: Path) -> Any:
+    """Run code with the installed wheel and return what it prints last, read as JSON."""
+    variables = {**os.environ, "PYTHONPATH": str(installed), "MINIGPT_HOME": str(cwd / "home")}
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, env=variables, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
 
 
 def test_the_wheel_holds_every_resource(wheel: Path) -> None:
@@ -57,33 +96,45 @@ def test_the_wheel_holds_every_resource(wheel: Path) -> None:
         for path in (ROOT / folder).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 assert f"minigpt/_resources/{path.relative_to(ROOT).as_posix()}" in names
+    assert components() <= names
     assert not [name for name in names if name.startswith(("tests/", "pages/", "benchmarks/", "tools/"))]
 
 
-def test_an_installed_wheel_finds_presets_and_bundled_runs(wheel: Path, tmp_path: Path) -> None:
-    target = tmp_path / "site"
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", target, wheel],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+def test_the_source_archive_holds_the_components(checkout: Path, tmp_path: Path) -> None:
+    code = f"from setuptools.build_meta import build_sdist; build_sdist({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=checkout, check=True, capture_output=True, text=True)
+    (built,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert components() <= names
+
+
+def test_an_installed_wheel_finds_presets_and_bundled_runs(installed: Path, tmp_path: Path) -> None:
     code = (
         "import json, minigpt; from minigpt import resources as r; "
         "print(json.dumps([minigpt.__file__, r.preset_names(), r.profile_names(), r.bundled_run_names(), "
         "(r.root() / 'streamlit_app.py').is_file()]))"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(target)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    where, presets, profiles, bundled, has_app = json.loads(result.stdout)
-    assert Path(where).is_relative_to(target), "the wheel, not this checkout, was imported"
+    where, presets, profiles, bundled, has_app = run(code, installed, tmp_path)
+    assert Path(where).is_relative_to(installed), "the wheel, not this checkout, was imported"
     assert presets == sorted(path.stem for path in (ROOT / "configs" / "presets").glob("*.yaml"))
     assert profiles == ["classroom", "hosted", "local"]
     assert sorted(bundled) == sorted(path.parent.name for path in (ROOT / "assets" / "runs").glob("*/run.json"))
     assert has_app
+
+
+def test_an_installed_wheel_starts_and_draws_a_component(installed: Path, tmp_path: Path) -> None:
+    code = (
+        "import json, minigpt; from minigpt import resources as r; from streamlit.testing.v1 import AppTest; "
+        "at = AppTest.from_file(str(r.root() / 'streamlit_app.py'), default_timeout=120).run(); "
+        "drawn = {item.proto.component_name: [item.proto.js_content, item.proto.css_content] "
+        "for item in at.get('bidi_component')}; "
+        "print(json.dumps([minigpt.__file__, [error.value for error in at.exception], drawn]))"
+    )
+    where, errors, drawn = run(code, installed, tmp_path)
+    assert Path(where).is_relative_to(installed)
+    assert errors == []
+    script, style = drawn["minigpt_flow"]
+    assert "function keep(component, NewView)" in script, "what the script imports is part of it"
+    assert "export default function (component)" in script
+    assert style == (ROOT / "minigpt/app/components/flow/style.css").read_text("utf-8")
