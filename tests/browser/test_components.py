@@ -1,4 +1,4 @@
-"""What the components' scripts do when they are called, whoever calls: the same place once, whatever the order."""
+"""What a component's script does when it is called in any order: one view for each place on the page."""
 
 from __future__ import annotations
 

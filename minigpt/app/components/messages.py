@@ -1,4 +1,4 @@
-"""What the browser is sent: bytes behind a header, and the colours of both themes."""
+"""What is sent to the browser: a header with numbers behind it, and the colours of both themes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,25 @@ from minigpt.viz.palette import colours
 
 
 def pack(header: Mapping[str, Any], numbers: np.ndarray) -> bytes:
-    """Put header and numbers into one message: length of the header, header as JSON, the numbers as they lie in memory.
+    """Put header and numbers into one message, which `unpack` in shared.js takes apart.
+
+    Four bytes hold the length of the header (little endian), then follow the header as JSON and the numbers as they lie
+    in memory.
 
     Args:
-        header: What JSON can hold.
-        numbers: Of any shape and width; the header or the component's script says which.
+        header: Values that JSON can hold.
+        numbers: Of any shape and type; the component's script knows both.
     """
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     return struct.pack("<I", len(text)) + text + numbers.tobytes()
 
 
 def both_themes(*names: str, **renamed: str) -> dict[str, dict[str, Any]]:
-    """Return colours of the palette for the light and the dark theme; the browser knows which one it shows.
+    """Return colours of the palette for the light and the dark theme; the browser picks the theme that it shows.
+
+    Args:
+        names: Colours that keep their name.
+        renamed: New name to the palette's name.
 
     >>> both_themes("brand", ground="surprise")["light"].keys()
     dict_keys(['brand', 'ground'])

@@ -1,7 +1,7 @@
 """All heads at a glance: layers by heads on one canvas, drawn in the browser from one message of bytes.
 
-Sixteen to a hundred and forty-four Plotly heat maps would weigh megabytes; here a weight is one byte. Hovering is
-answered in the browser; opening a head comes back as a trigger.
+Plotly heat maps of 16 to 144 heads would take megabytes; here a weight takes one byte. Hovering is answered in the
+browser; opening a head sends a trigger to the server.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ def message(
     compact: bool,
     causal: bool = True,
 ) -> bytes:
-    """Return what the browser is sent.
+    """Return what is sent to the browser.
 
     Args:
         weights: uint8, (L, H, T, T).
         tokens: The text of each of the T tokens.
-        captions: (L, H) texts of a word or two, shown under each map where there is room.
+        captions: (L, H) texts of one or two words, shown under each map where there is room.
         descriptions: (L, H) sentences for screen readers and for the keyboard's focus.
         selected: The head that is open, (layer, head).
         words: `layer`, `head`, `blocked`, `hint`.
-        compact: What `st.session_state[key].compact` last was.
-        causal: Whether the model has a causal mask; what it forbids is hatched.
+        compact: The last value of `st.session_state[key].compact`.
+        causal: Whether the model has a causal mask; the weights that it forbids are hatched.
     """
     layers, heads, length, _ = weights.shape
     header = {
@@ -81,6 +81,7 @@ def attention_grid(data: bytes, *, key: str, on_open: Callable[[], None], on_com
         data: The `message`.
         key: Key of the element; `st.session_state[key].opened` holds layer, head and query (or None) in `on_open`.
         on_open: Called when a head is clicked, tapped or entered.
-        on_compact: Called when the grid finds itself on a phone or no longer so: `st.session_state[key].compact`.
+        on_compact: Called when the grid becomes as narrow as on a phone, or wider again;
+            `st.session_state[key].compact` says which.
     """
     _component(key=key, data=data, on_opened_change=on_open, on_compact_change=on_compact)

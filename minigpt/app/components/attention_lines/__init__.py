@@ -1,8 +1,8 @@
-"""One head as lines between tokens: over the text where a token looks, under it who looks at it.
+"""One head as lines between tokens: over the text where a token looks, under it which tokens look at it.
 
-The same numbers as the map, two bytes a weight: with one, a share could be said to be another than in the sentences on
-the page. Pointing, tapping and the arrow keys move the focus in the browser; only a press or Enter tells the server,
-so that the other views show the same row.
+A weight takes two bytes: with one byte, a percentage here could differ from the same one in the page's sentences.
+Pointing, tapping and the arrow keys move the focus in the browser; only a press or Enter tells the server, so that the
+other views show the same row.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _component = Component("attention_lines", HTML)
 
 
 def message(weights: np.ndarray, tokens: Sequence[str], *, query: int, words: Mapping[str, str]) -> bytes:
-    """Return what the browser is sent.
+    """Return what is sent to the browser.
 
     Args:
         weights: From 0 to 1, (T, T).
         tokens: The text of each of the T tokens.
-        query: The token that has the focus as long as none is pointed at.
+        query: The token that has the focus while the mouse points at none.
         words: `label` for screen readers, `looks`, `looked`, `nobody` and `hint`.
     """
     header = {

@@ -1,4 +1,4 @@
-"""The way from text to next character, drawn and moved in the browser from a recording."""
+"""The way from a text to its next character, animated in the browser from a recording."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def flow(recording: Mapping[str, Any], *, words: Mapping[str, str], key: str) ->
     Args:
         recording: `minigpt.interpret.flow.Flow.to_dict()`, as JSON holds it.
         words: `alt`, headings `text`, `numbers`, `layer`, `next`, buttons `play`, `pause`, `step`, and the sentences
-            `say_read`, `say_layer`, `say_odds`, `say_fallen` with `{layer}`, `{dice}`, `{token}`, `{share}` left open.
+            `say_read`, `say_layer`, `say_odds`, `say_fallen`, with the placeholders `{layer}`, `{dice}`, `{token}` and
+            `{share}`.
         key: Key of the element.
     """
     _component(key=key, data={"flow": dict(recording), "words": dict(words), **both_themes(*_COLOURS)})

@@ -1,7 +1,7 @@
 """The whole model as a picture with a text flowing through it, drawn in the browser from one message of bytes.
 
-Every box shows what its numbers really are, a byte a number. Stepping is answered at once in the browser; the box that
-is opened comes back as a trigger, so that the page can show all of it.
+Every box shows its real numbers, one byte for each. Stepping from box to box is answered in the browser. Opening a box
+also sends a trigger to the server, so that the page can show all of its numbers.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ HTML = """
 """
 
 NUMBERS = 24
-"""Of the numbers of a position, how many a box shows; the first ones, as they are."""
+"""How many numbers of each position a box shows: the first ones."""
 SCORES = 64
-"""The same for the vocabulary."""
+"""How many scores of each position the box of the logits shows."""
 MAP = 48
-"""Cells along a small attention map; a longer text is thinned for it."""
+"""Rows and columns of a small attention map; the weights of a longer text are pooled."""
 MOST_HEADS = 16
-"""Maps in the box of all heads."""
+"""How many heads the box of the attention weights shows."""
 MOST_SLABS = 8
-"""Blocks that each get a slab of their own; of a deeper model those below and above the open one are drawn as one."""
+"""How many blocks are drawn one by one; of a deeper model, see `slabs`."""
 
 _COLOURS = (
     "attention", "query", "key", "value", "reference", "text", "background", "secondary", "blocked", "border",
@@ -54,17 +54,18 @@ class MapBox:
     """One box of the picture.
 
     Attributes:
-        name: Comes back when it is opened.
+        name: Sent to the server when it is opened.
         layer: Its block, from 0; None outside the blocks.
         place: input, stream, attention, feedforward or output.
-        column: Boxes with the same one stand below each other.
-        title: What it is called.
-        say: One sentence, shown where there is no room for more.
-        shape: As code writes it.
-        stats: In one line.
+        column: Neighbours with the same column stand below each other.
+        title: Its name on the page.
+        say: One sentence about it, for a phone.
+        shape: Shape of its numbers, as in code.
+        stats: Statistics of its numbers, in one line.
         colour: Name of its colour in the palette, or "".
-        values: (T, C), (H, T, K), or weights (H, T, S) with `is_map`; None and anything else is not painted.
-        is_map: Whether it is the weight between positions for each head.
+        values: (T, C), (H, T, K), or attention weights (H, T, S) with `is_map`. Nothing is painted for None, another
+            shape, or numbers that are not finite.
+        is_map: Whether `values` are attention weights.
     """
 
     name: str
@@ -83,8 +84,8 @@ class MapBox:
 def thumbnail(values: np.ndarray, most: int = NUMBERS) -> np.ndarray:
     """Return the first numbers of each position as bytes, positions to the right: (C or `most`, T), 128 for 0.
 
-    Of heads each gives its first numbers. The scale is that of the 98th percentile, so that one outlier does not make
-    all others pale.
+    Where there are heads, each gives its first numbers. The 98th percentile has the full colour, so that one outlier
+    does not make all others pale.
 
     >>> thumbnail(np.array([[0.0, 1.0], [-1.0, 0.5]])).tolist()
     [[128, 1], [255, 192]]
@@ -99,7 +100,7 @@ def thumbnail(values: np.ndarray, most: int = NUMBERS) -> np.ndarray:
 
 
 def small_map(weights: np.ndarray) -> np.ndarray:
-    """Return one head's weights (T, T) as bytes of at most MAP by MAP; of several weights the largest stays."""
+    """Return one head's weights (T, T) as bytes, at most MAP by MAP; weights that share a cell are max-pooled."""
     weights = np.nan_to_num(weights)
     edges = np.unique(np.linspace(0, len(weights), min(len(weights), MAP), endpoint=False).astype(int))
     pooled = np.maximum.reduceat(np.maximum.reduceat(weights, edges, axis=0), edges, axis=1)
@@ -107,7 +108,7 @@ def small_map(weights: np.ndarray) -> np.ndarray:
 
 
 def _paint(box: MapBox) -> np.ndarray | None:
-    """Return a box's bytes, (pictures, rows, columns), or None where there is nothing to paint."""
+    """Return a box's bytes, (pictures, rows, columns), or None if nothing is painted."""
     if box.is_map and box.values is not None:
         return np.stack([small_map(weights) for weights in box.values[:MOST_HEADS]])
     if box.values is None or box.values.ndim not in (2, 3) or not np.isfinite(box.values).all():
@@ -116,7 +117,10 @@ def _paint(box: MapBox) -> np.ndarray | None:
 
 
 def slabs(num_layers: int, layer: int) -> list[tuple[int, int]]:
-    """Return which blocks are drawn together, (first, last) from 0; the open one always stands alone.
+    """Return which blocks are drawn together, as (first, last) from 0.
+
+    The open block is always drawn alone; in a model of more than MOST_SLABS blocks, all before it are drawn as one, and
+    all after it.
 
     >>> slabs(3, 1), slabs(96, 50), slabs(96, 0)
     ([(0, 0), (1, 1), (2, 2)], [(0, 49), (50, 50), (51, 95)], [(0, 0), (1, 95)])
@@ -144,24 +148,24 @@ def message(
     words: Mapping[str, str],
     compact: bool,
 ) -> bytes:
-    """Return what the browser is sent.
+    """Return what is sent to the browser.
 
     Args:
-        boxes: In order of computation: outside the blocks, and inside the open one.
-        streams: The first numbers of the stream as it leaves each block, (L, T, n).
+        boxes: Those outside the blocks and those of the open block, in order of computation.
+        streams: The first numbers of the residual stream after each block, (L, T, n).
         layer: The open block, from 0.
         opened: Name of the box that is open.
-        number: Its place among all steps of the model, from 1.
-        total: How many there are.
+        number: The number of that box among all steps of the model, from 1.
+        total: How many steps the model has.
         tokens: The text of each of the T tokens.
-        ids: The number of each.
-        position: The one that is followed, from 0.
-        candidates: The likeliest next tokens and their probabilities.
-        causal: Whether what lies ahead is forbidden, and hatched.
-        tied: Whether the embedding's matrix also reads the result out.
+        ids: The id of each token.
+        position: The token that is followed, from 0.
+        candidates: The most probable next tokens and their probabilities.
+        causal: Whether the model has a causal mask; the weights that it forbids are hatched.
+        tied: Whether the output layer uses the matrix of the embedding (weight tying).
         words: `alt`, `back`, `next`, `see`, `step`, `block`, `blocks`, `of`, `pick`, `open_block`, `attention`,
-            `feedforward`, `stream`, `earlier`, `later`, `follow`, and `positions`, "" where nothing is to be said.
-        compact: What `st.session_state[key].compact` last was.
+            `feedforward`, `stream`, `earlier`, `later`, `follow`, and `positions` ("" for none).
+        compact: The last value of `st.session_state[key].compact`.
     """
     pieces: list[np.ndarray] = []
     size = 0
@@ -220,10 +224,10 @@ def forward_map(
 
     Args:
         data: The `message`.
-        key: Key of the element; `st.session_state[key].opened` holds layer and name in `on_open`, `placed` the position
+        key: Key of the element. `st.session_state[key].opened` holds layer and name in `on_open`, `placed` the position
             in `on_place`.
-        on_open: Called when a box is opened, by pressing it or by stepping.
+        on_open: Called when a box is opened, by a press or by a step.
         on_place: Called when a token is pressed.
-        on_compact: Called when the picture finds itself on a phone or no longer so.
+        on_compact: Called when the picture becomes as narrow as on a phone, or wider again.
     """
     _component(key=key, data=data, on_opened_change=on_open, on_placed_change=on_place, on_compact_change=on_compact)

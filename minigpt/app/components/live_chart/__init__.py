@@ -1,9 +1,9 @@
-"""A Plotly figure that is changed in place, so that zoom, hover and the eye's hold survive every new point.
+"""A Plotly figure that is changed in place, so that the reader keeps zoom and hover label when a point is added.
 
-`st.plotly_chart` throws its chart away whenever the figure changes. Here the browser keeps one chart and hands it the
-new figure (`Plotly.react`). The script is the one that the plotly package carries; the server offers it at an address
-of its own. What pointing tells, the arrow keys tell as well, going from point to point. Where the server cannot (a host
-that runs the app as a plain script), Streamlit's chart is drawn instead.
+`st.plotly_chart` replaces its chart whenever the figure changes. Here the browser keeps one chart and passes it the new
+figure (`Plotly.react`). The script is the one in the plotly package, and the server offers it at an address of its own.
+Where the server cannot do that (a host that runs the app as a plain script), Streamlit's chart is drawn instead. The
+arrow keys go from point to point and give the same label as the mouse, also to screen readers.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _component = Component("live_chart", HTML, isolate_styles=False)
 
 
 def usual_config(layout: dict[str, Any], key: str) -> dict[str, Any]:
-    """Return what a figure is shown with: PNG and SVG from its own buttons, zoom where an axis allows it, no more.
+    """Return Plotly's configuration: buttons for PNG and SVG, zoom where an axis allows it, nothing else.
 
     Args:
-        layout: The figure's.
-        key: Names the chart; the files are called after it.
+        layout: The figure's layout.
+        key: The chart's key; the downloaded files are named after it.
     """
     axes = [axis for name, axis in layout.items() if name[:5] in ("xaxis", "yaxis")]
     zoom = ["zoom2d", "resetScale2d"] if any(not axis.get("fixedrange") for axis in axes) else []
@@ -46,10 +46,10 @@ def live_chart(figure: go.Figure, *, key: str, alt: str, config: dict[str, Any] 
     """Draw a figure, or change the one that is there.
 
     Args:
-        figure: What to draw; its `uirevision` decides whether a zoom stays, its height must not change.
-        key: Names the chart from one rerun to the next.
-        alt: What it shows, for those who cannot see it.
-        config: Plotly's configuration, if not the usual one; among its `modeBarButtons`, `toSvg` is ours.
+        figure: What to draw. A zoom stays while its `uirevision` stays the same; its height must not change.
+        key: Key of the element; the chart with the same key is changed.
+        alt: What the figure shows, for screen readers.
+        config: Plotly's configuration, `usual_config` by default; of its `modeBarButtons`, `toSvg` is our own.
     """
     spec = figure.to_dict()
     config = usual_config(spec["layout"], key) if config is None else config

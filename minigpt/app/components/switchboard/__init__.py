@@ -1,7 +1,7 @@
-"""The model's parts as switches: every head and every feed-forward block, layer by layer, to be turned off and on.
+"""The model's parts as switches: every head and every feed-forward block, layer by layer, can be turned off and on.
 
-The browser keeps which are off and answers a press at once; the server is told and computes. Only where the page itself
-moves the switches (a button that turns a layer off) does the server's word count.
+The browser keeps which parts are off and answers a press at once; the server is told and computes. The server's list
+replaces the browser's only when the page itself moves the switches, for example by a button that turns a layer off.
 """
 
 from __future__ import annotations
@@ -48,15 +48,16 @@ def message(
     unit: str,
     words: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return what the browser is sent.
+    """Return what is sent to the browser.
 
     Args:
-        layers: L.
-        heads: H, in each layer.
+        layers: Number of layers, L.
+        heads: Number of heads in each layer, H.
         off: The parts that are off.
-        moved: Grows each time the page itself has changed `off`; else the browser keeps its own.
-        importance: What turning each part off costs, (L, H + 1), the feed-forward blocks last; None: not measured.
-        unit: What importance is measured in.
+        moved: Grows each time the page itself changes `off`; while it stays the same, the browser keeps its own list.
+        importance: What turning each part off costs, (L, H + 1), with the feed-forward block in the last column; None
+            if it has not been measured.
+        unit: The unit of `importance`.
         words: `layer`, `feedforward`, `head`, `on`, `off`, `hint`, `whole` (for a layer's own switch), `label`.
     """
     return {
@@ -76,14 +77,14 @@ def switchboard(data: Mapping[str, Any], *, key: str, on_switch: Callable[[], No
 
     Args:
         data: The `message`.
-        key: Key of the element; in `on_switch`, `parts_off(st.session_state[key].switched, heads)` are off.
-        on_switch: Called when a switch was pressed.
+        key: Key of the element; in `on_switch`, `parts_off(st.session_state[key].switched, heads)` says which are off.
+        on_switch: Called when a switch has been pressed.
     """
     _component(key=key, data=data, on_switched_change=on_switch)
 
 
 def parts_off(switched: Sequence[int], heads: int) -> frozenset[Part]:
-    """Return the parts that the browser says are off.
+    """Return the parts that are off, from the numbers that the browser sends.
 
     >>> sorted(parts_off([0, 9], 4))
     [(0, 0), (1, 4)]

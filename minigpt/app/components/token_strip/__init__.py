@@ -1,6 +1,6 @@
-"""A text drawn token by token, each on a ground that says how much it surprised the model.
+"""A text drawn token by token, each token on a ground that shows how much it surprised the model.
 
-It wraps like text. Pointing, tapping and the arrow keys open a token's numbers; all of it is answered in the browser.
+It wraps like text. Pointing, tapping and the arrow keys open a token's numbers, without asking the server.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class StripToken:
     """One token of a strip.
 
     Attributes:
-        text: As it stands in the text.
-        bits: How much it surprised the model; decides the ground.
-        title: What its tip says beside the token itself.
-        values: What its tip says under each of the strip's labels.
-        top: Other candidates, (text, probability), the likeliest first.
-        is_unknown: Underlined: the model does not know this character.
+        text: The token as it stands in the text.
+        bits: How much it surprised the model; sets the strength of the ground.
+        title: The text beside the token in its tip.
+        values: One text for each of the strip's labels, in its tip.
+        top: Other candidates, (text, probability), most probable first.
+        is_unknown: Whether it is underlined because the model does not know it.
     """
 
     text: str
@@ -49,7 +49,7 @@ class StripToken:
 
 
 class Candidate(Protocol):
-    """A token that might have come, and how probable the model took it to be."""
+    """A possible next token and its probability."""
 
     @property
     def text(self) -> str:
@@ -76,7 +76,7 @@ def message(
     is_even: bool = False,
     ground: str = "surprise",
 ) -> dict[str, Any]:
-    """Return what the browser is sent; see `token_strip` for the arguments. Each candidate's text is sent once."""
+    """Return what is sent to the browser; see `token_strip` for the arguments. Each candidate's text is sent once."""
     vocabulary: dict[str, int] = {}
     tops = [
         [(vocabulary.setdefault(text, len(vocabulary)), round(share, 4)) for text, share in token.top]
@@ -122,16 +122,16 @@ def token_strip(
     """Draw the strip.
 
     Args:
-        tokens: What is coloured, in order.
+        tokens: The tokens that are coloured, in order.
         key: Key of the element.
         labels: Names of the tokens' `values`.
         words: `label` (for screen readers) and `also` (above the candidates); `none` and `much` (both ends of the
             scale) and `hint` where a legend is wanted.
-        prompt: Tokens that stand before, without colour.
+        prompt: Tokens before them, without colour.
         mark: Index of a token that is framed.
-        tallest: Pixels from which on the text scrolls.
-        is_even: On wide screens it takes those pixels in any case, so that strips side by side end alike.
-        ground: Which colour of the palette the ground has, where `bits` stand for something else than surprise.
+        tallest: Greatest height in pixels; a longer text scrolls.
+        is_even: Whether it has that height in any case on wide screens, so that strips side by side end alike.
+        ground: Name of the ground's colour in the palette, for `bits` that measure something else than surprise.
     """
     data = message(
         tokens,
