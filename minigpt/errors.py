@@ -1,9 +1,9 @@
-"""Every error minigpt raises on purpose, in one tree.
+"""Every error that minigpt raises on purpose, in one tree.
 
 ```
 MinigptError
-├── InputError             what the user gave cannot be used            (exit code 2)
-│   ├── ConfigError        a setting: unknown, out of range, or at odds with another
+├── InputError             the user's input cannot be used              (exit code 2)
+│   ├── ConfigError        a setting: unknown, out of range, or in conflict with another
 │   ├── CorpusError        a text: empty, binary, too short, in an unknown encoding
 │   ├── TokenizerError     a tokenizer: untrained, damaged, or given ids outside its vocabulary
 │   ├── ShapeError         a tensor of the wrong rank, size or dtype
@@ -12,7 +12,7 @@ MinigptError
 │   ├── DeviceError        a device that this machine does not have
 │   ├── RunNotFoundError   no run of that name, id or path
 │   ├── RunExistsError     a run that would be overwritten or contradicted
-│   ├── ArchiveError       a file that is no exported run
+│   ├── ArchiveError       a file that is not an exported run
 │   ├── OwnerError         a command that needs the owner's token
 │   └── LimitError         more than this server or machine allows
 └── RunFault               something that worked has broken             (exit code 1)
@@ -22,8 +22,8 @@ MinigptError
     └── DownloadError      a download failed or has the wrong checksum
 ```
 
-A message says what was given, what is allowed, and how to mend it. The last part is an argument of its own, so that
-it cannot be forgotten and a page can show it apart.
+A message says what was given, what is allowed, and how to fix it. The last part is a separate argument, so that it
+cannot be forgotten and a page can show it separately.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class MinigptError(Exception):
 
     Args:
         problem: What was given and what is allowed, as one or two full sentences.
-        mend: How to mend it, as one full sentence.
+        mend: How to fix it, as one full sentence.
 
     >>> error = InputError("batch_size is 0; it must be at least 1.", mend="Set training.batch_size to 1 or more.")
     >>> str(error)
@@ -48,11 +48,11 @@ class MinigptError(Exception):
 
 
 class InputError(MinigptError):
-    """What the user gave cannot be used."""
+    """The user's input cannot be used."""
 
 
 class ConfigError(InputError):
-    """A setting is unknown, out of range, or at odds with another."""
+    """A setting is unknown, out of range, or in conflict with another."""
 
 
 class CorpusError(InputError):
@@ -76,7 +76,7 @@ class SamplingError(InputError):
 
 
 class DeviceError(InputError):
-    """A device was asked for that this machine does not have."""
+    """This machine does not have the requested device."""
 
 
 class RunNotFoundError(InputError):
@@ -88,7 +88,7 @@ class RunExistsError(InputError):
 
 
 class ArchiveError(InputError):
-    """A file is no exported run."""
+    """A file is not an exported run."""
 
 
 class OwnerError(InputError):

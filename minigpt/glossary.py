@@ -1,7 +1,7 @@
-"""What each word means: the term, its symbol in this code base, one line, what others call it, and where it is from.
+"""The terms of the field: name, symbol in this code base, one sentence of meaning, other names, and a source.
 
-One table feeds the tooltips of the app, the documentation and the tests, so that a word means one thing everywhere.
-The order is that of a text's way through the model; `terms()` gives it alphabetically.
+One table provides the tooltips of the app, the documentation and the tests, so that a word has one meaning everywhere.
+The order follows a text on its way through the model; `terms()` returns it alphabetically.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ WANG = "Wang et al. 2022, Interpretability in the Wild: a Circuit for Indirect O
 
 @dataclass(frozen=True)
 class Term:
-    """One word of the field.
+    """One term of the field.
 
     Attributes:
-        name: The term as it stands on a page.
-        symbol: Its name in this code base: a setting, a point of the model, a key of a result; "" where it has none.
-        meaning: One sentence that a fifteen-year-old can read.
-        also: What papers and other code bases call it.
-        source: Where it comes from, or where to read more.
+        name: The term as pages write it.
+        symbol: Its name in this code base: a setting, a point of the model, a key of a result; "" if it has none.
+        meaning: One sentence that a fifteen-year-old can understand.
+        also: Names in papers and other code bases.
+        source: Its origin, or where to read more.
     """
 
     name: str
@@ -42,13 +42,13 @@ TERMS: tuple[Term, ...] = (
     Term("corpus", "data.corpus",
          "The text that a model learns from.", ("training data", "data set")),
     Term("token", "ids",
-         "The piece of text that a model reads or writes at once; here mostly a single character.",
+         "The piece of text that a model reads or writes in one step; here mostly a single character.",
          ("symbol",), "Sennrich et al. 2016, Neural Machine Translation of Rare Words with Subword Units"),
     Term("tokenizer", "tokenizer", "Cuts a text into tokens, gives each one its number, and puts them together again."),
     Term("vocabulary", "vocab_size",
          "All tokens that a model knows; the V in shapes.", ("d_vocab", "V")),
     Term("special token", "SPECIAL_TOKENS",
-         "A token that stands for no text: a beginning, an end, a gap or a stranger."),
+         "A token that stands for no text: it marks a beginning, an end, a filler or an unknown character."),
     Term("BOS", "bos_id",
          "The token that begins a document, so that even the first character has something before it.",
          ("beginning of sequence", "start token")),
@@ -94,25 +94,25 @@ TERMS: tuple[Term, ...] = (
          "Turns queries and keys by an angle that grows with the place, so that only distance counts.",
          ("RoPE", "rotary embedding"), "Su et al. 2021, RoFormer: Enhanced Transformer with Rotary Position Embedding"),
     Term("residual stream", "resid_post",
-         "The running sum at each position that every block reads from and adds to.",
+         "The running sum at each position that every block reads and adds to.",
          ("resid_pre", "resid_mid", "x", "hidden state", "skip connection"), ELHAGE),
     Term("normalisation", "norm",
          "Scales the numbers of a position to a common size, which keeps training steady.",
          ("layer norm", "RMSNorm", "LayerNorm", "ln", "attn_in", "ff_in"),
          "Zhang and Sennrich 2019, Root Mean Square Layer Normalization"),
     Term("pre-norm", "norm_position",
-         "Normalising before attention and feed-forward, not after; deep models train more easily so.",
+         "Normalising before attention and feed-forward, not after; so deep models train more easily.",
          (), "Xiong et al. 2020, On Layer Normalization in the Transformer Architecture"),
     # -- attention
     Term("attention", "attn_out",
          "How a position gathers what it needs from the positions before it.", ("self-attention", "att"), VASWANI),
     Term("head", "num_heads",
-         "One of several attentions side by side in a block, each free to look for something else.",
+         "One of several attentions side by side in a block; each can look for something else.",
          ("attention head", "n_head", "n_heads", "h", "H"), VASWANI),
     Term("query", "q",
          "What a position is looking for: the vector that is compared with every key.", ("Q",), VASWANI),
     Term("key", "k",
-         "What a position offers to be found by: the vector that queries are compared with.", ("K",), VASWANI),
+         "What a position can be found by: the vector that queries are compared with.", ("K",), VASWANI),
     Term("value", "v",
          "What a position hands over once it has been found.", ("V vector",), VASWANI),
     Term("key/value head", "num_kv_heads",
@@ -128,12 +128,12 @@ TERMS: tuple[Term, ...] = (
          "Blocks every look ahead, so that a token is predicted from what came before it only.",
          ("mask", "look-ahead mask", "autoregressive mask"), VASWANI),
     Term("attention pattern", "attn_pattern",
-         "Who looks at whom and how much: each row is shared out and sums to 1.",
+         "Which position looks at which, and how much; each row sums to 1.",
          ("attention weights", "attention map", "att", "pattern"), VASWANI),
     Term("head output", "z",
          "The values of the positions looked at, mixed by the attention pattern.", ("context vector",), ELHAGE),
     Term("softmax", "softmax",
-         "Turns any scores into shares that are positive and sum to 1; a higher score gets a larger share.",
+         "Turns any scores into positive numbers that sum to 1; a higher score gets a larger share.",
          ("normalised exponential",), "Bridle 1990, Probabilistic Interpretation of Feedforward Network Outputs"),
     # -- the rest of the way
     Term("feed-forward", "ff_out",
@@ -143,15 +143,15 @@ TERMS: tuple[Term, ...] = (
          "How many numbers the feed-forward part works with inside; mostly four times the width.",
          ("intermediate_size", "d_mlp", "F")),
     Term("activation function", "activation",
-         "The bend between two linear layers, without which they would be one.",
+         "The bend between two linear layers; without it the two would act like one.",
          ("non-linearity", "GELU"), "Hendrycks and Gimpel 2016, Gaussian Error Linear Units"),
     Term("final norm", "final_norm",
          "The last normalisation before the logits.", ("ln_f",), RADFORD),
     Term("logit", "logits",
-         "The score of each token to be the next one, before softmax makes probabilities of them.",
+         "The score of each token as the next one, before the softmax turns scores into probabilities.",
          ("unnormalised log-probability",)),
     Term("weight tying", "tie_embeddings",
-         "Reading a token in and writing it out with one and the same matrix.",
+         "Using the same matrix to read tokens in and to score the next token.",
          ("tied embeddings", "shared embeddings"),
          "Press and Wolf 2017, Using the Output Embedding to Improve Language Models"),
     Term("dropout", "dropout",
@@ -163,7 +163,7 @@ TERMS: tuple[Term, ...] = (
     Term("epoch", "epoch",
          "One pass over all training windows.", ("pass",)),
     Term("gradient", "grad_norm",
-         "For each weight, which way and how steeply the loss would rise.", ("slope",)),
+         "For each weight, in which direction and how steeply the loss rises.", ("slope",)),
     Term("optimizer", "optimizer",
          "The rule that turns gradients into changes of the weights.",
          ("AdamW",), "Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization"),
@@ -178,16 +178,16 @@ TERMS: tuple[Term, ...] = (
          "A steady pull of the weights towards zero.",
          ("L2 penalty",), "Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization"),
     Term("gradient clipping", "max_grad_norm",
-         "Shortening gradients that are too long, so that no single step goes astray.",
+         "Shortening gradients that are too long, so that no single step is too large.",
          ("norm clipping",), "Pascanu et al. 2013, On the Difficulty of Training Recurrent Neural Networks"),
     Term("gradient accumulation", "accumulation_steps",
-         "Working through a batch in parts that fit in memory.", ("micro-batching", "gradient_accumulation_steps")),
+         "Computing a batch in parts that fit in memory.", ("micro-batching", "gradient_accumulation_steps")),
     Term("checkpoint", "checkpoint_steps",
-         "All that is needed to go on training from one step, on disk.", ("snapshot",)),
+         "Everything needed to continue training from one step, saved on disk.", ("snapshot",)),
     Term("run", "run",
          "One training with its settings, text, weights and measurements, kept in one folder.", ("experiment",)),
     Term("seed", "seed",
-         "The number that all chance comes from; the same seed gives the same run.", ("random seed",)),
+         "The number that all random numbers are made from; the same seed gives the same run.", ("random seed",)),
     # -- how good it is
     Term("loss", "loss",
          "How surprised the model is by the right next token, on average, in nats; lower is better.",
@@ -198,42 +198,42 @@ TERMS: tuple[Term, ...] = (
     Term("bit", "bits",
          "A unit of surprise: 1 bit is the surprise at a fair coin; 1 nat is 1.44 bits.", ("shannon",), SHANNON),
     Term("surprise", "nats",
-         "Minus the logarithm of the probability that the model gave to what came.", ("surprisal",), SHANNON),
+         "Minus the logarithm of the probability that the model gave to the token that came.", ("surprisal",), SHANNON),
     Term("perplexity", "perplexity",
-         "Among how many equally likely tokens the model seems to choose; e to the power of the loss.",
+         "The number of equally likely tokens that the model seems to choose from; e to the power of the loss.",
          ("ppl", "PPL"), "Jelinek et al. 1977, Perplexity: A Measure of the Difficulty of Speech Recognition Tasks"),
     Term("bits per character", "bits_per_char",
-         "Surprise in bits, shared out over characters; compares models with different tokens.",
+         "Surprise in bits per character; compares models with different tokens.",
          ("bpc", "BPC"), SHANNON),
     Term("bits per byte", "bits_per_byte",
-         "Surprise in bits, shared out over the text's bytes in UTF-8; compares any two models.",
+         "Surprise in bits per byte of the text in UTF-8; compares any two models.",
          ("bpb", "BPB"), "Gao et al. 2020, The Pile: An 800GB Dataset of Diverse Text for Language Modeling"),
     Term("bigram", "bigram",
-         "A table of which token follows which: the simplest reader that a model should soon beat.",
+         "A table of which token follows which: a very simple model, which a trained one should soon beat.",
          ("2-gram", "Markov chain"), SHANNON),
     Term("unigram", "unigram",
-         "A table of how common each token is, blind to what came before.", ("1-gram",), SHANNON),
+         "A table of how common each token is, whatever came before it.", ("1-gram",), SHANNON),
     # -- writing
     Term("generation", "TextGenerator",
          "Writing: choosing a token, appending it, and asking the model again.", ("decoding", "inference")),
     Term("prompt", "prompt",
-         "The text that generation goes on from.", ("prefix", "context")),
+         "The text that generation continues.", ("prefix", "context")),
     Term("sampler", "sampler",
          "The rule that chooses the next token from the model's probabilities.",
          ("sampling strategy", "decoding strategy")),
     Term("greedy", "GreedySampler",
-         "Always taking the likeliest token.", ("argmax decoding",)),
+         "Always taking the most likely token.", ("argmax decoding",)),
     Term("temperature", "temperature",
-         "Divides the logits: below 1 the likely becomes likelier, above 1 the unlikely gets a chance.",
+         "Divides the logits: below 1 likely tokens get more likely, above 1 unlikely ones get a chance.",
          (), "Ackley, Hinton and Sejnowski 1985, A Learning Algorithm for Boltzmann Machines"),
     Term("top-k", "top_k",
-         "Keeps the k likeliest tokens and forgets the others.",
+         "Keeps the k most likely tokens and drops the others.",
          (), "Fan et al. 2018, Hierarchical Neural Story Generation"),
     Term("top-p", "top_p",
-         "Keeps the fewest tokens that together reach the probability p.",
+         "Keeps the fewest tokens that together have at least the probability p.",
          ("nucleus sampling",), "Holtzman et al. 2020, The Curious Case of Neural Text Degeneration"),
     Term("min-p", "min_p",
-         "Keeps the tokens that are at least a share p as likely as the likeliest.",
+         "Keeps the tokens that are at least p times as likely as the most likely one.",
          (), "Nguyen et al. 2024, Turning Up the Heat: Min-p Sampling for Creative and Coherent LLM Outputs"),
     Term("dice", "u",
          "The random number between 0 and 1 that decides which token is drawn; all samplers get the same one.",
@@ -241,7 +241,7 @@ TERMS: tuple[Term, ...] = (
     Term("stop text", "stop",
          "A text that ends the writing when it appears.", ("stop sequence",)),
     Term("KV cache", "cache",
-         "Keys and values of earlier tokens, kept so that each new token costs one step only.",
+         "Keys and values of earlier tokens, kept so that each new token costs the work of one position.",
          ("past_key_values",), "Pope et al. 2022, Efficiently Scaling Transformer Inference"),
     Term("prefill", "prefill",
          "Reading the whole prompt at once, before the first token is written.", ("prompt processing",)),
@@ -249,19 +249,19 @@ TERMS: tuple[Term, ...] = (
     Term("probe", "probe",
          "A function that sees, and may change, what the model computes at each point.", ("hook",), ELHAGE),
     Term("trace", "trace_forward",
-         "Everything that the model computed on the way from tokens to logits, recorded.",
+         "A record of everything that the model computed on the way from tokens to logits.",
          ("activation cache",), ELHAGE),
     Term("ablation", "Ablation",
-         "Switching a part of the model off to see what it was good for.",
+         "Switching a part of the model off to see what it does.",
          ("knock-out", "lesion"), MICHEL),
     Term("importance", "importance",
          "How much worse the model predicts a text when one of its parts is switched off.", (), MICHEL),
     Term("previous-token head", "previous",
          "A head that looks at the token just before.", (), ELHAGE),
     Term("same-token head", "same_token",
-         "A head that looks for earlier places of the same token.", ("duplicate-token head",), WANG),
+         "A head that looks for earlier occurrences of the same token.", ("duplicate-token head",), WANG),
     Term("attention sink", "first",
-         "The first token, where a head rests its attention when there is nothing to do.",
+         "The first token, where a head puts its attention when it has nothing to do.",
          ("resting position",), "Xiao et al. 2023, Efficient Streaming Language Models with Attention Sinks"),
     Term("induction head", "induction",
          "A head that looks up what came after the same token earlier, and so can copy.",
@@ -269,26 +269,26 @@ TERMS: tuple[Term, ...] = (
     Term("circuit", "circuit",
          "Several parts of a model that do one thing together.", (), ELHAGE),
     Term("logit lens", "logit_lens",
-         "Reading the stream after each block as if it were the last, to see when the prediction is made.",
+         "Reading the residual stream after each block as if it were the last, to see the prediction take shape.",
          (), "nostalgebraist 2020, interpreting GPT: the logit lens"),
     Term("logit attribution", "logit_attribution",
-         "Splitting a logit into what each head and each block added to it.",
+         "Splitting a logit into what each head and each feed-forward layer added to it.",
          ("direct logit attribution", "DLA"), ELHAGE),
     Term("activation patching", "patch_residual",
-         "Putting what the model computed on one text into another, to see where the difference lies.",
+         "Copying what the model computed on one text into a run on another, to see where the difference arises.",
          ("causal tracing", "interchange intervention"), WANG),
     Term("erasure", "erasure_effects",
-         "Taking a token's vector away to see how much a prediction owed to it.",
+         "Removing a token's vector to see how much a prediction depended on it.",
          ("occlusion", "leave-one-out"),
          "Li et al. 2016, Understanding Neural Networks through Representation Erasure"),
     Term("unit", "ff_act",
-         "One number in the wide layer of a feed-forward block; some stand for something in the text.",
+         "One number in the wide layer of a feed-forward layer; some units respond to something in the text.",
          ("neuron",), "Geva et al. 2021, Transformer Feed-Forward Layers Are Key-Value Memories"),
     Term("principal components", "principal_components",
          "The few directions in which many vectors differ most, from which a picture of them is drawn.",
          ("PCA",), "Pearson 1901, On Lines and Planes of Closest Fit to Systems of Points in Space"),
     Term("cosine similarity", "cosine_similarity",
-         "How alike two vectors are in direction: 1 the same, 0 nothing in common, -1 opposite.", ("cosine",)),
+         "How similar the directions of two vectors are: 1 the same, 0 at right angles, -1 opposite.", ("cosine",)),
 )  # fmt: skip
 """All terms, in the order of a text's way through the model."""
 
@@ -309,7 +309,7 @@ def terms() -> list[Term]:
 
 
 def lookup(name: str) -> Term:
-    """Return a term by its name, its symbol, or what others call it; case does not matter.
+    """Return a term by its name, its symbol or another name; case does not matter.
 
     Raises:
         InputError: There is no such term.
@@ -327,10 +327,10 @@ def lookup(name: str) -> Term:
 
 
 def tooltip(name: str) -> str:
-    """Return a term's one line for a tooltip, with the name it has in the code.
+    """Return the tooltip of a term: its meaning, and its name in the code.
 
     >>> tooltip("top-k")
-    'Keeps the k likeliest tokens and forgets the others. In the code: top_k.'
+    'Keeps the k most likely tokens and drops the others. In the code: top_k.'
     """
     term = lookup(name)
     return f"{term.meaning} In the code: {term.symbol}." if term.symbol else term.meaning

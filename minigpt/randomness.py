@@ -1,9 +1,9 @@
-"""Chance that is keyed, never global: every draw is a pure function of (seed, stream, step, rank).
+"""Random numbers from keys, never from a global generator: every draw is a function of (seed, stream, step, rank).
 
-Many trainings and pages share one process, and torch's global generator is shared by all its threads; whoever draws
-first would change what everybody else draws. So nothing here has state. A generator is made from its key where it is
-needed and thrown away afterwards, hence nothing random has to be saved, and resuming, forking and re-opening a step
-are exact.
+Many training runs and pages share one process, and all its threads share torch's global generator. A draw in one of
+them would change the numbers of all others. So nothing here has state. A generator is created from its key where it is
+needed, and discarded afterwards. Therefore no random state has to be saved, and resuming or forking a run and
+re-opening a step are exact.
 
 Source: counter-based generation after Salmon et al. 2011, "Parallel Random Numbers: As Easy as 1, 2, 3", with BLAKE2b
 in place of their ciphers because it ships with Python.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Stream(enum.IntEnum):
-    """What a draw is for; two streams of one seed never share a number."""
+    """The purpose of a draw; two streams of one seed never share a random number."""
 
     INITIALISATION = 1
     ORDER = 2
@@ -37,11 +37,11 @@ def derive_key(seed: int, stream: Stream, *counters: int) -> int:
 
     Args:
         seed: The run's seed, any integer of 64 bits.
-        stream: What the draw is for.
-        *counters: Where in the stream it lies, for example (step, rank) or (row, position).
+        stream: The purpose of the draw.
+        *counters: Position in the stream, for example (step, rank) or (row, position).
 
     Raises:
-        InputError: The seed is no whole number or too large.
+        InputError: The seed is not an integer, or too large.
 
     >>> derive_key(0, Stream.ORDER, 3) == derive_key(0, Stream.ORDER, 3)
     True
@@ -63,9 +63,9 @@ def make_generator(seed: int, stream: Stream, step: int = 0, rank: int = 0, *mor
 
     Args:
         seed: The run's seed.
-        stream: What the draw is for.
+        stream: The purpose of the draw.
         step: The optimizer update that the draw belongs to.
-        rank: The process that draws, 0 where there is only one.
+        rank: Index of the process that draws; 0 if there is only one.
         *more: Further counters, for example the micro-batch within the step.
     """
     import torch
@@ -76,10 +76,9 @@ def make_generator(seed: int, stream: Stream, step: int = 0, rank: int = 0, *mor
 
 
 def uniform(seed: int, row: int, position: int) -> float:
-    """Return the dice u in [0, 1) for the `position`-th token sampled in row `row`.
+    """Return the random number u in [0, 1), the *dice*, for the `position`-th token sampled in row `row`.
 
-    It depends on nothing else, in particular not on the batch size or on the model; so two sampling strategies that
-    are compared throw the same dice.
+    It does not depend on the batch size or on the model. So two sampling strategies can be compared on the same dice.
 
     >>> 0 <= uniform(0, 0, 0) < 1
     True

@@ -1,7 +1,7 @@
-"""Where the files that ship with minigpt lie: presets, profiles, bundled runs, texts.
+"""Paths of the files that ship with minigpt: presets, profiles, bundled runs, texts.
 
-In a checkout they lie beside the package (`configs/`, `assets/`); installed as a wheel they lie inside it, under
-`minigpt/_resources/`. Everything else asks this module and never builds such a path itself.
+In a checkout they are next to the package (`configs/`, `assets/`). Installed from a wheel they are inside it, under
+`minigpt/_resources/`. No other module builds such a path itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def root() -> Path:
-    """Return the folder that holds `configs/`, `assets/`, `pages/` and `streamlit_app.py`."""
+    """Return the folder with `configs/`, `assets/`, `pages/` and `streamlit_app.py`."""
     inside = _PACKAGE / "_resources"
     return inside if inside.is_dir() else _PACKAGE.parent
 
@@ -39,7 +39,7 @@ def profile_names() -> list[str]:
 
 
 def bundled_runs_path() -> Path:
-    """Return the folder that holds the bundled runs, one folder a run."""
+    """Return the folder with the bundled runs, one folder per run."""
     return root() / "assets" / "runs"
 
 
@@ -55,7 +55,7 @@ def asset_path(*parts: str) -> Path:
 
 
 def home() -> Path:
-    """Return the folder that holds the user's runs: `MINIGPT_HOME`, else `./runs`; it need not exist."""
+    """Return the folder of the user's runs: `MINIGPT_HOME`, else `./runs`; it need not exist."""
     return Path(os.environ.get("MINIGPT_HOME") or "runs").expanduser().resolve()
 
 

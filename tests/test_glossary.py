@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from minigpt.config import ELSEWHERE, TransformerConfig
+from minigpt.config import TransformerConfig
+from minigpt.config.fields import OTHER_NAMES
 from minigpt.errors import InputError
 from minigpt.glossary import TERMS, lookup, terms, tooltip
 from minigpt.model.points import point_names
@@ -55,9 +56,9 @@ def test_settings_are_found_by_their_name(symbol: str) -> None:
 def test_glossary_and_settings_agree_on_what_others_say() -> None:
     for term in TERMS:
         for other in term.also:
-            if other in ELSEWHERE:
-                assert ELSEWHERE[other] == term.symbol, (
-                    f"{other} is {term.symbol} here and {ELSEWHERE[other]} in config"
+            if other in OTHER_NAMES:
+                assert OTHER_NAMES[other] == term.symbol, (
+                    f"{other} is {term.symbol} here and {OTHER_NAMES[other]} in config"
                 )
 
 

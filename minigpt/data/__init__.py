@@ -1,7 +1,7 @@
-"""Texts to read, how they are split, and how batches are gathered from them.
+"""Corpora, how they are split, and how batches are gathered from them.
 
-What needs torch (`LanguageModelDataset`, `make_loader`) lies in `minigpt.data.dataset` and is not imported here, so a
-page that only looks at a corpus stays quick.
+The parts that need torch (`LanguageModelDataset`, `make_loader`) are in `minigpt.data.dataset` and are not imported
+here, so that a page that only shows a corpus starts quickly.
 """
 
 from minigpt.data.corpora import Corpus as Corpus

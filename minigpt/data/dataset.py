@@ -1,9 +1,10 @@
-"""Windows of a token stream, in memory or on disk, and the loader that gathers batches of them.
+"""Windows of a token stream, in memory or on disk, and the loader that gathers them into batches.
+
+    inputs = window[:T]        targets = window[1:]        window: T + 1 tokens
+
+So each position learns to predict the token that follows it.
 
 Reads after: prepared.py, split.py, order.py. Shapes: B batch, T context (`sequence_length`).
-
-A window of context T is T + 1 tokens: the inputs are its first T, the targets its last T, so each position learns to
-name the token that follows it.
 """
 
 from __future__ import annotations
@@ -27,19 +28,19 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 class LanguageModelDataset(Dataset[Batch]):
-    """Every window of a token stream, with the targets shifted by one.
+    """All windows of a token stream, with the targets shifted by one.
 
     Args:
-        ids: Token ids of any integer type, shape `(num_tokens,)`; may be a read-only memory map, then only the windows
-            that are asked for are read.
+        ids: Token ids of any integer type, shape `(num_tokens,)`. They may be a read-only memory map; then only the
+            requested windows are read.
         sequence_length: Context T, in tokens.
-        stride: Tokens between the starts of two windows. With a stride above 1 up to `stride - 1` tokens at the end
-            are in no window.
-        name: What the stream is called in messages.
+        stride: Number of tokens between the starts of two windows. With a stride above 1, up to `stride - 1` tokens at
+            the end are in no window.
+        name: Name of the stream in messages.
 
     Raises:
-        CorpusError: The stream is shorter than one window; the message names both lengths and the largest context
-            that fits.
+        CorpusError: The stream is shorter than one window; the message has both lengths and the largest context that
+            fits.
         ShapeError: `ids` is not one row of integers.
 
     >>> dataset = LanguageModelDataset(np.arange(6), sequence_length=3, stride=2)
@@ -71,31 +72,31 @@ class LanguageModelDataset(Dataset[Batch]):
             )
         self.ids, self.sequence_length, self.stride = ids, sequence_length, stride
         self._name = name
-        # (num_windows, T + 1), no copy; the plain view of a memory map is indexed faster than the map itself
+        # (num_windows, T + 1), not copied; a plain view of a memory map is indexed faster than the map itself
         self._windows = sliding_window_view(np.asarray(ids), sequence_length + 1)[::stride]
 
     def __len__(self) -> int:
         return len(self._windows)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Go to a worker as the name of the file where there is one, never as all windows written out."""
+        """Send the dataset to a worker process as the name of its file if it has one, never as all its windows."""
         settings = self.sequence_length, self.stride, self._name
-        if isinstance(self.ids, np.memmap) and isinstance(self.ids.base, mmap.mmap):  # the whole map, no part of one
+        if isinstance(self.ids, np.memmap) and isinstance(self.ids.base, mmap.mmap):  # the whole map, not a part of it
             return _mapped_dataset, (self.ids.filename, self.ids.dtype, self.ids.offset, self.ids.shape, *settings)
         return _plain_dataset, (self.ids, *settings)
 
     def __getitem__(self, index: int | Sequence[int] | NDArray[np.integer[Any]]) -> Batch:
-        """Return one window, `(T,)` and `(T,)`, or for a list of indices what `gather` returns."""
+        """Return inputs `(T,)` and targets `(T,)` of one window, or the result of `gather` for a list of indices."""
         if isinstance(index, int | np.integer):
             inputs, targets = self.gather([index])
             return inputs[0], targets[0]
         return self.gather(index)
 
     def gather(self, indices: ArrayLike) -> Batch:
-        """Gather a batch in one go.
+        """Return a batch of windows.
 
         Args:
-            indices: Numbers of windows, shape `(B,)`.
+            indices: Indices of windows, shape `(B,)`.
 
         Returns:
             Inputs and targets, each int64 of shape `(B, T)`; they share no memory with the stream or each other.
@@ -131,11 +132,11 @@ def make_loader(
     Args:
         dataset: The windows.
         batch_sampler: Yields the indices of each batch, for example `BatchOrder(...).from_step(step)`.
-        batch_size: Without a batch sampler: windows are taken in their order, so many at a time.
-        training: Whether a last batch that is not full is dropped; otherwise it is kept.
-        device: Where the batches will go; memory is pinned for CUDA alone.
-        num_workers: Processes that gather, no more of them than there are processors; 0 gathers in this one, which is
-            the fastest on two cores: a batch is gathered sooner than it is handed over (benchmarks/loader_workers.py).
+        batch_size: Without a batch sampler, number of windows per batch, in their order.
+        training: Whether an incomplete last batch is dropped; otherwise it is kept.
+        device: Device that the batches will go to; memory is pinned only for CUDA.
+        num_workers: Number of processes that gather, at most the number of processors. 0 gathers in this process, which
+            is fastest on two cores: gathering takes less time than the transfer (benchmarks/loader_workers.py).
 
     Raises:
         ConfigError: Neither or both of `batch_sampler` and `batch_size` are given.
@@ -148,19 +149,19 @@ def make_loader(
     return DataLoader(
         dataset,
         sampler=batch_sampler,
-        batch_size=None,  # the sampler yields whole batches and the dataset gathers each in one go
+        batch_size=None,  # the sampler yields whole batches, and the dataset gathers each at once
         num_workers=num_workers,
         worker_init_fn=_ignore_interruption if num_workers else None,
         pin_memory=torch.device(device).type == "cuda",
-        generator=torch.Generator(),  # a loader draws a number for its workers; not from torch's global generator
+        generator=torch.Generator(),  # a loader draws a seed for its workers; keep it off torch's global generator
     )
 
 
 def num_processors() -> int:
-    """Return how many processors this process may use; torch warns of more workers than that."""
+    """Return how many processors this process may use; torch warns about more workers than that."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _ignore_interruption(worker: int) -> None:
-    """Ctrl+C reaches every process of a terminal; when to end is for the training to say, which has yet to save."""
+    """Ignore Ctrl+C in a worker: it reaches every process of a terminal, but the training ends after it has saved."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,8 +1,8 @@
-"""In which order the windows are visited: a pure function of the step, with nothing to save and nothing to shuffle.
+"""The order of the training windows: a pure function of the step, without any state to save.
 
-Every epoch is a fresh keyed permutation of all windows. The permutation is never written down: a small cipher maps a
-position in the epoch to a window, so a step's batch costs the same for ten windows as for ten billion, and resuming at
-a step needs nothing but its number.
+Every epoch is a new keyed permutation of all windows. The permutation is never stored: a small cipher maps a position
+in the epoch to a window. So the batch of a step costs the same for ten windows as for ten billion, and resuming needs
+only the number of the step.
 
 Source: Black and Rogaway 2002, "Ciphers with Arbitrary Finite Domains": a Feistel network over [0, a) x [0, b) with
 cycle walking; the round function is the finaliser of SplitMix64 (Steele et al. 2014).
@@ -21,23 +21,23 @@ from minigpt.randomness import Stream, derive_key
 
 _ROUNDS = 6
 _AHEAD = 1024
-"""Windows that are worked out at once where many are asked for."""
+"""Number of windows computed at once when steps are iterated."""
 _MASK = 2**64 - 1
 _FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
 class BatchOrder:
-    """Which windows make up the batch of each step.
+    """Which windows are in the batch of each step.
 
-    Steps walk through an endless row of epochs, batch after batch, so a batch may span the end of an epoch and every
-    window is visited once an epoch. Rank r of R takes its share of each batch; the shares together are the batch.
+    The batches follow each other through an endless sequence of epochs. A batch may cross the end of an epoch, and each
+    epoch visits every window once. Each of R ranks takes its own part of a batch.
 
     Args:
         seed: The run's seed.
-        num_windows: How many windows there are.
-        batch_size: Windows in one batch, over all ranks.
-        rank: This process, in [0, num_ranks).
-        num_ranks: How many processes share each batch.
+        num_windows: Number of windows.
+        batch_size: Number of windows in one batch, over all ranks.
+        rank: Index of this process, in [0, num_ranks).
+        num_ranks: Number of processes that share each batch.
 
     Raises:
         ConfigError: A number is out of range.
@@ -59,11 +59,11 @@ class BatchOrder:
             )
         self.seed, self.num_windows, self.batch_size = seed, num_windows, batch_size
         self.rank, self.num_ranks = rank, num_ranks
-        self._height = math.isqrt(num_windows - 1) + 1  # the smallest square that holds all windows ...
-        self._width = -(-num_windows // self._height)  # ... less the rows that are not needed
+        self._height = math.isqrt(num_windows - 1) + 1  # the smallest square with all windows ...
+        self._width = -(-num_windows // self._height)  # ... without the columns that are not needed
 
     def epoch(self, step: int) -> float:
-        """Return how many epochs are done after `step` updates."""
+        """Return the number of epochs after `step` updates."""
         return step * self.batch_size / self.num_windows
 
     def indices(self, step: int) -> NDArray[np.int64]:
@@ -73,14 +73,14 @@ class BatchOrder:
 
     @property
     def _share(self) -> tuple[int, int]:
-        """Where in a batch this rank's windows begin and end."""
+        """First and last (exclusive) index of this rank's windows in a batch."""
         return (
             self.rank * self.batch_size // self.num_ranks,
             (self.rank + 1) * self.batch_size // self.num_ranks,
         )
 
     def _windows(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the windows at some positions of the endless row of epochs."""
+        """Return the windows at positions `start` to `stop` of the endless sequence of epochs."""
         parts = []
         while start < stop:
             epoch, offset = divmod(start, self.num_windows)
@@ -90,9 +90,9 @@ class BatchOrder:
         return np.concatenate(parts)
 
     def from_step(self, step: int) -> Iterator[NDArray[np.int64]]:
-        """Yield the batch of `step`, of the one after it, and so on for ever; serves as a `batch_sampler`.
+        """Yield the batch of `step`, of the next step, and so on without end; can be used as a `batch_sampler`.
 
-        They are worked out for many steps at once, which takes hardly longer than for one.
+        The windows of many steps are computed at once, which takes hardly longer than those of one.
         """
         count, (first, last) = max(1, _AHEAD // self.batch_size), self._share
         while True:
@@ -101,15 +101,15 @@ class BatchOrder:
             step += count
 
     def _permute(self, positions: NDArray[np.uint64], epoch: int) -> NDArray[np.int64]:
-        """Return the windows at some positions of an epoch, all computed at once."""
+        """Return the windows at the given positions of an epoch, all computed at once."""
         keys = [derive_key(self.seed, Stream.ORDER, epoch, n) for n in range(_ROUNDS)]
         windows = self._encipher(positions, keys)
-        while (outside := windows >= self.num_windows).any():  # cycle walking: at most one row lies outside
+        while (outside := windows >= self.num_windows).any():  # cycle walking: fewer than `height` numbers are outside
             windows[outside] = self._encipher(windows[outside], keys)
         return windows.astype(np.int64)
 
     def _encipher(self, numbers: NDArray[np.uint64], keys: list[int]) -> NDArray[np.uint64]:
-        """Permute [0, height * width): each round shifts one coordinate by a keyed amount that the other decides."""
+        """Permute [0, height * width): each round shifts one coordinate by a keyed hash of the other coordinate."""
         height, width = np.uint64(self._height), np.uint64(self._width)
         row, column = numbers // width, numbers % width
         for n, key in enumerate(keys):
@@ -120,7 +120,7 @@ class BatchOrder:
         return row * width + column
 
     def permute_naive(self, position: int, epoch: int) -> int:
-        """Return the window at one position of an epoch in plain integers; tests hold `indices` against it."""
+        """Return the window at one position of an epoch with plain integers; tests compare `indices` with it."""
         window = position
         while True:
             row, column = divmod(window, self._width)
@@ -136,7 +136,7 @@ class BatchOrder:
 
 
 def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Scramble 64-bit numbers, each on its own (arithmetic is modulo 2**64)."""
+    """Hash each 64-bit number (arithmetic is modulo 2**64)."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(_FIRST)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(_SECOND)
     return values ^ (values >> np.uint64(31))

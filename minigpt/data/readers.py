@@ -1,10 +1,10 @@
-"""Bytes to text: which files count as text, and how text is made uniform.
+"""Bytes to text: which files are accepted as text, and how text is normalised.
 
-UTF-8 with or without a byte-order mark and UTF-16 with one are read. Everything else is refused by name, because a
-wrong guess would teach the model mojibake and nobody would notice before it writes.
+Accepted are UTF-8, with or without a byte-order mark, and UTF-16 with one. Everything else is refused with the name of
+its format. A wrong guess of the encoding would teach the model garbled text, which shows only when it writes.
 
-Both reading and cleaning go block by block, with the same result wherever the blocks end, so that a text larger than
-the memory goes the same way as a line of it. `TextFile` in files.py puts the two together.
+Reading and cleaning work block by block, and the result does not depend on where the blocks end. So a text that is
+larger than the memory is read in the same way as a single line. `TextFile` in files.py combines the two.
 """
 
 from __future__ import annotations
@@ -53,38 +53,38 @@ _SIGNATURES = {
     b"PAR1": "a Parquet table",
 }
 BLOCK_BYTES = 1 << 20
-"""How much of a file is read at a time."""
+"""Bytes read from a file at a time."""
 _SAMPLE_BYTES = 4096
-"""From so much of its beginning it is told what a file is."""
+"""Bytes read to detect the file type."""
 _LINE_ENDS = ("\r\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029")
-_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")  # line ends are none of them
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")  # without line ends
 _UNCLEAN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _CLEAN_ASCII = bytes([*b"\t\n", *range(0x20, 0x7F)])
 _CONTROL_BYTES = bytes([*range(0x09), *range(0x0E, 0x20), 0x7F])
 _MOST_CONTROLS = 0.05
-"""Share of ASCII's control characters above which text is taken for binary data."""
+"""Text with a larger fraction of ASCII control characters than this is taken for binary data."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """One text that was read, before cleaning."""
+    """The text of one file, before cleaning."""
 
     name: str
     text: str
     encoding: str
-    """In words, as it was found: UTF-8, UTF-8 with byte-order mark, or UTF-16."""
+    """The encoding found, in words: UTF-8, UTF-8 with byte-order mark, or UTF-16."""
     num_bytes: int
 
 
 def read_text(source: Path | bytes, *, name: str | None = None) -> Document:
-    """Read one text file, or the bytes of one.
+    """Read one text file, or its bytes.
 
     Args:
-        source: A path, or what an upload held.
-        name: What to call it; needed for bytes only.
+        source: A path, or the bytes of an upload.
+        name: Name of the text; needed only for bytes.
 
     Raises:
-        CorpusError: It cannot be read, is empty, or is no text in UTF-8 or UTF-16; the message names it.
+        CorpusError: The file cannot be read, is empty, or is not text in UTF-8 or UTF-16; the message names it.
     """
     if isinstance(source, bytes):
         label = name = name or "the text"
@@ -98,10 +98,10 @@ def read_text(source: Path | bytes, *, name: str | None = None) -> Document:
 
 @contextlib.contextmanager
 def open_text(path: Path, label: str) -> Iterator[BinaryIO]:
-    """Open a file of the user's; what cannot be opened or read is their error, not ours.
+    """Open a file given by the user; a file that cannot be opened or read is an input error.
 
     Raises:
-        CorpusError: It cannot be read; the message calls it by its label.
+        CorpusError: The file cannot be read; the message uses its label.
     """
     try:
         with path.open("rb") as file:
@@ -114,15 +114,15 @@ def open_text(path: Path, label: str) -> Iterator[BinaryIO]:
 
 
 def read_blocks(file: BinaryIO, size: int = BLOCK_BYTES) -> Iterator[bytes]:
-    """Yield a file `size` bytes at a time."""
+    """Yield the contents of a file, `size` bytes at a time."""
     return iter(lambda: file.read(size), b"")
 
 
 def clean_text(text: str, *, form: str = "NFC") -> str:
-    r"""Make text uniform: line ends, control characters, Unicode form. Cleaning twice changes nothing more.
+    r"""Normalise text: line ends, control characters, Unicode form. Cleaning a second time changes nothing.
 
-    Every kind of line end, form feeds and Unicode's line separators included, becomes `\n`. Other control characters
-    but the tab go, and so do lone surrogates, which no file can hold.
+    Every kind of line end, including form feeds and Unicode's line separators, becomes `\n`. Other control characters
+    except the tab are removed, and so are lone surrogates, which no file can contain.
 
     Args:
         text: Any text.
@@ -136,26 +136,26 @@ def clean_text(text: str, *, form: str = "NFC") -> str:
     """
     if form not in ("NFC", "NFD", "NFKC", "NFKD"):
         raise CorpusError(f"Unicode form {form!r} is none of NFC, NFD, NFKC, NFKD.", mend="Use NFC.")
-    if not _is_even(text):  # to look is several times faster than to replace
+    if not _is_clean(text):  # checking is several times faster than replacing
         for line_end in _LINE_ENDS:
             text = text.replace(line_end, "\n")
-        if not _is_even(text):
+        if not _is_clean(text):
             text = _CONTROL.sub("", text)
     return unicodedata.normalize(form, text)  # type: ignore[arg-type]
 
 
-def _is_even(text: str) -> bool:
-    """Whether a text has no line ends but one and no control characters."""
+def _is_clean(text: str) -> bool:
+    r"""Return whether `\n` is the only line end in a text and there are no control characters."""
     if text.isascii():
         return not text.encode().translate(None, _CLEAN_ASCII)
     return _UNCLEAN.search(text) is None
 
 
 def safe_pieces(pieces: Iterable[str]) -> Iterator[str]:
-    r"""Cut a text anew, so that each piece can be cleaned by itself: nothing on one side of a cut changes the other.
+    r"""Cut a text again at safe positions, so that each piece can be cleaned by itself.
 
-    What comes may be cut anywhere, inside a line end of two characters or between a letter and its accent. No piece is
-    empty.
+    The given pieces may be cut anywhere, even inside a line end of two characters, or between a letter and its accent.
+    No yielded piece is empty.
 
     >>> [clean_text(piece) for piece in safe_pieces(["to e", "\u0301a", "t\r", "\ntoo"])]
     ['to ', 'é', 'a', 't\n', 'too']
@@ -174,10 +174,10 @@ def safe_pieces(pieces: Iterable[str]) -> Iterator[str]:
 
 
 def _safe_cut(piece: str) -> int | None:
-    """Return the last place where a piece may be cut, None where it has to wait for the next one.
+    """Return the last position where a piece may be cut, or None if it must be joined with the next piece first.
 
-    Nothing combines with the line end or the space that it follows, and neither a printable ASCII character nor an
-    ideograph combines with what it follows. (All of these keep to themselves in every one of Unicode's forms.)
+    A piece may be cut after a line end or a space, since no character combines with those, and before a printable ASCII
+    character or an ideograph, since those combine with no character before them. This holds for all Unicode forms.
     """
     if after := piece.rfind("\n") + 1 or piece.rfind(" ") + 1:
         return after
@@ -190,14 +190,15 @@ def decode_blocks(blocks: Iterable[bytes], label: str) -> tuple[str, Iterator[st
 
     Args:
         blocks: All bytes in order, cut anywhere.
-        label: What to call the file in messages.
+        label: Name of the file in messages.
 
     Returns:
-        The encoding in words, and the text without its byte-order mark, a piece for each block; what is wrong further
-        on in the file is raised when it is reached, what only the whole can tell after the last piece.
+        The encoding in words, and an iterator over the text without its byte-order mark, one piece per block. The
+        iterator raises the errors of later blocks when it reaches them, and those of the whole text after the last.
 
     Raises:
-        CorpusError: It is empty or no text in UTF-8 or UTF-16; the message has the place of the first wrong byte.
+        CorpusError: The file is empty, or not text in UTF-8 or UTF-16; the message has the position of the first wrong
+            byte.
     """
     blocks, sample = iter(blocks), b""
     for block in blocks:
@@ -225,7 +226,7 @@ def decode_blocks(blocks: Iterable[bytes], label: str) -> tuple[str, Iterator[st
         num_chars = num_controls = 0
         is_blank = True
         for block in itertools.chain([sample[len(mark) :]], blocks, [b""]):
-            start = done - len(decoder.getstate()[0])  # of what it still held back, the beginning of a character
+            start = done - len(decoder.getstate()[0])  # the decoder may hold the first bytes of a character
             done += len(block)
             try:
                 text = decoder.decode(block, not block)
@@ -251,10 +252,10 @@ def decode_blocks(blocks: Iterable[bytes], label: str) -> tuple[str, Iterator[st
 
 
 def _binary(sample: bytes) -> str:
-    """Say what kind of binary data this looks like, nothing if it may be text in one byte a character."""
+    """Describe the kind of binary data that `sample` seems to be; "" if it may be text with one-byte characters."""
     few, many = sorted((sample[0::2].count(0), sample[1::2].count(0)))
     if len(sample) % 2 == 0 and many > len(sample) / 4 and few < len(sample) / 32:  # every other byte, as in English
-        return "seems to be UTF-16 without a byte-order mark, so its byte order cannot be told"
+        return "seems to be UTF-16 without a byte-order mark, so its byte order is unknown"
     if 0 in sample or sum(byte < 32 and byte not in b"\t\n\f\r" for byte in sample) > _MOST_CONTROLS * len(sample):
         return "holds binary data, not text"
     return ""

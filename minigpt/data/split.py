@@ -1,4 +1,4 @@
-"""How a stream of tokens is split, and how many training windows lie in it. Pure arithmetic on counts."""
+"""How a stream of tokens is split into a training and a validation part, and how many windows each contains."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from minigpt.errors import ConfigError
 def split_ids(
     ids: NDArray[np.integer[Any]], validation_fraction: float, max_validation_tokens: int | None = None
 ) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
-    """Split a stream in two at one point: its end is for validation.
+    """Split a stream at one position; the end is the validation part.
 
-    No token is in both parts and no window reaches across, so nothing of the validation part leaks into training.
+    No token is in both parts and no window crosses the border, so nothing of the validation part leaks into training.
 
     Args:
         ids: Token ids, shape `(num_tokens,)`.
-        validation_fraction: Share of the tokens in [0, 1) that go to validation, rounded down; so it can be empty.
-        max_validation_tokens: Most that go there; None: as many as the share says.
+        validation_fraction: Fraction of the tokens for validation, in [0, 1); the number is rounded down, so the part
+            can be empty.
+        max_validation_tokens: Upper bound of this number; None means no bound.
 
     Returns:
         Views of the training part and of the validation part.
 
     Raises:
-        ConfigError: The share is not in [0, 1).
+        ConfigError: The fraction is not in [0, 1).
 
     >>> [part.tolist() for part in split_ids(np.arange(10), 0.25)]
     [[0, 1, 2, 3, 4, 5, 6, 7], [8, 9]]
@@ -41,7 +42,7 @@ def split_ids(
 
 
 def split_counts(num_tokens: int, validation_fraction: float, max_validation_tokens: int | None) -> tuple[int, int]:
-    """Return how many tokens go to training and to validation: a share, rounded down, but no more than the bound.
+    """Return the numbers of training and of validation tokens; the latter is rounded down and bounded.
 
     >>> split_counts(10, 0.25, None), split_counts(1000, 0.25, 100)
     ((8, 2), (900, 100))
@@ -53,7 +54,7 @@ def split_counts(num_tokens: int, validation_fraction: float, max_validation_tok
 
 
 def count_windows(num_tokens: int, sequence_length: int, stride: int = 1) -> int:
-    """Return how many windows lie in a stream; each needs one token more than the context, the last target.
+    """Return the number of windows in a stream; a window has one token more than the context, the last target.
 
     >>> count_windows(10, 4), count_windows(10, 4, stride=4), count_windows(4, 4)
     (6, 2, 0)
@@ -62,7 +63,7 @@ def count_windows(num_tokens: int, sequence_length: int, stride: int = 1) -> int
 
 
 def largest_context(num_tokens: int) -> int | None:
-    """Return the largest context that has at least one window, None where not even a context of 2 has one.
+    """Return the largest context with at least one window, or None if even a context of 2 has none.
 
     >>> largest_context(10), largest_context(2)
     (9, None)

@@ -1,7 +1,7 @@
-"""What a text is made of, in numbers that a page can show: counts, the common characters, repetition.
+"""Statistics of a text for a page: counts, common characters, repetition.
 
-Counting runs over the text's code points as numpy arrays of a million each: a hundred megabytes take about a second,
-and hardly more memory than the text itself. (Repetition is looked for in the text's beginning alone.)
+Characters are counted in numpy arrays of a million code points: a hundred megabytes take about a second, and hardly
+more memory than the text itself. Repetition is searched only in the beginning of the text.
 """
 
 from __future__ import annotations
@@ -12,46 +12,46 @@ from dataclasses import dataclass
 import numpy as np
 
 RARE_COUNT = 5
-"""A character that occurs fewer times than this can hardly be learned."""
+"""A character that occurs less often than this can hardly be learned."""
 
 LINE_CHARS = 24
-"""Shorter lines repeat by chance, so they do not count as repetition."""
+"""Lines shorter than this repeat by chance, so they do not count as repetition."""
 
 REPETITION_CHARS = 20_000_000
-"""Repetition is looked for in this many characters at most."""
+"""Repetition is searched in at most this many characters."""
 
 
 _PIECE = 1 << 20
 """Characters counted at once."""
 
 _IS_SPACE = np.array([chr(code).isspace() for code in range(0x3002)])
-"""For each code point whether it is white space; the last entry, that it is not, answers for all beyond."""
+"""Whether each code point is white space; the last entry, False, is used for all larger code points."""
 
 
 @dataclass(frozen=True)
 class TextStatistics:
-    """A text in numbers."""
+    """Statistics of one text."""
 
     num_chars: int
     num_distinct: int
     num_lines: int
     num_words: int
-    """Runs of characters that are not white space."""
+    """Number of runs of characters without white space."""
     num_bytes: int
-    """In UTF-8."""
+    """Number of bytes in UTF-8."""
     common: tuple[tuple[str, int], ...]
-    """(character, how often), all of them, the most common first."""
+    """All characters as (character, count), the most common first."""
     num_rare: int
-    """Different characters that occur fewer than `RARE_COUNT` times."""
+    """Number of distinct characters that occur fewer than `RARE_COUNT` times."""
     repeated_share: float
-    """Share of the longer lines that stood in the text before, 0 to 1."""
+    """Fraction of the longer lines that occurred in the text before, 0 to 1."""
 
 
 def text_statistics(text: str) -> TextStatistics:
-    r"""Count what a text is made of.
+    r"""Return the statistics of a text.
 
     Args:
-        text: Any text, the empty one too.
+        text: Any text; may be empty.
 
     >>> facts = text_statistics("ab a\n")
     >>> facts.num_chars, facts.num_distinct, facts.num_lines, facts.num_words
@@ -86,7 +86,7 @@ def text_statistics(text: str) -> TextStatistics:
 
 
 def repeated_share(text: str) -> float:
-    r"""Return which share of the longer lines stood in the text before.
+    r"""Return the fraction of the longer lines that occurred in the text before.
 
     >>> repeated_share("the quick brown fox jumps over\n" * 4)
     0.75

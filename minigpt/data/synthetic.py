@@ -1,16 +1,16 @@
-"""Endless texts of our own, the same for everybody: a book of simple tales, and lines of letters that come again.
+"""Endless generated texts: a book of simple tales, and lines of random letters with repeated sequences.
 
-Every tale has a hero and a friend, something that goes wrong for a reason, words that are said, a rhyme that comes
-back, and an end that follows. So there is something to learn at every distance: spelling and quotation marks, `was`
-after a bell and `were` after boots, `he` or `she` by the name, and names and rhymes that recur within a tale.
+Every tale has a hero and a friend, a problem with a reason, direct speech, a rhyme that recurs, and an ending that
+follows from it. So there is something to learn at every distance: spelling and quotation marks, `was` after a bell and
+`were` after boots, `he` or `she` depending on the name, and names and rhymes that recur within a tale.
 
-The grammar is templates. `{a|b}` chooses, `{name}` is filled in, and choices may be nested. Each choice is one keyed
-integer draw, so the text depends on the seed alone, on no platform and no Python version, and a longer book begins
-with the shorter one.
+The tales are made from templates. `{a|b}` is a choice, `{name}` is replaced, and choices can be nested. Each choice is
+one keyed integer draw, so the text depends only on the seed, not on the platform or the Python version. A longer book
+begins with the shorter one.
 
-The lines of repeats have no grammar at all: their letters are drawn blindly, so nothing but looking back tells what
-comes next, and that only where a stretch comes again. A model that gets better than chance at them has learned to copy
-from its context, which is what an induction head does.
+The lines of repeats have no grammar. Their letters are random, so the next letter can be predicted only by looking back
+to an earlier occurrence of the same sequence. A model that predicts them better than chance has learned to copy from
+its context, which is what an induction head does.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ T = TypeVar("T")
 TALE_SEPARATOR = "\n\n"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _STRETCH = range(4, 14)
-"""How many letters come again and again in a line of repeats."""
+"""Possible lengths of the repeated sequence in a line of repeats."""
 _LINE = 48
-"""Letters in a line of repeats."""
+"""Number of letters in a line of repeats."""
 
 
 def _words(text: str, separator: str | None = None) -> tuple[str, ...]:
@@ -36,7 +36,7 @@ def _words(text: str, separator: str | None = None) -> tuple[str, ...]:
 
 
 def _paragraphs(text: str) -> str:
-    """Unwrap a template that is written over several lines; a blank line in it ends a paragraph."""
+    """Join the lines of a template into paragraphs; a blank line ends a paragraph."""
     return "\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
@@ -221,12 +221,12 @@ _FIELD = re.compile(r"\{([^{}]*)\}")
 def generate_tales(num_chars: int, *, seed: int = 0) -> str:
     """Return the first characters of the endless book of tales.
 
-    Tales are separated by a blank line and their paragraphs by a line end; the last tale may be cut off. All
-    characters are ASCII, at most 60 different ones. More characters of the same seed begin with fewer.
+    Tales are separated by a blank line, their paragraphs by a line end. The last tale may be cut off. All characters
+    are ASCII, at most 60 distinct ones. A longer text with the same seed begins with the shorter one.
 
     Args:
-        num_chars: Length of the text; 0 gives an empty one.
-        seed: Which book.
+        num_chars: Length of the text; may be 0.
+        seed: Selects the book.
 
     >>> generate_tales(4000)[:500] == generate_tales(500)
     True
@@ -242,17 +242,17 @@ def generate_tales(num_chars: int, *, seed: int = 0) -> str:
 
 
 def generate_repeats(num_chars: int, *, seed: int = 0) -> str:
-    """Return the first characters of the endless list of lines in which a stretch of letters comes again and again.
+    """Return the first characters of an endless list of lines, each of which repeats one sequence of letters.
 
-    Each line has a stretch of its own, of 4 to 13 random letters, with up to two others before every time it comes;
-    after 48 letters the line ends. More characters of the same seed begin with fewer.
+    Each line has its own sequence of 4 to 13 random letters, with up to two other letters before each repetition, and
+    ends after 48 letters. A longer text with the same seed begins with the shorter one.
 
     Args:
-        num_chars: Length of the text; 0 gives an empty one.
-        seed: Which list.
+        num_chars: Length of the text; may be 0.
+        seed: Selects the list.
 
-    Source: the task of Olsson et al. 2022, "In-context Learning and Induction Heads", as a corpus. Short stretches that
-    come often are learned first and long ones then follow; with long ones alone nothing is learned for very long.
+    Source: the task of Olsson et al. 2022, "In-context Learning and Induction Heads", as a corpus. Short sequences that
+    recur often are learned first, then long ones; with only long ones, nothing is learned for a long time.
 
     >>> print(generate_repeats(97))
     axepxzvpqxldvepxzvpqxluepxzvpqxlepxzvpqxlepxzvpq
@@ -269,8 +269,8 @@ def generate_repeats(num_chars: int, *, seed: int = 0) -> str:
 
 
 def _repeat(seed: int, line: int) -> str:
-    """Return one line of `generate_repeats`, with its end."""
-    # Three counters, where a draw of a tale has two: they share no number.
+    """Return one line of `generate_repeats`, with its line end."""
+    # These keys have three counters, those of the tales two: so the two texts share no random number.
     keys = (derive_key(seed, Stream.SYNTHETIC, line, place, 0) for place in count())
     stretch = _letters(next(keys), 13)[: _STRETCH[next(keys) % len(_STRETCH)]]
     text = ""
@@ -281,7 +281,7 @@ def _repeat(seed: int, line: int) -> str:
 
 
 def _letters(key: int, number: int) -> str:
-    """Return up to 13 random letters; more of them the 63 bits of a key do not hold."""
+    """Return up to 13 random letters, as many as the 63 bits of a key suffice for."""
     letters = ""
     for _ in range(number):
         key, letter = divmod(key, len(LETTERS))
@@ -290,14 +290,14 @@ def _letters(key: int, number: int) -> str:
 
 
 class _Tale:
-    """One tale: its dice, and the words that stay the same from its first sentence to its last."""
+    """One tale: its random draws, and the words that stay the same throughout."""
 
     def __init__(self, seed: int, number: int) -> None:
         self._seed, self._number, self._draws = seed, number, 0
         self._words: dict[str, str] = {}
 
     def write(self) -> str:
-        """Choose who and what the tale is about, then write it out."""
+        """Choose the words of the tale, then fill in its templates."""
         words = self._words
         for suffix, role in (("", "hero"), ("2", "friend")):
             is_she = self._pick((True, False))
@@ -329,7 +329,7 @@ class _Tale:
         return self._expand("\n".join(_paragraphs(self._pick(part)) for part in (_OPENINGS, _PLOTS, _CLOSINGS)))
 
     def _choose_thing(self) -> None:
-        """Choose the thing of the tale and the words that agree with its number."""
+        """Choose the thing of the tale, and the words that agree with it in number."""
         if self._pick((True, True, False)):
             thing = self._pick(_ONE_THING)
             self._words |= {"it": "it", "it_cap": "It", "them": "it", "was": "was", "is": "is"}
@@ -344,7 +344,7 @@ class _Tale:
         return options[derive_key(self._seed, Stream.SYNTHETIC, self._number, self._draws) % len(options)]
 
     def _expand(self, template: str) -> str:
-        """Fill in every field, innermost first."""
+        """Replace every field, innermost first."""
         while "{" in template:
             template = _FIELD.sub(self._fill, template)
         return template
