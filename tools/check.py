@@ -1,8 +1,8 @@
 """Say whether a change may land: format, lint, types, JavaScript, tests; `.ci/run` and git's hooks run the same steps.
 
-    python -m tools.check                 # everything
-    python -m tools.check static quick    # all but the tests that need a browser, a child process or minutes
-    python -m tools.check lint types      # single steps
+    python tools/check.py                 # everything
+    python tools/check.py static quick    # all but the tests that need a browser, a child process or minutes
+    python tools/check.py lint types      # single steps
 
 The Python tools are those installed for the Python that runs this file, by requirements-dev.txt. The JavaScript tools
 are those that package.json pins; where there is no Node, their step is skipped with a reason.

@@ -1,7 +1,7 @@
 """Run the tests as on other processors, because a numeric test must not hang on the one that it was written on.
 
-    python -m tools.every_processor                        # the library: no page, no browser
-    python -m tools.every_processor tests/model -x         # anything else that pytest understands
+    python tools/every_processor.py                        # the library: no page, no browser
+    python tools/every_processor.py tests/model -x         # anything else that pytest understands
 
 torch, oneDNN and MKL choose among instructions when a process starts, and round differently with each choice. Each pass
 holds them down to one level by their environment variables; the last one leaves them as this machine has them. A test
