@@ -77,9 +77,11 @@ def test_a_compiled_training_resumes_exactly(make_trainer: MakeTrainer, weights:
     assert torch.equal(weights(second), weights(whole))
 
 
-def test_compiling_is_announced_before_it_begins(make_trainer: MakeTrainer) -> None:
+def test_compiling_is_announced_before_it_begins(make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "BACKEND", "eager")
     lines: list[str] = []
-    trainer = make_trainer(training__compile=True, training__eval_steps=0, callbacks=[Progress(lines.append)])
+    settings = {"training__max_steps": 2, "training__warmup_steps": 0, "training__eval_steps": 0}
+    trainer = make_trainer(training__compile=True, callbacks=[Progress(lines.append)], **settings)
     work = trainer.work()
     assert next(work).kind == "announcement"
     assert lines == [trainer.activity]
