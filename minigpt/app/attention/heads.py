@@ -84,7 +84,7 @@ def _draw_grid(view: AttentionView) -> None:
 
 def _draw_map_view(subject: Subject, view: AttentionView) -> Findings:
     sentences = heads_view.map_sentences(view, st.session_state[QUERY])
-    st.caption(t("attention.map_meaning"))
+    st.caption(t("attention.map_meaning", unit=view.reading.unit))
     _draw_map(view, WEIGHTS, sentences[0], height=470)
     st.download_button(
         t("attention.csv"),
@@ -127,8 +127,10 @@ def _draw_map(view: AttentionView, stage: int, finding: str, *, height: int) -> 
 
 def _draw_lines(subject: Subject, view: AttentionView) -> Findings:
     query, tokens = st.session_state[QUERY], view.reading.tokens
-    st.caption(t("attention.lines_meaning"))
-    words = {name: t(f"attention.lines_{name}") for name in ("looks", "looked", "nobody", "hint")}
+    st.caption(t("attention.lines_meaning", unit=view.reading.unit))
+    words = {
+        name: t(f"attention.lines_{name}", unit=view.reading.unit) for name in ("looks", "looked", "nobody", "hint")
+    }
     words["label"] = t("attention.lines_label", head=view.name)
     attention_lines.attention_lines(
         attention_lines.message(view.stages.pattern, tokens, query=query, words=words),
@@ -137,7 +139,7 @@ def _draw_lines(subject: Subject, view: AttentionView) -> Findings:
     )
     middle = len(tokens) // 2
     return heads_view.line_sentences(view, query), [
-        (t("attention.try_first"), lambda: controls.move(QUERY, 0)),
+        (t("attention.try_first", unit=view.reading.unit), lambda: controls.move(QUERY, 0)),
         (t("attention.try_middle"), lambda: controls.move(QUERY, middle)),
     ]
 

@@ -76,7 +76,7 @@ def stage_sentences(view: AttentionView, stage: int, query: int) -> list[str]:
 def stage_meaning(view: AttentionView, stage: int) -> str:
     """Return what a stage does in general."""
     name = "2_none" if stage == 2 and not view.causal else stage
-    return t(f"attention.stage_{name}_meaning", d_head=view.d_head, root=_root(view))
+    return t(f"attention.stage_{name}_meaning", d_head=view.d_head, root=_root(view), unit=view.reading.unit)
 
 
 def _root(view: AttentionView) -> str:

@@ -45,7 +45,7 @@ def _draw_change(subject: Subject, view: AttentionView) -> None:
     with right:
         place, token = st.columns([3, 2], gap="medium", vertical_alignment="bottom")
         with place:
-            position = choose_position(POSITION, tokens, t("attention.changed_position"))
+            position = choose_position(POSITION, tokens, t("attention.changed_position", unit=view.reading.unit))
         with token:
             new_id, new_text = _choose_replacement(subject, ids, position)
         effects = subject.ask(
@@ -62,8 +62,8 @@ def _draw_change(subject: Subject, view: AttentionView) -> None:
     anatomy.what_you_see(sentences)
     anatomy.try_this(
         [
-            (t("attention.try_change_last"), lambda: controls.move(POSITION, len(tokens) - 1)),
-            (t("attention.try_change_first"), lambda: controls.move(POSITION, 0)),
+            (t("attention.try_change_last", unit=view.reading.unit), lambda: controls.move(POSITION, len(tokens) - 1)),
+            (t("attention.try_change_first", unit=view.reading.unit), lambda: controls.move(POSITION, 0)),
         ],
         key="attention:try_change",
     )

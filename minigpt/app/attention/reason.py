@@ -78,7 +78,7 @@ def _draw_effects(
 ) -> None:
     from minigpt.viz.attention_reason import ReasonWords, reason_figure
 
-    st.subheader(t("attention.reason_title", answer=quoted(reason.answer)), anchor=False)
+    st.subheader(t("attention.reason_title", answer=quoted(reason.answer), unit=view.reading.unit), anchor=False)
     figure = reason_figure(
         weights,
         reason.effects,

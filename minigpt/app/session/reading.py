@@ -33,6 +33,7 @@ class Reading:
         num_given: Tokens of the whole prompt, of which `ids` are the last.
         context: How many tokens the model sees at once.
         unknown: Characters that are not in the vocabulary, and how often each stands in the prompt.
+        unit: What one token is, as a word for sentences: "character" or "token".
     """
 
     ids: tuple[int, ...]
@@ -40,6 +41,7 @@ class Reading:
     num_given: int
     context: int
     unknown: Mapping[str, int]
+    unit: str
 
 
 def read_prompt(tokenizer: BaseTokenizer, text: str, context: int, most: int = MAX_TOKENS) -> Reading:
@@ -63,7 +65,8 @@ def read_prompt(tokenizer: BaseTokenizer, text: str, context: int, most: int = M
         everything = [tokenizer.bos_id]
     ids = everything[-min(context, most) :]
     tokens = tuple(tokenizer.token_text(token) for token in ids)
-    return Reading(tuple(ids), tokens, len(everything), context, tokenizer.unknown_characters(text))
+    unit = t(f"inside.unit_{tokenizer.unit}")
+    return Reading(tuple(ids), tokens, len(everything), context, tokenizer.unknown_characters(text), unit)
 
 
 def read_few(run: LoadedRun, text: str) -> Reading:
