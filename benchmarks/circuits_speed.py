@@ -16,11 +16,7 @@ from collections.abc import Callable
 
 import torch
 
-from minigpt.app.circuits import heads as circuits_heads
-from minigpt.app.circuits import lens as circuits_lens
-from minigpt.app.circuits import neurons as circuits_neurons
-from minigpt.app.circuits import patching as circuits_patching
-from minigpt.app.circuits import switches as circuits_switches
+from minigpt.app.circuits import heads_view, lens_view, neurons_view, patching_view, switches_view
 from minigpt.app.session import run_text, runs
 from minigpt.app.session.models import LoadedRun
 from minigpt.generation.inference import evaluation_mode
@@ -43,7 +39,7 @@ def works(name: str) -> dict[str, Callable[[], object]]:
     run_text.PASSAGE_TOKENS = TOKENS
     ids = tuple(run_text.fixed_passage(ref, run, (4,) * TOKENS).ids.tolist())
     text = run.tokenizer.decode(ids)
-    other = circuits_patching.one_changed(run, text)
+    other = patching_view.one_changed(run, text)
 
     def forward() -> None:
         with evaluation_mode(run.model):
@@ -52,12 +48,12 @@ def works(name: str) -> dict[str, Callable[[], object]]:
     off = frozenset({(0, 0)})
     return {
         "forward": forward,
-        "switch": lambda: circuits_switches.outcome(run, ref, text, off, "zero", never),
-        "importance": lambda: circuits_switches.importance(run, ref, text, "zero", never),
-        "heads": lambda: circuits_heads.scores_of(run, ref, ids, suited=True),
-        "lens": lambda: circuits_lens.lens_of(run, text),
-        "patching": lambda: circuits_patching.patched(run, text, other, never),
-        "neuron": lambda: circuits_neurons.unit_of(run, ref, 0, 0, text, never),
+        "switch": lambda: switches_view.outcome(run, ref, text, off, "zero", never),
+        "importance": lambda: switches_view.importance(run, ref, text, "zero", never),
+        "heads": lambda: heads_view.scores_of(run, ref, ids, suited=True),
+        "lens": lambda: lens_view.lens_of(run, text),
+        "patching": lambda: patching_view.patched(run, text, other, never),
+        "neuron": lambda: neurons_view.unit_of(run, ref, 0, 0, text, never),
     }
 
 

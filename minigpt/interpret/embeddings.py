@@ -116,6 +116,22 @@ def cosine_similarity(matrix: np.ndarray) -> np.ndarray:
     return np.asarray(unit @ unit.T, np.float32).clip(-1, 1)
 
 
+def nearest_neighbours(matrix: np.ndarray, count: int = 3) -> list[list[tuple[int, float]]]:
+    """Return for each vector the others that are most like it in direction.
+
+    Args:
+        matrix: (n, D).
+        count: Neighbours at most for each.
+
+    Returns:
+        For each vector (index, cosine) of its neighbours, the nearest first; equally near ones in their order.
+    """
+    similar = cosine_similarity(matrix)
+    np.fill_diagonal(similar, -np.inf)  # so that no vector is its own neighbour
+    order = np.argsort(-similar, axis=1, kind="stable")[:, : min(count, len(matrix) - 1)]
+    return [[(other, float(similar[index, other])) for other in row] for index, row in enumerate(order.tolist())]
+
+
 def position_similarity(model: Transformer) -> np.ndarray | None:
     """Return how similar each two positions are to the model, (T, T), from -1 to 1.
 

@@ -22,7 +22,8 @@ import torch
 
 from minigpt.errors import InputError, ShapeError
 from minigpt.interpret.places import largest
-from minigpt.interpret.trace import Trace
+from minigpt.interpret.trace import Trace, to_numpy, trace_forward
+from minigpt.model.transformer import Transformer
 from minigpt.randomness import Stream, make_generator
 
 STAGES = ("attn_scores_raw", "attn_scores", "attn_scores_masked", "attn_pattern")
@@ -204,6 +205,52 @@ def head_scores(patterns: np.ndarray, ids: np.ndarray) -> HeadScores:
     )
 
 
+def score_heads(model: Transformer, ids: torch.Tensor) -> HeadScores:
+    """Run a model on a text and score all its heads; see `head_scores`.
+
+    Args:
+        model: Any model.
+        ids: Token ids (1, T).
+    """
+    return head_scores(attention_patterns(trace_forward(model, ids)), to_numpy(ids))
+
+
+def score_heads_apart(model: Transformer, ids: torch.Tensor, repeats: torch.Tensor) -> HeadScores:
+    """Score all heads, each kind on a text on which it can be told from the others.
+
+    Previous-token and first-token heads are scored on natural text. Same-token and induction heads are scored on random
+    tokens that come twice: there only looking back helps, and no other kind of head looks like an induction head.
+
+    Args:
+        model: Any model.
+        ids: A natural text, (1, T).
+        repeats: Random tokens that come twice, see `repeats_within`, (1, S).
+    """
+    natural, repeated = score_heads(model, ids), score_heads(model, repeats)
+    return HeadScores(natural.previous, natural.first, repeated.same_token, repeated.induction)
+
+
+def emergence(steps: Sequence[int], scores: np.ndarray, *, least: float = 0.5) -> tuple[int, int] | None:
+    """Return between which two steps of a training the head emerged that scores highest at its end.
+
+    Args:
+        steps: The N steps, in order.
+        scores: Scores of all heads at each of them, (N, L, H).
+        least: The score from which on a head is of a kind.
+
+    Returns:
+        The last step at which the head scores below `least`, and the first after it. None where the head never scores
+        that high, or never lower.
+    """
+    layer, head = largest(scores[-1])
+    course = scores[:, layer, head]
+    below = np.flatnonzero(course < least)
+    if course[-1] < least or not len(below):
+        return None
+    last = int(below[-1])
+    return steps[last], steps[last + 1]
+
+
 def _weight_on(patterns: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Return the weight (L, H) on the positions marked in `places` (T, T), averaged over queries that have any."""
     queries = places.any(axis=1)
@@ -241,3 +288,22 @@ def repeated_ids(token_ids: Sequence[int], length: int, *, seed: int = 0, bos_id
     block = choices[torch.cat(rounds)[:length]]
     begin = [] if bos_id is None else [torch.tensor([bos_id])]
     return torch.cat([*begin, block, block])[None]
+
+
+def repeats_within(
+    context: int, token_ids: Sequence[int], *, bos_id: int | None = None, longest: int = 25
+) -> torch.Tensor:
+    """Return random tokens that come twice, as many as fit a model; see `repeated_ids`.
+
+    Args:
+        context: Tokens that the model sees at once.
+        token_ids: The ids to draw from.
+        bos_id: Put before everything; None puts nothing.
+        longest: Tokens that are repeated, at most.
+
+    Returns:
+        (1, T), int64, T at most `context`.
+    """
+    room = context - (bos_id is not None)
+    length = max(1, min(longest, room // 2))
+    return repeated_ids(token_ids, length, bos_id=bos_id)[:, :context]

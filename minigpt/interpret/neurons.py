@@ -21,7 +21,7 @@ from minigpt.errors import InputError
 from minigpt.generation.inference import evaluation_mode
 from minigpt.interpret.ablation import ROWS_TOKENS
 from minigpt.interpret.checks import check_layer
-from minigpt.interpret.trace import to_numpy
+from minigpt.interpret.trace import to_numpy, trace_forward
 from minigpt.model.transformer import Transformer
 
 
@@ -92,6 +92,21 @@ def unit_activations(
         with evaluation_mode(model):
             model(windows[start : start + each], probe=watch)
     return np.concatenate(strengths)
+
+
+def strongest_units(model: Transformer, ids: torch.Tensor, count: int = 8) -> list[list[int]]:
+    """Return which units of each feed-forward block are strongest at the last token of a text.
+
+    Args:
+        model: Any model.
+        ids: Token ids (1, T).
+        count: Units at most for each block.
+
+    Returns:
+        For each layer the units, counted from 0, the strongest first.
+    """
+    activations = trace_forward(model, ids).ff_act  # L of (1, T, F)
+    return [act[0, -1].float().topk(min(count, act.shape[-1])).indices.tolist() for act in activations]
 
 
 def top_snippets(

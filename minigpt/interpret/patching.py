@@ -19,7 +19,8 @@ Wild", for the difference of two logits as the measure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 
@@ -125,6 +126,58 @@ def patch_heads(
     layers, heads = model.config.num_layers, model.config.num_heads
     spots = [Spot(f"blocks.{layer}.z", head=head) for layer in range(layers) for head in range(heads)]
     return _recovered(model, clean_ids, corrupt_ids, spots, target, versus, cancelled).reshape(layers, heads)
+
+
+def affordable_tokens(model: Transformer, budget: float) -> int:
+    """Return how many tokens two texts may have, so that `patch_residual` costs no more than a budget.
+
+    It takes P T forward passes of T tokens, each of 2 floating point operations for each parameter and token.
+
+    Args:
+        model: Any model.
+        budget: Floating point operations.
+    """
+    points = model.config.num_layers + 1
+    return int(math.sqrt(budget / (2 * points * model.num_parameters())))
+
+
+def turning_change(
+    model: Transformer, ids: torch.Tensor, *, excluded: Collection[int] = (), tried: int = 8
+) -> tuple[int, int] | None:
+    """Find one token whose change turns the answer, so that text and changed text make a pair to patch.
+
+    At each position but the first the tokens are tried that the model holds likeliest there, so that the changed text
+    stays natural. The earliest change that turns the answer wins, since what it says has to travel to the end. Where
+    none turns it, the change wins that lowers the probability of the answer most.
+
+    Args:
+        model: Any model.
+        ids: Token ids (1, T).
+        excluded: Tokens that are never put anywhere, for example the special ones.
+        tried: Tokens tried at each position.
+
+    Returns:
+        Position and new token; None where there is nothing to try.
+
+    Source: the minimal pairs of Meng et al. 2022 and Wang et al. 2022; the search for one is ours.
+    """
+    with evaluation_mode(model):
+        logits = model(ids)[0]  # (T, V)
+        answer = int(logits[-1].argmax())
+        changes = [
+            (position, token)
+            for position in range(1, ids.shape[1])
+            for token in logits[position - 1].topk(min(tried, logits.shape[-1])).indices.tolist()
+            if token != int(ids[0, position]) and token not in excluded
+        ]
+        if not changes:
+            return None
+        rows = ids.repeat(len(changes), 1)
+        for row, (position, token) in zip(rows, changes, strict=True):
+            row[position] = token
+        log_probs = model(rows)[:, -1].log_softmax(dim=-1)  # (changes, V)
+    turns = (log_probs.argmax(dim=-1) != answer).nonzero()[:, 0].tolist()
+    return changes[turns[0] if turns else int(log_probs[:, answer].argmin())]
 
 
 def _recovered(

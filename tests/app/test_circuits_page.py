@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from minigpt import resources
-from minigpt.app.circuits import heads as circuits_heads
-from minigpt.app.circuits import parts as circuits_parts
+from minigpt.app.circuits import heads_view
 from minigpt.app.circuits.switches import BOARD
 from minigpt.app.components.switchboard import parts_off
 from minigpt.app.session import models, runs
@@ -211,7 +210,7 @@ def test_an_own_text_can_be_measured(pages, run_id):
     ids = torch.tensor([run.tokenizer.encode("catcat")])
     scores = head_scores(attention_patterns(trace_forward(run.model, ids)), ids.numpy())
     drawn = [trace["z"] for trace in charts(at)[0]["data"] if trace["type"] == "heatmap"]
-    for kind, values in zip(circuits_heads.KINDS, drawn, strict=True):
+    for kind, values in zip(heads_view.KINDS, drawn, strict=True):
         assert decoded(values) == pytest.approx(getattr(scores, kind), abs=1e-6)
 
 
@@ -252,26 +251,6 @@ def test_the_parts_add_up_to_the_logit(pages, run_id):
     top = logits.topk(2).values
     sizes = decoded(charts(at)[0]["data"][0]["x"])
     assert sizes[:-1].sum() == pytest.approx(float(top[0] - top[1]), abs=1e-4)
-
-
-def test_small_parts_are_drawn_as_one_and_the_sum_stays():
-    parts = [(str(index), 0.1 * index) for index in range(60)]
-    shown = circuits_parts.shortened(parts)
-    assert len(shown) == circuits_parts.MOST_PARTS
-    assert sum(size for _, size in shown) == pytest.approx(sum(size for _, size in parts))
-    assert [name for name, _ in shown[:-1]] == [str(index) for index in range(35, 60)]
-
-
-def test_who_speaks_for_and_against_is_named_where_it_shows():
-    def said(*sizes):
-        parts = [(f"part {number}", size) for number, size in enumerate(sizes)]
-        return " ".join(circuits_parts._seen(parts, sum(sizes), {5: "a"}, 0, 5, None))
-
-    assert "for it speaks **part 0** with **+1.00**" in said(1.0, -0.5)
-    assert "against it speaks **part 1** with **−0.50**" in said(1.0, -0.5)
-    assert "against" not in said(1.0, -0.004)
-    assert "against" not in said(1.0, 0.5)
-    assert "for it" not in said(-1.0, 0.004)
 
 
 def test_patching_brings_the_first_answer_back(pages):

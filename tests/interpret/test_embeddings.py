@@ -6,6 +6,7 @@ import pytest
 from minigpt.errors import InputError, ShapeError
 from minigpt.interpret.embeddings import (
     cosine_similarity,
+    nearest_neighbours,
     position_similarity,
     principal_components,
     token_vectors,
@@ -83,3 +84,12 @@ def test_what_is_no_matrix_is_refused():
         principal_components(np.zeros((5, 3)), 4)
     with pytest.raises(ShapeError, match=r"2 numbers, the projection is for 3"):
         trail([np.zeros((5, 2))], principal_components(np.eye(3)))
+
+
+def test_nearest_neighbours_by_hand():
+    matrix = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [-1.0, 0.0]])
+    found = nearest_neighbours(matrix, 2)
+    assert [[index for index, _ in row] for row in found] == [[1, 2], [0, 2], [1, 0], [2, 1]]
+    assert found[0][1][1] == pytest.approx(0, abs=1e-6)
+    assert [len(row) for row in nearest_neighbours(matrix)] == [3] * 4
+    assert nearest_neighbours(matrix[:1]) == [[]]

@@ -11,10 +11,14 @@ from minigpt.errors import InputError, ShapeError
 from minigpt.interpret.heads import (
     HeadStages,
     attention_patterns,
+    emergence,
     head_habits,
     head_scores,
     head_stages,
     repeated_ids,
+    repeats_within,
+    score_heads,
+    score_heads_apart,
 )
 from minigpt.interpret.trace import trace_forward
 from minigpt.model.transformer import Transformer
@@ -171,3 +175,44 @@ def test_a_head_that_copies_the_next_token_is_called_so():
     habits = head_habits(pattern(rows))
     assert habits.strongest(0, 0) == ("ahead", pytest.approx(0.8))
     assert head_habits(pattern(np.tril(rows))).ahead[0, 0] == 0
+
+
+def test_each_kind_is_scored_on_the_text_on_which_it_can_be_told() -> None:
+    model = Transformer(TransformerConfig(num_layers=2, num_heads=2, d_model=8, sequence_length=16), 11, seed=3)
+    natural, repeats = torch.tensor([[4, 5, 6, 5, 9]]), repeats_within(16, range(4, 11), bos_id=2)
+    apart, one, other = (
+        score_heads_apart(model, natural, repeats),
+        score_heads(model, natural),
+        score_heads(model, repeats),
+    )
+    np.testing.assert_array_equal(apart.previous, one.previous)
+    np.testing.assert_array_equal(apart.first, one.first)
+    np.testing.assert_array_equal(apart.same_token, other.same_token)
+    np.testing.assert_array_equal(apart.induction, other.induction)
+    patterns = attention_patterns(trace_forward(model, natural))
+    np.testing.assert_array_equal(one.previous, head_scores(patterns, natural.numpy()).previous)
+
+
+@pytest.mark.parametrize(
+    ("course", "found"),
+    [
+        ([0.1, 0.2, 0.6, 0.9], (10, 20)),
+        ([0.1, 0.7, 0.4, 0.9], (20, 30)),  # it must stay above
+        ([0.6, 0.7, 0.8, 0.9], None),  # it was there from the beginning
+        ([0.1, 0.2, 0.3, 0.4], None),  # it never came
+    ],
+)
+def test_a_head_emerges_where_its_score_rises_for_good(course, found) -> None:
+    scores = np.zeros((4, 1, 2))
+    scores[:, 0, 1] = course
+    assert emergence([0, 10, 20, 30], scores) == found
+    assert emergence([30], scores[-1:]) is None
+
+
+@pytest.mark.parametrize(("context", "bos_id", "length"), [(16, 2, 15), (16, None, 16), (80, 2, 51), (1, 2, 1)])
+def test_repeats_fit_the_context(context, bos_id, length) -> None:
+    ids = repeats_within(context, range(4, 40), bos_id=bos_id)
+    assert ids.shape == (1, length)
+    block = (length - (bos_id is not None)) // 2
+    start = length - 2 * block
+    assert torch.equal(ids[0, start : start + block], ids[0, start + block :])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from minigpt.errors import ContextLengthError, InputError
-from minigpt.interpret.neurons import top_snippets, unit_activations
+from minigpt.interpret.neurons import strongest_units, top_snippets, unit_activations
 from minigpt.interpret.trace import trace_forward
 
 WINDOWS = torch.tensor([[1, 2, 3, 4, 5], [6, 7, 8, 9, 10], [5, 5, 2, 1, 1]])
@@ -67,3 +67,13 @@ def test_what_is_not_there_is_refused(model):
         unit_activations(model, torch.ones(1, 17, dtype=torch.int64), 0, 0)
     with pytest.raises(CancelledError):
         top_snippets(model, WINDOWS, 0, 0, cancelled=lambda: True)
+
+
+def test_the_strongest_units_are_those_at_the_last_token(model, ids):
+    trace = trace_forward(model, ids)
+    found = strongest_units(model, ids, 3)
+    assert [len(units) for units in found] == [3, 3, 3]
+    for activations, units in zip(trace.ff_act, found, strict=True):
+        order = np.argsort(-activations[0, -1].numpy(), kind="stable")[:3]
+        assert units == order.tolist()
+    assert len(strongest_units(model, ids, 10_000)[0]) == model.config.ff_width

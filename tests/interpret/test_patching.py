@@ -8,7 +8,7 @@ import torch
 
 from minigpt.errors import InputError, ShapeError, TokenizerError
 from minigpt.interpret.lens import stream_points
-from minigpt.interpret.patching import Spot, patch_heads, patch_probe, patch_residual
+from minigpt.interpret.patching import Spot, affordable_tokens, patch_heads, patch_probe, patch_residual, turning_change
 from minigpt.interpret.trace import trace_forward
 
 CORRUPT = torch.tensor([[1, 2, 8, 2, 3, 9, 4]])  # differs from `ids` at position 2
@@ -95,3 +95,40 @@ def test_what_cannot_be_compared_is_refused(model, ids):
         patch_heads(model, ids, CORRUPT, target=3, versus=11)
     with pytest.raises(CancelledError):
         patch_residual(model, ids, CORRUPT, **ANSWER, cancelled=lambda: True)
+
+
+def test_the_earliest_change_that_turns_the_answer_is_found(model, ids):
+    position, token = turning_change(model, ids, tried=11)
+    assert position >= 1
+    assert token != int(ids[0, position])
+
+    def answer(text):
+        return int(trace_forward(model, text).logits[0, -1].argmax())
+
+    def turned(place, new):
+        changed = ids.clone()
+        changed[0, place] = new
+        return answer(changed) != answer(ids)
+
+    before = [(place, new) for place in range(1, position) for new in range(11) if new != int(ids[0, place])]
+    assert not any(turned(*change) for change in before)
+    any_turns = any(turned(place, new) for place in range(1, 7) for new in range(11) if new != int(ids[0, place]))
+    assert turned(position, token) == any_turns
+
+
+def test_a_change_is_only_to_what_is_allowed_and_likely(model, ids):
+    everything = set(range(11))
+    assert turning_change(model, ids, excluded=everything) is None
+    assert turning_change(model, ids[:, :1]) is None
+    logits = trace_forward(model, ids).logits[0]
+    position, token = turning_change(model, ids, excluded=everything - {3, 7}, tried=11)
+    assert token in {3, 7}
+    position, token = turning_change(model, ids, tried=2)
+    assert token in logits[position - 1].topk(2).indices.tolist()
+
+
+def test_a_map_stays_below_its_budget(make):
+    model = make()
+    count = affordable_tokens(model, 1e9)
+    cost = [4 * length * length * 2 * model.num_parameters() for length in (count, count + 1)]  # 4 places
+    assert cost[0] <= 1e9 < cost[1]

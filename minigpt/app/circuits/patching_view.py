@@ -1,0 +1,168 @@
+"""Activation patching in numbers and words: a piece of one text's stream in another's, and which answer comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from minigpt.app.session.reading import FEW_TOKENS, Reading, read_prompt
+from minigpt.app.texts import percent, quoted, t
+from minigpt.errors import ShapeError
+from minigpt.interpret.places import largest
+from minigpt.viz.labels import head_name, token_label, visible_token
+
+if TYPE_CHECKING:
+    from minigpt.app.session.models import LoadedRun
+
+BUDGET = 1e11
+"""Floating point operations that one map may cost: a few seconds of one core. Longer texts are cut to stay below."""
+FEWEST_TOKENS = 8
+SAME = 0.1
+"""Two texts whose scores differ by less than this lead to the same answer; a share of nothing would be noise."""
+
+
+@dataclass(frozen=True)
+class PatchView:
+    """Two texts of equal length and what comes back of the first one's answer.
+
+    Attributes:
+        clean: The first text.
+        corrupt: The second.
+        target: The answer to the first, as text.
+        versus: The answer to the second, as text.
+        shares: Probability of the first answer after each text.
+        maps: What patching brings back; None where the texts lead to the same answer.
+    """
+
+    clean: Reading
+    corrupt: Reading
+    target: str
+    versus: str
+    shares: tuple[float, float]
+    maps: PatchMaps | None
+
+
+@dataclass(frozen=True)
+class PatchMaps:
+    """Which share of the difference between two answers comes back.
+
+    Attributes:
+        residual: Patched at each place and position of the stream, (P, T).
+        heads: Patched one head at all positions, (L, H).
+    """
+
+    residual: np.ndarray
+    heads: np.ndarray
+
+
+def most_tokens(run: LoadedRun) -> int:
+    """Return how many tokens of each text are compared."""
+    from minigpt.interpret.patching import affordable_tokens
+
+    affordable = affordable_tokens(run.model, BUDGET)
+    return max(FEWEST_TOKENS, min(FEW_TOKENS // 2, affordable, run.model.config.sequence_length))
+
+
+def patched(run: LoadedRun, first: str, second: str, cancelled: Callable[[], bool]) -> PatchView:
+    """Compare two texts and patch the first one's stream into the second's.
+
+    Args:
+        run: The run at one step.
+        first: The clean text.
+        second: The corrupted one.
+        cancelled: Asked between forward passes.
+
+    Raises:
+        ShapeError: They do not have the same number of tokens.
+    """
+    import torch
+
+    from minigpt.interpret.patching import patch_heads, patch_residual
+    from minigpt.interpret.trace import trace_forward
+
+    length = min(most_tokens(run), run.model.config.sequence_length)
+    clean, corrupt = (read_prompt(run.tokenizer, text, length) for text in (first, second))
+    if clean.num_given != corrupt.num_given:
+        raise ShapeError(
+            t("circuits.unequal", first=clean.num_given, second=corrupt.num_given), mend=t("circuits.unequal_mend")
+        )
+    ids, other = torch.tensor([clean.ids]), torch.tensor([corrupt.ids])
+    after_clean, after_corrupt = (trace_forward(run.model, one).logits[0, -1].double() for one in (ids, other))
+    target = int(after_clean.argmax())
+    ranked = after_corrupt.argsort(descending=True, stable=True).tolist()
+    versus = next(token for token in ranked if token != target)
+    gaps = [float(logits[target] - logits[versus]) for logits in (after_clean, after_corrupt)]
+    shares = (float(after_clean.softmax(dim=-1)[target]), float(after_corrupt.softmax(dim=-1)[target]))
+    maps = None
+    if abs(gaps[0] - gaps[1]) >= SAME:
+        residual = patch_residual(run.model, ids, other, target=target, versus=versus, cancelled=cancelled)
+        heads = patch_heads(run.model, ids, other, target=target, versus=versus, cancelled=cancelled)
+        maps = PatchMaps(residual, heads)
+    text_of = run.tokenizer.token_text
+    return PatchView(clean, corrupt, text_of(target), text_of(versus), shares, maps)
+
+
+def one_changed(run: LoadedRun, text: str) -> str:
+    """Return the text with one token changed so that the answer turns; see `turning_change`.
+
+    Args:
+        run: The run at one step.
+        text: The clean text; of a long one only the end is changed.
+    """
+    import torch
+
+    from minigpt.interpret.patching import turning_change
+
+    tokenizer = run.tokenizer
+    reading = read_prompt(tokenizer, text, most_tokens(run))
+    change = turning_change(run.model, torch.tensor([reading.ids]), excluded=tokenizer.special_ids)
+    if change is None:
+        return text
+    position, token = change
+    ids = tokenizer.encode(text)
+    ids[len(ids) - len(reading.ids) + position] = token
+    return tokenizer.decode(ids)
+
+
+def axis_labels(view: PatchView) -> list[str]:
+    """Return what stands at each position of both texts, as an axis shows it; where they differ, both in bold."""
+    pairs = zip(view.clean.tokens, view.corrupt.tokens, strict=True)
+    return [f"{index} {_label(one, other)}" for index, (one, other) in enumerate(pairs, start=1)]
+
+
+def _label(one: str, other: str) -> str:
+    return token_label(one) if one == other else f"<b>{token_label(one)}/{token_label(other)}</b>"
+
+
+def patching_sentences(view: PatchView, maps: PatchMaps) -> list[str]:
+    """Return three sentences that quote the numbers on screen: on the answers, the stream, and the heads."""
+    # After the last block the last position holds the answer itself; on the way to it the difference must travel.
+    has_way = len(maps.residual) > 2
+    on_the_way = maps.residual[1:-1] if has_way else maps.residual[1:]
+    place, position = largest(on_the_way)
+    head = largest(maps.heads)
+    return [
+        t(
+            "circuits.see_answers",
+            target=quoted(view.target),
+            first=f"**{percent(view.shares[0])}**",
+            second=f"**{percent(view.shares[1])}**",
+            versus=quoted(view.versus),
+        ),
+        t(
+            "circuits.see_patch_between" if has_way else "circuits.see_patch",
+            position=position + 1,
+            token=quoted(visible_token(view.clean.tokens[position])),
+            block=place + 1,
+            share=_whole_percent(on_the_way[place, position]),
+        ),
+        t("circuits.see_patch_head", head=f"**{head_name(*head)}**", share=_whole_percent(maps.heads[head])),
+    ]
+
+
+def _whole_percent(share: float) -> str:
+    """Write a share that can lie below 0 and above 1, in bold."""
+    return f"**{share * 100:.0f}\u00a0%**"

@@ -1,0 +1,23 @@
+"""What several views of the Circuits page call things."""
+
+from __future__ import annotations
+
+from minigpt.app.texts import t
+
+
+def place_names(count: int) -> list[str]:
+    """Return the names of the places at which the stream is read: the embedding, and after each block.
+
+    Args:
+        count: P, one more than the model has blocks.
+    """
+    return [t("circuits.place_embed"), *(t("circuits.place_block", number=block) for block in range(1, count))]
+
+
+def feedforward_name(layer: int) -> str:
+    """Return the name of a feed-forward block.
+
+    >>> feedforward_name(0)
+    'FF 1'
+    """
+    return f"FF {layer + 1}"
