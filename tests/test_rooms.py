@@ -78,6 +78,7 @@ def test_a_wrong_rank_is_seen(module: str, source: str) -> None:
     assert len(rank_faults(module, source)) == 1
 
 
+@pytest.mark.process
 def test_what_does_not_draw_is_free_of_streamlit() -> None:
     free = [
         module
