@@ -220,7 +220,7 @@ def test_a_changed_token_leaves_what_stands_before_it_alone(trained, pages):
     assert effects == pytest.approx(moved, rel=1e-5)
     at.button(key="attention:try_change_1").click().run()
     assert at.session_state["attention:changed"] == 0
-    assert "everything may notice" in pages.words(at)
+    assert "every prediction may change" in pages.words(at)
 
 
 def test_the_mask_can_be_lifted(trained, pages):

@@ -280,11 +280,11 @@ def test_who_speaks_for_and_against_is_named_where_it_shows():
         parts = [(f"part {number}", size) for number, size in enumerate(sizes)]
         return " ".join(parts_view.parts_sentences(parts, parts_view.Score(0, "a", None, sum(sizes))))
 
-    assert "for it speaks **part 0** with **+1.00**" in said(1.0, -0.5)
-    assert "against it speaks **part 1** with **−0.50**" in said(1.0, -0.5)
-    assert "against" not in said(1.0, -0.004)
-    assert "against" not in said(1.0, 0.5)
-    assert "for it" not in said(-1.0, 0.004)
+    assert "**part 0** adds most to it, **+1.00**" in said(1.0, -0.5)
+    assert "**part 1** takes most from it, **−0.50**" in said(1.0, -0.5)
+    assert "takes most" not in said(1.0, -0.004)
+    assert "takes most" not in said(1.0, 0.5)
+    assert "adds most" not in said(-1.0, 0.004)
 
 
 def test_a_difference_names_both_tokens():

@@ -56,7 +56,7 @@ def test_the_stride_is_explained_and_compared(pages, run_id):
     at.button(key="perplexity:try_2").click().run()
     assert at.select_slider[0].value == 4
     words = pages.words(at)
-    assert "at least 12 before it" in words
+    assert "at least 12 characters before it" in words
     assert "With the stride at the whole context it was" in words
     scored, computed = figures(at)["Tokens scored"].replace(" computed", "").split(" · ")
     assert int(scored) == len(TEXT)
@@ -79,7 +79,7 @@ def test_an_empty_text_keeps_the_result(pages, run_id):
     at.text_area(key="perplexity:text").set_value("").run()
     assert not at.exception
     assert "There is no text yet" in pages.words(at)
-    assert "of the text before" in pages.words(at)
+    assert "of the earlier text" in pages.words(at)
     assert figures(at) == before
 
 
@@ -101,7 +101,7 @@ def test_a_file_that_cannot_be_read_is_explained_and_the_result_kept(pages, run_
     assert not at.exception
     assert len(at.error) == 1
     assert figures(at) == before
-    assert "of the text before" in pages.words(at)
+    assert "of the earlier text" in pages.words(at)
 
 
 def test_shuffling_and_another_kind_can_be_tried(pages, run_id):

@@ -48,7 +48,7 @@ def test_four_rules_stand_side_by_side_on_the_same_dice(pages, run_id):
     assert [box.value for box in at.selectbox if str(box.key).startswith("sampling:rule")] == list(DEFAULT_RULES)
     assert len(at.get("plotly_chart")) == 8
     words = pages.words(at)
-    assert "The columns part at token" in words or "All columns wrote the same" in words
+    assert "The columns differ from token" in words or "All columns wrote the same" in words
     assert "At token" in words
     assert "bits of surprise a token" in words
     assert "The dice at" in words

@@ -347,8 +347,8 @@ def test_missing_devices_are_greyed_with_a_reason(pages):
     [
         ({}, "knows nothing yet"),
         ({"loss_ema": ((1, 4.0),)}, "text it learns from"),
-        ({"val_loss": ((0, 4.2), (10, 3.0), (20, 2.0))}, "passed the bigram"),
-        ({"val_loss": ((0, 4.2), (10, 3.0))}, "passed the unigram"),
+        ({"val_loss": ((0, 4.2), (10, 3.0), (20, 2.0))}, "better than the bigram line"),
+        ({"val_loss": ((0, 4.2), (10, 3.0))}, "better than the unigram line"),
         ({"val_loss": ((0, 4.2), (10, 2.0), (20, 2.6))}, "become worse"),
         ({"val_loss": ((0, 4.2), (10, 2.0), (20, 2.6)), "loss_ema": ((1, 4.2), (20, 1.5))}, "by heart"),
         ({"val_loss": ((0, 4.2), (10, 3.0), (20, 3.2)), "loss_ema": ((1, 4.2), (20, 3.1))}, "lower learning rate"),

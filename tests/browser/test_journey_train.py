@@ -50,7 +50,7 @@ def test_upload_train_reload_stop_look_sample_and_score(serve, open_page):
     server = serve()
     page = open_page(f"{server.url}/corpus")
     start_own_text(page, 100_000)
-    expect(page.get_by_text(re.compile(r"passed the bigram .* at step"))).to_be_visible(timeout=120_000)
+    expect(page.get_by_text(re.compile(r"better than the bigram line .* since step"))).to_be_visible(timeout=120_000)
     expect(page.locator(".st-key-train_samples [data-testid=stCode]").first).to_be_visible()
 
     before = steps_done(page)
