@@ -314,6 +314,14 @@ def test_no_file_directly_in_pages() -> None:
     assert [path.name for path in (ROOT / "pages").glob("*.py")] == []
 
 
+def test_the_architecture_page_names_files_that_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    named = set(re.findall(r"[`/ ]((?:[a-z_]+/)+[a-z_]+\.(?:py|yaml|md))", text))
+    assert len(named) > 15
+    folders = (ROOT, PACKAGE, PACKAGE / "app")
+    assert [name for name in sorted(named) if not any((folder / name).is_file() for folder in folders)] == []
+
+
 def test_no_path_of_one_machine_in_the_sources() -> None:
     for module, path in SOURCES.items():
         text = path.read_text("utf-8")
