@@ -383,7 +383,7 @@ def test_a_preset_loads_and_says_what_it_costs(name):
     assert count_parameters(settings.model, int(vocab_size)).total == int(parameters.replace(",", ""))
     assert re.search(r"^# corpus: \S", header, re.M)
     assert all(re.search(rf"^# {line}: \d", header, re.M) for line in (SECONDS, "expected loss"))
-    if "seconds on one H100" in header:  # nobody has repeated it yet
+    if "seconds on one H100" in header:  # not yet repeated
         assert "one H100, torch 2.11, measured\n# once" in header
 
 

@@ -21,12 +21,12 @@ from minigpt.data.synthetic import generate_repeats, generate_tales
 from minigpt.errors import CorpusError, DownloadError
 
 PLAY = b"First Citizen:\nBefore we proceed any further, hear me speak.\n"
-OFFLINE = "http://127.0.0.1:9/"  # the discard port: nobody listens
+OFFLINE = "http://127.0.0.1:9/"  # the discard port: no server listens there
 
 
 @pytest.fixture(autouse=True)
 def small_cache(tmp_path, monkeypatch):
-    """An own cache, a play of one line in place of the real one, and no network."""
+    """A separate cache, a play of one line instead of the real one, and no network."""
     monkeypatch.setenv("MINIGPT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(corpora, "SHAKESPEARE_SHA256", hashlib.sha256(PLAY).hexdigest())
@@ -70,7 +70,7 @@ def test_a_corpus_counts_and_joins_its_documents():
 
 def test_the_hash_of_one_document_is_that_of_its_file():
     assert Corpus("one", ("né",), "here").sha256 == hashlib.sha256("né".encode()).hexdigest()
-    Corpus("odd", ("\ud800",), "here").sha256  # noqa: B018  # a lone surrogate is no crash
+    Corpus("odd", ("\ud800",), "here").sha256  # noqa: B018  # a lone surrogate does not crash
 
 
 @pytest.mark.parametrize(

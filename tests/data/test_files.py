@@ -1,4 +1,4 @@
-"""Files read piece by piece, held against the whole text read at once."""
+"""Files read piece by piece, compared with the whole text read at once."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_cleaning_in_pieces_is_cleaning_the_whole(text: str, size: int) -> None:
 
 
 def test_no_character_joins_one_behind_which_is_cut() -> None:
-    """Cuts are made behind a line end or a space and before ASCII or an ideograph: nothing may join across them."""
+    """Pieces are cut after a line end or a space and before ASCII or an ideograph: no character joins across a cut."""
     for number in range(0x110000):
         character = chr(number)
         parts = unicodedata.decomposition(character)
@@ -215,7 +215,7 @@ def test_what_is_clean_is_cleaned_only_once(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_piece_is_all_that_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long the file, what the tokenizer is given at once is about one block."""
+    """The tokenizer gets about one block at a time, however long the file is."""
     path = tmp_path / "long.txt"
     path.write_bytes(b"0123456 \n" * 2000)
     corpus = Corpus("x", (TextFile(path, block_bytes=100),), "")
@@ -229,7 +229,7 @@ def test_a_piece_is_all_that_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(CharacterTokenizer, "encode_array", watch)
     prepare_data(corpus, train_tokenizer(CharacterTokenizer(), corpus), DataConfig(), tmp_path)
     assert sum(given_at_once) == 18_000
-    assert max(given_at_once[1:]) <= 110, "but for the beginning, from which the kind of file is told"
+    assert max(given_at_once[1:]) <= 110, "except for the beginning, which is read to detect the file type"
 
 
 def test_a_kind_that_needs_whole_documents_gets_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ def test_epochs_and_seeds_differ():
 
 
 def test_the_order_looks_shuffled():
-    """Neighbours are no likelier to follow each other than by chance, and every place gets every window."""
+    """Neighbours follow each other no more often than by chance, and every position gets every window."""
     order = BatchOrder(seed=2, num_windows=1000, batch_size=1000)
     walks = np.stack([order.indices(epoch) for epoch in range(200)])
     assert (np.abs(np.diff(walks, axis=1)) == 1).mean() == pytest.approx(2 / 1000, abs=0.001)

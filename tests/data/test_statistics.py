@@ -1,4 +1,4 @@
-"""Counting a text, against the obvious ways to count it."""
+"""The statistics of a text, compared with the obvious ways to count."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ TALES = generate_tales(300_000).split("\n\n")[:-1]
 
 
 def test_the_book_is_the_same_everywhere_and_for_ever():
-    """Bundled runs regenerate their corpus: whoever changes a generator has to train them again."""
+    """Bundled runs regenerate their corpus, so after a change of a generator they must be trained again."""
     assert hashlib.sha256(generate_tales(20_000).encode()).hexdigest() == SAMPLE_SHA256
     assert hashlib.sha256(generate_tales(20_000, seed=7).encode()).hexdigest() == OTHER_SHA256
     assert hashlib.sha256(generate_repeats(20_000).encode()).hexdigest() == REPEATS_SHA256
@@ -99,7 +99,7 @@ def test_a_line_of_repeats_is_a_stretch_that_comes_again():
     lengths = set()
     for line in lines:
         assert re.fullmatch("[a-z]{48}", line)
-        # The stretch of a line: up to two letters before it, and before every time it comes again.
+        # The sequence of a line: up to two letters come before each repetition of it.
         fits = [
             length
             for length in range(4, 14)

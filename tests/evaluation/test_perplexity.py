@@ -29,7 +29,7 @@ def real_run(context=8, **config):
 
 
 class UniformModel(torch.nn.Module):
-    """Holds every token for equally likely, and remembers the shapes it was given."""
+    """Gives all tokens the same probability, and records the shapes of its inputs."""
 
     def __init__(self, vocab_size, context=8):
         super().__init__()
@@ -52,7 +52,7 @@ def uniform_run(alphabet="abcd", context=8):
 
 
 def slow_nats(run, text, stride):
-    """Score one prediction at a time, each in a forward pass of its own, with the context its window gives it."""
+    """Score one prediction per forward pass, with the context that its window gives it."""
     ids = [BOS_ID, *run.tokenizer.encode(text)]
     context, nats = run.model.config.sequence_length, []
     run.model.eval()
@@ -113,7 +113,7 @@ def test_a_stride_computes_positions_again_but_scores_each_once():
 
 
 def test_more_context_is_worth_something():
-    """A model that repeats what came six before predicts well only where that is in view."""
+    """A model that repeats the token six positions back predicts well only if it can see that token."""
 
     class Copier(UniformModel):
         def forward(self, ids, *, cache=None, probe=None):
@@ -216,9 +216,9 @@ def test_windows_are_computed_side_by_side(monkeypatch):
 
 
 def test_progress_is_told_and_cancelling_works():
-    run, told = uniform_run(), []
-    ModelEvaluator(run, batch_size=2).evaluate("abcd" * 10, progress=lambda done, total: told.append((done, total)))
-    assert told == [(16, 40), (32, 40), (40, 40)]
+    run, calls = uniform_run(), []
+    ModelEvaluator(run, batch_size=2).evaluate("abcd" * 10, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(16, 40), (32, 40), (40, 40)]
     with pytest.raises(CancelledError):
         ModelEvaluator(run).evaluate("abcd", cancelled=lambda: True)
 

@@ -16,7 +16,7 @@ NEVER = (PAD_ID, UNK_ID, BOS_ID)
 
 
 class ScriptedModel(torch.nn.Module):
-    """Writes a given text, one token a call, whatever it reads; remembers the width of each input."""
+    """Writes a given text, one token per call, for any input; records the width of each input."""
 
     def __init__(self, ids, vocab_size, context=64):
         super().__init__()
@@ -40,7 +40,7 @@ class ScriptedModel(torch.nn.Module):
 
 
 class Byteish(CharacterTokenizer):
-    """Tokens of two characters, to put stop texts across their borders."""
+    """Tokens of two characters, for stop texts across token borders."""
 
     def token_text(self, token_id):
         text = super().token_text(token_id)
@@ -48,7 +48,7 @@ class Byteish(CharacterTokenizer):
 
 
 class WithoutEos(Sampler):
-    """Never ends, so that a long text is compared; also checks what a rule of somebody's own is given."""
+    """Never chooses EOS, so that a long text is compared; also checks the arguments that a custom rule gets."""
 
     def process(self, logits, ids=None, state=None):
         assert state is None or ids.shape == (1, state + 1)  # all tokens so far, one more at each call
@@ -64,7 +64,7 @@ def tokenizer_of(alphabet="abcdefgh \n", kind=CharacterTokenizer):
 
 @pytest.fixture
 def endless(monkeypatch):
-    """No token ends a text, so that what random weights make likely decides no test."""
+    """No token ends a text, so that no test depends on which token random weights make likely."""
     monkeypatch.setattr(CharacterTokenizer, "eos_id", None)
 
 
@@ -238,7 +238,7 @@ def test_streaming_holds_back_what_may_become_a_stop():
         ("a", 3),
         ("b", 3),
         ("c", 3),
-    ]  # "ab" waits until "c" shows that it is no stop; the second "ab" was one
+    ]  # "ab" is held until "c" shows that it is not a stop text; the second "ab" begins one
     generator, _ = scripted("aab")
     assert generator.generate("h", max_new_tokens=3, stop="aac").completion == "aab"
 

@@ -27,13 +27,13 @@ SAMPLERS = [GreedySampler(), TemperatureSampler(0), TemperatureSampler(0.7), Top
 
 
 def kept(sampler: Sampler, logits: list[float]) -> list[int]:
-    """Return which tokens a sampler left, by id."""
+    """Return the ids of the tokens that a sampler kept."""
     processed, _ = sampler.process(torch.tensor(logits, dtype=torch.float64))
     return [i for i, value in enumerate(processed.tolist()) if value > -math.inf]
 
 
 def ranked(logits: list[float]) -> list[int]:
-    """Return the ids of tokens that are still possible, likeliest first, equals by id: the slow and obvious way."""
+    """Return the ids of tokens with a probability, most likely first, equal ones by id: the slow, obvious way."""
     return sorted((i for i, value in enumerate(logits) if value > -math.inf), key=lambda i: (-logits[i], i))
 
 

@@ -1,4 +1,4 @@
-"""Small models of every make that the library has to understand."""
+"""Small models of every kind that the library supports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAKES: dict[str, dict[str, object]] = {
 
 
 def make_model(seed: int = 5, **changes: object) -> Transformer:
-    """Return a model whose every parameter matters: biases and gains are drawn too, and all weights are large."""
+    """Return a model in which every parameter matters: biases and gains are random too, and all weights are large."""
     settings = {"num_layers": 3, "num_heads": 4, "d_model": 16, "sequence_length": 16, **changes}
     model = Transformer(TransformerConfig(**settings), VOCAB, seed=seed)
     generator = torch.Generator()
@@ -36,13 +36,13 @@ def make_model(seed: int = 5, **changes: object) -> Transformer:
 
 @pytest.fixture(params=MAKES)
 def model(request: pytest.FixtureRequest) -> Transformer:
-    """One model of each make."""
+    """One model of each kind."""
     return make_model(**MAKES[request.param])
 
 
 @pytest.fixture
 def make() -> Callable[..., Transformer]:
-    """Make a model with settings of one's own."""
+    """Return a function that makes a model with given settings."""
     return make_model
 
 

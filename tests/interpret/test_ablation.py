@@ -1,4 +1,4 @@
-"""Switching parts off: nothing changes nothing, a head is its slice of the output projection, and batches are honest."""
+"""Ablation: without any part it changes nothing, a head is its slice of the output projection, batches change nothing."""
 
 from concurrent.futures import CancelledError
 
@@ -82,7 +82,7 @@ def test_nats_of_a_text_are_the_cross_entropy_of_each_next_token(model, ids):
 @pytest.mark.parametrize("kind", ["zero", "mean"])
 @pytest.mark.parametrize("tokens", [4096, 1])
 def test_importance_is_one_ablation_after_the_other(model, ids, kind, tokens, monkeypatch):
-    """The oracle: as many forward passes as there are parts; in one batch, and in batches of one."""
+    """The oracle: one forward pass per part; compared in one batch, and in batches of one."""
     monkeypatch.setattr("minigpt.interpret.ablation.ROWS_TOKENS", tokens)
     measured = importance(model, ids, kind=kind)
     base = text_nats(model, ids).mean()

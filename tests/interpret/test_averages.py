@@ -1,4 +1,4 @@
-"""Averages over a text, on patterns that can be worked out by hand."""
+"""Averages over a text, on patterns that can be computed by hand."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def even(length: int) -> np.ndarray:
 
 def test_a_head_that_looks_one_back() -> None:
     rows = np.eye(4, k=-1)
-    rows[0, 0] = 1  # the first token has nobody before it
+    rows[0, 0] = 1  # the first token has no token before it
     averages = average_patterns(rows[None, None])
     np.testing.assert_allclose(averages.by_distance[0, 0], [1 / 4, 1, 0, 0])
     np.testing.assert_allclose(averages.entropy[0, 0], 0, atol=1e-12)

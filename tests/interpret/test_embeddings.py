@@ -1,4 +1,4 @@
-"""Projections on clouds of known shape, trails in one view, and positions compared."""
+"""Projections of points with a known shape, trails in one projection, and similar positions."""
 
 import numpy as np
 import pytest

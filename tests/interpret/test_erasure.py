@@ -1,4 +1,4 @@
-"""Erasing tokens: one after the other by hand, and where attention says otherwise."""
+"""Erasure: compared with erasing one token after another, and disagreement with attention."""
 
 from concurrent.futures import CancelledError
 
@@ -16,7 +16,7 @@ from minigpt.interpret.trace import trace_forward
 def test_effects_are_one_erasure_after_the_other(model, ids, kind, tokens, monkeypatch):
     monkeypatch.setattr("minigpt.interpret.erasure.ROWS_TOKENS", tokens)
     erasure = erasure_effects(model, ids, query=4, target=9, kind=kind)
-    nobody = model.embedding.weight.detach().mean(dim=0) if kind == "mean" else torch.zeros(16)
+    replacement = model.embedding.weight.detach().mean(dim=0) if kind == "mean" else torch.zeros(16)
     base = trace_forward(model, ids).logits[0, 4].log_softmax(-1)[9]
     assert erasure.target == 9
     assert erasure.log_prob == pytest.approx(float(base), abs=1e-5)
@@ -26,13 +26,13 @@ def test_effects_are_one_erasure_after_the_other(model, ids, kind, tokens, monke
             if name != "embed":
                 return tensor
             erased = tensor.clone()
-            erased[0, position] = nobody
+            erased[0, position] = replacement
             return erased
 
         log_prob = trace_forward(model, ids, erase).logits[0, 4].log_softmax(-1)[9]
         assert erasure.effects[position] == pytest.approx(float(log_prob - base), abs=1e-5)
     assert (erasure.effects[:5] != 0).all()
-    assert np.abs(erasure.effects[5:]).max() < 1e-5  # the future is not seen
+    assert np.abs(erasure.effects[5:]).max() < 1e-5  # later tokens are not seen
 
 
 def test_the_target_is_the_likeliest_token_unless_given(model, ids):

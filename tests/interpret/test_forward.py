@@ -1,4 +1,4 @@
-"""The forward pass as steps: exactly what the model computes, in its order, whatever the model is built of."""
+"""The forward pass as steps: exactly what the model computes, in its order, for any structure of a block."""
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ def test_what_the_layers_read_is_known_to_be_a_norms_answer():
 
 
 class Shouting(Block):
-    """A block that works otherwise: no attention, a part of its own, a point of its own."""
+    """A block with another structure: no attention, an extra module and an extra point."""
 
     def __init__(self, config, layer):
         super().__init__(config, layer)

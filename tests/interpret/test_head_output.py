@@ -1,4 +1,4 @@
-"""What a head hands on is the weights times the values, with and without shared values."""
+"""The output of a head is its weights times the values, with and without shared values."""
 
 import numpy as np
 import pytest

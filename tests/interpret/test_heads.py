@@ -1,4 +1,4 @@
-"""Heads in numbers: read from the trace, measured on patterns that can be worked out by hand."""
+"""Scores of heads: read from the trace, and measured on patterns that can be computed by hand."""
 
 import math
 
@@ -116,7 +116,7 @@ def test_scores_of_heads_that_are_purely_of_one_kind() -> None:
         heads[0, 3, query, query - 2 if query >= 3 else query] = 1  # induction
     scores = head_scores(heads, ids)
     np.testing.assert_allclose(scores.previous, [[1, 1 / 5, 0, 0]])
-    np.testing.assert_allclose(scores.first, [[1 / 5, 1, 1 / 5, 0]])  # the query at 3 has its twin at 0
+    np.testing.assert_allclose(scores.first, [[1 / 5, 1, 1 / 5, 0]])  # the query at 3 has the same token as 0
     np.testing.assert_allclose(scores.same_token, [[0, 1 / 3, 1, 0]])
     np.testing.assert_allclose(scores.induction, [[0, 0, 0, 1]])
     assert scores.best("induction") == (0, 3, 1.0)

@@ -1,4 +1,4 @@
-"""The lens reads with the model's own last steps; attribution adds up to the model's own logits."""
+"""The lens uses the model's own last steps; attribution adds up to the model's own logits."""
 
 import numpy as np
 import pytest
@@ -65,7 +65,7 @@ def test_parts_add_up_to_the_logit(model, ids, position, versus):
 
 
 def test_what_is_left_are_the_biases_and_nothing_else(model, ids):
-    """The parts are computed one by one, so where there is no bias nothing may be left over."""
+    """The parts are computed one by one, so without biases there is no rest."""
     attribution = logit_attribution(model, ids, 5, 9)
     if not model.config.bias:
         assert attribution.rest == pytest.approx(0, abs=1e-4)
@@ -115,7 +115,7 @@ def test_outputs_of_heads_are_their_slices_of_the_projection(model, ids):
 
 
 def test_a_stream_worked_out_by_hand(make):
-    """No blocks worth the name: embedding straight into the norm and out again, with two of four dimensions in use."""
+    """The blocks do nothing: the embedding goes straight to the norm and the output; two of four dimensions are used."""
     model = make(num_layers=1, num_heads=1, d_model=4, positions="learned")
     with torch.no_grad():
         for name, parameter in model.named_parameters():

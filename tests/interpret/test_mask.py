@@ -1,4 +1,4 @@
-"""The mask lab: nothing flows backwards, and a lifted mask lets it."""
+"""The mask experiments: nothing flows backwards, except without the mask."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Units and what excites them."""
+"""Units and what activates them."""
 
 from concurrent.futures import CancelledError
 

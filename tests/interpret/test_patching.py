@@ -1,4 +1,4 @@
-"""Patching: everything recovers the clean run, nothing changes nothing, and each spot is what it says."""
+"""Patching: all places recover the clean answer, none changes nothing, and each spot edits only its place."""
 
 from concurrent.futures import CancelledError
 

@@ -1,4 +1,4 @@
-"""A trace: everything the model computed, recorded from the very forward pass."""
+"""A trace: everything that the model computed, recorded from its own forward pass."""
 
 import pytest
 import torch

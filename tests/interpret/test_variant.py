@@ -1,4 +1,4 @@
-"""Nothing here knows what a block computes: put another one in and every view shows what that one does."""
+"""No view knows what a block computes: with another block, every view shows what that one does."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What the tests of the model share: small shapes and a generator of their own."""
+"""Shared by the tests of the model: small configurations and a generator."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ def generator():
 
 @pytest.fixture
 def small():
-    """A function that makes a small configuration, with changes."""
+    """A function that returns a small configuration with the given changes."""
 
     def make(**changes):
         fields = {"num_layers": 2, "num_heads": 4, "d_model": 32, "sequence_length": 16} | changes

@@ -1,4 +1,4 @@
-"""Attention by itself: the mask, the explicit path against a loop, the fused path against the explicit one."""
+"""Attention alone: the mask, the explicit path compared with a loop, the fused path with the explicit one."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Every component by itself at [2, 4, 64]: shapes, and a gradient that reaches every parameter and the input."""
+"""Every component alone at [2, 4, 64]: shapes, and a gradient that reaches every parameter and the input."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The short causal convolution: a worked example, its own gradient against autograd's, pieces against the whole."""
+"""The short causal convolution: a worked example, its gradient compared with autograd's, pieces with the whole."""
 
 import pytest
 import torch

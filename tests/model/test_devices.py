@@ -1,4 +1,4 @@
-"""Devices: always a description, never an exception; and words for what is missing."""
+"""Devices: always described, never an exception, and a reason for each missing one."""
 
 import pytest
 import torch

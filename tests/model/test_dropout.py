@@ -1,4 +1,4 @@
-"""Dropout: the share, the scale, the generator, and that nothing global is drawn from."""
+"""Dropout: the fraction, the scale, the generator, and no draw from the global generator."""
 
 import copy
 

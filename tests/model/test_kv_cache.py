@@ -1,4 +1,4 @@
-"""The cache: any way of cutting a text into pieces gives the logits of reading it whole."""
+"""The cache: reading a text in any pieces gives the logits of reading it whole."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ MODELS |= {
 }
 for _model in MODELS.values():
     _model.eval()
-    with torch.no_grad():  # a new model's blend reads nothing but the position itself, which would hide a mistake
+    with torch.no_grad():  # a new model's convolution is the identity, which would hide a mistake
         for _name, _parameter in _model.named_parameters():
             if "convolution" in _name:
                 _parameter.normal_(0, 0.5, generator=torch.Generator().manual_seed(5))
@@ -145,7 +145,7 @@ STYLES = [
 
 @pytest.mark.parametrize("style", STYLES, ids=lambda style: "-".join(map(str, style.values())))
 def test_the_quick_step_equals_the_forward_pass_behind_a_cache(style, generator):
-    """With a probe, or with gradients on, a single token takes the general path; otherwise the flat one."""
+    """With a probe, or with gradients, a single token takes the general path; otherwise `Decoder.step`."""
     config = TransformerConfig(num_layers=2, num_heads=4, d_model=32, sequence_length=16, **style)
     model = Transformer(config, V).eval()
     with torch.no_grad():

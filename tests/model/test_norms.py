@@ -1,4 +1,4 @@
-"""Norms: hand-worked numbers, torch's own as oracle, the written-out form equal to the fused one."""
+"""Norms: numbers computed by hand, torch's norms as oracle, the written-out form equal to the kernel."""
 
 import math
 

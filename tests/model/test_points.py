@@ -1,4 +1,4 @@
-"""The table of points in the docstring is the list that the code has."""
+"""The table of points in the docstring equals the list in the code."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Positions: rotary against a loop of 2 x 2 rotations, and the property that makes them work."""
+"""Positions: rotary ones compared with a loop of 2 x 2 rotations, and the property that makes them work."""
 
 import math
 
@@ -9,7 +9,7 @@ from minigpt.model.positions import ROTARY_BASE, LearnedPositions, RotaryPositio
 
 
 def rotate_by_loop(x, start=0):
-    """The slow, obvious version: turn one pair at a time by its 2 x 2 matrix, in float64."""
+    """The slow, obvious version: rotate one pair at a time by its 2 x 2 matrix, in float64."""
     result = x.double().clone()
     d_head = x.shape[-1]
     for t in range(x.shape[1]):

@@ -1,4 +1,4 @@
-"""Size without torch: equal to the real model, and close to what its backward pass really keeps."""
+"""Size without torch: equal to that of the real model, and close to what its backward pass keeps."""
 
 import subprocess
 import sys
@@ -65,7 +65,7 @@ def test_flops_equal_those_counted_while_the_model_runs():
     ids = torch.zeros(3, 16, dtype=torch.int64)
     with FlopCounterMode(display=False) as counter:
         model(ids, probe=lambda _, tensor: tensor).sum().backward()
-    # The first product's input is looked up and the graph stops there, so nothing is left out but for rounding.
+    # The input of the first product is looked up, so the graph ends there and only rounding is left out.
     assert counter.get_total_flops() / ids.numel() == pytest.approx(flops_per_token(config, 11), rel=0.01)
 
 

@@ -1,4 +1,4 @@
-"""The whole model: causality, tying, initialisation, keyed chance, the probe, and what it refuses."""
+"""The whole model: causality, tying, initialisation, keyed random numbers, the probe, and refused input."""
 
 import math
 import threading
@@ -43,7 +43,7 @@ def identity(_, tensor):
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4])
 def test_no_position_sees_what_comes_after_it(model, ids, length):
-    """Off by one would show: the last changed token lies right behind the last unchanged one."""
+    """An error by one position would show: the first changed token follows directly on the last unchanged one."""
     before = model(ids[:, :length])
     for changed in range(length):
         other = ids[:, :length].clone()
@@ -157,7 +157,7 @@ def test_tied_embeddings_are_one_parameter(small, ids):
     assert [tuple(p.shape) for p in tied.parameters()].count((V, 32)) == 1
     F.cross_entropy(tied(ids).flatten(0, 1), ids.flatten()).backward()
     once = tied.embedding.weight.grad.clone()
-    # The same loss with the two uses taken apart: the tied gradient is the sum of both.
+    # The same loss with two separate matrices: the gradient of the tied one is the sum of theirs.
     with torch.no_grad():
         untied.load_state_dict({**tied.state_dict(), "head.weight": tied.embedding.weight.clone()})
     F.cross_entropy(untied(ids).flatten(0, 1), ids.flatten()).backward()
@@ -221,7 +221,7 @@ def test_training_with_dropout_is_keyed(small, ids):
 
 
 def test_models_in_other_threads_change_nothing(small, ids):
-    """Chance that were global would be shared by all threads of the process."""
+    """All threads of the process would share a global generator."""
     config = small(dropout=0.2)
 
     def logits():
@@ -241,7 +241,7 @@ def test_models_in_other_threads_change_nothing(small, ids):
 
 
 def test_the_forward_pass_can_be_compiled_without_a_break(model, ids):
-    """The eager backend needs no compiler of C++; `fullgraph` fails where Python would have to step in."""
+    """The eager backend needs no C++ compiler; `fullgraph` fails where the graph would break."""
     torch.compiler.reset()
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(ids), model(ids))

@@ -1,4 +1,4 @@
-"""Weights on disk: round trips, atomic writes, and a clear word for every kind of damage."""
+"""Weights on disk: round trips, atomic writes, and a clear error for every kind of damage."""
 
 import contextlib
 import json
@@ -165,7 +165,7 @@ def test_a_missing_file_a_folder_and_a_text_are_checkpoint_errors(tmp_path):
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_a_damaged_file_is_an_error_of_ours_or_still_a_model(data, tmp_path_factory):
-    """Cut anywhere, or a byte of the header changed: never another exception."""
+    """A file cut anywhere, or with one changed byte in the header, never raises another exception."""
     state = Transformer(TransformerConfig(num_layers=1, num_heads=1, d_model=4, sequence_length=4), 3).state_dict()
     metadata = model_metadata(TransformerConfig(num_layers=1, num_heads=1, d_model=4, sequence_length=4), 3)
     content = bytearray(save(state, metadata=metadata))

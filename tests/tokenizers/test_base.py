@@ -13,7 +13,7 @@ from minigpt.tokenizers.base import smallest_id_type
 
 
 class WordTokenizer(BaseTokenizer):
-    """A second kind, without BOS and EOS, to hold the base class to what it promises."""
+    """A second kind, without BOS and EOS, to test what the base class promises."""
 
     kind = "test-words"
     bos_id = None
