@@ -93,7 +93,7 @@ def test_what_does_not_draw_is_free_of_streamlit() -> None:
 def test_a_room_draws_in_one_module_and_computes_in_another(module: str) -> None:
     path = MODULES[module]
     source = path.read_text("utf-8")
-    if path.name == "__init__.py" or part_of(module) == "circuits":  # circuits: its views are being taken apart
+    if path.name == "__init__.py":
         return
     if is_view(module):
         assert not draws(source), f"{module} computes and words; what draws belongs into another module"

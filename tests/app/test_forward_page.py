@@ -9,17 +9,10 @@ import pytest
 import torch
 
 from minigpt.app.components import forward_map
-from minigpt.app.forward import view as forward_view
-from minigpt.app.forward import words as forward_words
-from minigpt.app.session.models import LoadedRun
-from minigpt.config import RunConfig, TransformerConfig
+from minigpt.app.forward.view import FIRST
 from minigpt.interpret.trace import trace_forward
-from minigpt.model.block import Block
-from minigpt.model.points import tap, within
-from minigpt.model.transformer import Transformer
 from minigpt.runs import manager
 from minigpt.runs.loading import load_run
-from minigpt.tokenizers.character import CharacterTokenizer
 
 PAGE = "inside/forward"
 
@@ -48,16 +41,6 @@ def open_box(at, name, layer=0):
     at.session_state["forward:layer"] = layer
     at.run()
     assert not at.exception, at.exception
-
-
-def view(config=None, text="the cat", layer=0):
-    """Return what the page would show of an untrained model."""
-    model_config = TransformerConfig(
-        **{"num_layers": 2, "num_heads": 2, "d_model": 8, "sequence_length": 16, **(config or {})}
-    )
-    tokenizer = CharacterTokenizer().train("the cat sat on the mat")
-    model = Transformer(model_config, tokenizer.vocab_size, seed=3)
-    return forward_view.view_of(LoadedRun(model, tokenizer, RunConfig(), 0, ("x", 0)), text, layer)
 
 
 def test_the_picture_is_painted_with_the_models_own_numbers(trained):
@@ -131,7 +114,7 @@ def test_a_block_or_box_of_another_model_is_clipped(trained):
     open_box(at, "there_is_no_such_box", layer=40)
     header, _ = picture(at)
     assert header["layer"] == 1
-    assert header["opened"] == forward_view.FIRST
+    assert header["opened"] == FIRST
 
 
 @pytest.mark.parametrize("box", ["embed", "attn_scores_masked", "probabilities"])
@@ -192,91 +175,6 @@ def test_the_size_map_counts_every_parameter(trained, pages):
     assert roots() != total
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"positions": "learned", "norm": "layernorm", "bias": True, "tie_embeddings": False},
-        {"num_kv_heads": 1, "qk_norm": True, "norm_gain": False},
-        {"activation": "swiglu", "causal": False},
-        {"activation": "none"},
-        {"activation": "relu2", "convolution": 3},
-        {"num_layers": 96},
-        {"d_ff": 1, "num_heads": 1},
-    ],
-    ids=str,
-)
-def test_every_kind_of_model_is_drawn_as_it_is_configured(changes):
-    known = {name: value for name, value in changes.items() if name in TransformerConfig.model_fields}
-    shown = view(known, layer=1)
-    for box in shown.boxes:
-        assert forward_words.title_of(shown, box)
-        assert "{" not in forward_words.say_of(shown, box)
-        assert forward_words.shape_of(box).endswith(")")
-        assert box.source or box.name not in forward_view.KNOWN, box.name
-    assert [box.name for box in shown.boxes if not box.source] == []
-    facts = forward_words.facts(shown)
-    assert f"{shown.config.num_layers} blocks" in facts
-    for name, value in known.items():
-        if name in ("qk_norm", "norm_gain", "causal", "num_kv_heads", "convolution", "bias"):
-            assert f"`{name}: {str(value).lower()}`" in facts
-    assert len(forward_words.sentences(shown, 2)) == 3
-    assert forward_words.size_list(shown, "parameters")
-
-
-class Shouting(Block):
-    """A block that works otherwise, with a point of its own."""
-
-    def forward(self, x, rotation=None, *, cache=None, probe=None):
-        probe = within(probe, f"blocks.{self.layer}.")
-        x = tap(probe, "resid_pre", x)
-        x = x + tap(probe, "shout", 2 * self.attention_norm(x))
-        return tap(probe, "resid_post", x)
-
-
-def test_a_block_that_works_otherwise_changes_the_picture():
-    tokenizer = CharacterTokenizer().train("the cat sat")
-    model = Transformer(
-        TransformerConfig(num_layers=2, num_heads=2, d_model=8, sequence_length=16), tokenizer.vocab_size
-    )
-    run = LoadedRun(model, tokenizer, RunConfig(), 0, ("x", 0))
-    before = forward_view.view_of(run, "the cat", 1)
-    model.blocks[1] = Shouting(model.config, 1).to_empty(device="cpu")
-    model.blocks[1].attention_norm.weight.data.fill_(1)
-    after = forward_view.view_of(run, "the cat", 1)
-    assert [box.name for box in after.boxes if box.layer is not None] == [
-        "resid_pre", "attention_norm", "shout", "resid_post",
-    ]  # fmt: skip
-    shout = after.find("shout")
-    assert forward_words.title_of(after, shout) == "shout"
-    assert forward_words.shape_of(shout) == "(1, 7, 8)"
-    assert np.allclose(shout.values, 2 * after.find("attention_norm").values)
-    assert forward_words.title_of(after, after.find("attention_norm")) == "RMSNorm"
-    assert not np.allclose(before.find("probabilities").values, after.find("probabilities").values)
-
-
-def test_a_model_that_went_astray_is_shown_all_the_same():
-    tokenizer = CharacterTokenizer().train("the cat sat")
-    model = Transformer(
-        TransformerConfig(num_layers=1, num_heads=2, d_model=8, sequence_length=16), tokenizer.vocab_size
-    )
-    with torch.no_grad():
-        model.blocks[0].attention.qkv.weight.fill_(float("nan"))
-    shown = forward_view.view_of(LoadedRun(model, tokenizer, RunConfig(), 0, ("x", 0)), "the cat")
-    boxes = [
-        forward_map.MapBox(box.name, box.layer, box.place, box.column, "", "", "", forward_words.statistics_line(box), "",
-                           box.values, box.name == "attn_pattern")
-        for box in shown.boxes
-    ]  # fmt: skip
-    data = forward_map.message(
-        boxes, streams=shown.streams, layer=0, opened="q", number=1, total=1, tokens=shown.reading.tokens,
-        ids=shown.reading.ids, position=0, candidates=forward_view.candidates(shown, 0), causal=True, tied=True,
-        words={}, compact=False,
-    )  # fmt: skip
-    (size,) = struct.unpack("<I", data[:4])
-    assert "NaN" not in data[4 : 4 + size].decode()  # a browser's JSON has no such word
-    assert "nan" in forward_words.statistics_line(shown.find("q"))
-
-
 def test_a_run_in_training_is_looked_at_as_it_is_now(pages):
     run_id = pages.submit("long", training__max_steps=100_000, training__history_per_octave=4)
     pages.wait(run_id, "running")
@@ -287,19 +185,6 @@ def test_a_run_in_training_is_looked_at_as_it_is_now(pages):
     assert picture(at)[0]["layers"] == 1
     manager.get_engine().command(run_id, "", "stop")
     pages.wait(run_id, "stopped")
-
-
-def test_norms_are_called_what_they_are():
-    titles = {box.name: forward_words.title_of(view(), box) for box in view().boxes}
-    assert titles["attn_in"] == titles["ff_in"] == "RMSNorm"
-    layered = view({"norm": "layernorm"})
-    assert {forward_words.title_of(layered, box) for box in layered.boxes if box.name == "attn_in"} == {"LayerNorm"}
-
-
-def test_statistics_by_hand():
-    found = forward_view.statistics(np.array([[1.0, -3.0], [2.0, -np.inf]]))
-    assert (found.low, found.high, found.mean, found.blocked) == (-3.0, 2.0, 0.0, 1)
-    assert found.norm == pytest.approx(14**0.5)
 
 
 def test_a_deep_model_stays_one_small_message():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import streamlit as st
+
 from minigpt.app.circuits.lens_view import LensView, lens_of
 from minigpt.app.session.reading import Reading
 from minigpt.app.session.subject import Subject
@@ -13,8 +15,9 @@ POSITION = "circuits:position"
 
 
 def ask_lens(subject: Subject) -> LensView:
-    """Return the lens on the prompt, through the gate."""
-    return subject.ask("lens", lambda run, cancelled: lens_of(run, subject.prompt), subject.prompt)
+    """Return the lens on the prompt, through the gate, and draw a spinner meanwhile."""
+    with st.spinner(t("circuits.computing")):
+        return subject.ask("lens", lambda run, cancelled: lens_of(run, subject.prompt), subject.prompt)
 
 
 def choose_text_position(reading: Reading) -> int:

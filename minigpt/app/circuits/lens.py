@@ -18,8 +18,7 @@ from minigpt.app.ui import anatomy, controls, theme
 
 def draw(subject: Subject) -> None:
     """Draw the view."""
-    with st.spinner(t("circuits.computing")):
-        view = ask_lens(subject)
+    view = ask_lens(subject)
     anatomy.notes(prompt_notes(view.reading, subject.prompt))
     position = choose_text_position(view.reading)
     sentences = lens_view.lens_sentences(view, position)

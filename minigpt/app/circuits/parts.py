@@ -29,8 +29,7 @@ NO_TOKEN = -1
 
 def draw(subject: Subject) -> None:
     """Draw the view."""
-    with st.spinner(t("circuits.computing")):
-        lens = ask_lens(subject)
+    lens = ask_lens(subject)
     anatomy.notes(prompt_notes(lens.reading, subject.prompt))
     ids, position = lens.reading.ids, choose_text_position(lens.reading)
     targets = targets_of(lens, position)

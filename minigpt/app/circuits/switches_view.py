@@ -14,11 +14,11 @@ from minigpt.app.session.reading import Reading, read_few
 from minigpt.app.session.run_text import Passage, fixed_passage
 from minigpt.app.texts import percent, quoted, t
 from minigpt.interpret.places import largest
-from minigpt.viz.circuits import Change
 
 if TYPE_CHECKING:
     from minigpt.app.session.models import LoadedRun
     from minigpt.app.session.runs import RunRef
+    from minigpt.viz.circuits import Change
 
 Kind = Literal["zero", "mean"]
 """What comes in place of a part that is off."""
@@ -136,6 +136,8 @@ def experiments(shape: tuple[int, int]) -> dict[str, frozenset[Part]]:
 
 def changes(before: Outcome, after: Outcome) -> list[Change]:
     """Return the next tokens that are likely before or after, the likeliest before first."""
+    from minigpt.viz.circuits import Change
+
     then, now = before.probabilities, after.probabilities
     likely = np.argsort(-np.maximum(then, now), kind="stable")[:NUM_CANDIDATES]
     order = sorted(likely.tolist(), key=lambda token: -float(then[token]))

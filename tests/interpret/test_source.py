@@ -1,15 +1,18 @@
 """The lines behind a step are found in the code that runs, not in a table that could grow old."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from minigpt.app.forward.source import called_in, lines_of, lines_of_point, return_of
 from minigpt.config import TransformerConfig
+from minigpt.interpret.source import called_in, lines_of, lines_of_point, lines_of_step, return_of
 from minigpt.model.attention import explicit_attention
 from minigpt.model.norms import RMSNorm
 from minigpt.model.points import point_names
 from minigpt.model.transformer import Transformer
 from minigpt.resources import root
+from minigpt.tokenizers.character import CharacterTokenizer
 
 MODEL = Transformer(TransformerConfig(num_layers=1, num_heads=2, d_model=8, sequence_length=8, positions="learned"), 5)
 POINTS = [name.rpartition(".")[2] for name in point_names(MODEL.config)]
@@ -58,3 +61,17 @@ def test_a_function_is_shown_without_its_documentation():
     assert "weight" in found.text
     assert '"""' not in found.text
     assert return_of(explicit_attention).text.startswith("return pattern @ v")
+
+
+def test_the_lines_of_a_step_are_its_point_and_the_functions_called_there():
+    run = SimpleNamespace(model=MODEL, tokenizer=CharacterTokenizer())
+    assert lines_of_step(run, "ids", None, "") == (lines_of(CharacterTokenizer.encode_array),)
+    (probabilities,) = lines_of_step(run, "probabilities", None, "")
+    assert "softmax" in probabilities.text
+    assert lines_of_step(run, "z", 0, "") == (lines_of_point(MODEL, "z"), return_of(explicit_attention))
+    point, norm = lines_of_step(run, "attn_in", 0, "attention_norm")[:2]
+    assert point == lines_of_point(MODEL, "attn_in")
+    assert norm == lines_of(RMSNorm.forward)
+    assert lines_of_step(run, "final_norm", None, "final_norm")[1] == norm
+    assert any("def activate(" in found.text for found in lines_of_step(run, "ff_act", 0, ""))
+    assert lines_of_step(run, "no_such_point", 0, "") == ()

@@ -1,7 +1,7 @@
-"""The very lines of the library that compute a step of the forward pass, found in the code that the model runs.
+"""The lines of the library that compute a step of the forward pass, found in the code that the model runs.
 
-No line numbers are written down anywhere: a point is found by the call that shows it to the probe, and with it come
-the statements of the same function that its numbers come from, back to the point before.
+No line numbers are stored. A point is found by the call of `tap` that shows it to the probe. With it come the
+statements of the same function that its numbers depend on, back to the point before.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ from typing import Any
 
 from torch import nn
 
-LONGEST = 12
-"""Statements longer than this, such as a whole loop, are not shown for the one line in them that matters."""
+from minigpt.interpret.trace import Trace
+from minigpt.model.attention import explicit_attention
+from minigpt.model.protocols import LanguageModel
 
-_KNOWN = {"self", "probe", "cache"}
-"""Names that every step uses; where they come from says nothing about this one."""
+LONGEST = 12
+"""Lines of a statement. Of a longer one, such as a whole loop, only the part that shows the point is taken."""
+
+_EVERYWHERE = {"self", "probe", "cache"}
+"""Names that every step uses; a step does not depend on the statements that assign them."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,9 @@ class SourceLines:
     """A few lines of a file.
 
     Attributes:
-        file: As seen from the repository's root.
+        file: Its path from the root of the repository.
         first: Number of the first line.
-        text: The lines, moved to the left margin.
+        text: The lines, without their common indentation.
     """
 
     file: str
@@ -39,15 +43,41 @@ class SourceLines:
     text: str
 
 
-def lines_of_point(model: nn.Module, point: str) -> SourceLines | None:
-    """Return the lines that compute a point of this model and show it to the probe.
+def lines_of_step(run: LanguageModel, name: str, layer: int | None, part: str) -> tuple[SourceLines, ...]:
+    """Return the lines that compute a step of `forward_pass`: where it happens, then the functions called there.
 
     Args:
-        model: Any; the modules that its parts are written in are searched.
-        point: Its name without the block, for example `q`.
+        run: The model that took the step, and its tokenizer.
+        name: Name of the step.
+        layer: The block that it belongs to; None outside the blocks.
+        part: The module of the block, or of the model outside the blocks, that returned it; "" if none did.
+    """
+    if name == "ids":
+        return (lines_of(type(run.tokenizer).encode_array),)
+    if name == "probabilities":
+        return (lines_of(vars(Trace)["probabilities"].fget),)
+    point = lines_of_point(run.model, name)
+    found = [] if point is None else [point]
+    if name == "z":
+        found.append(return_of(explicit_attention))
+    if part:
+        owner: Any = run.model if layer is None else run.model.blocks[layer]
+        found.append(lines_of(type(getattr(owner, part)).forward))
+        found += called_in(found[-1])
+    elif name == "ff_act" and point is not None:
+        found += called_in(point)
+    return tuple(found)
+
+
+def lines_of_point(model: nn.Module, point: str) -> SourceLines | None:
+    """Return the lines that compute a point of a model and show it to the probe.
+
+    Args:
+        model: Any model; the Python modules that its parts are written in are searched.
+        point: Name of the point without the block, for example `q`.
 
     Returns:
-        None where no line of them shows such a point.
+        None if no line in these modules shows such a point.
     """
     for module in sorted({type(part).__module__ for part in model.modules() if not _is_torch(part)}):
         found = _search(module, point)
@@ -58,7 +88,7 @@ def lines_of_point(model: nn.Module, point: str) -> SourceLines | None:
 
 @functools.lru_cache(maxsize=64)
 def lines_of(function: Any) -> SourceLines:
-    """Return a function's lines without its documentation, or all lines of anything else that has a source."""
+    """Return the lines of a function without its docstring, or all lines of a class or module."""
     lines, first = inspect.getsourcelines(function)
     module = inspect.getmodule(function)
     text = textwrap.dedent("".join(lines))
@@ -72,7 +102,7 @@ def lines_of(function: Any) -> SourceLines:
 
 @functools.lru_cache(maxsize=64)
 def return_of(function: Any) -> SourceLines:
-    """Return the last statement of a function: what it answers with."""
+    """Return the last statement of a function, which returns its result."""
     lines, first = inspect.getsourcelines(function)
     node = ast.parse(textwrap.dedent("".join(lines))).body[0]
     assert isinstance(node, ast.FunctionDef)
@@ -83,16 +113,16 @@ def return_of(function: Any) -> SourceLines:
 
 @functools.lru_cache(maxsize=64)
 def called_in(source: SourceLines) -> tuple[SourceLines, ...]:
-    """Return the functions of the library that some lines call by name, without what only watches the model."""
+    """Return the functions of the library that some lines call by name, except `tap`."""
     module = importlib.import_module(source.file.removesuffix(".py").replace("/", "."))
-    calls = (node for node in ast.walk(ast.parse(_unreturned(source.text))) if isinstance(node, ast.Call))
+    calls = (node for node in ast.walk(ast.parse(_in_function(source.text))) if isinstance(node, ast.Call))
     names = dict.fromkeys(node.func.id for node in calls if isinstance(node.func, ast.Name))
     found = (getattr(module, name, None) for name in names if name != "tap")
     return tuple(lines_of(function) for function in found if inspect.isfunction(function))
 
 
-def _unreturned(text: str) -> str:
-    """Return lines as a piece of code that can be read by itself, `return` and all."""
+def _in_function(text: str) -> str:
+    """Return lines as the body of a function, so that they parse although they hold a `return`."""
     return "def piece():\n" + textwrap.indent(text, "    ")
 
 
@@ -114,7 +144,7 @@ def _source(module: str) -> tuple[str, ast.Module]:
 def _search(module: str, point: str) -> SourceLines | None:
     try:
         text, tree = _source(module)
-    except (OSError, ImportError, TypeError):  # written in a notebook or at a prompt: there is no file to show
+    except (OSError, ImportError, TypeError):  # written in a notebook or at a prompt, so there is no file
         return None
     for function in ast.walk(tree):
         if not isinstance(function, ast.FunctionDef):
@@ -130,11 +160,12 @@ def _search(module: str, point: str) -> SourceLines | None:
 def _points(node: ast.AST) -> set[str]:
     """Return the points that a piece of code shows to the probe."""
     calls = (part for part in ast.walk(node) if isinstance(part, ast.Call) and getattr(part.func, "id", "") == "tap")
-    return {argument.value for call in calls for argument in call.args if isinstance(argument, ast.Constant)}
+    constants = (item.value for call in calls for item in call.args if isinstance(item, ast.Constant))
+    return {value for value in constants if isinstance(value, str)}
 
 
 def _slice(body: list[ast.stmt], index: int, point: str) -> tuple[int, int]:
-    """Return the first and last line of a statement and of those before it that its numbers come from."""
+    """Return the first line and the last of a statement and those before it that its numbers depend on."""
     statement = _narrowed(body[index], point)
     if statement is not body[index]:
         return statement.lineno, _end(statement)
@@ -151,14 +182,14 @@ def _slice(body: list[ast.stmt], index: int, point: str) -> tuple[int, int]:
 
 
 def _is_step(statement: ast.stmt) -> bool:
-    """Return whether a statement is a step of its own: what it assigns is what it shows to the probe."""
+    """Return whether a statement is a step of its own, which assigns just what it shows to the probe."""
     shown = statement.value if isinstance(statement, ast.Assign) else None
     values = shown.elts if isinstance(shown, ast.Tuple) else [shown]
     return any(isinstance(value, ast.Call) and getattr(value.func, "id", "") == "tap" for value in values)
 
 
 def _narrowed(statement: ast.stmt, point: str) -> ast.stmt:
-    """Return the smallest statement in a long one that still shows the point."""
+    """Return the smallest statement inside a long one that still shows the point."""
     while _end(statement) - statement.lineno >= LONGEST:
         inner = [child for child in _statements(statement) if point in _points(child)]
         if not inner:
@@ -177,4 +208,4 @@ def _end(node: ast.stmt) -> int:
 
 def _names(node: ast.AST, kind: type[ast.expr_context]) -> set[str]:
     named = (part for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, kind))
-    return {part.id for part in named} - _KNOWN
+    return {part.id for part in named} - _EVERYWHERE
