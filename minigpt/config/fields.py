@@ -121,7 +121,7 @@ def field_info(dotted: str) -> Any:
 
 
 def field_bounds(dotted: str) -> tuple[float | None, float | None]:
-    """Return the smallest and the largest allowed value of a numeric field, None where there is no bound.
+    """Return the smallest and the largest allowed value of a numeric field; None means no bound.
 
     An exclusive bound is returned like an inclusive one; a widget has to start one step inside it.
 
@@ -256,7 +256,7 @@ def _allowed(dotted: str, detail: Mapping[str, Any]) -> str:
 
     Args:
         dotted: The field.
-        detail: Pydantic's description of an error in it; a `type` of "" where there is none.
+        detail: Pydantic's description of an error in it; a `type` of "" if there is no error.
     """
     if detail["type"] == "value_error":  # raised by one of our validators, whose message is the description
         allowed = str(detail["ctx"]["error"])

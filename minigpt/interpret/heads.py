@@ -216,31 +216,32 @@ def score_heads(model: Transformer, ids: torch.Tensor) -> HeadScores:
 
 
 def score_heads_apart(model: Transformer, ids: torch.Tensor, repeats: torch.Tensor) -> HeadScores:
-    """Score all heads, each kind on a text on which it can be told from the others.
+    """Score all heads, each kind on a text that separates it from the other kinds.
 
-    Previous-token and first-token heads are scored on natural text. Same-token and induction heads are scored on random
-    tokens that come twice: there only looking back helps, and no other kind of head looks like an induction head.
+    Previous-token and first-token heads are scored on natural text. Same-token and induction heads are scored on a
+    repeated block of random tokens: it can be predicted only by looking back, and no other kind of head gets a high
+    induction score there.
 
     Args:
         model: Any model.
         ids: A natural text, (1, T).
-        repeats: Random tokens that come twice, see `repeats_within`, (1, S).
+        repeats: A repeated block of random tokens, see `repeats_within`, (1, S).
     """
     natural, repeated = score_heads(model, ids), score_heads(model, repeats)
     return HeadScores(natural.previous, natural.first, repeated.same_token, repeated.induction)
 
 
 def emergence(steps: Sequence[int], scores: np.ndarray, *, least: float = 0.5) -> tuple[int, int] | None:
-    """Return between which two steps of a training the head emerged that scores highest at its end.
+    """Return the two steps of a training run between which the best head of the last step emerged.
 
     Args:
         steps: The N steps, in order.
-        scores: Scores of all heads at each of them, (N, L, H).
-        least: The score from which on a head is of a kind.
+        scores: Scores of all heads at each step, (N, L, H).
+        least: Smallest score at which a head counts as being of the kind.
 
     Returns:
-        The last step at which the head scores below `least`, and the first after it. None where the head never scores
-        that high, or never lower.
+        The last step at which this head scores below `least`, and the step after it. None if the head scores below
+        `least` at the last step, or at no step.
     """
     layer, head = largest(scores[-1])
     course = scores[:, layer, head]

@@ -129,13 +129,13 @@ def patch_heads(
 
 
 def affordable_tokens(model: Transformer, budget: float) -> int:
-    """Return how many tokens two texts may have, so that `patch_residual` costs no more than a budget.
+    """Return the largest number of tokens per text for which `patch_residual` stays within a budget.
 
-    It takes P T forward passes of T tokens, each of 2 floating point operations for each parameter and token.
+        cost = P T passes * T tokens * 2 operations per parameter
 
     Args:
         model: Any model.
-        budget: Floating point operations.
+        budget: Number of floating-point operations.
     """
     points = model.config.num_layers + 1
     return int(math.sqrt(budget / (2 * points * model.num_parameters())))
@@ -144,20 +144,20 @@ def affordable_tokens(model: Transformer, budget: float) -> int:
 def turning_change(
     model: Transformer, ids: torch.Tensor, *, excluded: Collection[int] = (), tried: int = 8
 ) -> tuple[int, int] | None:
-    """Find one token whose change turns the answer, so that text and changed text make a pair to patch.
+    """Find a change of one token that changes the answer, so that the two texts are a pair for patching.
 
-    At each position but the first the tokens are tried that the model holds likeliest there, so that the changed text
-    stays natural. The earliest change that turns the answer wins, since what it says has to travel to the end. Where
-    none turns it, the change wins that lowers the probability of the answer most.
+    At each position except the first, the model's most likely tokens are tried, so that the changed text stays natural.
+    The earliest change that changes the answer is chosen, since its information has to travel furthest. If there is
+    none, the change is chosen that lowers the probability of the answer most.
 
     Args:
         model: Any model.
         ids: Token ids (1, T).
-        excluded: Tokens that are never put anywhere, for example the special ones.
-        tried: Tokens tried at each position.
+        excluded: Token ids that are not tried, for example the special ones.
+        tried: Number of tokens tried at each position.
 
     Returns:
-        Position and new token; None where there is nothing to try.
+        Position and new token, or None if there is nothing to try.
 
     Source: the minimal pairs of Meng et al. 2022 and Wang et al. 2022; the search for one is ours.
     """

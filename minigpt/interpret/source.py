@@ -22,7 +22,7 @@ from minigpt.model.attention import explicit_attention
 from minigpt.model.protocols import LanguageModel
 
 LONGEST = 12
-"""Lines of a statement. Of a longer one, such as a whole loop, only the part that shows the point is taken."""
+"""Longest statement in lines. Of a longer one, such as a loop, only the part that shows the point is returned."""
 
 _EVERYWHERE = {"self", "probe", "cache"}
 """Names that every step uses; a step does not depend on the statements that assign them."""
@@ -122,7 +122,7 @@ def called_in(source: SourceLines) -> tuple[SourceLines, ...]:
 
 
 def _in_function(text: str) -> str:
-    """Return lines as the body of a function, so that they parse although they hold a `return`."""
+    """Return lines as the body of a function, so that they can be parsed although they contain a `return`."""
     return "def piece():\n" + textwrap.indent(text, "    ")
 
 
@@ -182,7 +182,7 @@ def _slice(body: list[ast.stmt], index: int, point: str) -> tuple[int, int]:
 
 
 def _is_step(statement: ast.stmt) -> bool:
-    """Return whether a statement is a step of its own, which assigns just what it shows to the probe."""
+    """Return whether a statement is a separate step: it assigns only tensors that it passes through the probe."""
     shown = statement.value if isinstance(statement, ast.Assign) else None
     values = shown.elts if isinstance(shown, ast.Tuple) else [shown]
     return any(isinstance(value, ast.Call) and getattr(value.func, "id", "") == "tap" for value in values)

@@ -10,15 +10,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Statistics:
-    """Statistics of the finite numbers of an array; all but `blocked` are not a number where there is none.
+    """Statistics of the finite numbers of an array; without any, all of them except `blocked` are NaN.
 
     Attributes:
-        low: The smallest.
-        high: The largest.
-        mean: Their mean.
-        std: Their standard deviation.
-        norm: Their Euclidean norm.
-        blocked: How many numbers are not finite, for example because the causal mask lies there.
+        low: Smallest number.
+        high: Largest number.
+        mean: Mean.
+        std: Standard deviation.
+        norm: Euclidean norm.
+        blocked: How many numbers are not finite, for example because the causal mask is applied there.
     """
 
     low: float

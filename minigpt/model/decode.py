@@ -28,7 +28,7 @@ from minigpt.model.norms import EPSILON, LayerNorm, RMSNorm, unit_rms
 from minigpt.model.positions import LearnedPositions, RotaryPositions, rotate
 
 _LayerInput = Callable[[torch.Tensor, KVCache], torch.Tensor]
-"""Computes what a layer reads from the residual stream: the norm, and the convolution where there is one."""
+"""Computes what a layer reads from the residual stream: the norm, then the convolution if there is one."""
 
 
 class Decoder:
@@ -85,7 +85,7 @@ class Decoder:
         else:
             rotation = self._positions(cache.length, 1)
         for layer, (attention_in, qkv, out, feedforward_in, up, down, gate) in enumerate(self._blocks):
-            # With a single position, (B, 1, heads, K) and (B, heads, 1, K) lie alike in memory.
+            # With a single position, (B, 1, heads, K) and (B, heads, 1, K) have the same memory layout.
             heads = F.linear(attention_in(x, cache), *qkv).view(batch_size, -1, 1, d_head)  # (B, H + 2 Hkv, 1, K)
             if rotation is None and not self._qk_norm:
                 q, k, v = heads.split_with_sizes((num_heads, kv_heads, kv_heads), dim=1)

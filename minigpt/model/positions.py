@@ -59,7 +59,7 @@ class RotaryPositions(nn.Module):
         self.fill()
 
     def fill(self) -> None:
-        """Compute the table, on the device where it lies."""
+        """Compute the table on its device."""
         length, _, num_pairs, _ = self.table.shape
         # In float64, so that large angles stay exact; on the CPU, because not every device has float64.
         pair = torch.arange(num_pairs, dtype=torch.float64, device="cpu")
