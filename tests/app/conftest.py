@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
+from minigpt import resources
 from minigpt.app.session import profile
 from minigpt.app.session.models import LoadedRun
 from minigpt.app.shell import server
@@ -16,6 +22,7 @@ from minigpt.config import RunConfig, TransformerConfig
 from minigpt.data.corpora import corpus_from_text
 from minigpt.model.transformer import Transformer
 from minigpt.runs import manager
+from minigpt.runs.store import new_run_id
 from minigpt.tokenizers.character import CharacterTokenizer
 
 ENTRY = Path(__file__).resolve().parents[2] / "streamlit_app.py"
@@ -40,6 +47,9 @@ class Pages:
     """Opens pages as a browser does, through the entry point, and trains tiny runs for them."""
 
     text, tiny = TEXT, TINY
+
+    def __init__(self, templates: Path) -> None:
+        self._templates = templates
 
     def open(self, page: str = "", **query: str) -> AppTest:
         """Open a page, for example `build/train`, with an address."""
@@ -75,10 +85,21 @@ class Pages:
             time.sleep(0.02)
 
     def trained(self, name: str = "cats", **changes: object) -> str:
-        """Train a tiny run to its end and return its id."""
-        run_id = self.submit(name, **changes)
-        self.wait(run_id, "finished")
-        return run_id
+        """Return the id of a tiny run that was trained to its end.
+
+        The same training is done once in a process; after that, each test gets a copy of the folder that it left.
+        """
+        runs, kept = resources.home(), self._templates / json.dumps(changes, sort_keys=True)
+        if not kept.exists():
+            run_id = self.submit(name, **changes)
+            self.wait(run_id, "finished")
+            shutil.copytree(runs / run_id, kept)
+            return run_id
+        copy = shutil.copytree(kept, runs / new_run_id())
+        info = json.loads((kept / "run.json").read_text("utf-8"))
+        info |= {"id": copy.name, "name": name, "created": datetime.now(UTC).isoformat(timespec="seconds")}
+        (copy / "run.json").write_text(json.dumps(info), "utf-8")
+        return copy.name
 
 
 @pytest.fixture(
@@ -98,10 +119,25 @@ def unusual(request: pytest.FixtureRequest) -> tuple[str, str | None]:
     return request.param
 
 
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of finished runs, to be copied."""
+    return tmp_path_factory.mktemp("templates")
+
+
 @pytest.fixture
-def pages() -> Pages:
+def pages(templates: Path) -> Pages:
     """Opens pages and trains tiny runs."""
-    return Pages()
+    return Pages(templates)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def packages_scanned_once() -> Iterator[None]:
+    """Let Streamlit look for components in the installed packages once, not at every start of an app."""
+    with pytest.MonkeyPatch.context() as patch:
+        scan = functools.cache(manifest_scanner.scan_component_manifests)
+        patch.setattr(manifest_scanner, "scan_component_manifests", scan)
+        yield
 
 
 @pytest.fixture(scope="session")
