@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "minigpt"
 
 LAYERS: list[list[str]] = [
-    ["version", "errors", "glossary", "resources", "randomness", "storage"],
+    ["version", "errors", "glossary", "resources", "randomness", "storage", "pieces"],
     ["config"],
     ["tokenizers", "data"],
     ["model"],

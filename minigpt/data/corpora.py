@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from minigpt import resources
 from minigpt.config import DataConfig
@@ -37,13 +38,34 @@ DOCUMENT_SEPARATOR = "\n\n"
 _TALES_IN_A_BOOK = 8
 
 
+class TextSource(Protocol):
+    """A document that is read piece by piece when it is needed, such as `TextFile`."""
+
+    @property
+    def num_chars(self) -> int:
+        """Characters in it; the file may have to be read for that."""
+
+    @property
+    def num_chars_estimate(self) -> int:
+        """Estimate of `num_chars` that reads nothing, hardly ever too low."""
+
+    def pieces(self) -> Iterator[str]:
+        """Yield the text in pieces of a million characters or so."""
+
+    def read(self) -> str:
+        """Return all of it, in memory."""
+
+    def head(self, num_chars: int) -> str | TextSource:
+        """Return its first `num_chars` characters."""
+
+
 @dataclass(frozen=True)
 class Corpus:
     """Texts to learn from, in memory or in files."""
 
     name: str
-    sources: tuple[str | TextFile, ...]
-    """One text each; training puts BOS before each of them."""
+    sources: tuple[str | TextSource, ...]
+    """One document each; training puts BOS before each of them."""
     origin: str
     """Where it comes from, in words."""
 
@@ -61,6 +83,13 @@ class Corpus:
     def num_chars(self) -> int:
         """Characters of all documents, separators not counted."""
         return sum(len(source) if isinstance(source, str) else source.num_chars for source in self.sources)
+
+    @property
+    def num_chars_estimate(self) -> int:
+        """Estimate of `num_chars` that reads no file, for the progress of reading; hardly ever too low, at least 1."""
+        return max(
+            1, sum(len(source) if isinstance(source, str) else source.num_chars_estimate for source in self.sources)
+        )
 
     @property
     def sha256(self) -> str:
@@ -82,7 +111,7 @@ class Corpus:
 
     def head(self, num_chars: int) -> Corpus:
         """Return a corpus of its first `num_chars` characters; the last document may be cut."""
-        kept: list[str | TextFile] = []
+        kept: list[str | TextSource] = []
         for source in self.sources:
             if kept:
                 last = kept[-1]
@@ -297,7 +326,7 @@ def _python_manual() -> Corpus:
     return Corpus("python-manual", documents, f"pydoc_data.topics of Python {platform.python_version()}")
 
 
-def _python_source(max_chars: int = 1_000_000) -> Corpus:
+def _python_source(num_chars_estimate: int = 1_000_000) -> Corpus:
     """Return the library's public top-level modules by name, as many whole ones as fit."""
     documents: list[str] = []
     size = 0
@@ -307,7 +336,7 @@ def _python_source(max_chars: int = 1_000_000) -> Corpus:
             text = clean_text(read_text(path).text)
         except CorpusError:  # empty, or in an old encoding
             continue
-        if size + len(text) <= max_chars:
+        if size + len(text) <= num_chars_estimate:
             documents.append(text)
             size += len(text)
     if not documents:

@@ -21,8 +21,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSampler
 
-from minigpt.data.split import largest_context
-from minigpt.errors import ConfigError, CorpusError, ShapeError
+from minigpt.data.split import check_window
+from minigpt.errors import ConfigError, ShapeError
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -61,15 +61,7 @@ class LanguageModelDataset(Dataset[Batch]):
                 f"sequence_length is {sequence_length} and stride is {stride}; both must be whole and at least 1.",
                 mend="Set model.sequence_length and data.stride to 1 or more.",
             )
-        if len(ids) <= sequence_length:
-            fits = largest_context(len(ids))
-            raise CorpusError(
-                f"{name} has {len(ids)} tokens, but one window with a context of {sequence_length} needs "
-                f"{sequence_length + 1}.",
-                mend=f"Give a longer text, or set model.sequence_length to {fits} or less."
-                if fits
-                else "Give a longer text; even the smallest context, 2, needs 3 tokens.",
-            )
+        check_window(len(ids), sequence_length, name)
         self.ids, self.sequence_length, self.stride = ids, sequence_length, stride
         self._name = name
         # (num_windows, T + 1), not copied; a plain view of a memory map is indexed faster than the map itself

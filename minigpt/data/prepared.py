@@ -1,13 +1,13 @@
-"""The corpus as token ids on disk: encoded, split, and written piece by piece, so that its size is no matter.
+"""The corpus as token ids on disk: encoded, split and written piece by piece, so a corpus may exceed the memory.
 
 Reads after: corpora.py, split.py.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from minigpt.config import DataConfig
 from minigpt.data.corpora import Corpus, Fingerprint
 from minigpt.data.split import split_counts
 from minigpt.errors import CheckpointError
+from minigpt.pieces import Pieces, completed, portion
 from minigpt.storage import flush, sha256_of, storage_errors, write_text
 from minigpt.tokenizers.base import BaseTokenizer, IdArray, smallest_id_type
 
@@ -30,13 +31,28 @@ _CHUNK = 1 << 20
 
 
 def train_tokenizer(tokenizer: BaseTokenizer, corpus: Corpus) -> BaseTokenizer:
-    """Make a tokenizer's vocabulary from a corpus and return it; the corpus is read once and not kept.
+    """Make a tokenizer's vocabulary from a corpus and return it; the corpus is read once and not kept in memory.
 
     Raises:
         TokenizerError: There is no text in it.
         CorpusError: A file is no text; the message has the place.
     """
-    return tokenizer.train(itertools.chain.from_iterable(_texts(corpus, tokenizer)))
+    return completed(train_tokenizer_in_pieces(tokenizer, corpus))
+
+
+def train_tokenizer_in_pieces(tokenizer: BaseTokenizer, corpus: Corpus) -> Pieces[BaseTokenizer]:
+    """Do the work of `train_tokenizer` in bounded pieces, see `minigpt.pieces`."""
+    read, size = 0, corpus.num_chars_estimate
+
+    def texts() -> Iterator[str]:
+        nonlocal read
+        for text in itertools.chain.from_iterable(_texts(corpus, tokenizer)):
+            read += len(text)
+            yield text
+
+    for _ in tokenizer.train_in_pieces(texts()):
+        yield min(1.0, read / size)
+    return tokenizer
 
 
 def expected_vocab_size(tokenizer: BaseTokenizer, corpus: Corpus) -> int:
@@ -96,8 +112,8 @@ def prepare_data(corpus: Corpus, tokenizer: BaseTokenizer, config: DataConfig, d
     once and a piece at a time; a gigabyte takes some ten seconds (benchmarks/prepare_speed.py).
 
     Args:
-        corpus: What to learn from.
-        tokenizer: A trained one.
+        corpus: The text to learn from.
+        tokenizer: A trained tokenizer.
         config: Its `validation_fraction` and `max_validation_tokens` are used.
         directory: Where to write; made if it is not there.
 
@@ -112,23 +128,37 @@ def prepare_data(corpus: Corpus, tokenizer: BaseTokenizer, config: DataConfig, d
         CorpusError: A file of the corpus is no text, or has been changed meanwhile.
         StorageError: A file cannot be written.
     """
+    return completed(prepare_data_in_pieces(corpus, tokenizer, config, directory))
+
+
+def prepare_data_in_pieces(
+    corpus: Corpus, tokenizer: BaseTokenizer, config: DataConfig, directory: Path
+) -> Pieces[dict[str, Any]]:
+    """Do the work of `prepare_data` in bounded pieces, see `minigpt.pieces`."""
     id_type = smallest_id_type(tokenizer.vocab_size).newbyteorder("<")
     train, validation = (directory / f"{name}.bin" for name in PARTS)
     fingerprint = Fingerprint()
     with storage_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
+        num_tokens, size = 0, corpus.num_chars_estimate
         with train.open("wb") as file:
-            num_tokens = 0
             for ids in _encoded(corpus, tokenizer, fingerprint):
                 file.write(ids.astype(id_type, copy=False).data)
                 num_tokens += len(ids)
-        # how long the stream is has only come out now: its end moves to the other file
+                yield 0.7 * min(1.0, fingerprint.num_chars / size)
+        # the length of the stream is known only now, so its end moves to the other file
         num_train, num_validation = split_counts(num_tokens, config.validation_fraction, config.max_validation_tokens)
         with train.open("r+b") as file, validation.open("wb") as end:
             file.seek(num_train * id_type.itemsize)
-            shutil.copyfileobj(file, end, _CHUNK)
+            while block := file.read(_CHUNK):
+                end.write(block)
+                yield 0.7
             file.truncate(num_train * id_type.itemsize)
-        num_validation_chars, num_validation_bytes = _text_size(_mapped(validation, id_type), tokenizer)
+        num_validation_chars, num_validation_bytes = yield from portion(
+            _text_size(_mapped(validation, id_type), tokenizer), 0.7, 0.8
+        )
+        train_sha256 = yield from portion(_sha256(train), 0.8, 1.0)
+        validation_sha256 = yield from portion(_sha256(validation), 1.0, 1.0)
         meta: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
             "name": corpus.name,
@@ -143,8 +173,8 @@ def prepare_data(corpus: Corpus, tokenizer: BaseTokenizer, config: DataConfig, d
             "num_validation_tokens": num_validation,
             "num_validation_chars": num_validation_chars,
             "num_validation_bytes": num_validation_bytes,
-            "train_sha256": sha256_of(train),
-            "validation_sha256": sha256_of(validation),
+            "train_sha256": train_sha256,
+            "validation_sha256": validation_sha256,
         }
         for path in (train, validation):  # the hashes in meta.json are those of files on the disk
             flush(path)
@@ -152,7 +182,7 @@ def prepare_data(corpus: Corpus, tokenizer: BaseTokenizer, config: DataConfig, d
     return meta
 
 
-def _text_size(ids: IdArray, tokenizer: BaseTokenizer) -> tuple[int, int]:
+def _text_size(ids: IdArray, tokenizer: BaseTokenizer) -> Pieces[tuple[int, int]]:
     """Return how many characters, and bytes in UTF-8, a stream of ids stands for."""
     if not tokenizer.is_piecewise:
         text = tokenizer.decode(ids)
@@ -161,6 +191,7 @@ def _text_size(ids: IdArray, tokenizer: BaseTokenizer) -> tuple[int, int]:
     counts = np.zeros(size, np.int64)
     for start in range(0, len(ids), _CHUNK):
         counts += np.bincount(ids[start : start + _CHUNK], minlength=size)
+        yield min(1.0, (start + _CHUNK) / len(ids))
     num_chars = num_bytes = 0
     for token_id in np.flatnonzero(counts).tolist():
         text, count = tokenizer.decode([token_id]), int(counts[token_id])
@@ -169,18 +200,28 @@ def _text_size(ids: IdArray, tokenizer: BaseTokenizer) -> tuple[int, int]:
     return num_chars, num_bytes
 
 
+def _sha256(path: Path) -> Pieces[str]:
+    """Return the SHA-256 of a file in hexadecimal."""
+    digest, size = hashlib.sha256(), path.stat().st_size
+    with path.open("rb") as file:
+        while block := file.read(_CHUNK):
+            digest.update(block)
+            yield file.tell() / size
+    return digest.hexdigest()
+
+
 def _mapped(path: Path, id_type: np.dtype[np.unsignedinteger[Any]]) -> IdArray:
     """Open a stream without reading it; an empty file cannot be mapped."""
     return np.memmap(path, id_type, mode="r") if path.stat().st_size else np.zeros(0, id_type)
 
 
 def open_data(directory: Path, *, check: bool = True) -> PreparedData:
-    """Open what `prepare_data` wrote; it is read through once, to be checked, and not kept in memory.
+    """Open what `prepare_data` wrote; it is read once to be checked, and not kept in memory.
 
     Args:
-        directory: Where it lies.
-        check: Whether the contents are compared with their hashes, which takes half a second for a gigabyte; who has
-            just written them may leave that out.
+        directory: The folder that `prepare_data` wrote to.
+        check: Whether to compare the contents with their hashes, which takes half a second for a gigabyte; not needed
+            right after they were written.
 
     Raises:
         CheckpointError: A file is missing, damaged, or of another length or hash than `meta.json` says. One from before

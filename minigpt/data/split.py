@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minigpt.errors import ConfigError
+from minigpt.errors import ConfigError, CorpusError
 
 
 def split_ids(
@@ -60,6 +60,28 @@ def count_windows(num_tokens: int, sequence_length: int, stride: int = 1) -> int
     (6, 2, 0)
     """
     return max(0, (num_tokens - sequence_length - 1) // stride + 1)
+
+
+def check_window(num_tokens: int, sequence_length: int, name: str) -> None:
+    """Refuse a stream that is shorter than one window.
+
+    Args:
+        num_tokens: Tokens in the stream.
+        sequence_length: Context of the window, in tokens.
+        name: What the stream is called in the message.
+
+    Raises:
+        CorpusError: It is too short; the message names both lengths and the largest context that fits.
+    """
+    if not count_windows(num_tokens, sequence_length):
+        fits = largest_context(num_tokens)
+        raise CorpusError(
+            f"{name} has {num_tokens} tokens, but one window with a context of {sequence_length} needs "
+            f"{sequence_length + 1}.",
+            mend=f"Give a longer text, or set model.sequence_length to {fits} or less."
+            if fits
+            else "Give a longer text; even the smallest context, 2, needs 3 tokens.",
+        )
 
 
 def largest_context(num_tokens: int) -> int | None:

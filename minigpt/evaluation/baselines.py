@@ -16,6 +16,8 @@ import math
 
 import numpy as np
 
+from minigpt.pieces import Pieces, completed, portion
+
 MAX_BIGRAM_VOCAB = 2048
 """Above this size the bigram is left out: its table has V x V counts, 32 MB at this size."""
 
@@ -40,36 +42,43 @@ def ngram_baselines(train_ids: np.ndarray, validation_ids: np.ndarray, vocab_siz
     >>> {name: round(nats, 3) for name, nats in ngram_baselines(np.array([0, 1, 0, 1]), np.array([0, 1]), 2).items()}
     {'uniform': 0.693, 'unigram': 0.693, 'bigram': 0.288}
     """
+    return completed(count_baselines(train_ids, validation_ids, vocab_size))
+
+
+def count_baselines(train_ids: np.ndarray, validation_ids: np.ndarray, vocab_size: int) -> Pieces[dict[str, float]]:
+    """Do the work of `ngram_baselines` in bounded pieces, see `minigpt.pieces`."""
     baselines = {"uniform": math.log(vocab_size)}
     num_targets = len(validation_ids) - 1
     if num_targets < 1:
         return baselines
-    counts = _count(train_ids, vocab_size) + 1
-    wanted = _count(validation_ids[1:], vocab_size)
+    counts = (yield from portion(_count(train_ids, vocab_size), 0.0, 0.2)) + 1
+    wanted = completed(_count(validation_ids[1:], vocab_size))
     baselines["unigram"] = float(wanted @ (math.log(counts.sum()) - np.log(counts)) / num_targets)
     if vocab_size <= MAX_BIGRAM_VOCAB:
-        pairs = _count_pairs(train_ids, vocab_size)
+        pairs = yield from portion(_count_pairs(train_ids, vocab_size), 0.2, 0.9)
         rows = pairs.sum(1) + vocab_size
-        wanted_pairs = _count_pairs(validation_ids, vocab_size)
+        wanted_pairs = yield from portion(_count_pairs(validation_ids, vocab_size), 0.9, 1.0)
         before, after = np.nonzero(wanted_pairs)
         nats = np.log(rows[before]) - np.log(pairs[before, after] + 1)
         baselines["bigram"] = float(wanted_pairs[before, after] @ nats / num_targets)
     return baselines
 
 
-def _count(ids: np.ndarray, vocab_size: int) -> np.ndarray:
+def _count(ids: np.ndarray, vocab_size: int) -> Pieces[np.ndarray]:
     """Count each token, `(V,)` int64."""
     total = np.zeros(vocab_size, dtype=np.int64)
     for start in range(0, len(ids), _CHUNK):
         total += np.bincount(ids[start : start + _CHUNK], minlength=vocab_size)
+        yield min(1.0, (start + _CHUNK) / len(ids))
     return total
 
 
-def _count_pairs(ids: np.ndarray, vocab_size: int) -> np.ndarray:
+def _count_pairs(ids: np.ndarray, vocab_size: int) -> Pieces[np.ndarray]:
     """Count each pair of neighbours, `(V, V)` int64: first the token before, then the token after."""
     total = np.zeros(vocab_size * vocab_size, dtype=np.int64)
     number = np.min_scalar_type(vocab_size * vocab_size - 1)  # a smaller type is faster
     for start in range(0, len(ids) - 1, _CHUNK):
         chunk = np.asarray(ids[start : start + _CHUNK + 1], dtype=number)
         total += np.bincount(chunk[:-1] * number.type(vocab_size) + chunk[1:], minlength=vocab_size * vocab_size)
+        yield min(1.0, (start + _CHUNK) / len(ids))
     return total.reshape(vocab_size, vocab_size)

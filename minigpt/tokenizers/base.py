@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -76,8 +76,10 @@ class BaseTokenizer(ABC):
         """Number of token ids, the special ones included."""
 
     @abstractmethod
-    def train(self, documents: str | Iterable[str]) -> Self:
-        """Build the vocabulary from the whole corpus, replacing any earlier one.
+    def train_in_pieces(self, documents: str | Iterable[str]) -> Iterator[None]:
+        """Train as `train` does, and yield after each bounded piece of work.
+
+        The vocabulary is there once the iterator has ended; before that the tokenizer is as it was.
 
         Args:
             documents: One text or several.
@@ -122,6 +124,19 @@ class BaseTokenizer(ABC):
         """
 
     # --- the same for all kinds -----------------------------------------------------------------------------------
+
+    def train(self, documents: str | Iterable[str]) -> Self:
+        """Build the vocabulary from the whole corpus, replacing any earlier one.
+
+        Args:
+            documents: One text or several.
+
+        Raises:
+            TokenizerError: There is no text in it.
+        """
+        for _ in self.train_in_pieces(documents):
+            pass
+        return self
 
     @property
     def pad_id(self) -> int | None:

@@ -7,7 +7,7 @@ So the same corpus always gives the same ids.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -74,13 +74,15 @@ class CharacterTokenizer(BaseTokenizer):
         """The vocabulary without the special tokens, in the order of their ids."""
         return self._characters
 
-    def train(self, documents: str | Iterable[str]) -> Self:
+    def train_in_pieces(self, documents: str | Iterable[str]) -> Iterator[None]:
         """Add every character of the corpus to the vocabulary, in the order of their code points."""
-        found = _distinct_characters(documents)
+        found: set[str] = set()
+        for text in [documents] if isinstance(documents, str) else documents:
+            found |= _distinct_characters(text)
+            yield
         if not found:
             raise TokenizerError("There is no text to make a vocabulary from.", mend="Give at least one character.")
         CharacterTokenizer.__init__(self, sorted(found))
-        return self
 
     def expected_vocab_size(self, texts: str | Iterable[str]) -> int:
         """Return the number of distinct characters plus the special tokens, which is exact."""

@@ -31,9 +31,9 @@ class WordTokenizer(BaseTokenizer):
         self.require_trained()
         return 4 + len(self.words)
 
-    def train(self, documents):
+    def train_in_pieces(self, documents):
         self.words = sorted(set(documents.split(" ")))
-        return self
+        yield
 
     def expected_vocab_size(self, texts):
         return 4 + len(set(texts.split(" ")))
