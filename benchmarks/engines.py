@@ -81,7 +81,7 @@ def train(way: str, threads: int) -> object:
     )  # fmt: skip
     corpus = load_corpus("tales", num_chars=200_000)
     if way == "process":
-        from minigpt.runs.job import create_run
+        from minigpt.runs.preparation import create_run
 
         folder = create_run(config, corpus)
         command = [sys.executable, "-m", "minigpt", "train", "--resume", "--out", str(folder.path), "--json"]

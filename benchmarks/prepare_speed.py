@@ -64,7 +64,7 @@ def measure(text: Path, folder: Path) -> None:
     from minigpt.config import RunConfig
     from minigpt.data.corpora import read_corpus
     from minigpt.data.prepared import open_data
-    from minigpt.runs.job import create_run
+    from minigpt.runs.preparation import create_run
 
     config = RunConfig().updated({"data.paths": [str(text)]})
     memory = Memory()

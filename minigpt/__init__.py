@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from minigpt.interpret.trace import trace_forward as trace_forward
     from minigpt.model.transformer import Transformer as Transformer
     from minigpt.runs.job import TrainingJob as TrainingJob
-    from minigpt.runs.job import create_run as create_run
     from minigpt.runs.loading import Run as Run
     from minigpt.runs.loading import load_run as load_run
+    from minigpt.runs.preparation import create_run as create_run
     from minigpt.tokenizers.base import BaseTokenizer as BaseTokenizer
     from minigpt.tokenizers.character import CharacterTokenizer as CharacterTokenizer
     from minigpt.training.callbacks import Callback as Callback
@@ -86,7 +86,7 @@ _LAZY = {
     "Transformer": "minigpt.model.transformer",
     "TransformerConfig": "minigpt.config.sections",
     "corpus_from_text": "minigpt.data.corpora",
-    "create_run": "minigpt.runs.job",
+    "create_run": "minigpt.runs.preparation",
     "dump_yaml": "minigpt.config.reading",
     "load_config": "minigpt.config.reading",
     "load_corpus": "minigpt.data.corpora",

@@ -28,8 +28,9 @@ from minigpt.interpret.heads import HeadScores, attention_patterns, head_scores,
 from minigpt.interpret.trace import trace_forward
 from minigpt.runs.archive import bundle_run
 from minigpt.runs.folder import RunFolder
-from minigpt.runs.job import TrainingJob, create_run
+from minigpt.runs.job import TrainingJob
 from minigpt.runs.loading import load_run
+from minigpt.runs.preparation import create_run
 
 SETTINGS = {"seed": 3, "training.num_threads": 1, "training.history_per_octave": 8}
 KEPT = (0, 64, 99, 117, 128, 140, 166, 256)

@@ -5,12 +5,13 @@ Reads after: train.py, which holds the options.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,14 @@ from rich.text import Text
 from minigpt.cli.console import note, print_json, print_text, stderr
 from minigpt.cli.progress import progress_bar
 from minigpt.cli.signals import Interruption
-from minigpt.config import load_config
+from minigpt.config import RunConfig, load_config
 from minigpt.data.corpora import Corpus, read_corpus
-from minigpt.data.prepared import train_tokenizer
 from minigpt.errors import MinigptError, NonFiniteLossError, RunExistsError, RunNotFoundError
 from minigpt.model.devices import resolve_device
 from minigpt.runs.cost import check_memory, step_flops
 from minigpt.runs.folder import RunFolder
-from minigpt.runs.job import TrainingJob, check_resume, create_run
-from minigpt.tokenizers.base import make_tokenizer
+from minigpt.runs.job import TrainingJob, check_resume
+from minigpt.runs.preparation import create_run, prepare_run
 from minigpt.training.callbacks import Progress
 from minigpt.training.events import Record, TrainerView
 from minigpt.training.peak import best_peak
@@ -66,11 +66,14 @@ def run_training(
             )
         device = resolve_device(config.device)  # before a folder is made
         corpus = read_corpus(config.data)
-        tokenizer = train_tokenizer(make_tokenizer(config.tokenizer), corpus)
-        if device.type != "cuda":  # such a device has a memory of its own
-            check_memory(config, tokenizer.vocab_size)
         name = out.name if out is not None else None
-        folder = create_run(config, corpus, path=out, name=name, tokenizer=tokenizer)
+
+        def check(config: RunConfig, corpus: Corpus, vocab_size: int) -> None:
+            if device.type != "cuda":  # such a device has a memory of its own
+                check_memory(config, vocab_size)
+
+        with preparation_bar() as show:
+            folder = create_run(config, corpus, path=out, name=name, check=check, on_progress=show)
 
     with Interruption() as interruption, progress_bar(LossColumn(), SpeedColumn()) as bar:
         watch = Watch(bar, is_silent=as_json)
@@ -127,6 +130,9 @@ def _best(trainer: Trainer, folder: RunFolder) -> str:
 def _resumed(out: Path, source: str | None, overrides: Mapping[str, Any]) -> RunFolder:
     """Open a run to go on with; settings and corpus have to be its own, but for a larger `max_steps`."""
     folder = RunFolder(out)
+    with preparation_bar() as show:  # a run of the app whose process was killed before its text was prepared
+        for done in prepare_run(folder):
+            show(done)
     if source is None:
         config = folder.config.updated(overrides, source="--set")
     else:
@@ -142,6 +148,14 @@ def _is_readable(folder: RunFolder) -> bool:
         return bool(folder.info and folder.config)
     except MinigptError:
         return False
+
+
+@contextlib.contextmanager
+def preparation_bar() -> Iterator[Callable[[float], None]]:
+    """Show a bar while a text is prepared; yields the function that takes the share done, 0 to 1."""
+    with progress_bar() as bar:
+        task = bar.add_task("preparing", total=1.0)
+        yield lambda done: bar.update(task, completed=done)
 
 
 LONG = 1800.0

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 INFO, CONFIG, TOKENIZER, METRICS, DATA = "run.json", "config.yaml", "tokenizer.json", "metrics.jsonl", "data"
+UNPREPARED = "unprepared.txt"
 
 _BASELINES = TypeAdapter(dict[str, FiniteFloat])
 _updating = threading.Lock()  # of run.json: a page and a training may both read, change and write it
@@ -181,6 +182,16 @@ class RunFolder(RunWeights):
     def data_path(self) -> Path:
         """The folder of the encoded corpus."""
         return self.path / DATA
+
+    @property
+    def unprepared_path(self) -> Path:
+        """The corpus as it was submitted; the file is there until its text is prepared, see `preparation.py`."""
+        return self.data_path / UNPREPARED
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the corpus has been encoded, so that the run can be trained."""
+        return not self.unprepared_path.exists()
 
     @property
     def meta(self) -> dict[str, Any]:

@@ -1,10 +1,9 @@
-"""Making a run from settings and a corpus, and training it: shared by the command line and the engine.
+"""Training a run, from the start or from its newest checkpoint: shared by the command line and the engine.
 
-`create_run` makes the folder; `TrainingJob` trains the run in it, from the start or from the newest checkpoint. A run
-that is killed at any moment and then resumed ends with the same weights, bit for bit, as one that was left alone, on
-the same torch version, number of threads and kind of processor.
+A run that is killed at any moment and then resumed ends with the same weights, bit for bit, as one that was left alone,
+on the same torch version, number of threads and kind of processor.
 
-Reads after: folder.py, store.py, training/trainer.py.
+Reads after: folder.py, preparation.py, training/trainer.py.
 """
 
 from __future__ import annotations
@@ -12,25 +11,21 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from minigpt.config import RunConfig, dotted_fields
 from minigpt.data.corpora import Corpus
-from minigpt.data.dataset import LanguageModelDataset
-from minigpt.data.prepared import open_data, prepare_data, train_tokenizer
+from minigpt.data.prepared import open_data
 from minigpt.errors import CheckpointError, RunExistsError
-from minigpt.evaluation.baselines import ngram_baselines
 from minigpt.model.devices import resolve_device
 from minigpt.model.transformer import Transformer
-from minigpt.runs.cost import check_disk
-from minigpt.runs.folder import TOKENIZER, RunFolder
+from minigpt.pieces import completed
+from minigpt.runs.folder import RunFolder
 from minigpt.runs.info import Status
 from minigpt.runs.lock import RunLock
-from minigpt.runs.store import RunStore, check_free
-from minigpt.tokenizers.base import BaseTokenizer, make_tokenizer
+from minigpt.runs.preparation import check_machine, prepare_run, training_windows, validation_windows
 from minigpt.training.callbacks import (
     Callback,
     Checkpoints,
@@ -41,89 +36,13 @@ from minigpt.training.callbacks import (
     WeightHistory,
 )
 from minigpt.training.checkpoint import describe_environment, load_checkpoint
-from minigpt.training.compilation import check_compiler
 from minigpt.training.events import Record, TrainerView, Work
-from minigpt.training.precision import check_precision, resolve_precision
+from minigpt.training.precision import resolve_precision
 from minigpt.training.telemetry import Norms, Utilisation
-from minigpt.training.tracking import check_trackers, make_trackers
+from minigpt.training.tracking import make_trackers
 from minigpt.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
-
-
-def create_run(
-    config: RunConfig,
-    corpus: Corpus,
-    *,
-    store: RunStore | None = None,
-    path: Path | None = None,
-    name: str | None = None,
-    owner_token: str | None = None,
-    parent: str | None = None,
-    tokenizer: BaseTokenizer | None = None,
-) -> RunFolder:
-    """Make a run: train its tokenizer, encode and split the corpus, count the baselines, and write them.
-
-    Args:
-        config: All settings.
-        corpus: The text to learn from.
-        store: The store to put it in; None: the user's home of runs.
-        path: A folder to put it at instead.
-        name: A name for people to read; None: the corpus's name.
-        owner_token: Token of the person who may control it; None: everybody may.
-        parent: Id of the run that it copies or continues.
-        tokenizer: A tokenizer already trained on this corpus; None: one is trained here.
-
-    Raises:
-        RunExistsError: There is something at `path` already.
-        CorpusError: The training part is shorter than one window, or a file of the corpus is no text.
-        ConfigError: This machine cannot train with these settings.
-        DeviceError: This machine does not have the device.
-        StorageError: The disk has no room for the run, or cannot be written.
-    """
-    check_machine(config)
-    store = RunStore() if store is None else store
-    if path is not None:
-        path = Path(path).expanduser().resolve()
-        check_free(path)
-    tokenizer = tokenizer or train_tokenizer(make_tokenizer(config.tokenizer), corpus)
-    check_disk(config, corpus, tokenizer.vocab_size, store.root if path is None else path)
-
-    def fill(folder: RunFolder) -> None:
-        tokenizer.save(folder.path / TOKENIZER)
-        meta = prepare_data(corpus, tokenizer, config.data, folder.data_path)
-        data = open_data(folder.data_path, check=False)
-        _training_windows(data.train, config)
-        baselines = ngram_baselines(data.train, data.validation, tokenizer.vocab_size)
-        folder.write_meta({**meta, "baselines": {key: round(nats, 6) for key, nats in baselines.items()}})
-
-    return store.create(config, name=name or corpus.name, path=path, owner_token=owner_token, parent=parent, fill=fill)
-
-
-def check_machine(config: RunConfig) -> None:
-    """Refuse settings that this machine cannot train with, before anything is written.
-
-    Raises:
-        DeviceError: This machine does not have the device.
-        ConfigError: Its device cannot compute in `training.precision`, a package of `training.track` is missing, or
-            there is nothing to compile with.
-    """
-    device = resolve_device(config.device)
-    check_precision(config.training.precision, device)
-    if config.training.compile:
-        check_compiler(device)
-    check_trackers(config.training.track)
-
-
-def _training_windows(ids: Any, config: RunConfig) -> LanguageModelDataset:
-    name = "The training part of the corpus"
-    return LanguageModelDataset(ids, config.model.sequence_length, config.data.stride or 1, name=name)
-
-
-def _validation_windows(ids: Any, config: RunConfig) -> LanguageModelDataset | None:
-    """Return windows that tile the validation part: shorter ones where the part is short, None where it is empty."""
-    context = min(config.model.sequence_length, len(ids) - 1)
-    return LanguageModelDataset(ids, context, stride=context, name="The validation part") if context > 0 else None
 
 
 def check_resume(folder: RunFolder, config: RunConfig, corpus: Corpus | None = None) -> RunConfig:
@@ -200,7 +119,8 @@ def _dotted(config: RunConfig) -> dict[str, Any]:
 class TrainingJob:
     """The training of one run, with all that is written to its folder.
 
-    Create it and drive it in the same thread: the number of torch threads is set for the thread that calls.
+    Create it and drive it in the same thread: the number of torch threads is set for the thread that calls. A run whose
+    text is not prepared yet is prepared first.
 
     Args:
         folder: The run.
@@ -234,6 +154,7 @@ class TrainingJob:
         self._on_record = on_record
         self._stop_requested = threading.Event()
         self._stopped: dict[str, Any] = {}  # the fields of run.json to write when it has stopped
+        completed(prepare_run(folder))
         config = folder.config
         if config.training.num_threads is None:
             config = config.updated({"training.num_threads": num_threads or torch.get_num_threads()})
@@ -258,8 +179,8 @@ class TrainingJob:
         )
         self.trainer = Trainer(
             model,
-            _training_windows(data.train, config),
-            _validation_windows(data.validation, config),
+            training_windows(data.train, config),
+            validation_windows(data.validation, config),
             config,
             callbacks=(
                 _Settle(folder),

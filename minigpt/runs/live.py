@@ -1,4 +1,4 @@
-"""One run that the engine works on: waiting in the queue, training in turns, paused, until its end.
+"""One run that the engine works on: its text prepared in turns, then waiting, training in turns, paused, until its end.
 
 Only the engine's thread calls what changes a run. Any thread may read `snapshot`, an immutable object that is replaced
 as a whole.
@@ -21,16 +21,23 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from minigpt.config import RunConfig
 from minigpt.errors import StorageError
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.info import Status
 from minigpt.runs.snapshots import History, snapshot_of
 
 if TYPE_CHECKING:
+    from minigpt.pieces import Pieces
     from minigpt.runs.job import TrainingJob
+    from minigpt.runs.preparation import SizeCheck
     from minigpt.training.events import Work
+
+Piece = TypeVar("Piece")
+LiveStatus = Status | Literal["preparing"]
 
 _log = logging.getLogger(__name__)
 
@@ -44,34 +51,39 @@ class LiveRun:
     """One run between `submit` or `resume` and its end.
 
     Args:
-        folder: Where it lies.
+        folder: The run's folder.
         versions: Numbers for snapshots, shared by all runs of the engine.
+        config: The run's settings where they are at hand; None: they are read.
 
     Attributes:
         id: The run's id.
         folder: The run's folder.
         owner: Hash of the owner's token; None: it has no owner.
-        status: The run's state; the same is written to `run.json`.
+        status: The run's state. The same is written to `run.json`, where a run that is preparing counts as queued.
         queue_position: Place in the queue, 1 for the run that starts next; stale unless queued.
         used_seconds: Time of all its turns.
         snapshot: The latest look at it.
     """
 
-    def __init__(self, folder: RunFolder, versions: Iterator[int]) -> None:
+    def __init__(self, folder: RunFolder, versions: Iterator[int], config: RunConfig | None = None) -> None:
         self.id = folder.id
         self.folder = folder
         self.owner = folder.info.owner_token_sha256
-        self.status: Status = "queued"
+        self.status: LiveStatus = "queued" if folder.is_prepared else "preparing"
         self.queue_position: int | None = None
         self.used_seconds = 0.0
         self._versions = versions
+        self._preparation: Pieces[None] | None = None
+        self._progress = 0.0
         self._job: TrainingJob | None = None
         self._work: Iterator[Work] | None = None
         self._history = History()
         self._published = 0.0
         self._marks: deque[tuple[float, int]] = deque(maxlen=PACE_MARKS)  # (clock, step) while it runs
         self._copies: tempfile.TemporaryDirectory[str] | None = None
-        self.snapshot = replace(snapshot_of(folder), status="queued", message="", version=next(versions))
+        self._publishing = threading.Lock()  # pages publish too, when the queue moves
+        self.snapshot = snapshot_of(folder, config)
+        self.publish(message="")
 
     @property
     def is_loaded(self) -> bool:
@@ -79,11 +91,42 @@ class LiveRun:
         return self._job is not None
 
     @property
+    def takes_turns(self) -> bool:
+        """Whether it is being prepared or trained."""
+        return self.status in ("preparing", "running")
+
+    @property
     def seconds(self) -> float:
         """Training time."""
         return self._job.trainer.seconds if self._job is not None else self.snapshot.seconds
 
     # -- called by the thread that trains
+
+    def prepare(self, seconds: float, is_urgent: Callable[[], bool], check: SizeCheck) -> bool:
+        """Prepare the run's text for one turn.
+
+        Args:
+            seconds: Length of the turn; a piece of work that has begun is finished.
+            is_urgent: Asked between pieces; true ends the turn early.
+            check: Called once the vocabulary is known; refuses what the server does not allow.
+
+        Returns:
+            Whether the run can be trained now.
+        """
+        if self._preparation is None:
+            from minigpt.runs.preparation import prepare_run
+
+            self._preparation = prepare_run(self.folder, check=check)
+        done = self._take_turn(self._preparation, seconds, is_urgent)
+        if done is None:
+            self._preparation = None
+            meta = self.folder.meta
+            self.publish(corpus=MappingProxyType(meta), baselines=MappingProxyType(dict(meta["baselines"])))
+            return True
+        self._progress = done
+        if self._is_publishing_due:
+            self.publish()
+        return False
 
     def load(self, num_threads: int) -> None:
         """Read the run into memory, from its newest checkpoint if there is one, and be ready to take turns.
@@ -110,23 +153,17 @@ class LiveRun:
             Whether the run has come to its end.
         """
         assert self._work is not None
-        began = time.perf_counter()
-        done = True
-        for _ in self._work:
-            time.sleep(0)  # lets another thread take the interpreter lock
-            if time.perf_counter() - began >= seconds or is_urgent():
-                done = False
-                break
-        self.used_seconds += time.perf_counter() - began
-        if not done and (time.perf_counter() - self._published >= PUBLISH_SECONDS or self.snapshot.loss is None):
+        if self._take_turn(self._work, seconds, is_urgent) is None:
+            return True
+        if self._is_publishing_due or self.snapshot.loss is None:
             self.publish()
-        return done
+        return False
 
-    def change(self, status: Status) -> None:
+    def change(self, status: LiveStatus) -> None:
         """Set the status, here and on disk."""
         self.status = status
         self._marks.clear()
-        self.folder.update_info(status=status, error=None)
+        self.folder.update_info(status=_written(status), error=None)
         self.publish(message="")
 
     def pause(self) -> bool:
@@ -163,6 +200,7 @@ class LiveRun:
         Args:
             reason: Why, in full sentences, where that is not the owner's wish.
         """
+        self._end_preparation()
         if self._job is None:
             self.folder.update_info(status="stopped", error=reason)
         else:
@@ -172,13 +210,14 @@ class LiveRun:
     def interrupt(self) -> None:
         """Save because the server ends. The status on disk stays, which shows that the run was interrupted."""
         try:
-            self._stop_job(status=self.status)
+            self._end_preparation()
+            self._stop_job(status=_written(self.status))
         except Exception:  # the other runs still have to be saved; this one keeps its last checkpoint
             _log.exception("run %s could not be saved", self.id)
         self._delete_copies()
 
     def fail(self, error: Exception) -> None:
-        """End with an error in words; the checkpoints stay."""
+        """End with an error in words; the checkpoints and a corpus that is not prepared stay."""
         self._end("failed", message=self.folder.fail(error))
 
     def copy_weights(self) -> Path | None:
@@ -204,10 +243,20 @@ class LiveRun:
         Args:
             **changes: Fields of the snapshot that cannot be read from the training.
         """
+        with self._publishing:
+            self._publish(changes)
+
+    def _publish(self, changes: dict[str, Any]) -> None:
         now = time.perf_counter()
         self._published = now
-        position = self.queue_position if self.status == "queued" else None
-        seen = replace(self.snapshot, status=self.status, queue_position=position, is_elsewhere=False, **changes)
+        seen = replace(
+            self.snapshot,
+            status=self.status,
+            progress=self._progress if self.status == "preparing" else None,
+            queue_position=self.queue_position if self.status == "queued" else None,
+            is_elsewhere=False,
+            **changes,
+        )
         if self._job is not None:
             trainer, latest = self._job.trainer, self._history.latest
             self._marks.append((now, trainer.step))
@@ -234,6 +283,10 @@ class LiveRun:
             )
         self.snapshot = replace(seen, version=next(self._versions))
 
+    @property
+    def _is_publishing_due(self) -> bool:
+        return time.perf_counter() - self._published >= PUBLISH_SECONDS
+
     def _record(self, record: Mapping[str, Any]) -> None:
         if record["kind"] == "resumed":  # records beyond the checkpoint no longer count
             self._history = History(self.folder.metrics())
@@ -244,7 +297,25 @@ class LiveRun:
         (clock, step), (clock_now, step_now) = self._marks[0], self._marks[-1]
         return (max_steps - step_now) * (clock_now - clock) / (step_now - step) if step_now > step else None
 
-    # -- ending
+    # -- working and ending
+
+    def _take_turn(self, work: Iterator[Piece], seconds: float, is_urgent: Callable[[], bool]) -> Piece | None:
+        """Do pieces of work for one turn; return the last one, None where the work has come to its end."""
+        began = time.perf_counter()
+        try:
+            for piece in work:
+                time.sleep(0)  # lets another thread take the interpreter lock
+                if time.perf_counter() - began >= seconds or is_urgent():
+                    return piece
+            return None
+        finally:
+            self.used_seconds += time.perf_counter() - began
+
+    def _end_preparation(self) -> None:
+        """Drop a half-prepared text; the stored corpus stays, and the lock on the run is released."""
+        if self._preparation is not None:
+            self._preparation.close()
+            self._preparation = None
 
     def _stop_job(self, *, status: Status, reason: str | None = None) -> None:
         """Let the job finish its step, save, and write the status; does nothing where there is none in memory."""
@@ -264,6 +335,11 @@ class LiveRun:
         if self._copies is not None:
             self._copies.cleanup()
             self._copies = None
+
+
+def _written(status: LiveStatus) -> Status:
+    """Return the status that stands in `run.json`."""
+    return "queued" if status == "preparing" else status
 
 
 def warm_up() -> None:

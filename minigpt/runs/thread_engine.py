@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from minigpt.config import RunConfig
-from minigpt.data.prepared import expected_vocab_size
 from minigpt.errors import InputError, LimitError, MinigptError, OwnerError, RunFault, RunNotFoundError
 from minigpt.runs.engine import Command
 from minigpt.runs.folder import RunFolder
@@ -38,7 +37,6 @@ from minigpt.runs.live import LiveRun, lower_priority
 from minigpt.runs.lock import is_being_trained
 from minigpt.runs.snapshots import RunSnapshot
 from minigpt.runs.store import RunStore
-from minigpt.tokenizers.base import make_tokenizer
 
 if TYPE_CHECKING:
     from minigpt.data.corpora import Corpus
@@ -103,22 +101,25 @@ class ThreadEngine:
 
     def submit(self, config: RunConfig, corpus: Corpus, owner: str, *, name: str | None = None) -> str:
         """Begin a run or queue it; see `RunEngine.submit`."""
-        from minigpt.model.devices import resolve_device
-        from minigpt.runs.job import create_run
+        from minigpt.runs.preparation import begin_run
 
-        self.limits.check_corpus(corpus)
-        self.limits.check_run(config, corpus, expected_vocab_size(make_tokenizer(config.tokenizer), corpus))
-        resolve_device(config.device)
         with self._reserve_place(_hashed(owner)):
             kept = len(self._index.runs())
             if kept >= self.limits.max_runs:
                 raise LimitError(
                     f"This server holds {kept} runs and keeps no more.", mend="Delete a run that you no longer need."
                 )
-            folder = create_run(config, corpus, store=self._store, name=name, owner_token=owner or None)
+            folder = begin_run(
+                config,
+                corpus,
+                store=self._store,
+                name=name,
+                owner_token=owner or None,
+                check=self.limits.check_run,
+            )
             if self.limits.run_ttl_hours is not None:
                 folder.update_info(expires=datetime.now(UTC) + timedelta(hours=self.limits.run_ttl_hours))
-            self._add(folder)
+            self._add(folder, config)
         return folder.id
 
     def command(self, run_id: str, token: str, command: Command) -> None:
@@ -246,12 +247,14 @@ class ThreadEngine:
             with self._changed:
                 self._reserved[owner] -= 1
 
-    def _add(self, folder: RunFolder) -> None:
+    def _add(self, folder: RunFolder, config: RunConfig) -> None:
         """Take a run in, at the end of the queue."""
-        live = LiveRun(folder, self._versions)
+        live = LiveRun(folder, self._versions, config)
         with self._changed:
             if live.id in self._live:  # two requests to resume it came at once
                 return
+            active = (other.used_seconds for other in self._live.values() if other.takes_turns)
+            live.used_seconds = min(active, default=0.0)
             self._live[live.id] = live
             self._queue.append(live)
             self._renumber()
@@ -259,7 +262,7 @@ class ThreadEngine:
             self._changed.notify_all()
 
     def _resume_from_disk(self, folder: RunFolder) -> None:
-        seen, _ = self._index.snapshot(folder), folder.config  # reading the settings refuses a damaged run at once
+        seen, config = self._index.snapshot(folder), folder.config  # reading the settings refuses a damaged run at once
         if seen.status == "finished":
             raise InputError(
                 f"Run {seen.name} is finished: all {seen.max_steps:,} steps are done.",
@@ -272,7 +275,7 @@ class ThreadEngine:
                 mend="Download it and resume it on your own machine.",
             )
         with self._reserve_place(folder.info.owner_token_sha256):
-            self._add(folder)
+            self._add(folder, config)
 
     def _renumber(self) -> None:
         """Give the runs in the queue their positions. Called under the lock."""
@@ -316,8 +319,8 @@ class ThreadEngine:
         """Sleep until there is something to do; look for expired runs now and then."""
 
         def is_busy() -> bool:
-            running = any(live.status == "running" for live in self._live.values())
-            return self._closing or bool(self._requests) or bool(self._queue) or running
+            is_working = any(live.takes_turns for live in self._live.values())
+            return self._closing or bool(self._requests) or bool(self._queue) or is_working
 
         with self._changed:
             is_idle = not self._changed.wait_for(is_busy, timeout=SWEEP_SECONDS)
@@ -343,7 +346,7 @@ class ThreadEngine:
         if request.action == "resume":
             if live.status == "paused":
                 with self._changed:
-                    live.change("queued")
+                    live.change("queued" if live.folder.is_prepared else "preparing")
                     self._queue.append(live)
                     self._renumber()
             return None
@@ -360,13 +363,14 @@ class ThreadEngine:
             self._end(live, live.finish)
 
     def _start_queued(self) -> None:
-        """Start runs from the queue while there is room; paused runs make room, saved to disk."""
+        """Start prepared runs from the queue while there is room; paused runs make room, saved to disk."""
         while True:
             with self._changed:
                 running = [live for live in self._live.values() if live.status == "running"]
-                if not self._queue or len(running) >= self.limits.max_concurrent:
+                live = next((live for live in self._queue if live.status == "queued"), None)
+                if live is None or len(running) >= self.limits.max_concurrent:
                     return
-                live = self._queue.pop(0)
+                self._queue.remove(live)
                 paused = [other for other in self._live.values() if other.status == "paused" and other.is_loaded]
                 live.used_seconds = min((other.used_seconds for other in running), default=0.0)
             if len(running) + len(paused) >= self.limits.max_concurrent and paused:
@@ -376,14 +380,23 @@ class ThreadEngine:
                 self._renumber()
 
     def _take_turn(self) -> None:
-        """Train the run that has had the least time, for one slice."""
-        running = [live for live in self._live.values() if live.status == "running"]
-        if not running:
+        """Train or prepare the run that has had the least time, for one slice."""
+        with self._changed:
+            working = [live for live in self._live.values() if live.takes_turns]
+        if not working:
             return
-        live = min(running, key=lambda live: live.used_seconds)
+        live = min(working, key=lambda live: live.used_seconds)
+
+        def is_urgent() -> bool:
+            return self._closing or bool(self._requests)
 
         def advance() -> None:
-            if live.advance(self._slice_seconds, lambda: self._closing or bool(self._requests)):
+            if live.status == "preparing":
+                if live.prepare(self._slice_seconds, is_urgent, self.limits.check_run):
+                    with self._changed:
+                        live.change("queued")
+                        self._renumber()
+            elif live.advance(self._slice_seconds, is_urgent):
                 self._end(live, live.finish)
             elif self.limits.max_seconds is not None and live.seconds >= self.limits.max_seconds:
                 reason = f"This server trains a run for {self.limits.max_seconds:g} seconds, which are over."

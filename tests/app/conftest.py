@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -19,10 +20,12 @@ from minigpt.app.session import profile
 from minigpt.app.session.models import LoadedRun
 from minigpt.app.shell import server
 from minigpt.config import RunConfig, TransformerConfig
-from minigpt.data.corpora import corpus_from_text
+from minigpt.data.corpora import Corpus, corpus_from_text
 from minigpt.model.transformer import Transformer
-from minigpt.runs import manager
+from minigpt.pieces import Pieces
+from minigpt.runs import manager, preparation
 from minigpt.runs.store import new_run_id
+from minigpt.tokenizers.base import BaseTokenizer
 from minigpt.tokenizers.character import CharacterTokenizer
 
 ENTRY = Path(__file__).resolve().parents[2] / "streamlit_app.py"
@@ -123,6 +126,22 @@ def unusual(request: pytest.FixtureRequest) -> tuple[str, str | None]:
 def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders of finished runs, to be copied."""
     return tmp_path_factory.mktemp("templates")
+
+
+@pytest.fixture
+def preparing(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Texts stay at 40 % of their vocabulary, which is 6 % of preparing them, until the event is set."""
+    released, train = threading.Event(), preparation.train_tokenizer_in_pieces
+
+    def slowly(tokenizer: BaseTokenizer, corpus: Corpus) -> Pieces[BaseTokenizer]:
+        while not released.is_set():
+            time.sleep(0.005)
+            yield 0.4
+        return (yield from train(tokenizer, corpus))
+
+    monkeypatch.setattr(preparation, "train_tokenizer_in_pieces", slowly)
+    yield released
+    released.set()
 
 
 @pytest.fixture

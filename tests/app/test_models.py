@@ -12,7 +12,8 @@ from minigpt.app.session.runs import RunRef
 from minigpt.config import RunConfig
 from minigpt.data.corpora import corpus_from_text
 from minigpt.errors import RunNotFoundError
-from minigpt.runs.job import TrainingJob, create_run
+from minigpt.runs.job import TrainingJob
+from minigpt.runs.preparation import create_run
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 
 import pytest
 
@@ -237,6 +238,41 @@ def test_pause_resume_and_stop(pages):
     assert manager.get_engine().snapshot(run_id).step > 0
 
 
+def test_a_text_that_is_being_prepared_is_shown_and_can_be_stopped(pages, preparing):
+    run_id = pages.submit()
+    end = time.monotonic() + 60
+    while not manager.get_engine().snapshot(run_id).progress:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    at = pages.open(PAGE, run=run_id)
+    assert "preparing, 6%" in pages.words(at)  # in the sidebar
+    assert "preparing, 6%" in [bar.proto.text for bar in at.get("progress")]
+    assert t("train.verdict_preparing") in pages.words(at)
+    assert "train:stop" in keys(at)
+    assert not {"train:pause", "train:resume"} & keys(at)
+    at.button(key="train:stop").click().run()
+    pages.wait(run_id, "stopped")
+    at.run()
+    assert "Stopped before its text was prepared" in pages.words(at)
+    preparing.set()
+    at.button(key="train:resume").click().run()
+    pages.wait(run_id, "finished")
+
+
+PAGES = [
+    "start/home", "build/corpus", "build/train", "inside/attention", "inside/forward", "inside/circuits",
+    "use/sampling", "use/perplexity", "class/runs",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_opens_on_a_run_that_is_being_prepared(pages, preparing, page):
+    run_id = pages.submit()
+    at = pages.open(page, run=run_id)
+    assert manager.get_engine().snapshot(run_id).status == "preparing"
+    assert "preparing" in pages.words(at)
+
+
 def test_a_new_session_finds_the_run_in_the_address_and_may_stop_it(pages):
     run_id = pages.submit(training__max_steps=100_000)
     pages.wait(run_id, "running")
@@ -269,6 +305,7 @@ def test_a_run_that_diverged_offers_a_calmer_one_on_its_own_text_and_no_way_into
     assert "train:resume" not in keys(at)
     at.button(key="train:calmer").click().run()
     assert not at.exception
+    pages.wait(pages.run_of(at), "running", "failed", "finished")  # its text is prepared by then
     calmer, diverged = (manager.get_engine().snapshot(id_) for id_ in (pages.run_of(at), run_id))
     assert calmer.config.training.learning_rate == pytest.approx(3.3)
     assert calmer.config.model == diverged.config.model

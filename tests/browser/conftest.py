@@ -18,7 +18,8 @@ import pytest
 from minigpt.config import RunConfig
 from minigpt.data.corpora import corpus_from_text
 from minigpt.runs.folder import RunFolder
-from minigpt.runs.job import TrainingJob, create_run
+from minigpt.runs.job import TrainingJob
+from minigpt.runs.preparation import create_run
 from minigpt.runs.store import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]

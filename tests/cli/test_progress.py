@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from minigpt.cli import progress
-from minigpt.cli.training import LossColumn, SpeedColumn
+from minigpt.cli.training import LossColumn, SpeedColumn, preparation_bar
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,13 @@ def test_the_bar_takes_one_line_and_cuts_nothing_off(
     assert "…" not in lines[0]
     assert all(word in lines[0] for word in seen)
     assert not any(word in lines[0] for word in unseen)
+
+
+def test_preparing_a_text_is_shown_with_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Console(file=io.StringIO(), width=60, force_terminal=True, color_system=None)
+    monkeypatch.setattr(progress, "stderr", lambda: screen)
+    monkeypatch.setattr(progress, "is_watched", lambda: True)
+    with preparation_bar() as show:
+        show(0.4)
+    assert "preparing" in (shown := screen.file.getvalue())
+    assert "40%" in shown

@@ -14,7 +14,8 @@ from minigpt.config import DataConfig, RunConfig
 from minigpt.data.corpora import read_corpus
 from minigpt.model.weights import load_weights
 from minigpt.runs.folder import RunFolder
-from minigpt.runs.job import TrainingJob, create_run
+from minigpt.runs.job import TrainingJob
+from minigpt.runs.preparation import create_run
 from minigpt.runs.store import RunStore
 from minigpt.runs.thread_engine import ThreadEngine
 
@@ -53,7 +54,7 @@ def test_page_and_command_line_give_the_same_bits(call, corpus_file: Path, tmp_p
         run_id = engine.submit(RunConfig().updated(SETTINGS), corpus, "owner")
         deadline = time.monotonic() + 60
         while (seen := engine.snapshot(run_id)).status != "finished":
-            assert seen.status in ("queued", "running"), seen.message
+            assert seen.status in ("preparing", "queued", "running"), seen.message
             assert time.monotonic() < deadline
             time.sleep(0.02)
     finally:

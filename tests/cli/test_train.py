@@ -17,12 +17,14 @@ from click.testing import CliRunner
 from minigpt.cli.root import cli
 from minigpt.cli.training import Watch, command_line, num_cores
 from minigpt.config import RunConfig, allowed_values, dotted_fields, field_info
+from minigpt.data.corpora import corpus_from_files
 from minigpt.errors import StorageError
 from minigpt.model import devices
 from minigpt.model.size import flops_per_token
 from minigpt.model.weights import load_weights
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.loading import load_run
+from minigpt.runs.preparation import begin_run
 from minigpt.runs.store import RunStore
 from minigpt.training.events import Record
 from minigpt.training.trainer import Trainer
@@ -287,6 +289,16 @@ def test_resume_where_there_is_no_run_begins_one(call, tiny, corpus_file: Path, 
     arguments = ["train", *tiny, "--data", corpus_file, "--out", tmp_path / "run", "--resume", "--json"]
     assert json.loads(call(*arguments).stdout)["steps"] == 12
     assert json.loads(call(*arguments).stdout)["steps"] == 12
+
+
+def test_a_run_that_the_app_has_not_prepared_is_prepared_here(call, tiny, corpus_file: Path, tmp_path: Path) -> None:
+    call("train", *tiny, "--data", corpus_file, "--out", tmp_path / "run")
+    whole = RunFolder(tmp_path / "run")
+    folder = begin_run(whole.config, corpus_from_files([corpus_file]), store=RunStore(tmp_path / "runs"))
+    assert "no weights yet" in call("generate", folder.path, code=2).stderr
+    arguments = ["train", "--out", folder.path, "--resume", "--data", corpus_file, "--json"]
+    assert json.loads(call(*arguments).stdout)["status"] == "finished"
+    assert weights(folder.path, 12) == weights(whole.path, 12)
 
 
 def test_resume_of_a_mistyped_path_says_that_there_is_no_run(call, tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from minigpt.errors import ArchiveError, CheckpointError, RunExistsError, RunNot
 from minigpt.runs import archive as module
 from minigpt.runs.archive import bundle_run, export_zip
 from minigpt.runs.folder import RunFolder
-from minigpt.runs.job import TrainingJob, create_run
+from minigpt.runs.job import TrainingJob
 from minigpt.runs.loading import load_run
+from minigpt.runs.preparation import create_run
 from minigpt.runs.store import RunStore
 
 TEXT = "the cat sat on the mat and the dog ate the cake. " * 12

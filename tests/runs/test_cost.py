@@ -30,7 +30,8 @@ from minigpt.runs.cost import (
     seconds_per_step,
     state_numbers,
 )
-from minigpt.runs.job import TrainingJob, create_run
+from minigpt.runs.job import TrainingJob
+from minigpt.runs.preparation import create_run
 from minigpt.training.optimizers import build_optimizer
 from minigpt.training.weight_ema import WeightEMA
 

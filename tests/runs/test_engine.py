@@ -34,9 +34,10 @@ from minigpt.errors import (
     StorageError,
 )
 from minigpt.runs.engine import RunEngine
-from minigpt.runs.job import TrainingJob, create_run
+from minigpt.runs.job import TrainingJob
 from minigpt.runs.limits import Limits, load_limits
 from minigpt.runs.live import LiveRun
+from minigpt.runs.preparation import create_run
 from minigpt.runs.snapshots import RunSnapshot, snapshot_of
 from minigpt.runs.store import RunStore
 from minigpt.runs.thread_engine import ThreadEngine
@@ -365,8 +366,9 @@ def test_more_runs_than_places_wait_in_order(make, corpus) -> None:  # type: ign
     first = engine.submit(settings(**ENDLESSLY), corpus, "1")
     trained(engine, first, 1)
     second, third = (engine.submit(settings(**ENDLESSLY), corpus, owner) for owner in "23")
+    for waiting in (second, third):
+        status(engine, waiting, "queued")
     assert [engine.snapshot(run_id).queue_position for run_id in (first, second, third)] == [None, 1, 2]
-    assert engine.snapshot(second).status == "queued"
     engine.command(second, "2", "stop")
     assert status(engine, second, "stopped").queue_position is None
     assert engine.snapshot(third).queue_position == 1

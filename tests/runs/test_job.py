@@ -19,9 +19,10 @@ from minigpt.data.corpora import Corpus, corpus_from_files, corpus_from_text
 from minigpt.data.prepared import train_tokenizer
 from minigpt.errors import CheckpointError, CorpusError, InputError, NonFiniteLossError, RunExistsError, StorageError
 from minigpt.runs.folder import RunFolder
-from minigpt.runs.job import TrainingJob, check_resume, create_run
+from minigpt.runs.job import TrainingJob, check_resume
 from minigpt.runs.loading import load_run
 from minigpt.runs.lock import is_being_trained
+from minigpt.runs.preparation import create_run
 from minigpt.runs.snapshots import snapshot_of
 from minigpt.runs.thread_engine import ThreadEngine
 from minigpt.tokenizers.base import make_tokenizer
@@ -79,9 +80,9 @@ def test_create_run_writes_everything() -> None:
 
 
 def test_a_tokenizer_that_is_trained_already_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command line trains one to estimate the memory; a gigabyte is not read for that again."""
+    """A gigabyte is not read once more for a vocabulary that is there already."""
     tokenizer = train_tokenizer(make_tokenizer(CONFIG.tokenizer), corpus())
-    monkeypatch.setattr("minigpt.runs.job.train_tokenizer", None)
+    monkeypatch.setattr("minigpt.runs.preparation.train_tokenizer_in_pieces", None)
     assert create_run(CONFIG, corpus(), tokenizer=tokenizer).tokenizer.to_dict() == tokenizer.to_dict()
 
 

@@ -15,8 +15,9 @@ from minigpt.data.corpora import Corpus, corpus_from_text
 from minigpt.errors import ConfigError, LimitError
 from minigpt.runs.archive import export_zip
 from minigpt.runs.folder import RunFolder
-from minigpt.runs.job import TrainingJob, check_resume, create_run
+from minigpt.runs.job import TrainingJob, check_resume
 from minigpt.runs.limits import load_limits
+from minigpt.runs.preparation import create_run
 from minigpt.runs.snapshots import RunSnapshot, snapshot_of
 from minigpt.runs.store import RunStore
 from minigpt.runs.thread_engine import ThreadEngine
@@ -185,7 +186,7 @@ def test_a_job_tracks_under_the_runs_own_name(corpus: Corpus, monkeypatch: pytes
         return []
 
     monkeypatch.setattr("minigpt.runs.job.make_trackers", make)
-    monkeypatch.setattr("minigpt.runs.job.check_trackers", lambda names: None)
+    monkeypatch.setattr("minigpt.runs.preparation.check_trackers", lambda names: None)
     folder = create_run(config(training__track="tensorboard"), corpus)
     TrainingJob(folder)
     assert asked == [(("tensorboard",), folder.path, folder.id, "cats")]

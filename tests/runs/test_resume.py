@@ -20,7 +20,8 @@ from minigpt.config import RunConfig, dump_yaml
 from minigpt.data.corpora import corpus_from_text
 from minigpt.model.weights import load_weights
 from minigpt.runs.folder import RunFolder
-from minigpt.runs.job import TrainingJob, create_run
+from minigpt.runs.job import TrainingJob
+from minigpt.runs.preparation import create_run
 from minigpt.training.checkpoint import load_checkpoint
 
 TEXT = "the cat sat on the mat and the dog ate the cake. " * 12
@@ -50,7 +51,8 @@ from pathlib import Path
 from minigpt.config import load_config
 from minigpt.data.corpora import corpus_from_text
 from minigpt.runs.folder import RunFolder
-from minigpt.runs.job import TrainingJob, create_run
+from minigpt.runs.job import TrainingJob
+from minigpt.runs.preparation import create_run
 from minigpt.training import checkpoint
 
 path, config, text, kill_at, pause = sys.argv[1:]

@@ -20,8 +20,9 @@ from minigpt.errors import ArchiveError, CheckpointError, CorpusError, RunExists
 from minigpt.generation.generator import TextGenerator
 from minigpt.runs.archive import bundle_run, export_zip
 from minigpt.runs.folder import RunFolder
-from minigpt.runs.job import TrainingJob, create_run
+from minigpt.runs.job import TrainingJob
 from minigpt.runs.loading import find_run, load_run
+from minigpt.runs.preparation import create_run
 from minigpt.runs.store import RunStore, is_valid_id, new_run_id
 from minigpt.runs.weights import thinned
 from minigpt.storage import remove_folder

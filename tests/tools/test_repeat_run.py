@@ -10,8 +10,9 @@ from minigpt.data.corpora import load_corpus
 from minigpt.errors import RunNotFoundError
 from minigpt.interpret.heads import attention_patterns, head_scores, repeated_ids
 from minigpt.interpret.trace import trace_forward
-from minigpt.runs.job import TrainingJob, create_run
+from minigpt.runs.job import TrainingJob
 from minigpt.runs.loading import find_run, load_run
+from minigpt.runs.preparation import create_run
 from minigpt.runs.store import RunStore
 from tools.make_repeat_run import head_history
 

@@ -143,7 +143,8 @@ import sys
 from pathlib import Path
 from minigpt.config import RunConfig
 from minigpt.data.corpora import corpus_from_text
-from minigpt.runs.job import TrainingJob, create_run
+from minigpt.runs.job import TrainingJob
+from minigpt.runs.preparation import create_run
 
 path = Path(sys.argv[1])
 config = RunConfig().updated({

@@ -13,6 +13,7 @@ from minigpt import resources
 from minigpt.app.session import runs
 from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import compact, equally_likely, escape, number, size, t
+from minigpt.app.ui.status import status_words
 from minigpt.model.size import count_parameters
 from minigpt.runs.archive import export_zip
 from minigpt.runs.folder import RunFolder
@@ -40,7 +41,9 @@ def table(lines: Sequence[Listed]) -> pd.DataFrame:
         [
             {
                 t("runs.name"): snapshot.name,
-                t("runs.status"): t("runs.bundled") if ref.bundled else t(f"frame.status_{snapshot.status}"),
+                t("runs.status"): t("runs.bundled")
+                if ref.bundled
+                else status_words(snapshot.status, snapshot.progress),
                 t("runs.steps"): f"{number(snapshot.step)} / {number(snapshot.max_steps)}",
                 t("runs.val_loss"): snapshot.val_loss,
                 t("runs.parameters"): compact(num_parameters(snapshot)),

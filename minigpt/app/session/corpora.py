@@ -16,7 +16,7 @@ from minigpt.app.session.readings import DocumentReading
 from minigpt.config import TokenizerConfig
 from minigpt.data.corpora import Corpus, corpus_from_documents, corpus_from_text, load_corpus
 from minigpt.data.prepared import expected_vocab_size
-from minigpt.data.readers import clean_text, read_text
+from minigpt.data.readers import read_text
 from minigpt.data.statistics import TextStatistics, text_statistics
 from minigpt.errors import CorpusError
 from minigpt.tokenizers.base import make_tokenizer
@@ -64,20 +64,19 @@ def use_files(files: Sequence[UploadedFile]) -> None:
     names = ", ".join(file.name for file in files)
     limits.check_upload(names if len(files) < 4 else f"{len(files)} files", sum(len(file.getvalue()) for file in files))
     documents = [read_text(file.getvalue(), name=file.name) for file in files]
-    readings = []
-    for document in documents:
-        cleaned = clean_text(document.text)
-        readings.append(
-            DocumentReading(
-                document.name,
-                document.encoding,
-                document.num_bytes,
-                len(document.text),
-                len(cleaned),
-                cleaned != document.text,
-            )
+    corpus = corpus_from_documents(documents, clean=True)
+    readings = [
+        DocumentReading(
+            document.name,
+            document.encoding,
+            document.num_bytes,
+            len(document.text),
+            len(cleaned),
+            cleaned != document.text,
         )
-    _keep(corpus_from_documents(documents, clean=True), readings)
+        for document, cleaned in zip(documents, corpus.documents, strict=True)
+    ]
+    _keep(corpus, readings)
 
 
 def use_text(text: str, name: str) -> None:
@@ -105,13 +104,15 @@ def use_built_in(name: str) -> None:
 
 
 def _keep(corpus: Corpus, readings: list[DocumentReading]) -> None:
-    if len(set(corpus.text)) < 2:
+    statistics = _counted(corpus)
+    if statistics.num_distinct < 2:
         raise CorpusError(
             f"{corpus.name} is one character over and over, so there is nothing to guess.",
             mend="Bring a text with at least two different ones.",
         )
     profile.limits().check_corpus(corpus)
     set_current_corpus(corpus)
+    st.session_state["app:statistics"] = (corpus, statistics)
     st.session_state["app:readings"] = readings
 
 
@@ -141,6 +142,11 @@ def current_statistics() -> TextStatistics:
     corpus = current_corpus()
     known = st.session_state.get("app:statistics")
     if known is None or known[0] is not corpus:
-        known = (corpus, text_statistics("".join(corpus.documents)))
+        known = (corpus, _counted(corpus))
         st.session_state["app:statistics"] = known
-    return known[1]
+    statistics: TextStatistics = known[1]
+    return statistics
+
+
+def _counted(corpus: Corpus) -> TextStatistics:
+    return text_statistics("".join(corpus.documents))

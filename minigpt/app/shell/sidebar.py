@@ -76,8 +76,9 @@ def _card(ref: RunRef, was_active: bool) -> None:
     if snapshot.is_active:
         if snapshot.status == "running" and snapshot.eta_seconds is not None:
             parts.append(t("frame.eta", time=duration(snapshot.eta_seconds)))
-        st.progress(min(1.0, snapshot.step / max(snapshot.max_steps, 1)))
-    st.markdown(status_badge(snapshot.status))
+        done = snapshot.step / max(snapshot.max_steps, 1) if snapshot.progress is None else snapshot.progress
+        st.progress(min(1.0, done))
+    st.markdown(status_badge(snapshot.status, snapshot.progress))
     st.caption(escape(" · ".join(parts)))
 
 

@@ -14,7 +14,7 @@ from minigpt.app.train import view
 from minigpt.app.train.form import start_calmer
 from minigpt.app.ui import anatomy, theme
 from minigpt.app.ui.forms import in_words
-from minigpt.app.ui.status import status_badge
+from minigpt.app.ui.status import status_badge, status_words
 from minigpt.errors import MinigptError
 from minigpt.runs.engine import Command
 from minigpt.runs.snapshots import RunSnapshot
@@ -83,6 +83,9 @@ def _panel(ref: RunRef, drawn: tuple[str, int | None]) -> None:
 
 
 def _progress(snapshot: RunSnapshot) -> None:
+    if snapshot.progress is not None:
+        st.progress(snapshot.progress, text=status_words(snapshot.status, snapshot.progress))
+        return
     text = view.steps_done(snapshot)
     if snapshot.eta_seconds is not None and snapshot.status == "running":
         text += " · " + t("train.eta", time=duration(snapshot.eta_seconds))
@@ -98,6 +101,7 @@ def _buttons(ref: RunRef, snapshot: RunSnapshot) -> None:
         st.button(again, key="train:calmer", icon=":material/replay:", on_click=start_calmer, args=(ref,))
         return
     commands: dict[str, tuple[Command, ...]] = {
+        "preparing": ("stop",),
         "queued": ("stop",),
         "running": ("pause", "stop"),
         "paused": ("resume", "stop"),

@@ -26,7 +26,7 @@ def verdict(snapshot: RunSnapshot) -> str:
     if not curve:
         uniform = snapshot.baselines.get("uniform")
         if uniform is None:
-            return t("train.verdict_waiting")
+            return t("train.verdict_preparing" if snapshot.status == "preparing" else "train.verdict_waiting")
         return t("train.verdict_start", nats=f"{uniform:.2f}", choices=f"{math.exp(uniform):.0f}")
     whole = whole_loss(snapshot)
     loss = curve[-1][1] if whole is None else whole

@@ -5,6 +5,7 @@ from __future__ import annotations
 from minigpt.app.texts import t
 
 STATUS_COLOURS = {
+    "preparing": "gray",
     "queued": "gray",
     "running": "violet",
     "paused": "orange",
@@ -13,6 +14,7 @@ STATUS_COLOURS = {
     "failed": "red",
 }
 STATUS_ICONS = {
+    "preparing": ":material/hourglass_top:",
     "queued": ":material/hourglass_empty:",
     "running": ":material/play_circle:",
     "paused": ":material/pause_circle:",
@@ -22,6 +24,17 @@ STATUS_ICONS = {
 }
 
 
-def status_badge(status: str) -> str:
-    """Return a run's status as Markdown: colour, icon and word."""
-    return f":{STATUS_COLOURS[status]}-badge[{STATUS_ICONS[status]} {t(f'frame.status_{status}')}]"
+def status_words(status: str, progress: float | None = None) -> str:
+    """Return a run's status in words.
+
+    Args:
+        status: The status, as in `RunSnapshot`.
+        progress: Share of the text that is prepared, 0 to 1; None: it is not said.
+    """
+    words = t(f"frame.status_{status}")
+    return words if progress is None else t("frame.status_progress", status=words, share=f"{progress:.0%}")
+
+
+def status_badge(status: str, progress: float | None = None) -> str:
+    """Return a run's status as Markdown: colour, icon and words, see `status_words`."""
+    return f":{STATUS_COLOURS[status]}-badge[{STATUS_ICONS[status]} {status_words(status, progress)}]"
