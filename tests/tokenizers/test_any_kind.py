@@ -49,8 +49,13 @@ class PairTokenizer(BaseTokenizer):
     def bos_id(self):
         return len(self.pairs) + 2
 
-    def train(self, documents):
+    def train_in_pieces(self, documents):
         self.pairs = sorted({pair for text in documents for pair in self.cut(text)})
+        yield
+
+    def train(self, documents):
+        for _ in self.train_in_pieces(documents):
+            pass
         return self
 
     def expected_vocab_size(self, texts):
