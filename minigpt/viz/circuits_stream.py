@@ -21,36 +21,57 @@ ROW = 25
 """Height of one position, in pixels."""
 
 
+@dataclass(frozen=True)
+class LensWords:
+    """Words of `lens_figure`: the hover line about the token that follows in the text, with `{token}` and `{rank}`."""
+
+    actual: str
+
+
 def lens_figure(
-    texts: Sequence[Sequence[str]],
+    texts: Sequence[Sequence[Sequence[str]]],
     shares: np.ndarray,
-    hover: Sequence[Sequence[str]],
+    ranks: np.ndarray,
     *,
     palette: Palette,
+    words: LensWords,
     places: Sequence[str],
     tokens: Sequence[str],
+    following: Sequence[str],
     first: int,
     selected: int,
 ) -> go.Figure:
     """Draw the logit lens: the next token that each place would predict, positions downwards, depth to the right.
 
-    It has no words of its own.
+    A cell shows the likeliest token; its hover text lists the n likeliest and the rank of the token that follows.
 
     Args:
-        texts: The likeliest token at each position and place, (T, P).
-        shares: Its probability, (T, P).
-        hover: The hover text of each cell, (T, P), in Plotly's markup.
+        texts: The n likeliest tokens at each position and place, the likeliest first, (T, P, n).
+        shares: Their probabilities, (T, P, n).
+        ranks: Rank of the token that follows, 1 for the likeliest, (T, P); 0 where no token follows.
         palette: Colours of the figure.
+        words: Its words.
         places: Names of the P places.
         tokens: The text of each of the T tokens.
+        following: The text of the token that follows each of them, (T,); not read where the rank is 0.
         first: Position of the first of them in the text, counted from 0.
         selected: Index of the row that is outlined.
     """
     rows = len(tokens)
     figure = go.Figure(layout=chart_layout(palette, height=ROW * rows + 46, revision="lens"))
-    figure.add_trace(cell_map(shares, palette, about=hover, hover="%{customdata}"))
-    labels = [[token_label(text) for text in row] for row in texts]
-    figure.add_trace(cell_labels(labels, shares, palette, size=14, family=MONOSPACE))
+    hovers = [
+        [
+            _lens_hover(f"{first + row + 1} · {place}", candidates, probabilities, rank, following[row], words)
+            for place, candidates, probabilities, rank in zip(
+                places, texts[row], shares[row], ranks[row].tolist(), strict=True
+            )
+        ]
+        for row in range(rows)
+    ]
+    likeliest = shares[:, :, 0]
+    figure.add_trace(cell_map(likeliest, palette, about=hovers, hover="%{customdata}"))
+    labels = [[token_label(candidates[0]) for candidates in row] for row in texts]
+    figure.add_trace(cell_labels(labels, likeliest, palette, size=14, family=MONOSPACE))
     figure.add_shape(
         type="rect", x0=-0.5, x1=len(places) - 0.5, y0=selected - 0.5, y1=selected + 0.5,
         line={"color": palette.query, "width": 2},
@@ -60,6 +81,15 @@ def lens_figure(
         **_depth_axes(places, [f"{first + row + 1} {token_label(token)}" for row, token in enumerate(tokens)]),
     )
     return figure
+
+
+def _lens_hover(
+    heading: str, texts: Sequence[str], shares: np.ndarray, rank: int, following: str, words: LensWords
+) -> str:
+    """Return the hover text of a cell of the logit lens."""
+    likeliest = [f"<b>{token_label(text)}</b> {share * 100:.1f} %" for text, share in zip(texts, shares, strict=True)]
+    actual = [words.actual.format(token=token_label(following), rank=rank)] if rank else []
+    return "<br>".join([heading, *likeliest, *actual])
 
 
 @dataclass(frozen=True)
@@ -178,19 +208,31 @@ class PatchWords:
 
 
 def patch_figure(
-    recovered: np.ndarray, *, palette: Palette, words: PatchWords, places: Sequence[str], tokens: Sequence[str]
+    recovered: np.ndarray,
+    clean: Sequence[str],
+    corrupt: Sequence[str],
+    *,
+    palette: Palette,
+    words: PatchWords,
+    places: Sequence[str],
 ) -> go.Figure:
     """Draw how much of the clean answer a patch of the stream at one place and position recovers.
 
+    The positions at which the two texts differ have both tokens, in bold.
+
     Args:
         recovered: (P, T); 0 is the answer to the corrupt text, 1 that to the clean text.
+        clean: The text of each of the T tokens of the clean text.
+        corrupt: The text of each of the T tokens of the corrupt text.
         palette: Colours of the figure.
         words: Its words.
         places: Names of the P places.
-        tokens: Labels of the T positions, in Plotly's markup.
     """
-    rows = len(tokens)
-    figure = go.Figure(layout=chart_layout(palette, height=max(180, 23 * rows + 46), revision="patch"))
+    tokens = [
+        f"{index} {token_label(one)}" if one == other else f"{index} <b>{token_label(one)}/{token_label(other)}</b>"
+        for index, (one, other) in enumerate(zip(clean, corrupt, strict=True), start=1)
+    ]
+    figure = go.Figure(layout=chart_layout(palette, height=max(180, 23 * len(tokens) + 46), revision="patch"))
     limit = max(1.0, float(np.abs(recovered).max(initial=0.0)))
     hover = f"%{{y}} · %{{x}}<br>{words.recovered} <b>%{{z:.2f}}</b>"
     figure.add_trace(cell_map(recovered.T, palette, hover=hover, limit=limit))

@@ -19,13 +19,15 @@ from minigpt.app.circuits import (
 )
 from minigpt.app.circuits.view import feedforward_name, place_names
 from minigpt.app.session.runs import RunRef
-from minigpt.app.texts import percent, t
+from minigpt.app.texts import percent, t, template
 from minigpt.errors import ShapeError, TokenizerError
 from minigpt.interpret.ablation import Ablation, ablated_logits, importance, mean_activations
 from minigpt.interpret.heads import attention_patterns, head_scores, repeats_within
 from minigpt.interpret.lens import Attribution, logit_attribution, logit_lens
 from minigpt.interpret.neurons import strongest_units
 from minigpt.interpret.trace import trace_forward
+from minigpt.viz.circuits_stream import LensWords, PatchWords, lens_figure, patch_figure
+from minigpt.viz.palette import colours
 
 
 @pytest.fixture
@@ -218,10 +220,22 @@ def test_the_rank_of_what_does_come_is_said_where_something_comes():
 
 
 def test_cells_hold_the_likeliest_token_and_say_the_rank_of_the_right_one():
-    view, names = lens(0, 1), ["start", "after 1"]
+    view = lens(0, 1)
     rows = lens_view.shown_rows(2, 1)
-    assert lens_view.grid_tokens(view, rows) == [["x", "y"], ["x", "y"]]
-    hovers = lens_view.grid_hovers(view, rows, names)
+    figure = lens_figure(
+        lens_view.grid_texts(view, rows),
+        lens_view.grid_shares(view, rows),
+        view.rank[:, rows].T,
+        palette=colours("light"),
+        words=LensWords(actual=template("circuits.hover_actual")),
+        places=["start", "after 1"],
+        tokens=view.reading.tokens,
+        following=lens_view.following(view, rows),
+        first=rows.start,
+        selected=1,
+    )
+    assert list(figure.data[1].text) == ["x", "y", "x", "y"]
+    hovers = figure.data[0].customdata
     assert hovers[0][1] == "1 · after 1<br><b>y</b> 50.0 %<br>" + t("circuits.hover_actual", token="b", rank=3)
     assert hovers[1][0] == "2 · start<br><b>x</b> 50.0 %"
     assert lens_view.grid_caption(rows, 2) == t("circuits.lens_caption")
@@ -322,7 +336,10 @@ def test_patching_compares_two_texts_of_one_length(untrained, monkeypatch):
     assert view.shares[0] == pytest.approx(float(probabilities.max()))
     assert view.target == run.tokenizer.token_text(int(probabilities.argmax()))
     assert len(patching_view.patching_sentences(view, view.maps)) == 3
-    labels = patching_view.axis_labels(view)
+    words = PatchWords(recovered="recovered")
+    texts = view.clean.tokens, view.corrupt.tokens
+    figure = patch_figure(view.maps.residual, *texts, palette=colours("light"), words=words, places=["0", "1", "2"])
+    labels = figure.layout.yaxis.ticktext
     assert labels[0] == "1 t"
     assert sum("<b>" in label for label in labels) == 1
     with pytest.raises(ShapeError, match="second 12"):

@@ -67,11 +67,13 @@ def test_bars_of_a_sum_begin_where_the_one_before_ended():
 
 def test_the_lens_shows_rows_of_the_text_and_outlines_one():
     figure = circuits_stream.lens_figure(
-        [["a", "b"], ["\n", "<b>"]],
-        np.array([[0.1, 0.9], [0.2, 0.3]]),
-        [["x", "x"], ["x", "x"]],
+        [[["a", "c"], ["b", "c"]], [["\n", "c"], ["<b>", "c"]]],
+        np.array([[[0.1, 0.0], [0.9, 0.05]], [[0.2, 0.1], [0.3, 0.2]]]),
+        np.array([[3, 2], [0, 0]]),
+        words=circuits_stream.LensWords(actual="{token} is number {rank}"),
         places=["start", "after 1"],
         tokens=["t", " "],
+        following=["<", ""],
         first=6,
         selected=1,
         palette=LIGHT,
@@ -80,17 +82,22 @@ def test_the_lens_shows_rows_of_the_text_and_outlines_one():
     assert list(figure.data[1].text) == ["a", "b", "⏎", "&lt;b&gt;"]
     (outline,) = figure.layout.shapes
     assert (outline.y0, outline.y1) == (0.5, 1.5)
+    hovers = figure.data[0].customdata
+    assert hovers[0][1] == "7 · after 1<br><b>b</b> 90.0 %<br><b>c</b> 5.0 %<br>&lt; is number 2"
+    assert hovers[1][0] == "8 · start<br><b>⏎</b> 20.0 %<br><b>c</b> 10.0 %"
 
 
 def test_patches_are_drawn_around_zero():
     recovered = np.array([[0.0, 1.0], [-0.5, 0.2], [0.0, 0.0]])  # P = 3, T = 2
     figure = circuits_stream.patch_figure(
         recovered,
+        ["a", "b"],
+        ["a", "<"],
         palette=LIGHT,
         words=circuits_stream.PatchWords("comes back"),
         places=["start", "1", "2"],
-        tokens=["1 a", "2 b/c"],
     )
+    assert list(figure.layout.yaxis.ticktext) == ["1 a", "2 <b>b/&lt;</b>"]
     assert figure.data[0].z.shape == (2, 3)
     assert (figure.data[0].zmin, figure.data[0].zmax) == (-1, 1)
     assert list(figure.data[1].text) == ["", "−50", "", "100", "20", ""]

@@ -25,8 +25,6 @@ from minigpt.viz.layout import base_layout
 from minigpt.viz.palette import Palette, colours
 
 MODULES = [importlib.import_module(f"minigpt.viz.{name}") for _, name, _ in pkgutil.iter_modules(viz.__path__)]
-WORDLESS = {"lens_figure"}
-"""Figures whose hover texts come whole from the caller, so that they have no words."""
 
 
 def figures() -> dict[str, Callable[..., go.Figure]]:
@@ -47,9 +45,9 @@ def figures() -> dict[str, Callable[..., go.Figure]]:
 FIGURES = figures()
 
 
-def words_of(function: Callable[..., go.Figure]) -> type | None:
+def words_of(function: Callable[..., go.Figure]) -> type:
     """Return the class of a figure's words."""
-    return typing.get_type_hints(function).get("words")
+    return typing.get_type_hints(function)["words"]
 
 
 class Mark(str):
@@ -92,12 +90,12 @@ DATA: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "change_figure": [(([Change("1", 0.5, 0.2), Change(" ", 0.1, 0.4)],), {})],
     "birth_figure": [((CURVES, [0, 50, 100], np.stack([SCORES] * 3)), {"at": 50})],
     "lens_figure": [
-        ((WEIGHTS[:2, :3].astype(str), WEIGHTS[:2, :3], [PLACES] * 2),
-         {"places": PLACES, "tokens": ["1", " "], "first": 6, "selected": 1}),
+        (([[["1", "2"]] * 3, [[" ", "3"]] * 3], np.ones((2, 3, 2)), np.array([[1, 2, 3], [0, 0, 0]])),
+         {"places": PLACES, "tokens": ["1", " "], "following": [" ", ""], "first": 6, "selected": 1}),
     ],
     "depth_figure": [((WEIGHTS[:2, :3], ["1", " "]), {"places": PLACES})],
     "waterfall_figure": [(([("§part§", 1.0), ("§part§", -3.0)], -2.0), {})],
-    "patch_figure": [((WEIGHTS[:3, :2],), {"places": PLACES, "tokens": ["1", "2"]})],
+    "patch_figure": [((WEIGHTS[:3, :2], ["1", "2"], ["1", "3"]), {"places": PLACES})],
     "heads_figure": [((SCORES,), {})],
     "points_figure": [
         ((np.eye(8)[:, :d], TOKENS, [0, 1, 2, 2, 2, 0, 0, 0]), {"explained": [0.5] * d, "trails": np.ones((2, 8, d))})
@@ -125,8 +123,7 @@ CASES = [(name, index) for name in DATA for index in range(len(DATA[name]))]
 def drawn(name: str, index: int, palette: Palette) -> go.Figure:
     """Return a figure with its data and with marks for words."""
     positional, named = DATA[name][index]
-    words = words_of(FIGURES[name])
-    return FIGURES[name](*positional, **named, palette=palette, **({} if words is None else {"words": marked(words)}))
+    return FIGURES[name](*positional, **named, palette=palette, words=marked(words_of(FIGURES[name])))
 
 
 SHOWN = {"text", "hovertemplate", "hovertext", "texttemplate", "name", "ticktext", "labels", "customdata", "title"}
@@ -163,14 +160,11 @@ def test_a_figure_takes_a_palette_and_words_by_keyword_and_no_theme(name):
     hints = typing.get_type_hints(FIGURES[name])
     named = {key for key, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY}
     assert hints["palette"] is Palette
-    assert "palette" in named
+    assert {"palette", "words"} <= named
     words = words_of(FIGURES[name])
-    assert (words is None) == (name in WORDLESS)
-    if words is not None:
-        assert "words" in named
-        assert dataclasses.is_dataclass(words)
-        assert words.__dataclass_params__.frozen
-        assert all(field.default is dataclasses.MISSING for field in dataclasses.fields(words))
+    assert dataclasses.is_dataclass(words)
+    assert words.__dataclass_params__.frozen
+    assert all(field.default is dataclasses.MISSING for field in dataclasses.fields(words))
     for parameter in parameters.values():
         assert parameter.name not in {"theme", "title", "titles", "label", "unit", "axis"}
         assert not (isinstance(parameter.default, str) and re.search("[a-z]{2}", parameter.default)), parameter

@@ -12,7 +12,7 @@ from minigpt.app.circuits.view import place_names
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.session.reading import prompt_notes
 from minigpt.app.session.subject import Subject
-from minigpt.app.texts import plain, t
+from minigpt.app.texts import plain, t, template
 from minigpt.app.ui import anatomy, controls, theme
 
 
@@ -39,19 +39,21 @@ def draw(subject: Subject) -> None:
 
 
 def _draw_grid(view: LensView, position: int, finding: str) -> None:
-    from minigpt.viz.circuits_stream import lens_figure
+    from minigpt.viz.circuits_stream import LensWords, lens_figure
 
-    names, tokens = place_names(view.num_places), view.reading.tokens
+    tokens = view.reading.tokens
     rows = lens_view.shown_rows(len(tokens), position)
     figure = lens_figure(
-        lens_view.grid_tokens(view, rows),
-        view.top_probs[:, rows, 0].T,
-        lens_view.grid_hovers(view, rows, names),
-        places=names,
+        lens_view.grid_texts(view, rows),
+        lens_view.grid_shares(view, rows),
+        view.rank[:, rows].T,
+        palette=theme.palette(),
+        words=LensWords(actual=template("circuits.hover_actual")),
+        places=place_names(view.num_places),
         tokens=[tokens[row] for row in rows],
+        following=lens_view.following(view, rows),
         first=rows.start,
         selected=position - rows.start,
-        palette=theme.palette(),
     )
     live_chart(figure, key=f"circuits:lens_{len(rows)}", alt=plain(finding))
     st.caption(lens_view.grid_caption(rows, len(tokens)))

@@ -9,7 +9,7 @@ import numpy as np
 
 from minigpt.app.session.reading import Reading, read_few
 from minigpt.app.texts import percent, quoted, t
-from minigpt.viz.labels import token_label, visible_token
+from minigpt.viz.labels import visible_token
 
 if TYPE_CHECKING:
     from minigpt.app.session.models import LoadedRun
@@ -85,24 +85,19 @@ def shown_rows(num_tokens: int, position: int) -> range:
     return range(first, min(first + ROWS, num_tokens))
 
 
-def grid_tokens(view: LensView, rows: range) -> list[list[str]]:
-    """Return the likeliest token in each cell, [row][place]."""
-    return [[view.texts[int(token)] for token in view.top_ids[:, row, 0]] for row in rows]
+def grid_texts(view: LensView, rows: range) -> list[list[list[str]]]:
+    """Return the likeliest tokens of each cell, [row][place][candidate]."""
+    return [[[view.texts[int(token)] for token in ids[:NUM_TOP]] for ids in view.top_ids[:, row]] for row in rows]
 
 
-def grid_hovers(view: LensView, rows: range, places: list[str]) -> list[list[str]]:
-    """Return what pointing at each cell says, [row][place]: the likeliest tokens, and the rank of the right one."""
-    return [[_hover(view, place, row, name) for place, name in enumerate(places)] for row in rows]
+def grid_shares(view: LensView, rows: range) -> np.ndarray:
+    """Return their probabilities, (rows, P, candidates)."""
+    return view.top_probs[:, rows, :NUM_TOP].transpose(1, 0, 2)
 
 
-def _hover(view: LensView, place: int, row: int, name: str) -> str:
-    lines = [f"{row + 1} · {name}"]
-    for token, share in zip(view.top_ids[place, row, :NUM_TOP], view.top_probs[place, row, :NUM_TOP], strict=True):
-        lines.append(f"<b>{token_label(view.texts[int(token)])}</b> {share * 100:.1f} %")
-    if view.rank[place, row]:
-        actual = token_label(view.reading.tokens[row + 1])
-        lines.append(t("circuits.hover_actual", token=actual, rank=int(view.rank[place, row])))
-    return "<br>".join(lines)
+def following(view: LensView, rows: range) -> list[str]:
+    """Return the token that follows each of the positions, "" at the end of the text."""
+    return [*view.reading.tokens, ""][rows.start + 1 : rows.stop + 1]
 
 
 def grid_caption(rows: range, num_tokens: int) -> str:

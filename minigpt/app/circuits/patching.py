@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from minigpt.app.circuits.patching_view import (
-    PatchMaps,
-    PatchView,
-    axis_labels,
-    one_changed,
-    patched,
-    patching_sentences,
-)
+from minigpt.app.circuits.patching_view import PatchMaps, PatchView, one_changed, patched, patching_sentences
 from minigpt.app.circuits.view import place_names
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.session.reading import prompt_notes
@@ -83,10 +76,11 @@ def _draw_stream(view: PatchView, maps: PatchMaps, finding: str) -> None:
     st.caption(t("circuits.stream_caption"))
     figure = patch_figure(
         maps.residual,
-        places=place_names(len(maps.residual)),
-        tokens=axis_labels(view),
+        view.clean.tokens,
+        view.corrupt.tokens,
         palette=theme.palette(),
         words=PatchWords(recovered=t("circuits.comes_back")),
+        places=place_names(len(maps.residual)),
     )
     live_chart(figure, key=f"circuits:patch_{len(view.clean.tokens)}", alt=plain(finding))
 

@@ -12,7 +12,7 @@ from minigpt.app.session.reading import FEW_TOKENS, Reading, read_prompt
 from minigpt.app.texts import percent, quoted, t
 from minigpt.errors import ShapeError
 from minigpt.interpret.places import largest
-from minigpt.viz.labels import head_name, token_label, visible_token
+from minigpt.viz.labels import head_name, visible_token
 
 if TYPE_CHECKING:
     from minigpt.app.session.models import LoadedRun
@@ -125,16 +125,6 @@ def one_changed(run: LoadedRun, text: str) -> str:
     ids = tokenizer.encode(text)
     ids[len(ids) - len(reading.ids) + position] = token
     return tokenizer.decode(ids)
-
-
-def axis_labels(view: PatchView) -> list[str]:
-    """Return what stands at each position of both texts, as an axis shows it; where they differ, both in bold."""
-    pairs = zip(view.clean.tokens, view.corrupt.tokens, strict=True)
-    return [f"{index} {_label(one, other)}" for index, (one, other) in enumerate(pairs, start=1)]
-
-
-def _label(one: str, other: str) -> str:
-    return token_label(one) if one == other else f"<b>{token_label(one)}/{token_label(other)}</b>"
 
 
 def patching_sentences(view: PatchView, maps: PatchMaps) -> list[str]:
