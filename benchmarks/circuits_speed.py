@@ -18,7 +18,6 @@ import torch
 
 from minigpt.app.circuits import heads_view, lens_view, neurons_view, patching_view, switches_view
 from minigpt.app.session import run_text, runs
-from minigpt.app.session.models import LoadedRun
 from minigpt.generation.inference import evaluation_mode
 from minigpt.runs.loading import load_run
 
@@ -34,8 +33,7 @@ def works(name: str) -> dict[str, Callable[[], object]]:
     """Return what is measured, by name."""
     ref = runs.find_run(name)
     assert ref is not None, f"there is no run {name}"
-    opened = load_run(name)
-    run = LoadedRun(opened.model, opened.tokenizer, opened.config, opened.step, (ref.id, opened.step))
+    run = load_run(name)
     run_text.PASSAGE_TOKENS = TOKENS
     ids = tuple(run_text.fixed_passage(ref, run, (4,) * TOKENS).ids.tolist())
     text = run.tokenizer.decode(ids)

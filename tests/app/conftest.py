@@ -17,13 +17,13 @@ from streamlit.testing.v1 import AppTest
 
 from minigpt import resources
 from minigpt.app.session import profile
-from minigpt.app.session.models import LoadedRun
 from minigpt.app.shell import server
 from minigpt.config import RunConfig, TransformerConfig
 from minigpt.data.corpora import Corpus, corpus_from_text
 from minigpt.model.transformer import Transformer
 from minigpt.pieces import Pieces
 from minigpt.runs import manager, preparation
+from minigpt.runs.loading import Run
 from minigpt.runs.store import new_run_id
 from minigpt.tokenizers.base import BaseTokenizer
 from minigpt.tokenizers.character import CharacterTokenizer
@@ -160,14 +160,14 @@ def packages_scanned_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def untrained() -> Callable[..., LoadedRun]:
+def untrained() -> Callable[..., Run]:
     """Make a loaded run from an untrained model of two blocks: what views compute and say needs no page and no file."""
 
-    def make(**model: object) -> LoadedRun:
+    def make(**model: object) -> Run:
         shape = {"num_layers": 2, "num_heads": 2, "d_model": 16, "sequence_length": 16, **model}
         tokenizer = CharacterTokenizer().train(TEXT)
         config = TransformerConfig(**shape)
-        return LoadedRun(Transformer(config, tokenizer.vocab_size, seed=3), tokenizer, RunConfig(), 0, ("x", 0))
+        return Run(Transformer(config, tokenizer.vocab_size, seed=3), tokenizer, RunConfig(), Path(), 0, "x", "x")
 
     return make
 

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,6 @@ import torch
 from minigpt.app.components import forward_map
 from minigpt.app.forward import box_view, panel_view, picture_view, size_view
 from minigpt.app.forward.view import FIRST, candidates, facts, sentences, view_of
-from minigpt.app.session.models import LoadedRun
 from minigpt.app.texts import percent, t
 from minigpt.config import RunConfig, TransformerConfig
 from minigpt.interpret.forward import forward_pass
@@ -21,6 +21,7 @@ from minigpt.model.block import Block
 from minigpt.model.points import tap, within
 from minigpt.model.size import size_map
 from minigpt.model.transformer import Transformer
+from minigpt.runs.loading import Run
 from minigpt.tokenizers.character import CharacterTokenizer
 
 
@@ -31,7 +32,7 @@ def view(config=None, text="the cat", layer=0):
     )
     tokenizer = CharacterTokenizer().train("the cat sat on the mat")
     model = Transformer(model_config, tokenizer.vocab_size, seed=3)
-    return view_of(LoadedRun(model, tokenizer, RunConfig(), 0, ("x", 0)), text, layer)
+    return view_of(Run(model, tokenizer, RunConfig(), Path(), 0, "x", "x"), text, layer)
 
 
 def title(shown, box):
@@ -88,7 +89,7 @@ def test_a_block_that_works_otherwise_changes_the_picture():
     model = Transformer(
         TransformerConfig(num_layers=2, num_heads=2, d_model=8, sequence_length=16), tokenizer.vocab_size
     )
-    run = LoadedRun(model, tokenizer, RunConfig(), 0, ("x", 0))
+    run = Run(model, tokenizer, RunConfig(), Path(), 0, "x", "x")
     before = view_of(run, "the cat", 1)
     model.blocks[1] = Shouting(model.config, 1).to_empty(device="cpu")
     model.blocks[1].attention_norm.weight.data.fill_(1)
@@ -113,7 +114,7 @@ def test_a_model_that_went_astray_is_shown_all_the_same():
     )
     with torch.no_grad():
         model.blocks[0].attention.qkv.weight.fill_(float("nan"))
-    shown = view_of(LoadedRun(model, tokenizer, RunConfig(), 0, ("x", 0)), "the cat")
+    shown = view_of(Run(model, tokenizer, RunConfig(), Path(), 0, "x", "x"), "the cat")
     data = forward_map.message(
         picture_view.map_boxes(shown), streams=shown.streams, layer=0, opened="q", number=1, total=1,
         tokens=shown.reading.tokens, ids=shown.reading.ids, position=0, candidates=candidates(shown, 0), causal=True,
@@ -139,7 +140,7 @@ def test_boxes_hold_the_numbers_of_the_pass_in_its_order():
     model = Transformer(
         TransformerConfig(num_layers=2, num_heads=2, d_model=8, sequence_length=16), tokenizer.vocab_size, seed=3
     )
-    shown = view_of(LoadedRun(model, tokenizer, RunConfig(), 0, ("x", 0)), "the cat", 1)
+    shown = view_of(Run(model, tokenizer, RunConfig(), Path(), 0, "x", "x"), "the cat", 1)
     passed = forward_pass(model, torch.tensor([shown.reading.ids]), 1)
     steps = {**passed.before, **passed.inside, **passed.after}
     assert [box.name for box in shown.boxes] == list(steps)

@@ -33,7 +33,7 @@ def ref(own_home: Path) -> Iterator[RunRef]:
 
 def test_a_run_is_loaded_once_for_each_step(ref: RunRef) -> None:
     last = models.loaded_run(ref, "last")
-    assert (last.step, last.key) == (4, (ref.id, 4))
+    assert (last.step, last.id) == (4, ref.id)
     assert models.loaded_run(ref, "last") is last
     early = models.loaded_run(ref, 2)
     assert early.step == 2
@@ -46,7 +46,7 @@ def test_models_are_forgotten_by_size_but_not_the_one_just_asked_for(
     ref: RunRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = models.loaded_run(ref, 1)
-    monkeypatch.setattr(models, "MAX_BYTES", first.num_bytes)
+    monkeypatch.setattr(models, "MAX_BYTES", sum(parameter.nbytes for parameter in first.model.parameters()))
     second = models.loaded_run(ref, 2)
     assert models.loaded_run(ref, 2) is second
     assert models.loaded_run(ref, 1) is not first

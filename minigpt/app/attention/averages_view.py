@@ -14,9 +14,9 @@ from minigpt.interpret.places import largest
 from minigpt.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    from minigpt.app.session.models import LoadedRun
     from minigpt.app.session.runs import RunRef
     from minigpt.interpret.averages import HeadAverages
+    from minigpt.runs.loading import Run
 
 NUM_WINDOWS = 8
 LENGTH = 128
@@ -42,7 +42,7 @@ class TextAverages:
         return largest(self.averages.mean_distance)
 
 
-def text_averages(ref: RunRef, run: LoadedRun, prompt: tuple[int, ...]) -> TextAverages:
+def text_averages(ref: RunRef, run: Run, prompt: tuple[int, ...]) -> TextAverages:
     """Average all heads over the run's own text; without one over what it wrote, else over the prompt.
 
     Args:

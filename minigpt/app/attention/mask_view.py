@@ -13,11 +13,11 @@ from minigpt.app.attention.view import AttentionView
 from minigpt.app.texts import percent, quoted, t
 
 if TYPE_CHECKING:
-    from minigpt.app.session.models import LoadedRun
     from minigpt.interpret.heads import HeadStages
+    from minigpt.runs.loading import Run
 
 
-def vocabulary(run: LoadedRun) -> dict[int, str]:
+def vocabulary(run: Run) -> dict[int, str]:
     """Return every token that a text can hold: id to text."""
     texts = run.tokenizer.token_texts()
     return {token: texts[token] for token in run.tokenizer.text_ids}
@@ -42,7 +42,7 @@ def default_replacement(options: list[int], ids: tuple[int, ...]) -> int:
     return next((token for token in ids if token in options), options[0])
 
 
-def change_effects(run: LoadedRun, ids: tuple[int, ...], position: int, new_id: int) -> np.ndarray:
+def change_effects(run: Run, ids: tuple[int, ...], position: int, new_id: int) -> np.ndarray:
     """Return how far the logits move at each position when one token is changed, (T,)."""
     import torch
 
@@ -72,7 +72,7 @@ def change_sentences(view: AttentionView, effects: np.ndarray, position: int, ne
     return sentences
 
 
-def lifted_stages(run: LoadedRun, ids: tuple[int, ...], layer: int, head: int) -> HeadStages:
+def lifted_stages(run: Run, ids: tuple[int, ...], layer: int, head: int) -> HeadStages:
     """Return the stages of one head with its mask lifted."""
     import torch
 

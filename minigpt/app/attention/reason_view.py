@@ -19,7 +19,7 @@ from minigpt.interpret.places import largest
 from minigpt.viz.labels import signed
 
 if TYPE_CHECKING:
-    from minigpt.app.session.models import LoadedRun
+    from minigpt.runs.loading import Run
 
 MOST_NAMED = 3
 """Positions at which attention and effect disagree that are pointed out, at most."""
@@ -42,7 +42,7 @@ class Reason:
     log_prob: float
 
 
-def reason_of(run: LoadedRun, ids: tuple[int, ...], query: int, cancelled: Callable[[], bool]) -> Reason:
+def reason_of(run: Run, ids: tuple[int, ...], query: int, cancelled: Callable[[], bool]) -> Reason:
     """Erase every token in turn and return what that does to the answer at one position.
 
     Args:

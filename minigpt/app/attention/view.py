@@ -16,9 +16,9 @@ from minigpt.app.texts import percent, t
 from minigpt.viz.labels import head_name
 
 if TYPE_CHECKING:
-    from minigpt.app.session.models import LoadedRun
     from minigpt.interpret.head_output import HeadOutput
     from minigpt.interpret.heads import HeadHabits, HeadStages
+    from minigpt.runs.loading import Run
 
 FOCUSED = 0.35
 """A head that gives a larger share than this to one place is named after it."""
@@ -69,7 +69,7 @@ class AttentionView:
         return mean
 
 
-def view_of(run: LoadedRun, text: str, head: tuple[int, int] | None = None) -> AttentionView:
+def view_of(run: Run, text: str, head: tuple[int, int] | None = None) -> AttentionView:
     """Run the model on a prompt and return what the page shows.
 
     Args:

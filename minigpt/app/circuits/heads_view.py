@@ -14,8 +14,8 @@ from minigpt.interpret.places import largest
 from minigpt.viz.labels import head_name
 
 if TYPE_CHECKING:
-    from minigpt.app.session.models import LoadedRun
     from minigpt.app.session.runs import RunRef
+    from minigpt.runs.loading import Run
 
 KINDS = ("previous", "first", "same_token", "induction")
 """The attributes of `HeadScores`, in the order of the page."""
@@ -27,7 +27,7 @@ Scores = dict[str, np.ndarray]
 """Kind to scores, (L, H) of one step or (N, L, H) of N steps."""
 
 
-def scores_of(run: LoadedRun, ref: RunRef, ids: tuple[int, ...], *, suited: bool) -> Scores:
+def scores_of(run: Run, ref: RunRef, ids: tuple[int, ...], *, suited: bool) -> Scores:
     """Score all heads of a run.
 
     Args:
@@ -55,7 +55,7 @@ def scores_of(run: LoadedRun, ref: RunRef, ids: tuple[int, ...], *, suited: bool
 
 
 def scores_over(
-    load: Callable[[int | None], LoadedRun],
+    load: Callable[[int | None], Run],
     ref: RunRef,
     steps: Sequence[int | None],
     ids: tuple[int, ...],

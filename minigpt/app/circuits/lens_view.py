@@ -12,7 +12,7 @@ from minigpt.app.texts import percent, quoted, t
 from minigpt.viz.labels import visible_token
 
 if TYPE_CHECKING:
-    from minigpt.app.session.models import LoadedRun
+    from minigpt.runs.loading import Run
 
 ROWS = 24
 """Positions drawn at once; more would not fit a screen."""
@@ -63,7 +63,7 @@ class LensView:
         return len(agrees) - int(np.argmin([*agrees[::-1], False]))
 
 
-def lens_of(run: LoadedRun, prompt: str) -> LensView:
+def lens_of(run: Run, prompt: str) -> LensView:
     """Read the stream of a prompt at every place."""
     import torch
 

@@ -15,8 +15,8 @@ from minigpt.app.session.run_text import windows
 from minigpt.app.texts import percent, quoted, t
 
 if TYPE_CHECKING:
-    from minigpt.app.session.models import LoadedRun
     from minigpt.app.session.runs import RunRef
+    from minigpt.runs.loading import Run
 
 WINDOW = 64
 """Tokens of one window of the run's text."""
@@ -92,7 +92,7 @@ class Units:
         return units[(units.index(unit) + 1) % len(units)] if unit in units else units[0]
 
 
-def units_of(run: LoadedRun, prompt: str) -> Units:
+def units_of(run: Run, prompt: str) -> Units:
     """Return which units a prompt excites most."""
     import torch
 
@@ -103,7 +103,7 @@ def units_of(run: LoadedRun, prompt: str) -> Units:
     return Units(reading, run.model.config.ff_width, tuple(map(tuple, strongest)))
 
 
-def unit_of(run: LoadedRun, ref: RunRef, layer: int, unit: int, prompt: str, cancelled: Callable[[], bool]) -> UnitView:
+def unit_of(run: Run, ref: RunRef, layer: int, unit: int, prompt: str, cancelled: Callable[[], bool]) -> UnitView:
     """Search the run's corpus, or the prompt where there is none, for what excites a unit.
 
     Args:

@@ -11,8 +11,8 @@ from minigpt.app.texts import quoted, t
 from minigpt.viz.labels import head_name, signed, visible_token
 
 if TYPE_CHECKING:
-    from minigpt.app.session.models import LoadedRun
     from minigpt.interpret.lens import Attribution
+    from minigpt.runs.loading import Run
 
 MOST_PARTS = 26
 """More parts than this are not drawn one by one: the small ones become one bar, so that the sum stays exact."""
@@ -49,7 +49,7 @@ def targets_of(lens: LensView, position: int) -> dict[int, str]:
     return targets
 
 
-def attribution_of(run: LoadedRun, ids: tuple[int, ...], position: int, target: int, versus: int | None) -> Attribution:
+def attribution_of(run: Run, ids: tuple[int, ...], position: int, target: int, versus: int | None) -> Attribution:
     """Split the score of a token, or its difference to another one's, into what each part of the model added."""
     import torch
 

@@ -15,7 +15,7 @@ from minigpt.interpret.places import largest
 from minigpt.viz.labels import head_name, visible_token
 
 if TYPE_CHECKING:
-    from minigpt.app.session.models import LoadedRun
+    from minigpt.runs.loading import Run
 
 BUDGET = 1e11
 """Floating point operations that one map may cost: a few seconds of one core. Longer texts are cut to stay below."""
@@ -58,7 +58,7 @@ class PatchMaps:
     heads: np.ndarray
 
 
-def most_tokens(run: LoadedRun) -> int:
+def most_tokens(run: Run) -> int:
     """Return how many tokens of each text are compared."""
     from minigpt.interpret.patching import affordable_tokens
 
@@ -66,7 +66,7 @@ def most_tokens(run: LoadedRun) -> int:
     return max(FEWEST_TOKENS, min(FEW_TOKENS // 2, affordable, run.model.config.sequence_length))
 
 
-def patched(run: LoadedRun, first: str, second: str, cancelled: Callable[[], bool]) -> PatchView:
+def patched(run: Run, first: str, second: str, cancelled: Callable[[], bool]) -> PatchView:
     """Compare two texts and patch the first one's stream into the second's.
 
     Args:
@@ -105,7 +105,7 @@ def patched(run: LoadedRun, first: str, second: str, cancelled: Callable[[], boo
     return PatchView(clean, corrupt, text_of(target), text_of(versus), shares, maps)
 
 
-def one_changed(run: LoadedRun, text: str) -> str:
+def one_changed(run: Run, text: str) -> str:
     """Return the text with one token changed so that the answer turns; see `turning_change`.
 
     Args:

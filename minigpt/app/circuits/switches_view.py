@@ -16,8 +16,8 @@ from minigpt.app.texts import percent, quoted, t
 from minigpt.interpret.places import largest
 
 if TYPE_CHECKING:
-    from minigpt.app.session.models import LoadedRun
     from minigpt.app.session.runs import RunRef
+    from minigpt.runs.loading import Run
     from minigpt.viz.circuits import Change
 
 Kind = Literal["zero", "mean"]
@@ -55,7 +55,7 @@ class Outcome:
 
 
 def outcome(
-    run: LoadedRun, ref: RunRef, prompt: str, off: frozenset[Part], kind: Kind, cancelled: Callable[[], bool]
+    run: Run, ref: RunRef, prompt: str, off: frozenset[Part], kind: Kind, cancelled: Callable[[], bool]
 ) -> Outcome:
     """Run a model with some parts off.
 
@@ -99,7 +99,7 @@ def outcome(
     )
 
 
-def importance(run: LoadedRun, ref: RunRef, prompt: str, kind: Kind, cancelled: Callable[[], bool]) -> np.ndarray:
+def importance(run: Run, ref: RunRef, prompt: str, kind: Kind, cancelled: Callable[[], bool]) -> np.ndarray:
     """Return how many bits per character the fixed passage costs more without each part, (L, H + 1).
 
     The feed-forward blocks stand in the last column; the arguments are those of `outcome`.
@@ -114,7 +114,7 @@ def importance(run: LoadedRun, ref: RunRef, prompt: str, kind: Kind, cancelled: 
     return nats * _bits_per_char(1.0, run, passage)
 
 
-def _bits_per_char(nats: float, run: LoadedRun, passage: Passage) -> float:
+def _bits_per_char(nats: float, run: Run, passage: Passage) -> float:
     """Turn the cost of a passage in nats into bits for each character that was guessed: all after the first token."""
     guessed = len(run.tokenizer.decode(passage.ids[1:].tolist()))
     return nats / math.log(2) / max(1, guessed)

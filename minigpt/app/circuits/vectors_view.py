@@ -12,7 +12,7 @@ import numpy as np
 from minigpt.app.texts import quoted, t
 
 if TYPE_CHECKING:
-    from minigpt.app.session.models import LoadedRun
+    from minigpt.runs.loading import Run
 
 MOST_TOKENS = 200
 """Tokens drawn: the first of the vocabulary, which in learned vocabularies are the shortest and most frequent."""
@@ -46,8 +46,8 @@ class VectorsView:
 
 
 def vectors_of(
-    run: LoadedRun,
-    load: Callable[[int | None], LoadedRun],
+    run: Run,
+    load: Callable[[int | None], Run],
     steps: Sequence[int | None],
     dims: int,
     cancelled: Callable[[], bool],
@@ -85,7 +85,7 @@ def vectors_of(
     )
 
 
-def _drawn_vectors(run: LoadedRun) -> tuple[np.ndarray, list[int]]:
+def _drawn_vectors(run: Run) -> tuple[np.ndarray, list[int]]:
     """Return the vectors of the tokens that are drawn, (V, D), and their ids; special tokens are left out."""
     from minigpt.interpret.embeddings import token_vectors
 
@@ -93,7 +93,7 @@ def _drawn_vectors(run: LoadedRun) -> tuple[np.ndarray, list[int]]:
     return token_vectors(run.model)[ids], ids
 
 
-def positions_of(run: LoadedRun) -> tuple[np.ndarray | None, str]:
+def positions_of(run: Run) -> tuple[np.ndarray | None, str]:
     """Return how alike each two positions are, (T, T), None where there is nothing to compare; and their kind."""
     from minigpt.interpret.embeddings import position_similarity
 

@@ -16,9 +16,9 @@ from minigpt.app.session.reading import Reading, read_prompt
 from minigpt.app.texts import has, percent, quoted, t
 
 if TYPE_CHECKING:
-    from minigpt.app.session.models import LoadedRun
     from minigpt.config import TransformerConfig
     from minigpt.interpret.forward import ForwardPass
+    from minigpt.runs.loading import Run
 
 FIRST = "embed"
 """The box that is open when the page is first seen: where text has just become numbers."""
@@ -80,7 +80,7 @@ class ForwardView:
         return index + 1
 
 
-def view_of(run: LoadedRun, text: str, layer: int = 0) -> ForwardView:
+def view_of(run: Run, text: str, layer: int = 0) -> ForwardView:
     """Run the model on a prompt and return what the page shows.
 
     Args:
@@ -111,7 +111,7 @@ def view_of(run: LoadedRun, text: str, layer: int = 0) -> ForwardView:
     )
 
 
-def _boxes(run: LoadedRun, passed: ForwardPass) -> tuple[Box, ...]:
+def _boxes(run: Run, passed: ForwardPass) -> tuple[Box, ...]:
     """Return every step of a pass as a box."""
     boxes = [_box(run, name, values, None, INPUT) for name, values in passed.before.items()]
     branch = ATTENTION
@@ -125,7 +125,7 @@ def _boxes(run: LoadedRun, passed: ForwardPass) -> tuple[Box, ...]:
     return tuple(boxes)
 
 
-def _box(run: LoadedRun, name: str, values: np.ndarray, layer: int | None, place: str, part: str = "") -> Box:
+def _box(run: Run, name: str, values: np.ndarray, layer: int | None, place: str, part: str = "") -> Box:
     from minigpt.interpret.source import lines_of_step
 
     known = KNOWN.get(name)

@@ -21,9 +21,9 @@ from minigpt.runs.folder import RunFolder
 from minigpt.viz.labels import visible_token
 
 if TYPE_CHECKING:
-    from minigpt.app.session.models import LoadedRun
     from minigpt.app.session.runs import RunRef
     from minigpt.evaluation.perplexity import Evaluation, TokenScore
+    from minigpt.runs.loading import Run
 
 MOST_DRAWN = 4000
 """Tokens drawn at once; a longer text is turned over in parts."""
@@ -58,7 +58,7 @@ class Score:
 
 
 def score(
-    run: LoadedRun,
+    run: Run,
     path: Path,
     text: str,
     stride: int | None,

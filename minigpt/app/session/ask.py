@@ -13,7 +13,7 @@ from minigpt.app.session.compute import Cancelled, gate
 from minigpt.app.session.runs import RunRef
 
 if TYPE_CHECKING:
-    from minigpt.app.session.models import LoadedRun
+    from minigpt.runs.loading import Run
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 def ask(
     run: RunRef,
     topic: str,
-    work: Callable[[LoadedRun, Cancelled], T],
+    work: Callable[[Run, Cancelled], T],
     *request: object,
     step: int | None = None,
     weights: int | None = None,

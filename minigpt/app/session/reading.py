@@ -10,7 +10,7 @@ from minigpt.app.texts import number, quoted, t
 from minigpt.errors import TokenizerError
 
 if TYPE_CHECKING:
-    from minigpt.app.session.models import LoadedRun
+    from minigpt.runs.loading import Run
     from minigpt.tokenizers.base import BaseTokenizer
 
 MAX_TOKENS = 256
@@ -69,7 +69,7 @@ def read_prompt(tokenizer: BaseTokenizer, text: str, context: int, most: int = M
     return Reading(tuple(ids), tokens, len(everything), context, tokenizer.unknown_characters(text), unit)
 
 
-def read_few(run: LoadedRun, text: str) -> Reading:
+def read_few(run: Run, text: str) -> Reading:
     """Cut a prompt into at most `FEW_TOKENS`; see `read_prompt`."""
     return read_prompt(run.tokenizer, text, run.model.config.sequence_length, FEW_TOKENS)
 

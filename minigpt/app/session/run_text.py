@@ -18,8 +18,8 @@ from minigpt.errors import MinigptError
 from minigpt.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    from minigpt.app.session.models import LoadedRun
     from minigpt.app.session.runs import RunRef
+    from minigpt.runs.loading import Run
 
 PASSAGE_TOKENS = 128
 PROPOSED = 36
@@ -49,7 +49,7 @@ class Passage:
     origin: Origin
 
 
-def fixed_passage(ref: RunRef, run: LoadedRun, prompt: tuple[int, ...]) -> Passage:
+def fixed_passage(ref: RunRef, run: Run, prompt: tuple[int, ...]) -> Passage:
     """Return the passage to score; it depends on the prompt only if the run has no other text.
 
     Args:
@@ -74,7 +74,7 @@ def fixed_passage(ref: RunRef, run: LoadedRun, prompt: tuple[int, ...]) -> Passa
     return Passage(ids, run.tokenizer.decode(ids.tolist()), origin)
 
 
-def windows(ref: RunRef, run: LoadedRun, length: int, count: int) -> np.ndarray | None:
+def windows(ref: RunRef, run: Run, length: int, count: int) -> np.ndarray | None:
     """Return windows of the run's corpus, evenly spread over it.
 
     Args:
@@ -94,7 +94,7 @@ def windows(ref: RunRef, run: LoadedRun, length: int, count: int) -> np.ndarray 
     return picked
 
 
-def stream(ref: RunRef, run: LoadedRun, *, held_out: bool = False) -> np.ndarray | None:
+def stream(ref: RunRef, run: Run, *, held_out: bool = False) -> np.ndarray | None:
     """Return the run's training part, or its validation part, as ids (N,); None if it is not available."""
     from minigpt.data.prepared import encode_corpus, open_data
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from minigpt import resources
 from minigpt.errors import MinigptError
 from minigpt.runs import manager
-from minigpt.runs.folder import RunFolder
-from minigpt.runs.store import is_valid_id
+from minigpt.runs.loading import find_by_id
 
 if TYPE_CHECKING:
     from minigpt.runs.engine import RunEngine
@@ -36,14 +35,10 @@ def default_run() -> RunRef:
 
 
 def find_run(run_id: str) -> RunRef | None:
-    """Return the run of that id or bundled name, None if there is none."""
-    if run_id in resources.bundled_run_names():
-        return RunRef(run_id, run_id, True, resources.bundled_runs_path() / run_id)
-    if not is_valid_id(run_id):
-        return None  # an id from an address never becomes part of a path unchecked
-    path = resources.home() / run_id
+    """Return the run of that id or bundled name, None if there is none that can be read."""
     try:
-        return RunRef(run_id, RunFolder(path).name, False, path)
+        folder = find_by_id(run_id)
+        return RunRef(run_id, folder.name, folder.is_bundled, folder.path)
     except MinigptError:
         return None
 

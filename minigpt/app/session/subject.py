@@ -23,7 +23,7 @@ from minigpt.app.texts import number, t
 from minigpt.app.ui.controls import move, moved_slider
 
 if TYPE_CHECKING:
-    from minigpt.app.session.models import LoadedRun
+    from minigpt.runs.loading import Run
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class Subject:
     weights: int
     prompt: str
 
-    def ask(self, view: str, work: Callable[[LoadedRun, Cancelled], T], *request: object) -> T:
+    def ask(self, view: str, work: Callable[[Run, Cancelled], T], *request: object) -> T:
         """Return the answer to one question about the run, through the compute gate.
 
         Args:
