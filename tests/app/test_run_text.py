@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from minigpt import resources
-from minigpt.app.circuits.heads import birth
 from minigpt.app.circuits.patching import one_changed
 from minigpt.app.session import download, profile, run_text, runs, steps
 from minigpt.app.session.runs import RunRef
@@ -15,6 +14,7 @@ from minigpt.app.texts import t
 from minigpt.data.corpora import load_corpus
 from minigpt.data.prepared import encode_corpus
 from minigpt.errors import DownloadError
+from minigpt.interpret.heads import emergence
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.loading import load_run
 
@@ -110,9 +110,9 @@ def test_the_changed_token_turns_the_answer(tales):
 def test_a_birth_is_between_the_last_step_below_and_the_first_above():
     induction = np.zeros((4, 1, 2))
     induction[:, 0, 1] = (0.0, 0.6, 0.2, 0.9)
-    assert birth([0, 8, 64, 512], induction) == (64, 512)
-    assert birth([0, 8, 64, 512], induction * 0.5) is None
-    assert birth([512], induction[-1:]) is None
+    assert emergence([0, 8, 64, 512], induction) == (64, 512)
+    assert emergence([0, 8, 64, 512], induction * 0.5) is None
+    assert emergence([512], induction[-1:]) is None
 
 
 def test_a_long_history_is_thinned_and_keeps_its_ends(pages, monkeypatch):
