@@ -1,8 +1,7 @@
-"""Corpora: the user's own texts, and the ones that come built in.
+"""Corpora: the user's own texts, and the built-in ones.
 
-Reads after: readers.py, synthetic.py. Four built-in corpora need no download: tales and repeats from generators of our
-own, Python's manual and Python's own source as this Python carries them. Tiny Shakespeare is downloaded once, checked,
-and kept.
+Reads after: readers.py, synthetic.py. Four built-in corpora need no download: the generated tales and repeats, and the
+manual and the source of the installed Python. Tiny Shakespeare is downloaded once, checked, and kept.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/da
 SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 SHAKESPEARE_BYTES = 1_115_394
 DOWNLOAD_SECONDS = 20.0
-"""How long a download may stand still."""
+"""Time after which a download without any progress fails."""
 DOCUMENT_SEPARATOR = "\n\n"
-"""What stands between documents where a corpus is read as one text."""
+"""Text between two documents when a corpus is shown as one text."""
 _TALES_IN_A_BOOK = 8
 
 
@@ -43,20 +42,20 @@ class TextSource(Protocol):
 
     @property
     def num_chars(self) -> int:
-        """Characters in it; the file may have to be read for that."""
+        """Number of characters; the file may have to be read to count them."""
 
     @property
     def num_chars_estimate(self) -> int:
-        """Estimate of `num_chars` that reads nothing, hardly ever too low."""
+        """Estimate of `num_chars` without reading the text; hardly ever too low."""
 
     def pieces(self) -> Iterator[str]:
-        """Yield the text in pieces of a million characters or so."""
+        """Yield the text in pieces of about a million characters."""
 
     def read(self) -> str:
-        """Return all of it, in memory."""
+        """Return the whole text."""
 
     def head(self, num_chars: int) -> str | TextSource:
-        """Return its first `num_chars` characters."""
+        """Return the first `num_chars` characters."""
 
 
 @dataclass(frozen=True)
@@ -67,33 +66,33 @@ class Corpus:
     sources: tuple[str | TextSource, ...]
     """One document each; training puts BOS before each of them."""
     origin: str
-    """Where it comes from, in words."""
+    """Origin of the texts, in words."""
 
     @property
     def documents(self) -> tuple[str, ...]:
-        """The texts themselves; those in files are read into memory, which `streams` avoids."""
+        """The texts themselves. Texts in files are read into memory, which `streams` avoids."""
         return tuple(source if isinstance(source, str) else source.read() for source in self.sources)
 
     @property
     def text(self) -> str:
-        """The documents as one text to look at, a blank line between them."""
+        """All documents as one text to show, with a blank line between them."""
         return DOCUMENT_SEPARATOR.join(self.documents)
 
     @property
     def num_chars(self) -> int:
-        """Characters of all documents, separators not counted."""
+        """Number of characters of all documents, without separators."""
         return sum(len(source) if isinstance(source, str) else source.num_chars for source in self.sources)
 
     @property
     def num_chars_estimate(self) -> int:
-        """Estimate of `num_chars` that reads no file, for the progress of reading; hardly ever too low, at least 1."""
+        """Estimate of `num_chars` without reading files, for progress; at least 1, hardly ever too low."""
         return max(
             1, sum(len(source) if isinstance(source, str) else source.num_chars_estimate for source in self.sources)
         )
 
     @property
     def sha256(self) -> str:
-        """Hash of the documents in UTF-8, a NUL between them; for a single document that of its file."""
+        """Hash of the documents in UTF-8, with a NUL between them; for one document, that of its file."""
         fingerprint = Fingerprint()
         for stream in self.streams():
             fingerprint.begin()
@@ -102,15 +101,15 @@ class Corpus:
         return fingerprint.sha256
 
     def streams(self) -> Iterator[Iterator[str]]:
-        """Yield each document as an iterator over its pieces, a million characters or so each.
+        """Yield each document as an iterator over its pieces, about a million characters each.
 
-        They are for who handles one piece after the other; the corpus may be larger than the memory.
+        So a corpus that is larger than the memory can be read piece by piece.
         """
         for source in self.sources:
             yield _slices(source) if isinstance(source, str) else source.pieces()
 
     def head(self, num_chars: int) -> Corpus:
-        """Return a corpus of its first `num_chars` characters; the last document may be cut."""
+        """Return a corpus of the first `num_chars` characters; the last document may be cut."""
         kept: list[str | TextSource] = []
         for source in self.sources:
             if kept:
@@ -123,7 +122,7 @@ class Corpus:
 
 
 class Fingerprint:
-    """The hash of a corpus and the count of its characters, taken while something else reads it."""
+    """The hash of a corpus and its number of characters, computed while the corpus is read for another purpose."""
 
     def __init__(self) -> None:
         self._hash, self.num_documents, self.num_chars = hashlib.sha256(), 0, 0
@@ -135,7 +134,7 @@ class Fingerprint:
         self.num_documents += 1
 
     def add(self, piece: str) -> None:
-        """Go on with it."""
+        """Add the next piece of the document."""
         self._hash.update(piece.encode("utf-8", "surrogatepass"))
         self.num_chars += len(piece)
 
@@ -151,14 +150,14 @@ def _slices(text: str, size: int = 1 << 20) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class CorpusInfo:
-    """What a picker shows of a built-in corpus."""
+    """Description of a built-in corpus, for a page."""
 
     name: str
     title: str
     description: str
     licence: str
     needs_download: bool
-    """Whether it has to be fetched first; false once it lies in the cache."""
+    """Whether it must be downloaded first; false once it is in the cache."""
 
 
 def corpus_infos() -> list[CorpusInfo]:
@@ -207,12 +206,12 @@ def load_corpus(name: str, *, num_chars: int | None = None, seed: int = 0) -> Co
 
     Args:
         name: One of `corpus_infos()`.
-        num_chars: How many characters from its start; None: its usual size, for tales and repeat 500,000.
-        seed: Which tales or repeats; the other corpora have none.
+        num_chars: Number of characters from its start; None means its usual size, for tales and repeat 500,000.
+        seed: Selects the tales or repeats; the other corpora have no seed.
 
     Raises:
-        CorpusError: There is no such corpus, or this Python does not carry it.
-        DownloadError: It has to be downloaded and that failed; the message says where it can be put by hand.
+        CorpusError: There is no such corpus, or the installed Python does not contain it.
+        DownloadError: The download failed; the message says where the file can be put by hand.
     """
     if num_chars is not None and num_chars < 1:
         raise CorpusError(f"num_chars is {num_chars}; a corpus has at least 1 character.", mend="Ask for more.")
@@ -252,10 +251,10 @@ def read_corpus(config: DataConfig) -> Corpus:
 
 
 def corpus_from_text(text: str, *, name: str, clean: bool = True) -> Corpus:
-    """Return a corpus of one document, for example one that was pasted.
+    """Return a corpus of one document, for example a pasted text.
 
     Raises:
-        CorpusError: There is no text in it.
+        CorpusError: The text is empty or only white space.
     """
     return _cleaned(name, [text], "given as text", clean=clean)
 
@@ -264,27 +263,27 @@ def corpus_from_documents(documents: Sequence[Document], clean: bool = True) -> 
     """Return a corpus of documents that were read from files, one document each.
 
     Raises:
-        CorpusError: There are none, or one of them holds no text.
+        CorpusError: There is no document, or one of them is empty or only white space.
     """
-    name, origin = _called([document.name for document in documents])
+    name, origin = _name_and_origin([document.name for document in documents])
     return _cleaned(name, [document.text for document in documents], origin, clean=clean)
 
 
 def corpus_from_files(paths: Sequence[Path], clean: bool = True) -> Corpus:
-    """Return a corpus of files, one document each, which are read when they are needed and never kept in memory.
+    """Return a corpus of files, one document each. They are read when they are needed and never kept in memory.
 
     Raises:
-        CorpusError: There are none, or one of them cannot be read or begins as no text.
+        CorpusError: There is no file, or one of them cannot be read or does not begin with text.
     """
     files = tuple(TextFile(path, clean=clean) for path in paths)
-    name, origin = _called([file.name for file in files])
+    name, origin = _name_and_origin([file.name for file in files])
     for file in files:
         file.check()
     return Corpus(name, files, origin)
 
 
-def _called(names: Sequence[str]) -> tuple[str, str]:
-    """Return the name and the origin of a corpus of files."""
+def _name_and_origin(names: Sequence[str]) -> tuple[str, str]:
+    """Return name and origin of a corpus of files with these names."""
     if not names:
         raise CorpusError("No file was given.", mend="Give at least one text file.")
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more", f"files: {', '.join(names)}"
@@ -303,14 +302,14 @@ def _cleaned(name: str, texts: Sequence[str], origin: str, *, clean: bool = True
 
 
 def _tales(num_chars: int, seed: int) -> Corpus:
-    """Return tales in books of eight: a document that ends with every tale would leave no reason to begin the next."""
+    """Return tales in documents of eight: if each tale were a document, a model would always stop after one tale."""
     tales = generate_tales(num_chars, seed=seed).split(TALE_SEPARATOR)
     books = [TALE_SEPARATOR.join(tales[n : n + _TALES_IN_A_BOOK]) for n in range(0, len(tales), _TALES_IN_A_BOOK)]
     return Corpus("tales", tuple(book for book in books if book), f"minigpt's tale generator, seed {seed}")
 
 
 def _repeats(num_chars: int, seed: int) -> Corpus:
-    """Return repeats, one document a line: no line has to do with another."""
+    """Return repeats, one document per line, since the lines are independent of each other."""
     lines = generate_repeats(num_chars, seed=seed).splitlines()
     return Corpus("repeat", tuple(lines), f"minigpt's generator of repeats, seed {seed}")
 
@@ -326,8 +325,8 @@ def _python_manual() -> Corpus:
     return Corpus("python-manual", documents, f"pydoc_data.topics of Python {platform.python_version()}")
 
 
-def _python_source(num_chars_estimate: int = 1_000_000) -> Corpus:
-    """Return the library's public top-level modules by name, as many whole ones as fit."""
+def _python_source(max_chars: int = 1_000_000) -> Corpus:
+    """Return the public top-level modules of Python's standard library in alphabetical order, as many as fit."""
     documents: list[str] = []
     size = 0
     folder = Path(sysconfig.get_path("stdlib"))
@@ -336,7 +335,7 @@ def _python_source(num_chars_estimate: int = 1_000_000) -> Corpus:
             text = clean_text(read_text(path).text)
         except CorpusError:  # empty, or in an old encoding
             continue
-        if size + len(text) <= num_chars_estimate:
+        if size + len(text) <= max_chars:
             documents.append(text)
             size += len(text)
     if not documents:
@@ -347,7 +346,7 @@ def _python_source(num_chars_estimate: int = 1_000_000) -> Corpus:
 
 
 def shakespeare_path() -> Path:
-    """Return where Tiny Shakespeare is kept; it may be put there by hand."""
+    """Return the path where Tiny Shakespeare is kept; the file may be put there by hand."""
     return resources.cache() / "corpora" / "tinyshakespeare.txt"
 
 
@@ -367,13 +366,13 @@ def _download(url: str, path: Path) -> bytes:
     mend = f"Try again later, or get {url} in another way and put it at {path}."
     try:
         with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as answer:
-            content: bytes = answer.read(SHAKESPEARE_BYTES + 1)  # never more than we expect
+            content: bytes = answer.read(SHAKESPEARE_BYTES + 1)  # never read more than expected
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
         reason = getattr(error, "reason", None) or error
         raise DownloadError(f"Tiny Shakespeare could not be downloaded: {reason}.", mend=mend) from None
     if hashlib.sha256(content).hexdigest() != SHAKESPEARE_SHA256:
         raise DownloadError(
-            f"What {url} sent is not Tiny Shakespeare: its SHA-256 is not {SHAKESPEARE_SHA256}.", mend=mend
+            f"The file from {url} is not Tiny Shakespeare: its SHA-256 is not {SHAKESPEARE_SHA256}.", mend=mend
         )
     return content
 

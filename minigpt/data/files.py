@@ -1,4 +1,4 @@
-"""Texts in files that may be larger than the memory: read anew, block by block, each time they are asked for.
+"""Texts in files that may be larger than the memory: each use reads them again, block by block.
 
 Reads after: readers.py.
 """
@@ -14,13 +14,13 @@ from minigpt.errors import CorpusError
 
 
 class TextFile:
-    """The text of one file, cleaned if that is asked for.
+    """The text of one file.
 
     Args:
-        path: Where it lies; it has to stay as it is while it is used.
-        clean: Whether line ends, control characters and Unicode forms are made uniform.
-        most: Characters to take from its start, after cleaning; None: all.
-        block_bytes: How much is read at a time; the text is the same for every number.
+        path: The file; it must not change while it is used.
+        clean: Whether line ends, control characters and Unicode forms are normalised.
+        most: Number of characters to take from the start, after cleaning; None means all.
+        block_bytes: Number of bytes read at a time; it does not change the text.
     """
 
     def __init__(
@@ -33,12 +33,12 @@ class TextFile:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Name of the file."""
         return self.path.name
 
     @property
     def num_chars(self) -> int:
-        """Characters in it; the file is read for that, unless it has been before."""
+        """Number of characters; the first use reads the file."""
         if self._num_chars is None:
             for _ in self.pieces():
                 pass
@@ -47,15 +47,15 @@ class TextFile:
 
     @property
     def num_chars_estimate(self) -> int:
-        """Estimate of `num_chars`, hardly ever too low, made without reading the file: a byte a character."""
+        """Estimate of `num_chars` without reading the file: one per byte, which is hardly ever too low."""
         try:
             size = self.path.stat().st_size
-        except OSError:  # reading it will say what is wrong
+        except OSError:  # reading it raises the error
             size = 1
         return size if self._most is None else min(size, self._most)
 
     def check(self) -> None:
-        """Read its beginning, so that what is no text is refused at once; what comes later is checked as it is read.
+        """Read the beginning, so that a file that is not text is refused immediately; the rest is checked when read.
 
         Raises:
             CorpusError: As for `pieces`.
@@ -67,19 +67,19 @@ class TextFile:
                 break
 
     def head(self, num_chars: int) -> TextFile:
-        """Return a text of its first `num_chars` characters."""
+        """Return a text of the first `num_chars` characters."""
         most = num_chars if self._most is None else min(num_chars, self._most)
         return TextFile(self.path, clean=self._clean, most=most, block_bytes=self._block_bytes)
 
     def read(self) -> str:
-        """Return all of it, in memory."""
+        """Return the whole text."""
         return "".join(self.pieces())
 
     def pieces(self) -> Iterator[str]:
-        """Yield the text piece by piece; joined, they are what reading and cleaning it as a whole gives.
+        """Yield the text piece by piece; joined, the pieces equal the text that is read and cleaned as a whole.
 
         Raises:
-            CorpusError: It cannot be read, is no text in UTF-8 or UTF-16, holds nothing but white space, or has been
+            CorpusError: The file cannot be read, is not text in UTF-8 or UTF-16, contains only white space, or has
                 changed since it was first read.
         """
         with open_text(self.path, str(self.path)) as file:
@@ -97,17 +97,17 @@ class TextFile:
                 if num_chars == self._most:
                     break
             else:
-                if not has_words:  # only control characters, which are gone now
+                if not has_words:  # only control characters, which were removed
                     raise CorpusError(
                         f"{self.path} holds nothing to learn from, only white space.",
                         mend="Give a text with words in it.",
                     )
             self._check_unchanged(file.fileno())
             self._num_chars = num_chars
-            self._clean = self._clean and not was_clean  # a clean text need not be cleaned when it is read again
+            self._clean = self._clean and not was_clean  # a clean text is not cleaned again the next time
 
     def _check_unchanged(self, handle: int) -> None:
-        """Compare the file with what it was: its vocabulary is made in one reading and its ids in the next."""
+        """Refuse a file that has changed: its vocabulary comes from one reading and its ids from the next."""
         status = os.fstat(handle)
         stamp = status.st_size, status.st_mtime_ns
         if self._seen not in (None, stamp):

@@ -31,11 +31,11 @@ _CHUNK = 1 << 20
 
 
 def train_tokenizer(tokenizer: BaseTokenizer, corpus: Corpus) -> BaseTokenizer:
-    """Make a tokenizer's vocabulary from a corpus and return it; the corpus is read once and not kept in memory.
+    """Build a tokenizer's vocabulary from a corpus and return it; the corpus is read once and not kept in memory.
 
     Raises:
-        TokenizerError: There is no text in it.
-        CorpusError: A file is no text; the message has the place.
+        TokenizerError: The corpus contains no text.
+        CorpusError: A file is not text; the message has the position.
     """
     return completed(train_tokenizer_in_pieces(tokenizer, corpus))
 
@@ -61,13 +61,13 @@ def expected_vocab_size(tokenizer: BaseTokenizer, corpus: Corpus) -> int:
     The corpus is read once and not kept in memory.
 
     Raises:
-        CorpusError: A file is no text; the message has the place.
+        CorpusError: A file is not text; the message has the position.
     """
     return tokenizer.expected_vocab_size(itertools.chain.from_iterable(_texts(corpus, tokenizer)))
 
 
 def encode_corpus(corpus: Corpus, tokenizer: BaseTokenizer) -> IdArray:
-    """Return the whole corpus as one stream, shape `(num_tokens,)`: BOS first and between documents.
+    """Return the whole corpus as one stream, shape `(num_tokens,)`, with BOS before each document.
 
     Raises:
         TokenizerError: The tokenizer is untrained.
@@ -76,12 +76,12 @@ def encode_corpus(corpus: Corpus, tokenizer: BaseTokenizer) -> IdArray:
 
 
 def _texts(corpus: Corpus, tokenizer: BaseTokenizer) -> Iterator[Iterator[str]]:
-    """Yield each document in the pieces that the tokenizer may be given one after the other."""
+    """Yield each document as an iterator over the pieces in which the tokenizer can encode it."""
     return (stream if tokenizer.is_piecewise else iter(["".join(stream)]) for stream in corpus.streams())
 
 
 def _encoded(corpus: Corpus, tokenizer: BaseTokenizer, fingerprint: Fingerprint) -> Iterator[IdArray]:
-    """Yield the stream in pieces, and take the fingerprint of the text that goes by."""
+    """Yield the stream in pieces, and add the text of each to the fingerprint."""
     id_type = smallest_id_type(tokenizer.vocab_size)
     bos = np.array([] if tokenizer.bos_id is None else [tokenizer.bos_id], dtype=id_type)
     for texts in _texts(corpus, tokenizer):
@@ -99,8 +99,8 @@ class PreparedData:
     train: NDArray[np.unsignedinteger[Any]]
     """Shape `(num_train_tokens,)`, read-only."""
     validation: NDArray[np.unsignedinteger[Any]]
-    """Shape `(num_validation_tokens,)`, read-only; empty or shorter than a window where the text is short, and then
-    there is nothing to validate on."""
+    """Shape `(num_validation_tokens,)`, read-only. For a short text it can be empty or shorter than a window; then
+    there is no validation."""
     meta: dict[str, Any]
     """What `prepare_data` returned."""
 
@@ -108,24 +108,24 @@ class PreparedData:
 def prepare_data(corpus: Corpus, tokenizer: BaseTokenizer, config: DataConfig, directory: Path) -> dict[str, Any]:
     """Encode a corpus, split it, and write `train.bin`, `validation.bin` and, last, `meta.json`.
 
-    The streams are little-endian integers of the smallest sufficient type and nothing else. A corpus in files is read
-    once and a piece at a time; a gigabyte takes some ten seconds (benchmarks/prepare_speed.py).
+    The streams contain only little-endian integers of the smallest sufficient type. A corpus in files is read once and
+    piece by piece; a gigabyte takes about ten seconds (benchmarks/prepare_speed.py).
 
     Args:
         corpus: The text to learn from.
         tokenizer: A trained tokenizer.
         config: Its `validation_fraction` and `max_validation_tokens` are used.
-        directory: Where to write; made if it is not there.
+        directory: Where to write; created if it does not exist.
 
     Returns:
-        What stands in `meta.json`: `name`, `origin`, `sha256`, `num_chars`, `num_documents` of the corpus,
+        The contents of `meta.json`: `name`, `origin`, `sha256`, `num_chars`, `num_documents` of the corpus,
         `vocab_size`, `dtype`, `num_tokens`, and of the parts `num_train_tokens`, `num_validation_tokens`,
         `num_validation_chars` and `num_validation_bytes` (in UTF-8), and `train_sha256` and `validation_sha256` of the
         two files.
 
     Raises:
         TokenizerError: The tokenizer is untrained.
-        CorpusError: A file of the corpus is no text, or has been changed meanwhile.
+        CorpusError: A file of the corpus is not text, or has changed meanwhile.
         StorageError: A file cannot be written.
     """
     return completed(prepare_data_in_pieces(corpus, tokenizer, config, directory))
@@ -183,7 +183,7 @@ def prepare_data_in_pieces(
 
 
 def _text_size(ids: IdArray, tokenizer: BaseTokenizer) -> Pieces[tuple[int, int]]:
-    """Return how many characters, and bytes in UTF-8, a stream of ids stands for."""
+    """Return the number of characters, and of bytes in UTF-8, of the text of a stream of ids."""
     if not tokenizer.is_piecewise:
         text = tokenizer.decode(ids)
         return len(text), len(text.encode("utf-8", "surrogatepass"))
@@ -211,7 +211,7 @@ def _sha256(path: Path) -> Pieces[str]:
 
 
 def _mapped(path: Path, id_type: np.dtype[np.unsignedinteger[Any]]) -> IdArray:
-    """Open a stream without reading it; an empty file cannot be mapped."""
+    """Map a stream into memory without reading it. An empty file cannot be mapped; it becomes an empty array."""
     return np.memmap(path, id_type, mode="r") if path.stat().st_size else np.zeros(0, id_type)
 
 
@@ -224,8 +224,8 @@ def open_data(directory: Path, *, check: bool = True) -> PreparedData:
             right after they were written.
 
     Raises:
-        CheckpointError: A file is missing, damaged, or of another length or hash than `meta.json` says. One from before
-            hashes were written is known by its length alone.
+        CheckpointError: A file is missing or damaged, or its length or hash differs from that in `meta.json`. Data from
+            before hashes were stored is compared by length only.
     """
     mend = "Start a new run with the corpus; this one can still be looked at and sampled from."
     try:

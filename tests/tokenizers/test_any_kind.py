@@ -53,11 +53,6 @@ class PairTokenizer(BaseTokenizer):
         self.pairs = sorted({pair for text in documents for pair in self.cut(text)})
         yield
 
-    def train(self, documents):
-        for _ in self.train_in_pieces(documents):
-            pass
-        return self
-
     def expected_vocab_size(self, texts):
         return 3 + len({pair for text in texts for pair in self.cut(text)})
 
