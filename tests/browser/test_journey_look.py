@@ -133,7 +133,7 @@ def test_what_comes_later_cannot_change_what_comes_before(trained, open_page):
     heights = bars.evaluate("chart => Array.from(chart._fullData[0].y)")
     assert heights[:6] == [0] * 6
     assert min(heights[6:]) > 0
-    page.get_by_role("button", name=t("attention.try_change_first")).click()
+    page.get_by_role("button", name=t("attention.try_change_first", unit="character")).click()
     expect(page.get_by_text(t("attention.see_change_first"))).to_be_visible()
     choose(page, "lab_lift")
     expect(page.get_by_role("heading", name=re.compile("with the mask lifted"))).to_be_visible()
