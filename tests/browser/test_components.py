@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import expect
 from plotly.subplots import make_subplots
 
-from minigpt.app.components import attention_grid, attention_lines, live_chart, scripts
+from minigpt.app.components import attention_grid, attention_lines, forward_map, live_chart, scripts, token_strip
 
 pytestmark = pytest.mark.browser
 
@@ -263,3 +263,80 @@ def test_the_keys_walk_over_bars_and_from_map_to_map(walk):
     maps("PageDown", "7")
     maps("ArrowUp", "5")
     maps("End", "6")
+
+
+def test_a_tip_follows_the_mouse_until_a_press_holds_it(stage):
+    page = stage(token_strip)
+    values = {"title": "seen", "top": (("x", 0.5), ("y", 0.00001))}
+    tokens = [
+        token_strip.StripToken(text, bits=1.0, values=(f"{place} bits",), **values) for place, text in enumerate("abc")
+    ]
+    call(page, token_strip.message(tokens, labels=["surprise"], words={"label": "text", "also": "also"}))
+    tip, token = page.locator(".tip"), page.locator(".token")
+    token.nth(0).hover()
+    expect(tip).to_contain_text("a seen")
+    expect(tip).to_contain_text("surprise0 bits")
+    expect(tip.locator("table").nth(1)).to_have_text("x50 %y< 1 %")  # no candidate's probability is 0
+    token.nth(1).click()
+    token.nth(2).hover()
+    expect(tip).to_contain_text("b seen")
+    page.locator(".text").focus()
+    page.keyboard.press("ArrowRight")
+    expect(tip).to_contain_text("c seen")
+    page.keyboard.press("Home")
+    expect(tip).to_contain_text("a seen")
+    page.keyboard.press("Escape")
+    expect(tip).to_be_hidden()
+
+
+LAYERS = 3
+INPUT, BLOCK, OUTPUT = ["ids", "embed"], ["stream_in", "attn", "stream_out"], ["logits", "probabilities"]
+
+
+def map_of(layer: int, name: str, number: int) -> bytes:
+    """Return what draws a model of three blocks, one of which is open, and a box of it."""
+    places = {"attn": "attention", **dict.fromkeys(INPUT, "input"), **dict.fromkeys(OUTPUT, "output")}
+    boxes = [
+        forward_map.MapBox(
+            box,
+            layer if box in BLOCK else None,
+            places.get(box, "stream"),
+            box,
+            box,
+            "say",
+            "(T, C)",
+            "",
+            "",
+            np.ones((2, 4)),
+        )
+        for box in [*INPUT, *BLOCK, *OUTPUT]
+    ]
+    words = ("alt", "back", "next", "see", "step", "block", "blocks", "of", "pick", "open_block", "attention",
+             "feedforward", "stream", "earlier", "later", "follow", "positions")  # fmt: skip
+    return forward_map.message(
+        boxes, streams=np.ones((LAYERS, 2, 8)), layer=layer, opened=name, number=number, total=4 + 3 * LAYERS,
+        tokens="ab", ids=[0, 1], position=1, candidates=[("c", 0.5)], causal=True, tied=True,
+        words={**dict.fromkeys(words, ""), "step": "{number} of {total}", "open_block": "block {number}"}, compact=False,
+    )  # fmt: skip
+
+
+def test_the_steps_lead_through_every_block_and_back(stage):
+    page = stage(forward_map)
+    way = [(0, name) for name in INPUT]
+    way += [(layer, name) for layer in range(LAYERS) for name in BLOCK] + [(LAYERS - 1, name) for name in OUTPUT]
+    count = page.locator(".count")
+    call(page, map_of(0, "ids", 1))
+    for button, places in ((".ahead", range(1, len(way))), (".back", reversed(range(len(way) - 1)))):
+        shown = way[0][0] if button == ".ahead" else way[-1][0]
+        for place in places:
+            page.locator(button).click()
+            layer, name = way[place]
+            assert page.evaluate("window.told.at(-1)") == ["opened", {"layer": layer, "name": name}]
+            if layer == shown:  # another block is drawn when the server has answered
+                expect(count).to_have_text(f"{place + 1} of {len(way)}")
+            call(page, map_of(layer, name, place + 1))
+            shown = layer
+    page.locator("[data-box=logits]").click()
+    expect(count).to_have_text(f"{len(way) - 1} of {len(way)}")
+    page.locator("[data-layer='2']").click()
+    assert page.evaluate("window.told.at(-1)") == ["opened", {"layer": 2, "name": "stream_in"}]
