@@ -1,0 +1,52 @@
+"""A finished run that several modules look at."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from minigpt.config import RunConfig
+from minigpt.data.corpora import corpus_from_text
+from minigpt.runs.folder import RunFolder
+from minigpt.runs.job import TrainingJob
+from minigpt.runs.preparation import create_run
+from minigpt.runs.store import RunStore
+
+
+@pytest.fixture(scope="session")
+def small_run() -> RunConfig:
+    """Settings of a run that takes a moment."""
+    return RunConfig().updated(
+        {
+            "seed": 3,
+            "model.num_layers": 1,
+            "model.num_heads": 2,
+            "model.d_model": 8,
+            "model.sequence_length": 8,
+            "training.batch_size": 4,
+            "training.max_steps": 8,
+            "training.eval_steps": 4,
+            "training.eval_batches": 1,
+            "training.checkpoint_steps": 3,
+            "training.sample_steps": 0,
+            "training.num_threads": 1,
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, small_run: RunConfig) -> RunFolder:
+    """A finished run; a test that changes it works on a copy."""
+    store = RunStore(tmp_path_factory.mktemp("store"))
+    text = "the cat sat on the mat and the dog ate the cake. " * 12
+    folder = create_run(small_run, corpus_from_text(text, name="cats"), store=store, owner_token="secret")
+    for _ in TrainingJob(folder).work():
+        pass
+    return folder
+
+
+@pytest.fixture
+def copied(trained: RunFolder, own_home: Path) -> RunFolder:
+    return RunFolder(shutil.copytree(trained.path, own_home / trained.id))
