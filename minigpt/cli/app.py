@@ -16,7 +16,7 @@ from minigpt.cli.console import note
 @click.option(
     "--profile",
     type=click.Choice(["local", "classroom", "hosted"]),
-    help="Whom it is for: you alone, a class on this network, or anybody.  [default: local]",
+    help="Who may use it: only you, a class on this network, or anyone.  [default: local]",
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to serve on.  [default: 8501]")
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
@@ -25,7 +25,9 @@ def app(profile: str | None, port: int | None, no_browser: bool) -> None:
     command, environment = streamlit_command(profile, port, no_browser)
     sys.stdout.flush()
     if os.name == "posix":
-        os.execve(command[0], command, environment)  # signals then reach the server itself, which saves what trains
+        os.execve(
+            command[0], command, environment
+        )  # signals then reach the server itself, which saves the runs in training
     try:
         code = subprocess.call(command, env=environment)
     except KeyboardInterrupt:
@@ -44,14 +46,14 @@ def streamlit_command(
     from minigpt.runs.limits import load_limits
 
     limits = load_limits(profile)
-    megabytes = -(-limits.max_upload_bytes // 1_000_000)  # rounded up: the pages check the bytes themselves
+    megabytes = -(-limits.max_upload_bytes // 1_000_000)  # rounded up; the pages check the exact number of bytes
     command = [sys.executable, "-m", "streamlit", "run", str(resources.root() / "streamlit_app.py")]
     command += ["--server.maxUploadSize", str(megabytes), "--server.showEmailPrompt", "false"]
     if limits.profile == "local":
-        command += ["--server.address", "localhost"]  # the default would show it to the whole network
+        command += ["--server.address", "localhost"]  # Streamlit's default would open it to the whole network
     else:
         command += ["--server.headless", "true"]
-        note(f"Profile {limits.profile}: everybody who reaches this machine on the network can open the page.")
+        note(f"Profile {limits.profile}: anyone who can reach this machine over the network can open the page.")
     if port is not None:
         command += ["--server.port", str(port)]
     if no_browser and limits.profile == "local":

@@ -15,7 +15,7 @@ from minigpt.errors import InputError
 @run_argument
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The file to write.")
 @click.option("--format", "kind", type=click.Choice(["zip"]), default="zip", help="What to write.  [default: zip]")
-@click.option("--include-data", is_flag=True, help="Put the encoded corpus in as well, so that it can be trained on.")
+@click.option("--include-data", is_flag=True, help="Include the encoded corpus, so that training can go on with it.")
 @json_option
 def export_run(run: str, out: Path, kind: str, include_data: bool, as_json: bool) -> None:
     """Write a run into one file that anyone can open.
@@ -26,9 +26,9 @@ def export_run(run: str, out: Path, kind: str, include_data: bool, as_json: bool
     from minigpt.runs.loading import find_run
 
     if out.exists():
-        raise InputError(f"There is a file {out} already.", mend="Choose another name, or remove it first.")
+        raise InputError(f"The file {out} exists already.", mend="Choose another name, or remove the file first.")
     if not out.absolute().parent.is_dir():
-        raise InputError(f"There is no folder {out.parent} to write {out.name} into.", mend="Make it first.")
+        raise InputError(f"There is no folder {out.parent} to write {out.name} into.", mend="Create the folder first.")
     folder = find_run(run)
     export_zip(folder, out, include_data=include_data)
     if as_json:

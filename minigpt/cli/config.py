@@ -1,4 +1,4 @@
-"""`minigpt config`: the settings that a training would have, with what each one means."""
+"""`minigpt config`: the settings that a training would have, each with its description."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def printable(text: str) -> str:
 
 
 def stderr() -> Console:
-    """Return a console for messages and progress; made anew because tests and shells redirect the stream."""
+    """Return a console for messages and progress; created for each call, because tests redirect the stream."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
@@ -45,12 +45,12 @@ def stdout() -> Console:
 
 
 def is_watched() -> bool:
-    """Whether somebody sees standard error move: a progress bar in a log file is noise."""
+    """Return whether standard error is a terminal: a progress bar in a log file is noise."""
     return stderr().is_terminal
 
 
 def print_json(result: Mapping[str, Any]) -> None:
-    """Print one JSON object on a line of its own, the only thing that `--json` lets onto standard output.
+    """Print one JSON object on a line of its own, the only output of `--json` on standard output.
 
     What is infinite or not a number becomes null, for JSON has no word for it.
     """
@@ -61,14 +61,14 @@ def print_json(result: Mapping[str, Any]) -> None:
 
 
 def print_text(text: str, *, bold: bool = False, end: str = "") -> None:
-    """Print what a person or a model wrote: as it is into a file, harmlessly onto a terminal."""
+    """Print text of a person or a model: unchanged into a file, with control characters made visible on a terminal."""
     if sys.stdout.isatty():
         text = click.style(printable(text), bold=True) if bold else printable(text)
     click.echo(text + end, nl=False)
 
 
 def note(text: str) -> None:
-    """Print a remark beside the result."""
+    """Print a note about the result on standard error."""
     stderr().print(Text(printable(text), style="dim"))
 
 
@@ -78,7 +78,7 @@ def show_error(error: MinigptError) -> None:
 
 
 def show_fault(error: Exception) -> None:
-    """Print one line about an error that nobody foresaw, and how to report it."""
+    """Print one line about an unexpected error, and how to report it."""
     what = f"{type(error).__name__}: {error}".splitlines()[0]
     stderr().print(Text(printable(f"Error: minigpt itself has failed ({what})."), style="red"))
     note(
@@ -87,7 +87,7 @@ def show_fault(error: Exception) -> None:
 
 
 class Warnings(logging.Handler):
-    """Print what the library logs as a warning: it goes on, but a person should know."""
+    """Prints the library's warnings."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
@@ -95,7 +95,7 @@ class Warnings(logging.Handler):
 
 
 def show_warnings() -> None:
-    """Let the library's warnings be seen, once in a process."""
+    """Print the library's warnings from now on; further calls do nothing."""
     logger = logging.getLogger("minigpt")
     if not any(isinstance(handler, Warnings) for handler in logger.handlers):
         logger.addHandler(Warnings(logging.WARNING))

@@ -1,4 +1,4 @@
-"""`minigpt doctor`: what this machine has, for a look of one's own or for a report."""
+"""`minigpt doctor`: versions, devices and folders of this machine, for a bug report."""
 
 from __future__ import annotations
 

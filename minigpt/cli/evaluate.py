@@ -1,4 +1,4 @@
-"""`minigpt evaluate`: how well a run expects a text."""
+"""`minigpt evaluate`: how well a run predicts a text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from minigpt.cli.progress import progress_bar
     help="Text to score.",
 )
 @click.option(
-    "--stride", type=int, help="Tokens between two windows; smaller gives each more context and takes longer."
+    "--stride",
+    type=int,
+    help="Tokens between two windows; a smaller stride gives each token more context and takes longer.",
 )
 @device_option("cpu")
 @json_option
@@ -37,7 +39,7 @@ def evaluate(run: str, data: Path, stride: int | None, device: str | None, as_js
     text = read_text(data).text
     loaded = load_run(run, device=device or "cpu")
     if loaded.config.data.clean:
-        text = clean_text(text)  # as the training text was, else its line ends would count as unknown
+        text = clean_text(text)  # as the training text was; else its line ends would count as unknown characters
     with progress_bar() as bar:
         task = bar.add_task("scoring", total=None)
         result = ModelEvaluator(loaded).evaluate(
@@ -57,5 +59,5 @@ def evaluate(run: str, data: Path, stride: int | None, device: str | None, as_js
     if result.num_unknown:
         note(
             f"{result.num_unknown:,} characters are unknown to this model; "
-            f"each was charged {result.escape_nats:.2f} nats on top."
+            f"each costs {result.escape_nats:.2f} nats more than <unk>."
         )

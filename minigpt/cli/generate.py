@@ -20,19 +20,30 @@ if TYPE_CHECKING:
 
 @click.command()
 @run_argument
-@click.option("--prompt", help="What the text begins with; empty starts a new document.")
+@click.option("--prompt", help="The beginning of the text; empty starts a new document.")
 @click.option(
     "--prompt-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A file with one prompt a line.",
+    help="A file with one prompt per line.",
 )
-@click.option("--max-new-tokens", type=int, metavar="N", help="Tokens to write at most.  [default: the run's setting]")
-@click.option("--temperature", type=float, metavar="T", help="Below 1 bolder, above 1 wilder; 0 the likeliest token.")
+@click.option(
+    "--max-new-tokens", type=int, metavar="N", help="Largest number of tokens to write.  [default: the run's setting]"
+)
+@click.option(
+    "--temperature",
+    type=float,
+    metavar="T",
+    help="Below 1 more cautious, above 1 wilder; 0 always takes the likeliest token.",
+)
 @click.option("--top-k", type=int, metavar="K", help="Keep the K likeliest tokens.")
 @click.option("--top-p", type=float, metavar="P", help="Keep the fewest tokens that together have probability P.")
-@click.option("--min-p", type=float, metavar="P", help="Keep tokens at least the share P as likely as the likeliest.")
-@click.option("--sampler", metavar="SPEC", help='All of it at once: "greedy", or "temperature=0.8,top_k=40".')
-@click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; may be given again.")
+@click.option(
+    "--min-p", type=float, metavar="P", help="Keep the tokens at least P times as likely as the likeliest one."
+)
+@click.option(
+    "--sampler", metavar="SPEC", help='All sampling options at once: "greedy", or "temperature=0.8,top_k=40".'
+)
+@click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; may be given several times.")
 @click.option("--num-samples", type=click.IntRange(min=1), default=1, metavar="N", help="Texts for each prompt.")
 @seed_option(0)
 @device_option("cpu")
@@ -71,7 +82,9 @@ def generate(
         given["stop"] = stop
     strategy: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
     strategy["sampler"] = parse_sampler(sampler) if sampler is not None else None
-    if any(value is not None for value in strategy.values()):  # one sampling option replaces all of the run's
+    if any(
+        value is not None for value in strategy.values()
+    ):  # one sampling option replaces all sampling settings of the run
         given |= strategy
     loaded = load_run(run, device=device or "cpu")
     settings = GenerationSettings.from_config(loaded.config.generation, **given)
@@ -96,7 +109,7 @@ def _prompts(prompt: str | None, prompt_file: Path | None) -> list[str]:
 
     prompts = [line for line in read_text(prompt_file).text.splitlines() if line]
     if not prompts:
-        raise InputError(f"{prompt_file} holds no prompt.", mend="Write one prompt a line.")
+        raise InputError(f"{prompt_file} has no prompt in it.", mend="Write one prompt per line.")
     return prompts
 
 

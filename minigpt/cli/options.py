@@ -1,4 +1,4 @@
-"""Options that several commands share, spelled once."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 def json_option(function: F) -> F:
     """Add `--json`."""
     return click.option(
-        "--json", "as_json", is_flag=True, help="Print JSON, one object a line, and nothing else on standard output."
+        "--json", "as_json", is_flag=True, help="Print JSON, one object per line, and nothing else on standard output."
     )(function)
 
 
 def device_option(default: str) -> Callable[[F], F]:
-    """Add `--device`, None where it is not given; the help says what that means."""
+    """Add `--device`, None if it is not given."""
     return click.option(
         "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help=f"Where to compute.  [default: {default}]"
     )
@@ -31,7 +31,7 @@ def set_option(function: F) -> F:
         "assignments",
         metavar="SECTION.KEY=VALUE",
         multiple=True,
-        help="Change one setting; may be given again. `minigpt config` lists them all.",
+        help="Change one setting; may be given several times. `minigpt config` lists them all.",
     )(function)
 
 
@@ -41,7 +41,7 @@ def run_argument(function: F) -> F:
 
 
 def seed_option(default: int | None) -> Callable[[F], F]:
-    """Add `--seed`, None where it is not given and there is no default."""
+    """Add `--seed`, None if it is not given and there is no default."""
     text = "Where all chance comes from." if default is None else "Where the dice come from."
     return click.option(
         "--seed", type=int, default=default, metavar="N", callback=_check_seed, help=f"{text}  [default: 0]"

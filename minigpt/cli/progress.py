@@ -1,4 +1,4 @@
-"""Progress bars on standard error; none where nobody watches."""
+"""Progress bars on standard error; none if it is not a terminal."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rich.progress import TimeRemainingColumn as Remaining
 from minigpt.cli.console import is_watched, stderr
 
 WIDE, NARROW = 100, 60
-"""Characters from which on everything fits into one line, and from which on at least a short bar and the time to go do;
-a line that the terminal breaks is not taken away whole when the bar goes."""
+"""Widths in characters: from `WIDE` on all columns fit into one line, from `NARROW` on a short bar and the time to go.
+A line that the terminal wraps would not be erased completely when the bar ends."""
 
 
 def progress_bar(*columns: ProgressColumn, shown: bool = True) -> Progress:

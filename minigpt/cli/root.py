@@ -35,7 +35,7 @@ EXIT_INTERRUPTED = 130
 
 
 def is_debugging() -> bool:
-    """Whether the environment asks for tracebacks."""
+    """Return whether the environment asks for tracebacks."""
     return os.environ.get("MINIGPT_DEBUG", "") not in ("", "0")
 
 
@@ -43,7 +43,7 @@ class Root(click.Group):
     """A group whose commands may raise any error and still end with a message and the right exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that was named."""
+        """Run the named command and turn its errors into messages and exit codes."""
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
@@ -63,7 +63,7 @@ class Root(click.Group):
             ctx.exit(EXIT_FAULT)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """List the commands in the order in which a person meets them."""
+        """List the commands in the order in which a newcomer needs them."""
         return list(self.commands)
 
 
@@ -89,7 +89,7 @@ for _command in (app, train, generate, evaluate, runs, export_run, import_run, c
 
 
 def settle_waiting() -> None:
-    """Let torch's waiting threads go to sleep after some 50 microseconds, where the environment says nothing else.
+    """Let torch's waiting threads sleep after about 50 microseconds, unless the environment says otherwise.
 
     By default they spin for milliseconds, which is quickest on an idle machine and ruinous on a busy one: training a
     model of 4 layers and width 128 with two threads beside ten busy processes on two cores, 160 to 1,200 tokens per
@@ -104,8 +104,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and end the process with its exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a model may write what this terminal's encoding lacks
+            stream.reconfigure(errors="replace")  # a model may write characters that this terminal's encoding lacks
     show_warnings()
     settle_waiting()
     cli.main(args=arguments, prog_name="minigpt")
-    sys.exit(0)  # never reached: click ends the process
+    sys.exit(0)  # not reached: click ends the process

@@ -1,4 +1,4 @@
-"""`minigpt runs`: what there is, and how good it is."""
+"""`minigpt runs`: a list of all runs with their losses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def runs(as_json: bool) -> None:
             print_json(row)
         return
     if not rows:
-        click.echo(f"No runs in {resources.home()} yet. Make one: minigpt train --config nano")
+        click.echo(f"No runs in {resources.home()} yet. Train one: minigpt train --config nano")
         return
     from rich.table import Table
 
@@ -39,7 +39,7 @@ def runs(as_json: bool) -> None:
         for row in rows
     ]
     for title in ("run", "name", "status", "step", "loss", "MB", "made"):
-        # where a terminal is narrow the name alone gives way: the id, for one, has to be typed
+        # in a narrow terminal only the name is shortened: a person has to type the id
         justify: Literal["right", "left"] = "right" if title in ("step", "loss", "MB") else "left"
         table.add_column(title, justify=justify, no_wrap=title != "name")
     for row in cells:
@@ -48,12 +48,12 @@ def runs(as_json: bool) -> None:
     total = sum(row["bytes"] for row in rows if row["status"] != "bundled")
     note(
         "\nThe loss is that of the validation part, in nats per token. "
-        f"Your runs lie in {resources.home()} and take {total / 1e6:,.1f} MB."
+        f"Your runs are in {resources.home()} and take {total / 1e6:,.1f} MB."
     )
 
 
 def _rows() -> Any:
-    """Yield what is known about each run; a damaged one says so and hides no other."""
+    """Yield the facts about each run; a damaged run gets a note and does not hide the others."""
     from minigpt.errors import MinigptError
     from minigpt.runs.loading import bundled_runs
     from minigpt.runs.snapshots import snapshot_of

@@ -41,7 +41,7 @@ class Interruption:
         if self.signal is None:
             self.signal = number
             return
-        self._restore()  # a third one ends the process whatever it is doing
+        self._restore()  # a third one ends the process at once
         raise KeyboardInterrupt
 
     def _restore(self) -> None:

@@ -28,7 +28,7 @@ def test_a_class_is_let_in_and_told_so(capsys: pytest.CaptureFixture[str]) -> No
     command, environment = streamlit_command("classroom")
     assert "--server.address" not in command
     assert environment["MINIGPT_PROFILE"] == "classroom"
-    assert "everybody who reaches this machine" in capsys.readouterr().err
+    assert "anyone who can reach this machine" in capsys.readouterr().err
 
 
 def test_the_upload_limit_is_the_profiles() -> None:
