@@ -62,6 +62,15 @@ def head_name(layer: int, head: int) -> str:
     return f"{layer + 1}.{head + 1}"
 
 
+def feedforward_name(layer: int) -> str:
+    """Return the name of a layer's feed-forward network on the screen.
+
+    >>> feedforward_name(0)
+    'FF 1'
+    """
+    return f"FF {layer + 1}"
+
+
 def signed(size: float) -> str:
     """Write a number with its sign and two decimals; one that rounds to zero has no sign.
 

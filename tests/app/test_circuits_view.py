@@ -17,7 +17,7 @@ from minigpt.app.circuits import (
     switches_view,
     vectors_view,
 )
-from minigpt.app.circuits.view import feedforward_name, place_names
+from minigpt.app.circuits.view import place_names
 from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import percent, t, template
 from minigpt.errors import ShapeError, TokenizerError
@@ -27,6 +27,7 @@ from minigpt.interpret.lens import Attribution, logit_attribution, logit_lens
 from minigpt.interpret.neurons import strongest_units
 from minigpt.interpret.trace import trace_forward
 from minigpt.viz.circuits_stream import LensWords, PatchWords, lens_figure, patch_figure
+from minigpt.viz.labels import feedforward_name
 from minigpt.viz.palette import colours
 
 

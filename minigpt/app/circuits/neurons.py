@@ -5,7 +5,6 @@ from __future__ import annotations
 import streamlit as st
 
 from minigpt.app.circuits.neurons_view import Units, UnitView, strip_tokens, unit_of, unit_sentences, units_of
-from minigpt.app.circuits.view import feedforward_name
 from minigpt.app.components.token_strip import token_strip
 from minigpt.app.session.download import offer_download
 from minigpt.app.session.reading import prompt_notes
@@ -13,6 +12,7 @@ from minigpt.app.session.run_text import to_fetch
 from minigpt.app.session.subject import Subject
 from minigpt.app.texts import number, t
 from minigpt.app.ui import anatomy
+from minigpt.viz.labels import feedforward_name
 
 
 def draw(subject: Subject) -> None:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from minigpt.app.circuits.lens_view import LensView
-from minigpt.app.circuits.view import feedforward_name
 from minigpt.app.texts import quoted, t
-from minigpt.viz.labels import head_name, signed, visible_token
+from minigpt.viz.labels import feedforward_name, head_name, signed, visible_token
 
 if TYPE_CHECKING:
     from minigpt.interpret.lens import Attribution

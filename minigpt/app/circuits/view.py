@@ -12,12 +12,3 @@ def place_names(count: int) -> list[str]:
         count: P, one more than the model has blocks.
     """
     return [t("circuits.place_embed"), *(t("circuits.place_block", number=block) for block in range(1, count))]
-
-
-def feedforward_name(layer: int) -> str:
-    """Return the name of a feed-forward block.
-
-    >>> feedforward_name(0)
-    'FF 1'
-    """
-    return f"FF {layer + 1}"

@@ -13,7 +13,7 @@ import numpy as np
 
 from minigpt.app.components.messages import both_themes
 from minigpt.app.components.registry import Component
-from minigpt.viz.labels import head_name
+from minigpt.viz.labels import feedforward_name, head_name
 
 HTML = """
 <div class="board" role="group"></div>
@@ -35,7 +35,7 @@ def part_name(part: Part, num_heads: int) -> str:
     ('1.3', 'FF 2')
     """
     layer, column = part
-    return head_name(layer, column) if column < num_heads else f"FF {layer + 1}"
+    return head_name(layer, column) if column < num_heads else feedforward_name(layer)
 
 
 def message(
