@@ -153,9 +153,12 @@ class LiveRun:
             Whether the run has come to its end.
         """
         assert self._work is not None
-        if self._take_turn(self._work, seconds, is_urgent) is None:
+        assert self._job is not None
+        trainer = self._job.trainer
+        # an announced activity ends the turn, so that pages show it before it begins
+        if self._take_turn(self._work, seconds, lambda: bool(trainer.activity) or is_urgent()) is None:
             return True
-        if self._is_publishing_due or self.snapshot.loss is None:
+        if self._is_publishing_due or self.snapshot.loss is None or trainer.activity:
             self.publish()
         return False
 
@@ -255,6 +258,7 @@ class LiveRun:
             progress=self._progress if self.status == "preparing" else None,
             queue_position=self.queue_position if self.status == "queued" else None,
             is_elsewhere=False,
+            activity="",
             **changes,
         )
         if self._job is not None:
@@ -264,6 +268,7 @@ class LiveRun:
                 seen,
                 step=trainer.step,
                 max_steps=trainer.max_steps,
+                activity=trainer.activity if self.status == "running" else "",
                 epoch=trainer.epoch,
                 seconds=trainer.seconds,
                 eta_seconds=self._eta_seconds(trainer.max_steps) if self.status == "running" else None,

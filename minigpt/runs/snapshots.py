@@ -78,6 +78,8 @@ class RunSnapshot:
     """When, in ISO 8601."""
     progress: float | None = None
     """Share of the text that is prepared, 0 to 1; None unless preparing."""
+    activity: str = ""
+    """What takes long at the moment and shows no progress, such as compiling, in full sentences; mostly empty."""
     is_elsewhere: bool = False
     """Whether another process trains it; only that process can pause or stop it."""
     is_diverged: bool = False

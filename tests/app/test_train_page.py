@@ -358,6 +358,14 @@ def test_a_run_in_another_process_can_only_be_watched(pages, monkeypatch):
     assert any("Another process" in info.value for info in at.info)
 
 
+def test_what_takes_long_at_the_start_is_shown(pages, monkeypatch):
+    run_id = pages.trained()
+    seen = dataclasses.replace(manager.get_engine().snapshot(run_id), status="running", activity="Compiling")
+    monkeypatch.setattr(runs, "look", lambda ref: seen)
+    at = pages.open(PAGE, run=run_id)
+    assert "Compiling" in [caption.value for caption in at.caption]
+
+
 def test_settings_survive_a_change_of_page(pages):
     at = pages.open(PAGE)
     at.number_input(key=NANO + "training.max_steps").set_value(77).run()

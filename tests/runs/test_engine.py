@@ -33,6 +33,7 @@ from minigpt.errors import (
     RunNotFoundError,
     StorageError,
 )
+from minigpt.runs import preparation
 from minigpt.runs.engine import RunEngine
 from minigpt.runs.job import TrainingJob
 from minigpt.runs.limits import Limits, load_limits
@@ -41,6 +42,7 @@ from minigpt.runs.preparation import create_run
 from minigpt.runs.snapshots import RunSnapshot, snapshot_of
 from minigpt.runs.store import RunStore
 from minigpt.runs.thread_engine import ThreadEngine
+from minigpt.training import trainer
 
 PATIENCE = 60.0
 ENDLESS = 1_000_000
@@ -241,6 +243,25 @@ def test_a_pause_at_the_very_end_is_the_end(corpus) -> None:  # type: ignore[no-
     assert not live.pause()  # what was left was the last step's own: a measurement, a sample, the save
     live.finish()
     assert snapshot_of(live.folder).status == "finished"
+
+
+def test_compiling_is_seen_before_it_begins_and_no_longer_once_it_is_done(corpus, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(trainer, "check_compiler", lambda device: None)
+    monkeypatch.setattr(preparation, "check_compiler", lambda device: None)
+    monkeypatch.setattr(trainer, "compiled_forward", lambda model: model)
+    live = LiveRun(create_run(settings(**{"training.compile": True}), corpus), itertools.count())
+    live.load(num_threads=1)
+    assert live.snapshot.activity == ""
+    assert not live.advance(60.0, lambda: False)
+    assert live.snapshot.activity.startswith("Compiling the model")
+    assert live._job is not None
+    assert live._job.trainer.step == 0  # the turn ended before it
+    assert not live.advance(0.0, lambda: False)
+    live.publish()
+    assert live.snapshot.activity == ""
+    assert live.advance(60.0, lambda: False)
+    live.finish()
+    assert live.snapshot.activity == ""
 
 
 def test_a_full_disk_does_not_end_a_run_that_is_paused(make, corpus, monkeypatch) -> None:  # type: ignore[no-untyped-def]

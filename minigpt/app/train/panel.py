@@ -92,6 +92,8 @@ def _progress(snapshot: RunSnapshot) -> None:
     if snapshot.device != "auto":
         text += " · " + snapshot.device
     st.progress(min(1.0, snapshot.step / max(snapshot.max_steps, 1)), text=text)
+    if snapshot.activity:
+        st.caption(escape(snapshot.activity))
 
 
 def _buttons(ref: RunRef, snapshot: RunSnapshot) -> None:
