@@ -8,12 +8,15 @@ from __future__ import annotations
 import functools
 import math
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from minigpt import resources
 from minigpt.viz.labels import visible_token
+
+if TYPE_CHECKING:
+    from minigpt.tokenizers.base import BaseTokenizer
 
 LANGUAGE = "en"
 
@@ -82,6 +85,11 @@ def plain(sentence: str) -> str:
     'After 81 % comes “<”.'
     """
     return re.sub(r"\\(.)", r"\1", re.sub(r"(?<!\\)\*", "", sentence))
+
+
+def unit(tokenizer: BaseTokenizer) -> str:
+    """Return the word for what one token is: "character" if it always is one, else "token"."""
+    return t(f"inside.unit_{tokenizer.unit}")
 
 
 def number(value: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from minigpt.app.texts import number, quoted, t
+from minigpt.app.texts import number, quoted, t, unit
 from minigpt.errors import TokenizerError
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ def read_prompt(tokenizer: BaseTokenizer, text: str, context: int, most: int = M
         everything = [tokenizer.bos_id]
     ids = everything[-min(context, most) :]
     tokens = tuple(tokenizer.token_text(token) for token in ids)
-    unit = t(f"inside.unit_{tokenizer.unit}")
-    return Reading(tuple(ids), tokens, len(everything), context, tokenizer.unknown_characters(text), unit)
+    return Reading(tuple(ids), tokens, len(everything), context, tokenizer.unknown_characters(text), unit(tokenizer))
 
 
 def read_few(run: Run, text: str) -> Reading:

@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from minigpt.app.texts import equally_likely, has, number, size, t, template
+from minigpt.app.texts import equally_likely, has, number, size, t, template, unit
 from minigpt.runs.cost import disk_megabytes
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.snapshots import RunSnapshot
+from minigpt.tokenizers.base import make_tokenizer
 from minigpt.viz.labels import nats, short
 from minigpt.viz.training import REFERENCES, LossWords, first_step_below
 
@@ -27,16 +28,21 @@ def verdict(snapshot: RunSnapshot) -> str:
         uniform = snapshot.baselines.get("uniform")
         if uniform is None:
             return t("train.verdict_preparing" if snapshot.status == "preparing" else "train.verdict_waiting")
-        return t("train.verdict_start", nats=f"{uniform:.2f}", choices=f"{math.exp(uniform):.0f}")
+        return t("train.verdict_start", nats=f"{uniform:.2f}", choices=f"{math.exp(uniform):.0f}", unit=_unit(snapshot))
     whole = whole_loss(snapshot)
     loss = curve[-1][1] if whole is None else whole
     if snapshot.is_diverged or not math.isfinite(loss):
         return t("train.verdict_diverged")
     where = "whole" if whole is not None else "validation" if validation else "training"
     bits = nats(loss / math.log(2))
-    said = t(f"train.verdict_{where}", nats=nats(loss), bits=bits, choices=equally_likely(loss))
+    said = t(f"train.verdict_{where}", nats=nats(loss), bits=bits, choices=equally_likely(loss), unit=_unit(snapshot))
     averaged = t("train.verdict_averaged") if validation and snapshot.config.training.weights_ema else ""
     return " ".join(filter(None, (said, averaged, passed(curve, snapshot))))
+
+
+def _unit(snapshot: RunSnapshot) -> str:
+    """Return the word for what one token of the run is."""
+    return unit(make_tokenizer(snapshot.config.tokenizer))
 
 
 def loss_words() -> LossWords:
@@ -75,7 +81,7 @@ def passed(curve: Sequence[tuple[int, float]], snapshot: RunSnapshot) -> str:
             continue
         step = first_step_below(curve, level)
         if step is not None:
-            return t(f"train.passed_{name}", step=number(step), nats=f"{level:.2f}")
+            return t(f"train.passed_{name}", step=number(step), nats=f"{level:.2f}", unit=_unit(snapshot))
     return t("train.passed_nothing")
 
 
@@ -150,7 +156,7 @@ def sentences(snapshot: RunSnapshot) -> list[str]:
     """Return what the picture shows, in sentences that quote the numbers on it."""
     said = [t("train.see_lines")]
     references = [
-        t(f"train.see_{name}", nats=f"{snapshot.baselines[name]:.2f}")
+        t(f"train.see_{name}", nats=f"{snapshot.baselines[name]:.2f}", unit=_unit(snapshot))
         for name in REFERENCES
         if name in snapshot.baselines
     ]
