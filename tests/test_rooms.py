@@ -81,9 +81,7 @@ def test_a_wrong_rank_is_seen(module: str, source: str) -> None:
 @pytest.mark.process
 def test_what_does_not_draw_is_free_of_streamlit() -> None:
     free = [
-        module
-        for module, path in MODULES.items()
-        if not draws(path.read_text("utf-8")) and part_of(module) != "shell" and module != f"{APP}.session.ask"
+        module for module, path in MODULES.items() if not draws(path.read_text("utf-8")) and part_of(module) != "shell"
     ]
     assert {f"{APP}.session.models", f"{APP}.session.run_text", f"{APP}.train.view"} <= set(free)
     assert run_in_fresh_process(free, "streamlit")[:1] == []

@@ -173,9 +173,9 @@ def test_the_history_of_a_head():
     course = np.array([0.1, 0.4, 0.8]).reshape(3, 1, 1)
     flat = np.zeros((3, 1, 1))
     over = {"previous": flat, "first": flat, "same_token": flat, "induction": course}
-    assert heads_view.birth([0, 10, 20], over) == (10, 20)
-    assert heads_view.liveliest_kind(over) == "induction"
-    assert heads_view.liveliest_kind({**over, "previous": course + 0.1}) == "previous"
+    assert heads_view.emergence_of([0, 10, 20], over) == (10, 20)
+    assert heads_view.default_kind(over) == "induction"
+    assert heads_view.default_kind({**over, "previous": course + 0.1}) == "previous"
     alt = heads_view.history_alt("induction", course)
     assert percent(0.8) in alt
     assert percent(0.1) in alt

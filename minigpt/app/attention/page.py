@@ -7,14 +7,13 @@ from minigpt.app.attention.heads import draw_heads
 from minigpt.app.attention.mask import draw_mask
 from minigpt.app.attention.reason import draw_reason
 from minigpt.app.session import state
-from minigpt.app.session.compute import Superseded
+from minigpt.app.session.ask import errors_explained
 from minigpt.app.session.reading import prompt_notes
 from minigpt.app.session.runs import RunRef
 from minigpt.app.session.subject import Subject, choose
 from minigpt.app.texts import t
 from minigpt.app.ui import anatomy
 from minigpt.app.ui.controls import keep_position
-from minigpt.errors import MinigptError
 
 SECTIONS = {"heads": draw_heads, "mask": draw_mask, "reason": draw_reason}
 
@@ -40,18 +39,13 @@ def _draw_section(subject: Subject) -> None:
     if state.current_run().id != subject.run.id:
         st.rerun()  # a button in here has opened another run: address and sidebar follow too
     section = st.session_state["attention:section"]
-    try:
+    with errors_explained():
         with st.spinner(t("attention.computing")):
             view = current_view(subject)
         anatomy.notes(prompt_notes(view.reading, subject.prompt))
         length = len(view.reading.tokens)
         keep_position(QUERY, length, 2 * length // 3)  # the mask hides nothing from the last position
         SECTIONS[section](subject, view)
-    except Superseded:
-        st.stop()
-    except MinigptError as error:
-        anatomy.explain_error(error)
-        st.stop()
 
 
 def code(section: str) -> None:

@@ -10,10 +10,10 @@ import streamlit as st
 from minigpt.app.circuits.heads_view import (
     KINDS,
     Scores,
-    birth,
+    default_kind,
+    emergence_of,
     heads_sentences,
     history_alt,
-    liveliest_kind,
     scores_alt,
     scores_of,
     scores_over,
@@ -55,23 +55,23 @@ def draw(subject: Subject) -> None:
     with left:
         _draw_scores(scores)
     with right:
-        born = _draw_history(subject, reading.ids, suited=suited)
-    anatomy.what_you_see(heads_sentences(scores, born, suited=suited))
-    anatomy.try_this(_experiments(subject, born, suited=suited), key="circuits:try_heads")
+        emerged = _draw_history(subject, reading.ids, suited=suited)
+    anatomy.what_you_see(heads_sentences(scores, emerged, suited=suited))
+    anatomy.try_this(_experiments(subject, emerged, suited=suited), key="circuits:try_heads")
     _draw_words(scores, suited=suited)
 
 
-def _experiments(subject: Subject, born: tuple[int, int] | None, *, suited: bool) -> list[Experiment]:
+def _experiments(subject: Subject, emerged: tuple[int, int] | None, *, suited: bool) -> list[Experiment]:
     """Return what to try: the step before the induction head emerged, or the newest; and the other text."""
     other = "prompt" if suited else "suited"
     experiments: list[Experiment] = [
         (t(f"circuits.try_{other}"), lambda: st.session_state.update({"circuits:text": other}))
     ]
-    if born is not None:
-        is_before = subject.weights == born[0]
-        label = t("circuits.try_newest") if is_before else t("circuits.try_before", step=number(born[0]))
+    if emerged is not None:
+        is_before = subject.weights == emerged[0]
+        label = t("circuits.try_newest") if is_before else t("circuits.try_before", step=number(emerged[0]))
         slider = step_name(subject.run, "circuits")
-        experiments.insert(0, (label, partial(controls.move, slider, NEWEST if is_before else born[0])))
+        experiments.insert(0, (label, partial(controls.move, slider, NEWEST if is_before else emerged[0])))
     return experiments
 
 
@@ -98,7 +98,7 @@ def _draw_history(subject: Subject, ids: tuple[int, ...], *, suited: bool) -> tu
     scores = _ask_history(subject, pairs, ids, suited=suited)
     key = f"circuits:kind_{subject.run.id}"
     if key not in st.session_state:
-        st.session_state[key] = liveliest_kind(scores)
+        st.session_state[key] = default_kind(scores)
     kind = st.segmented_control(
         t("circuits.history_kind"),
         KINDS,
@@ -126,7 +126,7 @@ def _draw_history(subject: Subject, ids: tuple[int, ...], *, suited: bool) -> tu
         revision=f"{subject.run.id}-{kind}",
     )
     live_chart(figure, key="circuits:history", alt=history_alt(kind, scores[kind]))
-    return birth(steps, scores) if suited else None
+    return emergence_of(steps, scores) if suited else None
 
 
 def _ask_history(

@@ -93,7 +93,7 @@ def best(scores: np.ndarray) -> tuple[int, int, float]:
     return layer, head, float(scores[layer, head])
 
 
-def birth(steps: Sequence[int], scores: Scores) -> tuple[int, int] | None:
+def emergence_of(steps: Sequence[int], scores: Scores) -> tuple[int, int] | None:
     """Return between which two steps the strongest induction head emerged, None if there is no such moment.
 
     Args:
@@ -105,7 +105,7 @@ def birth(steps: Sequence[int], scores: Scores) -> tuple[int, int] | None:
     return emergence(steps, scores["induction"])
 
 
-def liveliest_kind(scores: Scores) -> str:
+def default_kind(scores: Scores) -> str:
     """Return of which kind a run has most to show at its last step: induction, or else previous."""
     return max(("induction", "previous"), key=lambda kind: float(scores[kind][-1].max()))
 
@@ -140,12 +140,12 @@ def words_table(scores: Scores, *, suited: bool) -> dict[str, list[str] | list[f
     }
 
 
-def heads_sentences(scores: Scores, born: tuple[int, int] | None, *, suited: bool) -> list[str]:
+def heads_sentences(scores: Scores, emerged: tuple[int, int] | None, *, suited: bool) -> list[str]:
     """Return what is seen, in sentences that quote the numbers on screen.
 
     Args:
         scores: Of the step that is looked at.
-        born: Between which steps the strongest induction head emerged; None says nothing of it.
+        emerged: Between which steps the strongest induction head emerged; None says nothing of it.
         suited: Whether each kind was measured on a text that suits it.
     """
     sentences = []
@@ -153,8 +153,8 @@ def heads_sentences(scores: Scores, born: tuple[int, int] | None, *, suited: boo
         layer, head, share = best(scores[kind])
         key = f"circuits.nobody_{kind}" if suited and share < NAMED else _key(kind, suited=suited)
         sentences.append(t(key, head=f"**{head_name(layer, head)}**", share=f"**{percent(share)}**"))
-    if born is not None:
-        sentences.append(t("circuits.see_birth", below=f"**{number(born[0])}**", above=f"**{number(born[1])}**"))
+    if emerged is not None:
+        sentences.append(t("circuits.see_birth", below=f"**{number(emerged[0])}**", above=f"**{number(emerged[1])}**"))
     return sentences
 
 

@@ -4,12 +4,11 @@ import streamlit as st
 
 from minigpt.app.circuits import heads, lens, neurons, parts, patching, switches, vectors
 from minigpt.app.session import state
-from minigpt.app.session.compute import Superseded
+from minigpt.app.session.ask import errors_explained
 from minigpt.app.session.runs import RunRef
 from minigpt.app.session.subject import choose
 from minigpt.app.texts import t
 from minigpt.app.ui import anatomy
-from minigpt.errors import MinigptError
 
 VIEWS = {
     "switches": switches.draw,
@@ -43,14 +42,9 @@ def _draw_run(run: RunRef) -> None:
         persist_state="session",
     )
     st.markdown(t(f"circuits.lead_{view}"))
-    try:
+    with errors_explained():
         VIEWS[view](choose(run, "circuits", with_prompt=view not in WITHOUT_PROMPT))
         code(view)
-    except Superseded:
-        st.stop()
-    except MinigptError as error:
-        anatomy.explain_error(error)
-        st.stop()
 
 
 def code(view: str) -> None:

@@ -10,7 +10,7 @@ from minigpt.app.forward.picture import draw_picture
 from minigpt.app.forward.size import draw_size
 from minigpt.app.forward.view import FIRST, ForwardView, facts, sentences, view_of
 from minigpt.app.session import state
-from minigpt.app.session.compute import Superseded
+from minigpt.app.session.ask import errors_explained
 from minigpt.app.session.reading import prompt_notes
 from minigpt.app.session.runs import RunRef
 from minigpt.app.session.steps import kept_steps
@@ -19,7 +19,6 @@ from minigpt.app.texts import number, t
 from minigpt.app.ui import anatomy, controls
 from minigpt.app.ui.anatomy import Experiment
 from minigpt.app.ui.controls import keep_position
-from minigpt.errors import MinigptError
 
 PROPOSED = 24
 """Characters of a text that we propose: short enough to be seen whole."""
@@ -37,16 +36,8 @@ def _draw_run(run: RunRef) -> None:
     """Draw everything that follows the prompt; opening a box redraws only this."""
     subject = choose(run, "forward", length=PROPOSED)
     layer = st.session_state.setdefault("forward:layer", 0)
-    try:
-        with st.spinner(t("forward.computing")):
-            view = subject.ask(
-                "forward", lambda run, cancelled: view_of(run, subject.prompt, layer), subject.prompt, layer
-            )
-    except Superseded:
-        st.stop()
-    except MinigptError as error:
-        anatomy.explain_error(error)
-        st.stop()
+    with errors_explained(), st.spinner(t("forward.computing")):
+        view = subject.ask("forward", lambda run, cancelled: view_of(run, subject.prompt, layer), subject.prompt, layer)
     anatomy.notes(prompt_notes(view.reading, subject.prompt))
     set_state(layer=view.layer)
     keep_position(POSITION, len(view.reading.tokens), len(view.reading.tokens) - 1)

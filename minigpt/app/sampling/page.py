@@ -9,13 +9,11 @@ from minigpt.app.components.token_strip import token_strip
 from minigpt.app.sampling import view as sampling_view
 from minigpt.app.sampling.view import DEFAULT_RULES, RANGES, RULES, Column, NextToken, Rule
 from minigpt.app.session import profile, state
-from minigpt.app.session.ask import ask
-from minigpt.app.session.compute import Superseded
+from minigpt.app.session.ask import ask, errors_explained
 from minigpt.app.session.runs import RunRef
 from minigpt.app.session.subject import prompt_input
 from minigpt.app.texts import escape, t
 from minigpt.app.ui import anatomy, controls, theme
-from minigpt.errors import MinigptError
 
 FIRST_SEED = 9
 TALLEST = 236
@@ -166,7 +164,7 @@ def compare(run: RunRef) -> None:
     for number, place in enumerate(places):
         with place:
             rules.append(rule_of(number, warmth))
-    try:
+    with errors_explained():
         profile.limits().check_prompt(prompt)
         columns = []
         for number, (place, rule) in enumerate(zip(places, rules, strict=True)):
@@ -179,11 +177,6 @@ def compare(run: RunRef) -> None:
         for note in dict.fromkeys(note for column in columns for note in column.notes):
             st.info(escape(note), icon=":material/info:")
         choose(run, columns, prompt, seed, (run.id, prompt, seed, length, tuple(rules)))
-    except Superseded:
-        st.stop()
-    except MinigptError as error:
-        anatomy.explain_error(error)
-        st.stop()
 
 
 def legend() -> None:

@@ -5,12 +5,17 @@ torch is imported inside the work, so that opening a page does not wait for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+import streamlit as st
+
 from minigpt.app.session import runs, state
-from minigpt.app.session.compute import Cancelled, gate
+from minigpt.app.session.compute import Cancelled, Superseded, gate
 from minigpt.app.session.runs import RunRef
+from minigpt.app.ui import anatomy
+from minigpt.errors import MinigptError
 
 if TYPE_CHECKING:
     from minigpt.runs.loading import Run
@@ -53,3 +58,18 @@ def ask(
 
     key = (topic, run.id, runs.latest_step(run) if weights is None else weights, *request)
     return gate().run(key, inside, session=state.session_id(), slot=slot or topic)
+
+
+@contextmanager
+def errors_explained() -> Iterator[None]:
+    """Explain an error of the questions inside on the page, and end the script.
+
+    A question that was superseded ends the script without a message, since a newer script already draws the page.
+    """
+    try:
+        yield
+    except Superseded:
+        st.stop()
+    except MinigptError as error:
+        anatomy.explain_error(error)
+        st.stop()
