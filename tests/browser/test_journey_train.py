@@ -161,11 +161,17 @@ def test_a_number_that_cannot_be_is_told_beside_start_and_an_experiment_brings_t
     expect(page.get_by_role("button", name=t("train.do_resume"))).to_be_visible()
 
 
+@pytest.fixture(scope="module")
+def nothing_trains(serve_all):
+    """A server on which nothing is started."""
+    return serve_all()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_captions_can_be_read_and_the_curve_begins_well_above_a_phones_fold(serve, chromium, scheme):
+def test_captions_can_be_read_and_the_curve_begins_well_above_a_phones_fold(nothing_trains, chromium, scheme):
     context = chromium.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)
     page = context.new_page()
-    page.goto(f"{serve().url}/train")
+    page.goto(f"{nothing_trains.url}/train")
     chart = page.locator(".st-key-train_loss .js-plotly-plot")
     expect(chart).to_be_visible()
     assert chart.bounding_box()["y"] < 0.75 * 844
