@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from minigpt.config import RunConfig
+from minigpt.data.stored import stored_corpus
 from minigpt.errors import CheckpointError, NonFiniteLossError
 from minigpt.runs.lock import is_being_trained
 from minigpt.runs.metrics import NORMS
@@ -73,7 +74,8 @@ class RunSnapshot:
     """Loss of simple models on the same validation part: uniform, unigram, bigram."""
     config: RunConfig
     corpus: Mapping[str, Any]
-    """What is known about the corpus: the contents of `data/meta.json`; empty where there is none."""
+    """What is known about the corpus: the contents of `data/meta.json`; before it is prepared only `name`, `origin` and
+    `num_chars`; empty where the data was left out of an export."""
     created: str
     """When, in ISO 8601."""
     progress: float | None = None
@@ -230,10 +232,7 @@ def _snapshot_of(folder: RunFolder, config: RunConfig) -> RunSnapshot:
     info = folder.info
     history = History(folder.metrics())
     latest = history.latest
-    try:
-        corpus = folder.meta
-    except CheckpointError:
-        corpus = {}  # left out of an export, or not prepared yet
+    corpus = _corpus_facts(folder)
     newest = max(folder.checkpoints(), default=0)
     step = max(int(latest.get("step", 0)), newest)
     max_steps = int(latest.get("max_steps", config.training.max_steps))
@@ -279,6 +278,17 @@ def _snapshot_of(folder: RunFolder, config: RunConfig) -> RunSnapshot:
         is_elsewhere=status == "running",
         is_diverged=status == "failed" and info.error_type == NonFiniteLossError.__name__,
     )
+
+
+def _corpus_facts(folder: RunFolder) -> dict[str, Any]:
+    """Return what is known about the corpus: all of `data/meta.json`, less before the text is prepared."""
+    try:
+        if folder.is_prepared:
+            return folder.meta
+        corpus = stored_corpus(folder.unprepared_path)
+        return {"name": corpus.name, "origin": corpus.origin, "num_chars": corpus.num_chars}
+    except CheckpointError:
+        return {}  # left out of an export
 
 
 def damaged(run_id: str, message: str) -> RunSnapshot:

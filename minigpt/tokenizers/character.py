@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 
 from minigpt.errors import TokenizerError
 from minigpt.tokenizers.base import (
+    BOS_ID,
+    EOS_ID,
     FORMAT_VERSION,
+    PAD_ID,
+    REPLACEMENT,
     SPECIAL_TOKENS,
     UNK_ID,
     BaseTokenizer,
@@ -102,6 +106,19 @@ class CharacterTokenizer(BaseTokenizer):
         """Return the ids of `text` one character at a time: the obvious way, which tests hold `encode` against."""
         self.require_trained()
         return [self._ids.get(character, UNK_ID) for character in text]
+
+    def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
+        """Return the text of `ids`, see `BaseTokenizer.decode`; a long array needs one table look-up for all of it."""
+        is_row = isinstance(ids, np.ndarray) and ids.ndim == 1 and ids.dtype.kind in "iu"
+        if not (is_row and skip_special and self.is_trained):
+            return super().decode(ids, skip_special=skip_special)
+        row = np.asarray(ids)
+        if row.size and not 0 <= int(row.min()) <= int(row.max()) < self.vocab_size:
+            return super().decode(ids)  # it names the id that is wrong
+        row = row[~np.isin(row, (PAD_ID, BOS_ID, EOS_ID))]
+        unknown = ord(REPLACEMENT)
+        codes = np.array([unknown] * len(SPECIAL_TOKENS) + list(map(ord, self._characters)), dtype="<u4")
+        return bytes(codes.take(row).data).decode("utf-32-le", "surrogatepass")
 
     def token_text(self, token_id: int) -> str:
         """Return the character of a token; for special tokens `<bos>` and so on."""

@@ -187,3 +187,22 @@ def test_the_expected_sizes_are_those_after_training(documents):
     assert tokenizer.train(documents).vocab_size == size
     num_tokens = sum(len(tokenizer.encode(document, add_bos=True)) for document in documents)
     assert tokenizer.expected_num_tokens(sum(map(len, documents)), len(documents)) == num_tokens
+
+
+@given(st.text(st.characters(), min_size=1, max_size=30), st.lists(st.integers(0, 33), max_size=40))
+def test_decoding_an_array_equals_decoding_a_list(text, ids):
+    tokenizer = CharacterTokenizer().train(text)
+    ids = [token_id % tokenizer.vocab_size for token_id in ids]
+    for array in (np.array(ids, dtype=np.uint8), np.array(ids, dtype=np.int64)):
+        assert tokenizer.decode(array) == tokenizer.decode(ids)
+        assert tokenizer.decode(array, skip_special=False) == tokenizer.decode(ids, skip_special=False)
+
+
+def test_decoding_an_array_keeps_lone_surrogates_apart_and_refuses_what_a_list_refuses():
+    tokenizer = CharacterTokenizer().train("a\ud800\udc00")
+    assert tokenizer.decode(np.array([5, 6, 1, 2, 4])) == "\ud800\udc00\ufffda"
+    for wrong in (np.array([7]), np.array([-1]), np.array([[4]]), np.array([4.0])):
+        with pytest.raises(TokenizerError):
+            tokenizer.decode(wrong)
+    with pytest.raises(TokenizerError):
+        CharacterTokenizer().decode(np.array([4]))
