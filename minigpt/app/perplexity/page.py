@@ -12,7 +12,7 @@ from minigpt.app.perplexity.view import MOST_DRAWN, Score
 from minigpt.app.session import profile, state
 from minigpt.app.session.ask import ask
 from minigpt.app.session.compute import Superseded
-from minigpt.app.session.runs import RunRef
+from minigpt.app.session.runs import RunRef, token_unit
 from minigpt.app.texts import escape, number, t
 from minigpt.app.ui import anatomy, controls, theme
 from minigpt.data.readers import read_text
@@ -103,7 +103,7 @@ def draw_text(shown: Score) -> None:
         words={
             "label": t("perplexity.strip_label", count=number(len(tokens))),
             "also": t("perplexity.tip_also"),
-            **{name: t(f"perplexity.{name}") for name in ("none", "much", "hint")},
+            **{name: t(f"perplexity.{name}", unit=shown.unit) for name in ("none", "much", "hint")},
         },
         tallest=TALLEST,
     )
@@ -159,7 +159,7 @@ def look(run: RunRef) -> None:
         with left:
             given = given_text(run)
         with right:
-            stride = stride_slider(context, len(given[1]) if given else 0)
+            stride = stride_slider(run, context, len(given[1]) if given else 0)
         if given and given[1]:
             show(run, given[1], stride, context)
             st.session_state["perplexity:last"] = (run.id, given[1], stride)
@@ -178,7 +178,7 @@ def look(run: RunRef) -> None:
     experiments(run, context)
 
 
-def stride_slider(context: int, num_chars: int) -> int:
+def stride_slider(run: RunRef, context: int, num_chars: int) -> int:
     """Draw the choice of the stride and return it."""
     offered = perplexity_view.strides(context, num_chars)
     if st.session_state.get("perplexity:offered") != offered:
@@ -188,7 +188,7 @@ def stride_slider(context: int, num_chars: int) -> int:
     if len(offered) < 2:
         return context
     stride: int = controls.moved_slider(
-        "perplexity:stride", t("perplexity.stride"), offered, help=t("perplexity.stride_help")
+        "perplexity:stride", t("perplexity.stride"), offered, help=t("perplexity.stride_help", unit=token_unit(run))
     )
     return stride
 
@@ -227,7 +227,7 @@ def experiments(run: RunRef, context: int) -> None:
         [
             (t("perplexity.try_other"), lambda: write(t("perplexity.text_other"))),
             (t("perplexity.try_shuffle"), lambda: write(perplexity_view.shuffled(text))),
-            (t("perplexity.try_stride"), lambda: controls.move("perplexity:stride", quarter)),
+            (t("perplexity.try_stride", unit=token_unit(run)), lambda: controls.move("perplexity:stride", quarter)),
         ],
         key="perplexity:try",
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from minigpt.app.components.token_strip import StripToken, top_candidates
 from minigpt.app.session import runs
-from minigpt.app.texts import has, number, plain, probability, quoted, t
+from minigpt.app.texts import has, number, plain, probability, quoted, t, unit
 from minigpt.data.readers import clean_text
 from minigpt.errors import RunFault
 from minigpt.randomness import Stream, derive_key
@@ -44,12 +44,14 @@ class Score:
         evaluation: The figures, with every token's own.
         references: What knows nothing, letters, pairs of letters: name to bits per token, on the run's validation part.
         unknown: Characters that the model does not know, and how often each is in the text.
+        unit: The word for what one token is.
     """
 
     text: str
     evaluation: Evaluation
     references: Mapping[str, float]
     unknown: Mapping[str, int]
+    unit: str
 
     @property
     def predictions(self) -> tuple[TokenScore, ...]:
@@ -86,7 +88,7 @@ def score(
         num_candidates=5 if len(text) <= MOST_DRAWN else 2,  # of a long text a few hundred bytes a token add up
         cancelled=cancelled,
     )
-    return Score(text, evaluation, references(path), run.tokenizer.unknown_characters(text))
+    return Score(text, evaluation, references(path), run.tokenizer.unknown_characters(text), unit(run.tokenizer))
 
 
 def references(path: Path) -> dict[str, float]:
@@ -143,7 +145,7 @@ def figures(shown: Score) -> list[Figure]:
         Figure(t("perplexity.bits"), f"{evaluation.bits_per_char:.3f}", bits_help),
         Figure(t("perplexity.perplexity"), perplexity, t("perplexity.perplexity_help")),
         Figure(t("perplexity.loss"), f"{evaluation.loss:.3f}", t("perplexity.loss_help")),
-        Figure(t("perplexity.tokens"), f"{scored} · {seen}", t("perplexity.tokens_help")),
+        Figure(t("perplexity.tokens"), f"{scored} · {seen}", t("perplexity.tokens_help", unit=shown.unit)),
     ]
 
 
@@ -208,9 +210,9 @@ def sentences(shown: Score) -> list[str]:
     own = evaluation.loss / math.log(2)
     beaten = [name for name in ("bigram", "unigram", "uniform") if own < shown.references.get(name, -1)]
     if beaten:
-        said.append(t(f"perplexity.see_below_{beaten[0]}", bits=f"{shown.references[beaten[0]]:.2f}"))
+        said.append(t(f"perplexity.see_below_{beaten[0]}", bits=f"{shown.references[beaten[0]]:.2f}", unit=shown.unit))
     elif shown.references:
-        said.append(t("perplexity.see_above", bits=f"{max(shown.references.values()):.2f}"))
+        said.append(t("perplexity.see_above", bits=f"{max(shown.references.values()):.2f}", unit=shown.unit))
     most = max(range(len(shown.predictions)), key=lambda i: shown.predictions[i].nats)
     token = shown.predictions[most]
     said.append(
@@ -240,6 +242,7 @@ def stride_words(shown: Score, whole: Score | None) -> str:
         context=number(evaluation.context),
         least=number(evaluation.context - evaluation.stride),
         times=f"{evaluation.num_tokens / evaluation.num_tokens_scored:.2g}",
+        unit=shown.unit,
     )
     if whole is None:
         return words

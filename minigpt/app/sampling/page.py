@@ -10,7 +10,7 @@ from minigpt.app.sampling import view as sampling_view
 from minigpt.app.sampling.view import DEFAULT_RULES, RANGES, RULES, Column, NextToken, Rule
 from minigpt.app.session import profile, state
 from minigpt.app.session.ask import ask, errors_explained
-from minigpt.app.session.runs import RunRef
+from minigpt.app.session.runs import RunRef, token_unit
 from minigpt.app.session.subject import prompt_input
 from minigpt.app.texts import escape, t
 from minigpt.app.ui import anatomy, controls, theme
@@ -173,15 +173,19 @@ def compare(run: RunRef) -> None:
         for number, (place, column) in enumerate(zip(places, columns, strict=True)):
             with place:
                 draw_text(column, number, sampling_view.mark_of(columns, number))
-        legend()
+        legend(token_unit(run))
         for note in dict.fromkeys(note for column in columns for note in column.notes):
             st.info(escape(note), icon=":material/info:")
         choose(run, columns, prompt, seed, (run.id, prompt, seed, length, tuple(rules)))
 
 
-def legend() -> None:
-    """Draw the scale below the columns."""
-    words = {name: t(f"sampling.{name}") for name in ("none", "much", "hint")}
+def legend(unit: str) -> None:
+    """Draw the scale below the columns.
+
+    Args:
+        unit: The word for what one token is.
+    """
+    words = {name: t(f"sampling.{name}", unit=unit) for name in ("none", "much", "hint")}
     token_strip([], key="sampling:legend", labels=[], words={"label": "", "also": "", **words})
 
 

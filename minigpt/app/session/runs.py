@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minigpt import resources
+from minigpt.app.texts import unit
+from minigpt.config import TokenizerConfig
 from minigpt.errors import MinigptError
 from minigpt.runs import manager
 from minigpt.runs.loading import find_by_id
+from minigpt.tokenizers.base import make_tokenizer
 
 if TYPE_CHECKING:
     from minigpt.runs.engine import RunEngine
@@ -54,6 +57,12 @@ def look(ref: RunRef) -> RunSnapshot | None:
         return engine().snapshot(ref.id)
     except MinigptError:
         return None
+
+
+def token_unit(ref: RunRef) -> str:
+    """Return the word for what one token of a run is; see `texts.unit`."""
+    snapshot = look(ref)
+    return unit(make_tokenizer(TokenizerConfig() if snapshot is None else snapshot.config.tokenizer))
 
 
 def latest_step(ref: RunRef) -> int | None:
