@@ -322,6 +322,26 @@ def test_the_architecture_page_names_files_that_exist() -> None:
     assert [name for name in sorted(named) if not any((folder / name).is_file() for folder in folders)] == []
 
 
+def test_the_picture_of_imports_is_true() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    picture = text.split("```mermaid")[1].split("```")[0]
+    graph = import_graph()
+
+    def modules(name: str) -> set[str]:
+        if name == "rooms":
+            return {module for module in graph if module.split(".")[:2] == ["minigpt", "app"] and "page" in module}
+        return {m for m in graph if m == name or m.startswith((f"{name}.", f"minigpt.{name}.", f"minigpt.app.{name}"))}
+
+    arrows = [line.strip().split(" --> ") for line in picture.splitlines() if "-->" in line]
+    pairs = [(chain[i], chain[i + 1]) for chain in arrows for i in range(len(chain) - 1)]
+    assert len(pairs) > 15
+    for imported_name, importer in pairs:
+        of, by = modules(imported_name), modules(importer)
+        assert of, imported_name
+        assert by, importer
+        assert any(graph[module] & of for module in by), f"{importer} does not import {imported_name}"
+
+
 def test_no_path_of_one_machine_in_the_sources() -> None:
     for module, path in SOURCES.items():
         text = path.read_text("utf-8")

@@ -142,7 +142,6 @@ class NextToken:
         bar: Which of `bars` was chosen.
         segment: Which of `segments` was chosen.
         num_left: Tokens that the rule left.
-        mass_cut: Probability of those it cut.
     """
 
     bars: tuple[TokenChance, ...]
@@ -151,7 +150,6 @@ class NextToken:
     bar: int
     segment: int
     num_left: int
-    mass_cut: float
 
     @property
     def chosen(self) -> TokenChance:
@@ -204,7 +202,6 @@ def choice_at(
         bar=bars.index(chosen),
         segment=segments.index(chosen),
         num_left=int((after > 0).sum()),
-        mass_cut=float(before[after == 0].sum()),
     )
 
 
@@ -222,12 +219,6 @@ def first_parting(columns: Sequence[Column]) -> int | None:
         if len({text[position] if position < len(text) else None for text in texts}) > 1:
             return position
     return None
-
-
-def parting(column: Column, reference: Column) -> int | None:
-    """Return where a column first differs from another one, None where it does not; for the frame in its text."""
-    position = first_parting([reference, column])
-    return position if position is not None and position < len(column.tokens) else None
 
 
 def mark_of(columns: Sequence[Column], number: int) -> int | None:
