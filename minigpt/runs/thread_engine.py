@@ -253,8 +253,7 @@ class ThreadEngine:
         with self._changed:
             if live.id in self._live:  # two requests to resume it came at once
                 return
-            active = (other.used_seconds for other in self._live.values() if other.takes_turns)
-            live.used_seconds = min(active, default=0.0)
+            live.used_seconds = self._least_used_seconds()
             self._live[live.id] = live
             self._queue.append(live)
             self._renumber()
@@ -276,6 +275,10 @@ class ThreadEngine:
             )
         with self._reserve_place(folder.info.owner_token_sha256):
             self._add(folder, config)
+
+    def _least_used_seconds(self) -> float:
+        """Return what a run that joins the turns starts from, so that it gets its share and no more. Under the lock."""
+        return min((live.used_seconds for live in self._live.values() if live.takes_turns), default=0.0)
 
     def _renumber(self) -> None:
         """Give the runs in the queue their positions. Called under the lock."""
@@ -345,8 +348,8 @@ class ThreadEngine:
             return live.copy_weights()
         if request.action == "resume":
             if live.status == "paused":
+                live.change("queued" if live.folder.is_prepared else "preparing")
                 with self._changed:
-                    live.change("queued" if live.folder.is_prepared else "preparing")
                     self._queue.append(live)
                     self._renumber()
             return None
@@ -372,7 +375,7 @@ class ThreadEngine:
                     return
                 self._queue.remove(live)
                 paused = [other for other in self._live.values() if other.status == "paused" and other.is_loaded]
-                live.used_seconds = min((other.used_seconds for other in running), default=0.0)
+                live.used_seconds = self._least_used_seconds()
             if len(running) + len(paused) >= self.limits.max_concurrent and paused:
                 self._guard(paused[0], paused[0].unload)
             self._guard(live, functools.partial(live.load, self._num_threads))
@@ -393,9 +396,7 @@ class ThreadEngine:
         def advance() -> None:
             if live.status == "preparing":
                 if live.prepare(self._slice_seconds, is_urgent, self.limits.check_run):
-                    with self._changed:
-                        live.change("queued")
-                        self._renumber()
+                    live.change("queued")
             elif live.advance(self._slice_seconds, is_urgent):
                 self._end(live, live.finish)
             elif self.limits.max_seconds is not None and live.seconds >= self.limits.max_seconds:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from minigpt.app.session import corpora, profile
+from minigpt.data import corpora as data_corpora
 
 PAGE = "build/corpus"
 GOOD = ("It was a dark and stormy night, number %d of many.\n" * 900) % tuple(range(900))
@@ -40,6 +42,28 @@ def test_another_built_in_text_is_one_click(pages):
     assert not at.exception
     assert number(at, "Characters") != before
     assert "python-manual" in at.success[0].value.replace("\\", "")
+
+
+def test_an_upload_is_cleaned_and_counted_once(monkeypatch):
+    seen = []
+
+    def watched(function):
+        return lambda text: (seen.append((function.__name__, len(text))), function(text))[1]
+
+    monkeypatch.setattr(data_corpora, "clean_text", watched(data_corpora.clean_text))
+    monkeypatch.setattr(corpora, "text_statistics", watched(corpora.text_statistics))
+
+    def use() -> None:
+        from types import SimpleNamespace
+
+        from minigpt.app.session import corpora
+
+        content = ("It was a dark and stormy night.\n" * 100).encode()
+        corpora.use_files([SimpleNamespace(name="night.txt", getvalue=lambda: content)])
+        corpora.current_statistics()
+
+    assert not AppTest.from_function(use).run().exception
+    assert seen == [("clean_text", 3200), ("text_statistics", 3200)]
 
 
 def test_an_upload_becomes_the_corpus_and_says_what_was_read(pages):
