@@ -8,7 +8,7 @@ Three waits, medians of `--repeat`, each with its goal:
 - **start**: from pressing Start to the first point of the new run on the chart, torch warm (2 s);
 - **page**: from pressing a menu entry to the other page drawn with its chart or table, while a run trains (0.5 s).
 
-The server runs with the settings that ship, in a home of its own. Chromium itself is started before the clock.
+The server runs with the settings that ship, with a runs folder of its own. Chromium itself is started before the clock.
 """
 
 from __future__ import annotations

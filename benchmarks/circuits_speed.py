@@ -2,9 +2,9 @@
 
     python benchmarks/circuits_speed.py --run shakespeare --repeat 20
 
-Medians of `--repeat` of what the compute gate is given, with one torch thread as on the server; nothing is remembered
-between them. The goal is for `importance`: every head and feed-forward block switched off once, in under 2 s. `forward`
-is a single forward pass of the same tokens, for comparison.
+Medians over `--repeat` runs of the work that the page gives to the compute gate, without a cache and with one torch
+thread, as on the server. The goal is for `importance`: every head and feed-forward block switched off once, in under
+2 s. `forward` is a single forward pass of the same tokens, for comparison.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def page() -> None:
 
 
 def begin_once() -> None:
-    """Start the training at the first visit; the engine lies where no rerun reaches it."""
+    """Start the training at the first visit; the engine is kept in a module, which reruns do not touch."""
     home = types.ModuleType("_minigpt_benchmark")
     if sys.modules.setdefault(home.__name__, home) is not home:
         return
@@ -100,7 +100,7 @@ def train(way: str, threads: int) -> object:
 
 @dataclass(frozen=True)
 class Row:
-    """What one way came to. Delays are milliseconds, memory is in MB."""
+    """The result of one way. Delays are in milliseconds, memory is in MB."""
 
     way: str
     threads: int | None
@@ -224,7 +224,7 @@ def poll(port: int, session: str, seconds: float) -> list[float]:
 
 
 def step_of(home: Path):  # type: ignore[no-untyped-def]
-    """Return a function that says how far the run in a home is, from the last whole line of its metrics."""
+    """Return a function that reads the step of the run below `home` from the last whole line of its metrics."""
 
     def step() -> int:
         for path in home.glob("*/metrics.jsonl"):

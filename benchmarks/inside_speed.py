@@ -7,13 +7,13 @@ Medians of `--repeat`, each with its goal, on the bundled `tales` and 64 tokens:
 - **prompt**: from Enter in the text field until the Attention page has drawn the new text, in a real browser, the
   forward pass taken off (0.4 s);
 - **head**: from a press on a map of the grid until that head is drawn, likewise (0.2 s);
-- **server**: of each of them, from the question on the socket to the last word of the answer;
+- **server**: of each of them, from the request on the socket to the last message of the answer;
 - **importance**: all heads and feed-forward blocks switched off one by one, in the library (2 s);
 - **grid**: what the server does and sends to draw all heads, 12 x 12 of 64 x 64 and 6 x 6 of 128 x 128 (0.15 s, and
   0.7 MB).
 
-The browser's own drawing is part of the first two. The server runs with the settings that ship, in a home of its own,
-and is otherwise idle.
+The browser's own drawing is part of the first two. The server runs with the settings that ship, with a runs folder of
+its own, and is otherwise idle.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ SOCKET = """() => {
         }
     };
 }"""
-"""Notes when the first question since `sent` was cleared went out and when the last answer came."""
+"""Stores the time of the first request since `sent` was cleared, and of the last answer."""
 
 
 def drawn(page: Page, act: Callable[[], None], ready: str, argument: object) -> float:
@@ -158,7 +158,7 @@ def drawn(page: Page, act: Callable[[], None], ready: str, argument: object) -> 
 
 
 def answered(page: Page) -> float:
-    """Wait until the server has said everything and return the seconds that this took, from the question on."""
+    """Wait for the server's last message and return the seconds since the request."""
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=PATIENCE)
     time.sleep(0.3)
     return float(page.evaluate("(window.received - window.sent) / 1000"))

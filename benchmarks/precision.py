@@ -4,9 +4,9 @@
     python benchmarks/precision.py --device cuda
 
 float32 and the others (bfloat16 on a processor; tf32, bfloat16 and float16 on an NVIDIA GPU) take turns in one process,
-step by step, so that other work on the machine slows all alike. Printed are the medians of milliseconds, and the ratios
-to float32: above 1 the precision is faster. With a load average above 1 the milliseconds mean little, the ratios
-something.
+step by step, so that other work on the machine slows all alike. The script prints the medians in milliseconds, and the
+ratios to float32: above 1 the precision is faster. With a load average above 1 the milliseconds mean little, but the
+ratios can still be used.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
     python benchmarks/prepare_speed.py --megabytes 1000
 
 The text is tales, repeated, in a temporary folder outside the repository (`--folder` puts it elsewhere; give
-`--file` to measure a text of your own). Measured is `read_corpus` and `create_run`, that is all that
+`--file` to measure a text of your own). The script measures `read_corpus` and `create_run`, that is all that
 `minigpt train --data` does before the first update: read, check, clean, vocabulary, encode, hash, split, baselines,
 write. It runs in a process of its own, whose anonymous memory (RssAnon in /proc/self/status, which leaves out files
-mapped into memory) is looked at every 10 ms. Goals: 50 MB/s, under 600 MB.
+mapped into memory) is read every 10 ms. Goals: 50 MB/s, under 600 MB.
 
 Measured on two busy cores, of which it uses one: 92 MB/s, 183 MB (160 of them Python and torch). Text beyond ASCII and
 line ends of Windows take longer: German 45 to 55 MB/s, Russian 72, Chinese 97, English with CR LF 64.

@@ -1,4 +1,4 @@
-"""How long a page waits for an uploaded text: for taking it in, and for Start.
+"""How long a page waits for an uploaded text: until it is read, and for Start.
 
     python benchmarks/submit_speed.py --megabytes 10
 
@@ -60,7 +60,7 @@ def texts(megabytes: float) -> dict[str, bytes]:
 
 
 def measure(content: bytes, home: Path) -> dict[str, float]:
-    """Take a text in and start a run on it; return the seconds of each."""
+    """Read an uploaded text and start a run on it; return the seconds of each."""
     from minigpt.app.session import corpora
     from minigpt.config import RunConfig
     from minigpt.runs.limits import load_limits

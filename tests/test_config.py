@@ -138,9 +138,9 @@ def test_paths_are_made_absolute(monkeypatch, tmp_path):
         ({"model.num_kv_heads": 3}, "num_heads 4 is not divisible by num_kv_heads 3; num_kv_heads can be 1, 2 or 4. Change"),
         ({"model.d_model": 6, "model.num_heads": 2}, "each head is 3 wide, which is odd (d_model 6 / num_heads 2); num_heads can be 1 or 3, or positions can be learned."),
         ({"model.d_model": 5, "model.num_heads": 5}, "which is odd (d_model 5 / num_heads 5); d_model can be even, or positions can be learned."),
-        ({"training.warmup_steps": 2000}, "training.warmup_steps 2000 is more than training.max_steps 1000, so the learning rate would never reach its height. Change one of them."),
+        ({"training.warmup_steps": 2000}, "training.warmup_steps 2000 is more than training.max_steps 1000, so the learning rate would never reach its peak. Change one of them."),
         ({"training.accumulation_steps": 17}, "training.accumulation_steps 17 is more than training.batch_size 16, so some micro-batches would be empty."),
-        ({"training.max_steps": 0, "seed": -1}, "(1 more to mend after it.)"),
+        ({"training.max_steps": 0, "seed": -1}, "(1 more after it.)"),
         ({"model.n_embd": 3}, "there is no setting model.n_embd. Did you mean model.d_model?"),
         ({"block_size": 3}, "there is no setting block_size. Did you mean model.sequence_length?"),
         ({"training.max_step": 3}, "there is no setting training.max_step. Did you mean training.max_steps?"),
@@ -457,7 +457,7 @@ def test_names_that_no_file_can_have_are_refused_in_words(source):
     ],
 )
 def test_a_key_that_stands_twice_is_named(write, text, key, line):
-    with pytest.raises(ConfigError, match=rf"{key} stands twice.*line {line}"):
+    with pytest.raises(ConfigError, match=rf"{key} is given twice.*line {line}"):
         load_config(write(text))
 
 

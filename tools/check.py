@@ -1,4 +1,4 @@
-"""Say whether a change may land: format, lint, types, JavaScript, tests; `.ci/run` and git's hooks run the same steps.
+"""Check a change: format, lint, types, JavaScript, tests; `.ci/run` and git's hooks run the same steps.
 
     python tools/check.py                 # everything
     python tools/check.py static quick    # all but the tests that need a browser, a child process or minutes

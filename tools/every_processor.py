@@ -1,11 +1,11 @@
-"""Run the tests as on other processors, because a numeric test must not hang on the one that it was written on.
+"""Run the tests as on other processors, because a numeric test must not depend on the one that it was written on.
 
     python tools/every_processor.py                        # the library: no page, no browser
     python tools/every_processor.py tests/model -x         # anything else that pytest understands
 
-torch, oneDNN and MKL choose among instructions when a process starts, and round differently with each choice. Each pass
-holds them down to one level by their environment variables; the last one leaves them as this machine has them. A test
-that fails in one pass alone compares with numbers of one processor: compare with an oracle in the same process instead.
+torch, oneDNN and MKL choose an instruction set when a process starts, and round differently with each choice. Each pass
+limits them to one level by environment variables; the last one sets no limit. A test that fails in only one pass
+compares with numbers of one processor: compare with an oracle in the same process instead.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from minigpt.app.ui.navigation import PAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 TALLEST = 8000
-"""Pixels; what lies further down is cut off."""
+"""Height in pixels; the rest of a longer page is cut off."""
 
 
 @contextlib.contextmanager
@@ -57,7 +57,7 @@ def picture(browser: Browser, url: str, scheme: str, width: int, target: Path) -
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
     page.goto(url)
     page.locator("h1").first.wait_for(timeout=60_000)
-    # the page scrolls inside its own box: it becomes as tall as what it holds, which is drawn anew and may grow
+    # the page scrolls in a box of its own, so the window is made as tall as its contents; twice, since they may grow
     for _ in range(2):
         page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
         page.wait_for_timeout(1500)  # charts and components draw after the script has ended

@@ -2,7 +2,7 @@
 
     python tools/make_home_flow.py
 
-Run it again after `tales` has been trained anew; a test records the flow once more and compares.
+Run it again after `tales` has been retrained; a test records the flow once more and compares.
 """
 
 import json

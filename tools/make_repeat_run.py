@@ -1,4 +1,4 @@
-"""Train the preset `repeat` and make the bundled run `repeat` of it, with the steps around the birth of its heads.
+"""Train the preset `repeat` and make the bundled run `repeat` of it, with the steps around which its heads emerge.
 
     python tools/make_repeat_run.py
 
@@ -6,7 +6,7 @@ It takes half a minute on one core. The folder to write must not exist. Half of 
 changes; they are left out to keep the run small.
 
 Shapes: N steps, L layers, H heads.
-Source: Olsson et al. 2022, "In-context Learning and Induction Heads", for the birth of induction heads.
+Source: Olsson et al. 2022, "In-context Learning and Induction Heads", for the emergence of induction heads.
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ def streamlit_command(
 ) -> tuple[list[str], dict[str, str]]:
     """Return the command that starts the server, and its environment.
 
-    Only what depends on the profile is said here; the rest stands in `.streamlit/config.toml` beside the script, which
-    Streamlit reads from wherever it is started.
+    Only options that depend on the profile are set here. The others are in `.streamlit/config.toml` beside the script;
+    Streamlit finds that file whatever the current folder is.
     """
     from minigpt.runs.limits import load_limits
 

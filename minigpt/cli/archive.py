@@ -15,7 +15,7 @@ from minigpt.errors import InputError
 @run_argument
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The file to write.")
 @click.option("--format", "kind", type=click.Choice(["zip"]), default="zip", help="What to write.  [default: zip]")
-@click.option("--include-data", is_flag=True, help="Include the encoded corpus, so that training can go on with it.")
+@click.option("--include-data", is_flag=True, help="Include the encoded corpus, so that the run can be resumed.")
 @json_option
 def export_run(run: str, out: Path, kind: str, include_data: bool, as_json: bool) -> None:
     """Write a run into one file that anyone can open.

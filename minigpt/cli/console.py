@@ -1,7 +1,7 @@
 """What a command prints: results on standard output, everything else on standard error.
 
 Text that a model wrote or a person gave is printed as text: neither Rich markup nor a terminal's control sequences
-in it may do anything.
+in it may take effect.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PICTURES |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 
 
 def printable(text: str) -> str:
-    r"""Return text with control characters made visible, so that a terminal does not obey them.
+    r"""Return text with control characters made visible, so that a terminal does not act on them.
 
     Line ends and tabs stay.
 
@@ -52,7 +52,7 @@ def is_watched() -> bool:
 def print_json(result: Mapping[str, Any]) -> None:
     """Print one JSON object on a line of its own, the only output of `--json` on standard output.
 
-    What is infinite or not a number becomes null, for JSON has no word for it.
+    Infinity and NaN become null, because JSON cannot represent them.
     """
     finite = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in result.items()
@@ -73,7 +73,7 @@ def note(text: str) -> None:
 
 
 def show_error(error: MinigptError) -> None:
-    """Print an error that says what was given, what is allowed and how to mend it."""
+    """Print an error that says what was given, what is allowed and how to fix it."""
     stderr().print(Text(printable(f"Error: {error}"), style="red"))
 
 

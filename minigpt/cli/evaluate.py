@@ -39,7 +39,7 @@ def evaluate(run: str, data: Path, stride: int | None, device: str | None, as_js
     text = read_text(data).text
     loaded = load_run(run, device=device or "cpu")
     if loaded.config.data.clean:
-        text = clean_text(text)  # as the training text was; else its line ends would count as unknown characters
+        text = clean_text(text)  # like the training text; otherwise Windows line ends would count as unknown characters
     with progress_bar() as bar:
         task = bar.add_task("scoring", total=None)
         result = ModelEvaluator(loaded).evaluate(

@@ -42,7 +42,7 @@ def run_argument(function: F) -> F:
 
 def seed_option(default: int | None) -> Callable[[F], F]:
     """Add `--seed`, None if it is not given and there is no default."""
-    text = "Where all chance comes from." if default is None else "Where the dice come from."
+    text = "Seed of all random numbers." if default is None else "Seed of the random numbers."
     return click.option(
         "--seed", type=int, default=default, metavar="N", callback=_check_seed, help=f"{text}  [default: 0]"
     )

@@ -9,16 +9,16 @@ from rich.progress import TimeRemainingColumn as Remaining
 from minigpt.cli.console import is_watched, stderr
 
 WIDE, NARROW = 100, 60
-"""Widths in characters: from `WIDE` on all columns fit into one line, from `NARROW` on a short bar and the time to go.
-A line that the terminal wraps would not be erased completely when the bar ends."""
+"""Widths in characters: from `WIDE` on all columns fit into one line, from `NARROW` on a short bar and the remaining
+time. A line that the terminal wraps would not be erased completely when the bar ends."""
 
 
 def progress_bar(*columns: ProgressColumn, shown: bool = True) -> Progress:
-    """Return a bar with a description, a share done, extra columns, and the time gone and to go.
+    """Return a bar with a description, the share done, extra columns, and the elapsed and remaining time.
 
     Args:
-        *columns: Columns of the caller's own, for example the loss; a narrow terminal shows the first alone.
-        shown: False switches it off; where standard error is no terminal it is off anyway.
+        *columns: Columns of the caller's own, for example the loss; a narrow terminal shows only the first.
+        shown: False switches the bar off; if standard error is no terminal it is off anyway.
     """
     console = stderr()
     shape: list[ProgressColumn] = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]

@@ -72,9 +72,9 @@ minigpt app                                    everything on one web page
 minigpt train --config nano                    a first model, in seconds
 minigpt train --config small --data my.txt     a model of your own text
 minigpt generate tales --prompt "Once "        text from a run
-minigpt evaluate tales --data my.txt           how well it expects a text
+minigpt evaluate tales --data my.txt           how well it predicts a text
 
-Where RUN stands, give a run's folder, its id, an exported zip, or the name of a bundled run.
+For RUN, give a run's folder, its id, an exported zip, or the name of a bundled run.
 """
 
 
@@ -88,13 +88,13 @@ for _command in (app, train, generate, evaluate, runs, export_run, import_run, c
     cli.add_command(_command)
 
 
-def settle_waiting() -> None:
+def limit_spinning() -> None:
     """Let torch's waiting threads sleep after about 50 microseconds, unless the environment says otherwise.
 
-    By default they spin for milliseconds, which is quickest on an idle machine and ruinous on a busy one: training a
-    model of 4 layers and width 128 with two threads beside ten busy processes on two cores, 160 to 1,200 tokens per
-    second by default, 1,800 with this count, 2,500 with none. It has to be said before torch is imported. Only GNU's
-    OpenMP, which PyTorch for Linux carries, listens.
+    By default they spin for milliseconds. That is fastest on an idle machine and very slow on a busy one: training of 4
+    layers and width 128, with two threads beside ten busy processes on two cores, made 160 to 1,200 tokens per second
+    by default, 1,800 with this count, and 2,500 without spinning. It must be set before torch is imported. Only GNU's
+    OpenMP, which is part of PyTorch for Linux, reads it.
     """
     if "GOMP_SPINCOUNT" not in os.environ and "OMP_WAIT_POLICY" not in os.environ:
         os.environ["GOMP_SPINCOUNT"] = "1000"
@@ -106,6 +106,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a model may write characters that this terminal's encoding lacks
     show_warnings()
-    settle_waiting()
+    limit_spinning()
     cli.main(args=arguments, prog_name="minigpt")
     sys.exit(0)  # not reached: click ends the process

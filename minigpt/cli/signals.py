@@ -13,8 +13,8 @@ _SIGNALS = [number for name in ("SIGINT", "SIGTERM", "SIGBREAK") if (number := g
 class Interruption:
     """Watches for signals inside a `with` block, in the main thread.
 
-    A handler must not print or save, for it may run in the middle of either. It only notes the signal; the loop looks
-    at `signal` after each bounded piece of work.
+    A handler must not print or save, because it may interrupt code that is doing so. It only stores the signal; the
+    loop reads `signal` after each bounded piece of work.
 
     Attributes:
         signal: The first signal that came, None before.

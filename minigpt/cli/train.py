@@ -29,7 +29,7 @@ class CommandWithSettings(click.Command):
 
 
 def _described(dotted: str) -> str:
-    """Return what a setting means, its default, and what it may hold."""
+    """Return the meaning of a setting, its default, and its allowed values."""
     field = field_info(dotted)
     default = "empty" if field.default in (None, (), "") else json.dumps(field.default).strip('"')
     return f"{field.description}  [default: {default}; {allowed_values(dotted)}]"
@@ -49,7 +49,7 @@ def _described(dotted: str) -> str:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the run.  [default: a new one in MINIGPT_HOME, or ./runs]",
 )
-@click.option("--resume", is_flag=True, help="Go on with the run in --out, or start it there.")
+@click.option("--resume", is_flag=True, help="Resume the run in --out, or start it there.")
 @device_option("the setting, auto")
 @seed_option(None)
 @json_option
@@ -65,10 +65,10 @@ def train(
 ) -> None:
     """Train a model on a text.
 
-    Ctrl+C finishes the step, saves, and says how to go on; a second Ctrl+C stops at once.
+    Ctrl+C finishes the step, saves, and prints how to resume; a second Ctrl+C stops at once.
     """
     if resume and out is None:
-        raise click.UsageError("--resume needs --out, the folder of the run to go on with.")
+        raise click.UsageError("--resume needs --out, the folder of the run to resume.")
     overrides: dict[str, Any] = parse_assignments(assignments)
     if data:
         overrides["data.paths"] = [str(path) for path in data]

@@ -1,4 +1,4 @@
-"""What `minigpt train` does: settle the settings, make or find the run, train it, save it whatever happens.
+"""What `minigpt train` does: read the settings, create or open the run, train it, and save it even after an error.
 
 Reads after: train.py, which holds the options.
 """
@@ -42,7 +42,7 @@ from minigpt.training.trainer import Trainer
 def run_training(
     source: str | None, overrides: Mapping[str, Any], *, out: Path | None, resume: bool, as_json: bool
 ) -> None:
-    """Train a run from its beginning or from where it stands, and print what came of it.
+    """Train a run from its beginning or from its newest checkpoint, and print the result.
 
     Args:
         source: A settings file or a preset, None for the defaults.
@@ -61,8 +61,8 @@ def run_training(
         config = load_config(source, overrides=overrides)
         if resume and not (config.data.paths or config.data.corpus):
             raise RunNotFoundError(
-                f"There is no run at {out} to go on with, and nothing was given to begin one with.",
-                mend="Check the path; `minigpt runs` lists your runs. To begin one there, give --config or --data too.",
+                f"There is no run at {out} to resume, and no settings or text were given to start one.",
+                mend="Check the path; `minigpt runs` lists your runs. To start one there, give --config or --data too.",
             )
         device = resolve_device(config.device)  # before a folder is made
         corpus = read_corpus(config.data)
@@ -86,7 +86,7 @@ def run_training(
                     job.request_stop()
                     bar.update(watch.task, description="saving")
         except MinigptError as error:
-            # no hint to resume where that would fail again: the run is damaged, held by another, or has diverged
+            # no hint to resume if that would fail again: the run is damaged, locked by another process, or has diverged
             if not isinstance(error, RunExistsError | NonFiniteLossError) and _is_readable(folder):
                 note(f"What was saved before is kept. Go on with: {_resume_command(folder)}")
             raise
@@ -96,7 +96,7 @@ def run_training(
         is_stopped = interruption.signal is not None and not job.is_done
 
     result = job.trainer.result(time.perf_counter() - started)
-    if result.val_loss is None:  # nothing was left to do, so nothing was measured today
+    if result.val_loss is None:  # nothing was left to do, so there is no new measurement
         result = replace(result, val_loss=measured_loss(folder, result.steps))
     trainer = job.trainer
     mfu = share_of_peak(trainer, result.tokens_per_second) if trainer.tokens_seen else None
@@ -120,7 +120,7 @@ def run_training(
 
 
 def _best(trainer: Trainer, folder: RunFolder) -> str:
-    """Say which step was the best, where it was not the last one, and whether its loss is that of the whole part."""
+    """Return the best step in words, unless it is the last one, and whether its loss is that of the whole part."""
     if trainer.best_val_loss is None or trainer.best_step is None or trainer.best_step == trainer.step:
         return ""
     sampled = "" if measured_loss(folder, trainer.best_step) is not None else ", measured on some of it"
@@ -128,7 +128,7 @@ def _best(trainer: Trainer, folder: RunFolder) -> str:
 
 
 def _resumed(out: Path, source: str | None, overrides: Mapping[str, Any]) -> RunFolder:
-    """Open a run to go on with; settings and corpus have to be its own, but for a larger `max_steps`."""
+    """Open a run to resume; settings and corpus must be its own, except for a larger `max_steps`."""
     folder = RunFolder(out)
     with preparation_bar() as show:  # a run of the app whose process was killed before its text was prepared
         for done in prepare_run(folder):
@@ -143,7 +143,7 @@ def _resumed(out: Path, source: str | None, overrides: Mapping[str, Any]) -> Run
 
 
 def _is_readable(folder: RunFolder) -> bool:
-    """Return whether a run that has just failed can be resumed: not where its folder is damaged."""
+    """Return whether a run that has just failed can be resumed: not if its folder is damaged."""
     try:
         return bool(folder.info and folder.config)
     except MinigptError:
@@ -159,7 +159,7 @@ def preparation_bar() -> Iterator[Callable[[float], None]]:
 
 
 LONG = 1800.0
-"""A training on a processor gets a warning if it takes more seconds than this even at the machine's peak."""
+"""A training on a processor causes a warning if it would take more seconds than this even at the machine's peak."""
 SLOW_PEAK = 5e9
 """Operations per second that every machine reaches."""
 
@@ -190,7 +190,7 @@ def measured_loss(folder: RunFolder, step: int) -> float | None:
 
 
 def is_settled(folder: RunFolder) -> bool:
-    """Whether the run already says with how many threads it is trained."""
+    """Whether the number of threads is already part of the run's settings."""
     return folder.config.training.num_threads is not None
 
 
@@ -215,13 +215,13 @@ def _resume_command(folder: RunFolder) -> str:
 
 
 def _shown(path: Path) -> str:
-    """Return a path as one would type it: relative where it lies below the present folder."""
+    """Return a path as one would type it: relative if it is inside the current folder."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 class Watch(Progress):
-    """Shows how a training goes: a bar for who watches, a line for each measurement.
+    """Shows the progress of a training: a bar, and a line for each evaluation.
 
     Args:
         bar: Where to show it.
@@ -235,13 +235,13 @@ class Watch(Progress):
         self.task = bar.add_task("training", total=None, loss=None, val_loss=None, speed=None)
 
     def begin(self, trainer: Trainer) -> None:
-        """Show where the training stands before its first update of today."""
+        """Show the step at which the training starts or resumes."""
         self._bar.update(self.task, completed=trainer.step, total=trainer.max_steps, loss=trainer.loss_ema)
         if trainer.step and not trainer.is_finished:
             self._print(f"Going on from step {trainer.step:,} of {trainer.max_steps:,}.")
 
     def on_budget(self, trainer: TrainerView, record: Record) -> None:
-        """Let the bar have its length, and say it."""
+        """Set the bar's length, and print it."""
         self._bar.update(self.task, total=trainer.max_steps)
         super().on_budget(trainer, record)
 
@@ -253,7 +253,7 @@ class Watch(Progress):
         )
 
     def on_evaluation(self, trainer: TrainerView, record: Record) -> None:
-        """Show what was measured, and say it."""
+        """Show the losses in the bar, and print them."""
         self._bar.update(self.task, val_loss=record["val_loss"])
         super().on_evaluation(trainer, record)
 
@@ -273,7 +273,7 @@ class LossColumn(ProgressColumn):
 
 
 class SpeedColumn(ProgressColumn):
-    """Tokens learned from in a second."""
+    """Training tokens per second."""
 
     def render(self, task: Task) -> Text:
         """Draw the column."""

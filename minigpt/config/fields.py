@@ -221,7 +221,7 @@ def explain_error(error: ValidationError, source: str, section: str = "") -> Con
             f"{source}: {dotted} is {str(detail['input'])[:80]!r}; it must be a section of settings.",
             mend=f"Give a {SECTIONS[dotted].__name__} or a mapping from its settings to values.",
         )
-    more = f" ({len(error.errors()) - 1} more to mend after it.)" if len(error.errors()) > 1 else ""
+    more = f" ({len(error.errors()) - 1} more after it.)" if len(error.errors()) > 1 else ""
     if dotted not in dotted_fields():  # a contradiction between two settings
         mend = f"Change one of them{f' in section {dotted}' if dotted else ''}.{more}"
         return ConfigError(f"{source}: {detail['ctx']['error']}.", mend=mend)

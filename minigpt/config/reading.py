@@ -27,7 +27,7 @@ class _Repeated(yaml.YAMLError):
     """A key appears twice in one mapping."""
 
     def __init__(self, key: str, line: int) -> None:
-        super().__init__(f"{key} stands twice, again at line {line}")
+        super().__init__(f"{key} is given twice, again at line {line}")
         self.key, self.line = key, line
 
 
@@ -114,7 +114,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not text in UTF-8.", mend="Save it as UTF-8.") from None
     except _Repeated as error:
         raise ConfigError(
-            f"{path}: {error.key} stands twice in one section, again at line {error.line}.",
+            f"{path}: {error.key} is given twice in one section, again at line {error.line}.",
             mend="Keep the one you mean.",
         ) from None
     except yaml.YAMLError as error:

@@ -306,7 +306,7 @@ class RunConfig(Section):
         if training.max_seconds is None and training.warmup > training.max_steps:
             raise ValueError(
                 f"training.warmup_steps {training.warmup} is more than training.max_steps {training.max_steps}, "
-                "so the learning rate would never reach its height"
+                "so the learning rate would never reach its peak"
             )
         if training.early_stopping and not training.eval_steps:
             raise ValueError(

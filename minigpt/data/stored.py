@@ -1,7 +1,7 @@
 """A corpus in one file: written at once when a run is started, and read piece by piece when its text is prepared.
 
 The file is a line of JSON (`format_version`, `name`, `origin`, and the bytes and characters of each document) followed
-by the documents in UTF-8, so its text can be rescued with any editor. Lone surrogates are kept.
+by the documents in UTF-8, so its text can be recovered with any editor. Lone surrogates are kept.
 
 Reads after: corpora.py.
 """

@@ -204,7 +204,7 @@ _PLOTS = (
     When {friend} woke up, {hero} already sat at the end of the road and ate {food}. "{How can that be|How did you do
     it}?" asked {friend}. "You are fast," said {hero}, "but I did not stop." {friend} was {quiet|ashamed} for a while.
     Then {he2} {laughed|smiled}, and they shared the {food}.""",
-    # broken, and mended
+    # broken, and repaired
     """{hero} and {friend} the {kind2} found {some_thing} {place}. "{it_cap} {is} mine," said {hero}. "No, {it} {is}
     mine," said {friend}. They pulled and pulled until there was a {crack|snap|rip}, and {it} {was} broken.
 

@@ -1,4 +1,4 @@
-"""What generation returns: the tokens that were written, each with how it came about, and the finished text."""
+"""What generation returns: each written token with its probabilities and its random number, and the finished text."""
 
 from __future__ import annotations
 

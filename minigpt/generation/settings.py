@@ -1,4 +1,4 @@
-"""Settings of generation: every option of writing text, spelled once, and which sampler the options come down to.
+"""Settings of generation: every option of writing text, defined once, and the sampler that the options select.
 
 Reads after: samplers.py.
 """
@@ -96,7 +96,7 @@ class GenerationSettings:
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
 
     def resolve(self) -> ResolvedSampler:
-        """Return the sampler that these settings come down to; see `resolve_sampler`."""
+        """Return the sampler that these settings select; see `resolve_sampler`."""
         return resolve_sampler(
             self.sampler, temperature=self.temperature, top_k=self.top_k, top_p=self.top_p, min_p=self.min_p
         )
@@ -104,7 +104,7 @@ class GenerationSettings:
 
 @dataclass(frozen=True)
 class ResolvedSampler:
-    """The sampler that a set of settings comes down to.
+    """The sampler that a set of settings selects.
 
     Attributes:
         sampler: The sampler.

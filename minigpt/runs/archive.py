@@ -40,7 +40,7 @@ from minigpt.training.checkpoint import (
     write_manifest,
 )
 
-EXPORT_WANTED = "Give a zip that Download on the page Runs or `minigpt export` wrote."
+EXPORT_WANTED = "Give a zip file from Download on the page Runs or from `minigpt export`."
 """Hint for a zip that is not an exported run."""
 MAX_BYTES = 4 * 10**9
 """Default of the largest unpacked size."""
@@ -67,7 +67,7 @@ def export_zip(folder: RunFolder, target: Path | BinaryIO, *, include_data: bool
         folder: The run; it may be in training.
         target: Path of the file, or an open binary file.
         include_data: Whether to include the encoded corpus and the state of the training, so that it can be resumed;
-            without them it can still be used and looked into.
+            without them it can still be used and inspected.
 
     Raises:
         StorageError: The disk is full or cannot be written.
@@ -134,7 +134,7 @@ def _copy(folder: RunFolder, target: Path, *, steps: list[int], include_data: bo
         if not (folder.data_path / name).is_file():
             raise CheckpointError(
                 f"{folder.data_path / name} is missing, so the encoded corpus cannot be exported.",
-                mend="Export the run without its data; it can then be used and looked into, but not resumed.",
+                mend="Export the run without its data; it can then be used and inspected, but not resumed.",
             )
     with storage_errors(target), _missing_files(folder):
         for part in (DATA, CHECKPOINTS, HISTORY):
@@ -259,7 +259,7 @@ def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, *, li
         while block := packed.read(1 << 20):
             size += len(block)
             if size > limit:
-                raise _refused("it is larger unpacked than is allowed here")
+                raise _refused("unpacked, it is larger than is allowed here")
             file.write(block)
     return size
 

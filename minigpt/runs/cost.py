@@ -1,7 +1,7 @@
 """What a run will cost: memory, disk and seconds, estimated from its settings before it starts.
 
-Parameters and operations are exact; they come from model/size.py. What is built on them here is an estimate. The
-refusals of a run that is too large for the memory or the disk are worded here, for the command line and the pages.
+Parameters and operations are exact; they come from model/size.py. Memory, disk and seconds are estimates based on them.
+The error messages for a run that is too large for the memory or the disk are here, for the command line and the pages.
 Importing this module does not import torch.
 
 Reads after: model/size.py.
@@ -74,7 +74,7 @@ def memory_megabytes(config: RunConfig, vocab_size: int) -> float:
 
 
 def machine_megabytes() -> int | None:
-    """Return the memory of this machine in MB, None where the system does not tell (Windows)."""
+    """Return the memory of this machine in MB, None if the system does not report it (Windows)."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1_000_000
     except (AttributeError, ValueError, OSError):
@@ -151,7 +151,7 @@ def check_disk(config: RunConfig, corpus: Corpus, vocab_size: int, path: Path) -
     place = next(folder for folder in (path, *path.parents) if folder.exists())
     try:
         free = shutil.disk_usage(place).free / 1e6
-    except OSError:  # a file system that does not tell
+    except OSError:  # a file system that does not report it
         return
     if needed > free:
         largest = max(parts, key=lambda part: parts[part])

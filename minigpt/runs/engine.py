@@ -23,7 +23,7 @@ Command = Literal["pause", "resume", "stop", "delete"]
 
 
 class RunEngine(Protocol):
-    """Trains runs in the background and speaks plain data only."""
+    """Trains runs in the background and exchanges only plain data."""
 
     def submit(self, config: RunConfig, corpus: Corpus, owner: str, *, name: str | None = None) -> str:
         """Begin a run, or put it in the queue, and return its id at once.

@@ -15,7 +15,7 @@ from minigpt import resources
 from minigpt.config import RunConfig, load_config
 
 MASK_RESULT = "mask_experiment.json"
-"""Where the result lies under `assets/`."""
+"""Path of the result under `assets/`."""
 
 
 @dataclass(frozen=True)

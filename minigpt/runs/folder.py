@@ -45,7 +45,7 @@ _updating = threading.Lock()  # of run.json: a page and a training may both read
 
 @functools.lru_cache(maxsize=4096)
 def _counted_bytes(path: Path, stamps: tuple[tuple[str, int, int], ...]) -> int:
-    """Return the size of all files in a folder; the stamps are only the key under which the result is kept."""
+    """Return the size of all files in a folder; `stamps` is only a part of the cache key."""
     total = 0
     for folder, _, names in os.walk(path):  # unlike rglob, it tolerates folders that are removed meanwhile
         for name in names:

@@ -30,10 +30,10 @@ _FileStamp = tuple[int, int] | None
 
 
 class RunIndex:
-    """Looks up runs of a store and bundled ones, and remembers what it has read. Any thread may ask.
+    """Looks up runs of a store and bundled ones, and caches what it has read. Any thread may use it.
 
     Args:
-        store: Where the runs lie.
+        store: The runs on disk.
         versions: Numbers for snapshots, shared with the runs in training.
     """
 

@@ -161,7 +161,7 @@ class TrainingJob:
             folder.write_config(config)
         elif num_threads not in (None, config.training.num_threads):
             logger.warning(
-                "The run was begun with %d threads and goes on with them, not with %d, to keep its numbers.",
+                "The run was begun with %d threads and is resumed with them, not with %d, to keep its numbers.",
                 config.training.num_threads,
                 num_threads,
             )
@@ -234,7 +234,7 @@ class TrainingJob:
         ]
         if others:
             logger.warning(
-                "The run goes on under other conditions (%s), so it will not be bit for bit the same.",
+                "The run is resumed under other conditions (%s), so its numbers will not be the same bit for bit.",
                 "; ".join(others),
             )
 

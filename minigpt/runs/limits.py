@@ -1,8 +1,8 @@
 """What one server allows: sizes, counts and times, read from a profile.
 
 A profile is a YAML file in `configs/profiles/`: `local` for one person on their own machine, `classroom` for thirty on
-one, `hosted` for visitors of a small public server. `MINIGPT_PROFILE` names the one to use. The refusals of pages and
-engine are worded here: what was given, what is allowed, and what to do instead.
+one, `hosted` for visitors of a small public server. `MINIGPT_PROFILE` names the one to use. The error
+messages of pages and engine are here: what was given, what is allowed, and what to do instead.
 """
 
 from __future__ import annotations
@@ -171,6 +171,6 @@ def load_limits(profile: str | None = None) -> Limits:
             error.errors(), key=lambda detail: detail["type"] == "missing"
         )  # a wrong line before a missing one
         field = ".".join(map(str, detail["loc"]))
-        raise ConfigError(f"{path}: {field}: {detail['msg']}.", mend=f"Mend {field} in that file.") from None
+        raise ConfigError(f"{path}: {field}: {detail['msg']}.", mend=f"Correct {field} in that file.") from None
     except (yaml.YAMLError, TypeError):
         raise ConfigError(f"{path} holds no settings.", mend="Write lines such as max_steps: 1000.") from None

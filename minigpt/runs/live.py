@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 PUBLISH_SECONDS = 0.2
 """Shortest time between two snapshots; pages look once a second."""
 PACE_MARKS = 50
-"""Snapshots over which the pace is measured that the remaining time is estimated from."""
+"""Number of snapshots over which the pace is measured, to estimate the remaining time."""
 
 
 class LiveRun:
@@ -53,7 +53,7 @@ class LiveRun:
     Args:
         folder: The run's folder.
         versions: Numbers for snapshots, shared by all runs of the engine.
-        config: The run's settings where they are at hand; None: they are read.
+        config: The run's settings, if already loaded; None: they are read.
 
     Attributes:
         id: The run's id.

@@ -45,7 +45,7 @@ class RunSnapshot:
     seconds: float
     """Training time, without evaluation, samples, saving and other runs' turns."""
     eta_seconds: float | None
-    """Time on the clock until the last step at the present pace, other runs' turns included; None unless running."""
+    """Wall time until the last step at the present pace, other runs' turns included; None unless running."""
     loss: float | None
     loss_ema: float | None
     val_loss: float | None
@@ -217,7 +217,7 @@ def snapshot_of(folder: RunFolder, config: RunConfig | None = None) -> RunSnapsh
 
     Args:
         folder: The run.
-        config: Its settings where they are at hand, which saves some milliseconds; None: they are read.
+        config: Its settings, if already loaded, which saves some milliseconds; None: they are read.
 
     Raises:
         RunNotFoundError: The folder is no run.

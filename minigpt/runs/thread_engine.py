@@ -1,6 +1,6 @@
 """The default engine: one daemon thread of the server trains all runs and takes turns between them.
 
-The thread switches runs where `TrainingJob.work()` yields, and goes on with the run that has had the least time, so
+The thread switches runs where `TrainingJob.work()` yields, and continues with the run that has had the least time, so
 every student's chart moves. A paused run gets no turns. docs/engines.md says why it is a thread and not a process.
 
 `live.py` is one run in training, `index.py` the runs on disk, `store.py` their folders, `limits.py` what a server
@@ -65,9 +65,9 @@ class ThreadEngine:
     """Trains runs in one background thread; implements `RunEngine`.
 
     Args:
-        store: Where runs lie; None: the user's folder.
+        store: The runs on disk; None: the user's folder.
         limits: What is allowed; None: the profile of this server.
-        num_threads: torch threads of runs that do not say how many. The number changes a run's results in the last
+        num_threads: torch threads of runs whose settings name no number. The number changes a run's results in the last
             digits, so it is stored with the run.
         nice: Lowers the thread's priority below that of pages, on Linux; 0 leaves it.
         slice_seconds: Length of a turn. Long enough that switching costs nothing, short enough that every chart moves.
@@ -187,7 +187,7 @@ class ThreadEngine:
         """Save what trains and stop; see `RunEngine.close`.
 
         Args:
-            timeout: Seconds to wait for the piece of work in hand and for the saving.
+            timeout: Seconds to wait for the current piece of work and for the saving.
         """
         with self._changed:
             self._closing = True
@@ -248,7 +248,7 @@ class ThreadEngine:
                 self._reserved[owner] -= 1
 
     def _add(self, folder: RunFolder, config: RunConfig) -> None:
-        """Take a run in, at the end of the queue."""
+        """Add a run at the end of the queue."""
         live = LiveRun(folder, self._versions, config)
         with self._changed:
             if live.id in self._live:  # two requests to resume it came at once

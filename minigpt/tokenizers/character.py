@@ -103,7 +103,7 @@ class CharacterTokenizer(BaseTokenizer):
         return self._table.take(_code_points(checked_text(text)), mode="clip")
 
     def encode_naive(self, text: str) -> list[int]:
-        """Return the ids of `text` one character at a time: the obvious way, which tests hold `encode` against."""
+        """Return the ids of `text` one character at a time: the obvious way, with which tests compare `encode`."""
         self.require_trained()
         return [self._ids.get(character, UNK_ID) for character in text]
 

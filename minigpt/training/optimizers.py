@@ -45,7 +45,7 @@ def build_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.opt
             "weight_decay": config.weight_decay,
             "scale": config.muon_learning_rate / rate,
             "momentum": config.muon_momentum,
-            # the rounds need few digits: as many as the products of the model; the range of float16 is too small
+            # the iterations need few digits, so bfloat16 if the model computes in 16 bits; float16's range is too small
             "dtype": torch.float32 if config.precision in ("float32", "tf32") else torch.bfloat16,
             "orthogonal": True,
         }

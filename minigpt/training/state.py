@@ -39,7 +39,7 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class TrainerState:
-    """A copy of everything that a trainer needs to continue; it does not change when the training goes on.
+    """A copy of everything that a trainer needs to continue; it does not change when the training continues.
 
     Attributes:
         model: Weights by name.

@@ -130,7 +130,7 @@ _DARK = Palette(
 
 
 def colours(theme: str | None = "light") -> Palette:
-    """Return the colours of a theme. Everything but `dark` is light: a new browser tab has not told its theme yet.
+    """Return the colours of a theme. Everything but `dark` is light: the theme of a new browser tab is not known yet.
 
     >>> colours("dark").background
     '#14131C'

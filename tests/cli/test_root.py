@@ -9,7 +9,7 @@ import click
 import pytest
 
 from minigpt import errors
-from minigpt.cli.root import cli, settle_waiting
+from minigpt.cli.root import cli, limit_spinning
 from minigpt.version import __version__
 
 
@@ -95,5 +95,5 @@ def test_waiting_threads_sleep_unless_the_environment_says_otherwise(
     given: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.environ", dict(given))
-    settle_waiting()
+    limit_spinning()
     assert os.environ.get("GOMP_SPINCOUNT") == expected

@@ -250,7 +250,7 @@ def test_threads_are_settled_once_and_set_where_it_trains(caplog: pytest.LogCapt
     with caplog.at_level(logging.WARNING):
         TrainingJob(folder, num_threads=4)
     torch.set_num_threads(before)
-    assert "goes on with them" in caplog.text
+    assert "is resumed with them" in caplog.text
     assert folder.config.training.num_threads == 2
 
 
