@@ -1,8 +1,8 @@
-"""The app's front door: `streamlit run streamlit_app.py`.
+"""The entry point of the app: `streamlit run streamlit_app.py`.
 
-Streamlit finds `app` and serves it: the frame's script lies in a folder without `pages/`, so that a cold deep link
-such as `/train` meets the right page at once, and the lifespan hook starts and stops the training engine. A host that
-does not know `st.App` runs this file as a plain script instead; then the frame is drawn from here.
+Streamlit finds `app` and serves it: the frame's script lies in a folder without `pages/`, so that a deep link such as
+`/train` opens the right page even as the first request, and the lifespan hook starts and stops the training engine. A
+host that does not know `st.App` runs this file as a plain script instead; then this file draws the frame itself.
 """
 
 import os
@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-if (ROOT / "minigpt").is_dir() and str(ROOT) not in sys.path:  # a checkout that nobody installed
+if (ROOT / "minigpt").is_dir() and str(ROOT) not in sys.path:  # a checkout that is not installed
     sys.path.insert(0, str(ROOT))
 
-# Waiting OpenMP threads must sleep, not spin, on a machine that also serves pages; read when torch is imported.
+# OpenMP threads that wait must sleep, not spin: this machine also serves pages. Read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 

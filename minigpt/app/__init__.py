@@ -1,1 +1,1 @@
-"""The Streamlit app: everything that imports streamlit, besides the thin scripts in `pages/`."""
+"""The Streamlit app. Only this package and the short scripts in `pages/` import streamlit."""

@@ -1,4 +1,4 @@
-"""Every word the app says, in one catalogue a page, so that a second language can come.
+"""All texts of the app, in one catalogue for each page, so that a second language can be added.
 
 `assets/texts/<language>/<page>.yaml` maps names to texts with `{placeholders}`; `t("train.start")` looks one up.
 """
@@ -35,7 +35,7 @@ def catalogue(page: str) -> dict[str, str]:
 def t(key: str, /, **values: Any) -> str:
     """Return the text of `<page>.<name>` with its placeholders filled.
 
-    Texts of a user must pass through `escape` first where the result is shown as Markdown.
+    If the result is shown as Markdown, pass texts of a user through `escape` first.
 
     Raises:
         KeyError: There is no such text.
@@ -44,7 +44,7 @@ def t(key: str, /, **values: Any) -> str:
 
 
 def template(key: str) -> str:
-    """Return the text of `<page>.<name>` with its placeholders unfilled, for a figure that fills them.
+    """Return the text of `<page>.<name>` with its placeholders left in, for a figure that fills them.
 
     Raises:
         KeyError: There is no such text.
@@ -64,17 +64,17 @@ _ICON = re.compile(r":(?=(?:material[/_]|streamlit:))")
 
 
 def escape(text: str) -> str:
-    r"""Make a user's text safe inside Markdown: it shows as it is and stays on one line.
+    r"""Make a user's text safe inside Markdown: it is shown unchanged and on one line.
 
     >>> escape("a*b")
     'a\\*b'
     """
-    # Streamlit looks for its icons after Markdown has dropped the backslashes; a word joiner, unseen, keeps it off.
+    # Streamlit replaces icon names after Markdown has removed the backslashes; an invisible word joiner prevents that.
     return _MARKDOWN.sub(r"\\\1", _ICON.sub(":\u2060", " ".join(text.split())))
 
 
 def quoted(token: str) -> str:
-    """Return a token for a sentence in Markdown: visible, quoted, harmless, its direction kept to itself."""
+    """Return a token for a sentence in Markdown: visible, quoted, escaped, and with its text direction isolated."""
     return f"\u2068“{escape(visible_token(token))}”\u2069"
 
 
@@ -88,7 +88,7 @@ def plain(sentence: str) -> str:
 
 
 def unit(tokenizer: BaseTokenizer) -> str:
-    """Return the word for what one token is: "character" if it always is one, else "token"."""
+    """Return the word for one token: "character" if every token is one, else "token"."""
     return t(f"inside.unit_{tokenizer.unit}")
 
 
@@ -102,7 +102,7 @@ def number(value: float) -> str:
 
 
 def equally_likely(loss: float) -> str:
-    """Return between how many equally likely characters a loss is like choosing; of a wild one the power of ten.
+    """Return exp(loss), the number of equally likely tokens that a loss corresponds to; a huge one as a power of ten.
 
     >>> equally_likely(0.2), equally_likely(4.1), equally_likely(275.7), equally_likely(1000.0)
     ('1.2', '60', '10^120', '10^434')
@@ -114,14 +114,14 @@ def equally_likely(loss: float) -> str:
 
 
 def percent(share: float) -> str:
-    r"""Write a share as people read it, unbroken at a line's end; what is there is not called 0, nor a part all.
+    r"""Write a share as a percentage that no line break splits; only an exact 0 reads 0 %, and only a full share 100 %.
 
     >>> [percent(share).replace("\xa0", " ") for share in (0.814, 0.0004, 0.0, 0.997, 0.9999999)]
     ['81 %', '< 1 %', '0 %', '> 99 %', '100 %']
     """
     if 0 < share < 0.005:
         text = "< 1 %"
-    elif 0.995 <= share < 0.99995:  # above that it is 1 but for the rounding of sums
+    elif 0.995 <= share < 0.99995:  # larger values are 1 with the rounding error of a sum
         text = "> 99 %"
     else:
         text = f"{share * 100:.0f} %"
@@ -129,7 +129,7 @@ def percent(share: float) -> str:
 
 
 def probability(share: float) -> str:
-    """Write the probability of one token, with a digit more than `percent` where it is small.
+    """Write the probability of one token, with one more digit than `percent` if it is small.
 
     >>> probability(0.814), probability(0.034), probability(0.0004), probability(1.0), probability(0.9996)
     ('81 %', '3.4 %', '< 0.1 %', '100 %', '> 99.9 %')
@@ -155,7 +155,7 @@ def compact(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a length of time as people say it.
+    """Write a duration in the largest units that fit.
 
     >>> duration(8.4), duration(95), duration(4000)
     ('8 s', '1 min 35 s', '1 h 6 min')

@@ -1,4 +1,4 @@
-"""Corpus: bring a text, see what it is made of, and whether it is good enough."""
+"""Corpus: choose a text, see its statistics, and whether it is good enough to learn from."""
 
 from minigpt.app.corpus import page
 

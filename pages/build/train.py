@@ -1,4 +1,4 @@
-"""Train: start a run, watch it learn, pause it, stop it."""
+"""Train: start a run, watch it learn, pause or stop it."""
 
 from minigpt.app.train import page
 

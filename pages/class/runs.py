@@ -1,4 +1,4 @@
-"""Runs: the list, and what can be done with one of them."""
+"""Runs: the list of all runs, and what can be done with each."""
 
 from minigpt.app.runs import page
 

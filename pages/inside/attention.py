@@ -1,4 +1,4 @@
-"""Attention: who looks at whom, head by head and stage by stage; nobody looks ahead."""
+"""Attention: where each head looks, head by head and stage by stage; no head looks ahead."""
 
 from minigpt.app.attention import page
 

@@ -1,4 +1,4 @@
-"""Forward: the whole model with a text flowing through it, every step opened to its numbers and its lines."""
+"""Forward: the whole model with a text flowing through it, every step with its numbers and its code."""
 
 from minigpt.app.forward import page
 

@@ -1,4 +1,4 @@
-"""Home: what this is, one button to start, and the way from text to next character."""
+"""Home: what this is, one button to start, and the way from a text to its next character."""
 
 from minigpt.app.home import page
 

@@ -1,4 +1,4 @@
-"""Sampling: several rules on the same dice, where they part, and how each token was chosen."""
+"""Sampling: several rules with the same random numbers, where their texts differ, and how each token was chosen."""
 
 from minigpt.app.sampling import page
 

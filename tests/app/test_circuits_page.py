@@ -187,11 +187,11 @@ def test_head_scores_of_every_kept_step_stand_under_the_loss(pages, run_id):
 
 
 @pytest.mark.skipif("repeat" not in resources.bundled_run_names(), reason="the run is not in this checkout")
-def test_the_birth_of_an_induction_head_can_be_watched_and_undone(pages):
+def test_the_emergence_of_an_induction_head_is_shown_and_can_be_undone(pages):
     at = open_view(pages, "heads", "repeat")
     words = pages.words(at)
     assert "is an induction head" in words
-    assert "the strongest induction head was born" in words
+    assert "the strongest induction head emerged" in words
     at.button(key="circuits:try_heads_0").click().run()
     assert not at.exception
     assert "No head is an induction head" in pages.words(at)
@@ -275,7 +275,7 @@ def test_a_head_has_a_job_only_on_a_text_that_suits_it(pages):
     words = pages.words(at)
     assert "On your text" in words
     assert "induction head" not in words
-    assert "was born" not in words
+    assert "induction head emerged" not in words
 
 
 def test_texts_of_unequal_length_and_of_one_answer_are_explained(pages, run_id):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from minigpt.app.sampling import view as sampling_view
-from minigpt.app.sampling.view import DEFAULT_RULES, Rule, first_parting
+from minigpt.app.sampling.view import DEFAULT_RULES, Rule, first_difference
 from minigpt.app.session import models, profile, runs
 from minigpt.runs.loading import load_run
 
@@ -147,7 +147,7 @@ def test_a_choice_is_the_one_that_was_made(run):
 def test_columns_share_the_distribution_where_they_part(run):
     columns = [sampling_view.write(run, Rule(kind, value), "t", 40, 9, lambda: False) for kind, value in
                (("greedy", None), ("temperature", 1.5), ("top_k", 4))]  # fmt: skip
-    part = first_parting(columns)
+    part = first_difference(columns)
     assert part is not None
     choices = [sampling_view.choice_at(run, column.rule, "t", part, 9, lambda: False) for column in columns]
     before = [{bar.text: bar.before for bar in choice.bars[:8]} for choice in choices]
@@ -157,10 +157,10 @@ def test_columns_share_the_distribution_where_they_part(run):
 
 
 def test_partings_by_hand():
-    assert first_parting([column([1, 2, 3]), column([1, 2, 3])]) is None
-    assert first_parting([column([1, 2, 3]), column([1, 5, 3]), column([1, 2, 4])]) == 1
-    assert first_parting([column([1, 2]), column([1, 2, 3])]) == 2
-    assert first_parting([column([]), column([])]) is None
+    assert first_difference([column([1, 2, 3]), column([1, 2, 3])]) is None
+    assert first_difference([column([1, 2, 3]), column([1, 5, 3]), column([1, 2, 4])]) == 1
+    assert first_difference([column([1, 2]), column([1, 2, 3])]) == 2
+    assert first_difference([column([]), column([])]) is None
 
 
 def test_figures_by_hand():

@@ -351,7 +351,7 @@ def test_the_machine_the_text_the_disk_and_the_layers(pages):
 def test_a_run_in_another_process_can_only_be_watched(pages, monkeypatch):
     run_id = pages.trained()
     seen = dataclasses.replace(manager.get_engine().snapshot(run_id), status="running", is_elsewhere=True)
-    monkeypatch.setattr(runs, "look", lambda ref: seen)
+    monkeypatch.setattr(runs, "snapshot_of", lambda ref: seen)
     at = pages.open(PAGE, run=run_id)
     assert not {"train:pause", "train:stop"} & keys(at)
     assert any("Another process" in info.value for info in at.info)
@@ -360,7 +360,7 @@ def test_a_run_in_another_process_can_only_be_watched(pages, monkeypatch):
 def test_what_takes_long_at_the_start_is_shown(pages, monkeypatch):
     run_id = pages.trained()
     seen = dataclasses.replace(manager.get_engine().snapshot(run_id), status="running", activity="Compiling")
-    monkeypatch.setattr(runs, "look", lambda ref: seen)
+    monkeypatch.setattr(runs, "snapshot_of", lambda ref: seen)
     at = pages.open(PAGE, run=run_id)
     assert "Compiling" in [caption.value for caption in at.caption]
 

@@ -1,4 +1,4 @@
-"""The open head over a longer text than the prompt: how far back it looks, and how widely it spreads."""
+"""The open head over a longer text than the prompt: how far back it looks, and how widely its weights spread."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from minigpt.app.ui.controls import is_compact
 
 
 def draw_averages(subject: Subject, view: AttentionView) -> tuple[list[str], list[Experiment]]:
-    """Draw the open head's weight by distance and its spread by position; return what is seen and what to try."""
+    """Draw the open head's weight by distance and its spread by position; return sentences and experiments."""
     ids = view.reading.ids
-    shown = subject.ask(  # about all heads, so that opening another one asks nothing new
+    shown = subject.ask(  # for all heads at once, so that opening another head needs no new computation
         "attention-averages",
         lambda run, cancelled: text_averages(subject.run, run, ids),
         ids,

@@ -1,4 +1,4 @@
-"""How far back the open head looks and how widely it spreads over a longer text, in numbers and words."""
+"""How far back the open head looks in a longer text and how widely its weights spread, in numbers and words."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TextAverages:
 
     Attributes:
         averages: The numbers.
-        origin: `corpus`, the run's own text; `samples`, what it wrote while it trained; `prompt`, the visitor's.
+        origin: `corpus` (the run's own text), `samples` (what it wrote during training) or `prompt` (the visitor's).
         length: Tokens of one window.
     """
 
@@ -43,11 +43,11 @@ class TextAverages:
 
 
 def text_averages(ref: RunRef, run: Run, prompt: tuple[int, ...]) -> TextAverages:
-    """Average all heads over the run's own text; without one over what it wrote, else over the prompt.
+    """Average all heads over the run's own text; if that is not available, over its samples, else over the prompt.
 
     Args:
         ref: The run.
-        run: The same, loaded at one step.
+        run: The same run, loaded at one step.
         prompt: Ids of the prompt.
     """
     import torch
@@ -67,7 +67,7 @@ def text_averages(ref: RunRef, run: Run, prompt: tuple[int, ...]) -> TextAverage
 
 
 def averages_caption(shown: TextAverages) -> str:
-    """Return over which text the averages are."""
+    """Return a sentence on the text that the averages were computed on."""
     return t(f"attention.averages_{shown.origin}", count=shown.averages.num_windows, length=shown.length)
 
 

@@ -1,4 +1,4 @@
-"""What the sections of the Attention page share: the view that they draw, and the choice of what is open."""
+"""Shared by the sections of the Attention page: the view that they draw, and the choice of the open head."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from minigpt.app.texts import t
 from minigpt.app.ui.anatomy import Experiment
 
 QUERY = "attention:query"
-"""Name of the slider of the position that looks."""
+"""Name of the slider for the query position."""
 
 
 def current_view(subject: Subject) -> AttentionView:
-    """Return all heads on the text and the open one in full, through the gate.
+    """Return all heads on the text and the open head in full, computed through the gate.
 
-    Where the visitor has chosen no head, the page opens one for this text. That head stays open at every step of the
-    run, so that going through the steps shows how one head learns.
+    If the visitor has chosen no head, the page opens one that suits this text. That head stays open at every step of
+    the run, so that going through the steps shows how one head learns.
 
     Raises:
         Superseded: The visitor has asked something newer.
-        MinigptError: The run cannot be read, or the text cannot.
+        MinigptError: The run or the text cannot be read.
     """
     asked = (subject.run.id, subject.prompt)
     asked_before, by_itself = st.session_state.get("attention:by_itself", (None, None))
@@ -40,7 +40,7 @@ def set_state(**values: object) -> None:
 
 
 def choice(name: str, options: tuple[str, ...]) -> str:
-    """Draw a choice between views and return it; `attention.<name>_<option>` says what each is called."""
+    """Draw a choice between views and return it; each option's label is `attention.<name>_<option>`."""
     return st.segmented_control(
         t(f"attention.{name}"),
         options,
@@ -54,11 +54,11 @@ def choice(name: str, options: tuple[str, ...]) -> str:
 
 
 def open_heads(view: AttentionView, **places: tuple[int, int]) -> list[Experiment]:
-    """Return experiments that open another head; without the head that is open, whose button would do nothing.
+    """Return experiments that open another head. The open head is left out, since its button would do nothing.
 
     Args:
         view: What the page shows.
-        **places: Name of the experiment's text to (layer, head).
+        **places: Text name of each experiment, mapped to the (layer, head) that it opens.
     """
     return [
         (t(f"attention.{name}"), partial(set_state, head=place))
@@ -68,7 +68,7 @@ def open_heads(view: AttentionView, **places: tuple[int, int]) -> list[Experimen
 
 
 def pick_head(view: AttentionView) -> None:
-    """Draw the choice of the open head as a list, where the grid is not on screen."""
+    """Draw a list to choose the open head, for sections that do not show the grid."""
     labels = head_labels(view.habits)
     st.session_state["attention:head_pick"] = view.place
     st.selectbox(

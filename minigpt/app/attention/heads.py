@@ -23,13 +23,13 @@ from minigpt.app.ui.figures import attention_words
 GRID, LINES = "attention:grid", "attention:lines"
 
 Findings = tuple[list[str], list[Experiment]]
-"""What a view shows, in sentences, and what to try in it."""
+"""The sentences on what a view shows, and the experiments to try in it."""
 
 
 def draw_heads(subject: Subject, view: AttentionView) -> None:
-    """Draw the section: the grid, the open head in the chosen view, what is seen, what to try."""
+    """Draw the section: the grid, the open head in the chosen view, sentences, and experiments."""
     left, right = st.columns([9, 11], gap="medium")
-    with right:  # first, since a visitor who has pressed a map waits for this; the grid shows the press by itself
+    with right:  # first, because a visitor who has pressed a map waits for this; the browser updates the grid itself
         st.subheader(t("attention.head_title", head=view.name), anchor=False)
         draw = {"map": _draw_map_view, "lines": _draw_lines, "stages": _draw_stages, "averages": draw_averages}
         shown = choice("view", tuple(draw))
@@ -47,7 +47,7 @@ def draw_heads(subject: Subject, view: AttentionView) -> None:
 
 
 def _on_open() -> None:
-    """Open the head that was pressed, and the row of the cell if a cell was."""
+    """Open the head that was pressed and, if a cell was pressed, its row."""
     opened = st.session_state[GRID].opened
     st.session_state["attention:head"] = (opened["layer"], opened["head"])
     if opened["query"] is not None:
@@ -161,9 +161,9 @@ def _draw_stages(subject: Subject, view: AttentionView) -> Findings:
 
 
 def _choose_stage() -> int:
-    """Draw the choice of a stage, with buttons that go one back and one on, and return it."""
+    """Draw the choice of a stage, with buttons for the previous and the next one, and return it."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        # The choice is drawn first, so that its ends are known to the buttons; they change it by callback.
+        # Draw the choice first: the buttons need its value to know whether it is at an end, and change it by callback.
         stage = st.segmented_control(
             t("attention.stage"),
             STAGES,
@@ -220,7 +220,7 @@ def _draw_row(view: AttentionView) -> None:
     tokens = view.reading.tokens
     stage = st.session_state["attention:stage"] if st.session_state["attention:view"] == "stages" else WEIGHTS
     query = choose_position(QUERY, tokens, t("attention.query"))
-    drawn = min(stage, WEIGHTS)  # the mix is made from the weights
+    drawn = min(stage, WEIGHTS)  # the mix uses the weights of the last stage
     figure = attention_row(
         view.stages.at(drawn)[query],
         tokens,

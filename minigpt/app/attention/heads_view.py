@@ -1,4 +1,4 @@
-"""What the section of heads says: sentences about weights and stages, the numbers of a row, the weights as CSV."""
+"""Texts and tables of the heads section: sentences about weights and stages, the numbers of a row, CSV."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAINTEST = 0.01
 """A token whose largest weight is below this counts as not looked at; `attention_lines` draws no line for it either."""
 
 STAGES = (0, 1, 2, 3, 4)
-"""The stages of `HeadStages.at`, and after them the mix."""
+"""The stages of `HeadStages.at`, followed by the mix."""
 WEIGHTS, MIX = 3, 4
 
 
@@ -39,7 +39,7 @@ def _habit_sentence(habits: HeadHabits, layer: int, head: int, *, bold: str = "*
 
 
 def map_sentences(view: AttentionView, query: int) -> list[str]:
-    """Return what the map shows, in sentences that quote its numbers."""
+    """Return sentences on the map that quote its numbers."""
     tokens = view.reading.tokens
     if len(tokens) == 1:
         return [t("attention.see_one", token=quoted(tokens[0]), share=percent(1.0))]
@@ -52,7 +52,7 @@ def line_sentences(view: AttentionView, query: int) -> list[str]:
 
 
 def stage_sentences(view: AttentionView, stage: int, query: int) -> list[str]:
-    """Return how the open head gets from one stage to the next at one position, and what the mask does."""
+    """Return sentences on a stage of the open head at one query position, and on what the mask does."""
     row = view.stages.pattern[query]
     key = int(row.argmax())
     raw, scaled = float(view.stages.raw[query, key]), float(view.stages.scaled[query, key])
@@ -69,7 +69,7 @@ def stage_sentences(view: AttentionView, stage: int, query: int) -> list[str]:
         share=f"**{percent(float(row[key]))}**",
         width=view.d_head,
     )
-    is_single = len(view.reading.tokens) == 1  # then the mask has nothing to hide
+    is_single = len(view.reading.tokens) == 1  # the mask hides nothing in it
     return [sentence] if is_single else [sentence, _mask_sentence(view)]
 
 
@@ -99,7 +99,7 @@ def _query_sentence(view: AttentionView, query: int) -> str:
 
 
 def _mask_sentence(view: AttentionView) -> str:
-    """Return what the mask does to the open head, or that there is none."""
+    """Return a sentence on what the mask does to the open head, or that the model has no mask."""
     share = f"**{percent(view.stages.future_weight())}**"
     return t("attention.see_mask" if view.causal else "attention.see_no_mask", share=share)
 
@@ -136,7 +136,7 @@ def row_numbers(view: AttentionView, query: int) -> dict[str, object]:
 def weights_csv(view: AttentionView) -> str:
     """Return the open head's weights as a table for a spreadsheet: one row for each query, one column for each key.
 
-    A token comes after its position, so that a spreadsheet takes none for a formula.
+    Each token is written after its position, so that a spreadsheet does not read it as a formula.
     """
     names = [f"{index + 1} {visible_token(token)}" for index, token in enumerate(view.reading.tokens)]
     file = io.StringIO()
@@ -148,7 +148,7 @@ def weights_csv(view: AttentionView) -> str:
 
 
 def repeated(text: str, length: int = 12) -> str:
-    """Return the beginning of a text three times over, so that heads that look for repetition can be seen.
+    """Return the beginning of a text three times, to show heads that attend to repetitions.
 
     >>> repeated("the old fox ran to the mill")
     'the old fox the old fox the old fox '

@@ -1,4 +1,4 @@
-"""The causal mask lab: what a changed token reaches, the open head with its mask lifted, and two trainings."""
+"""The causal mask lab: which predictions a changed token affects, the open head without its mask, two trainings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def draw_mask(subject: Subject, view: AttentionView) -> None:
         _draw_change(subject, view)
 
 
-# -- what a changed token reaches
+# -- which predictions a changed token affects
 
 
 def _draw_change(subject: Subject, view: AttentionView) -> None:
@@ -74,7 +74,7 @@ def _choose_replacement(subject: Subject, ids: tuple[int, ...], position: int) -
     vocabulary = subject.ask("attention-vocabulary", lambda run, cancelled: mask_view.vocabulary(run))
     options = mask_view.replacement_options(vocabulary, ids, position)
     key = "attention:replacement"
-    if st.session_state.get(key) not in options:  # another position, another run, or the same letter again
+    if st.session_state.get(key) not in options:  # another position or run, or the token that is already there
         st.session_state[key] = mask_view.default_replacement(options, ids)
     chosen = st.selectbox(
         t("attention.replacement"), options, format_func=lambda token: visible_token(vocabulary[token]), key=key

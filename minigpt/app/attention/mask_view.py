@@ -1,4 +1,4 @@
-"""The causal mask put to the test, in numbers and words: what a changed token reaches, and a head with its mask lifted.
+"""Experiments on the causal mask, in numbers and words: the effects of a changed token, and a head without its mask.
 
 Every number is measured on the run itself through the probe; see `minigpt.interpret.mask`.
 """
@@ -24,7 +24,7 @@ def vocabulary(run: Run) -> dict[int, str]:
 
 
 def first_position(length: int) -> int:
-    """Return the position that is changed at first: in the middle, and behind the first where there is a choice.
+    """Return the position that is changed at first: the middle, and never position 0 if there are others.
 
     >>> [first_position(length) for length in (1, 2, 11)]
     [0, 1, 6]
@@ -33,12 +33,12 @@ def first_position(length: int) -> int:
 
 
 def replacement_options(vocabulary: dict[int, str], ids: tuple[int, ...], position: int) -> list[int]:
-    """Return the tokens that can be put at a position: all others, or the same one where there is no other."""
+    """Return the tokens that can be put at a position: all others, or the same one if the vocabulary has no other."""
     return [token for token in vocabulary if token != ids[position]] or [ids[position]]
 
 
 def default_replacement(options: list[int], ids: tuple[int, ...]) -> int:
-    """Return the token that is proposed: the first of the text that can be put there, so that the text stays alike."""
+    """Return the proposed token: the first one of the text that is an option, so that the text changes little."""
     return next((token for token in ids if token in options), options[0])
 
 
@@ -52,7 +52,7 @@ def change_effects(run: Run, ids: tuple[int, ...], position: int, new_id: int) -
 
 
 def change_sentences(view: AttentionView, effects: np.ndarray, position: int, new_text: str) -> list[str]:
-    """Return which positions the change reached, with the measured numbers."""
+    """Return sentences on the positions that the change affected, with the measured numbers."""
     before, after = effects[:position], effects[position:]
     sentences = [
         t(
@@ -82,7 +82,7 @@ def lifted_stages(run: Run, ids: tuple[int, ...], layer: int, head: int) -> Head
 
 
 def lift_sentences(view: AttentionView, lifted: np.ndarray) -> list[str]:
-    """Return where the open head's weight goes without the mask.
+    """Return sentences on where the open head's weight goes without the mask.
 
     Args:
         view: What the page shows.

@@ -26,7 +26,7 @@ def draw() -> None:
 
 @st.fragment
 def _draw_run(run: RunRef) -> None:
-    """Draw everything below the lead; another text, step or section redraws only this."""
+    """Draw everything below the lead; a change of text, step or section redraws only this."""
     subject = choose(run, "attention")
     section = choice("section", tuple(SECTIONS))
     _draw_section(subject)
@@ -35,9 +35,9 @@ def _draw_run(run: RunRef) -> None:
 
 @st.fragment
 def _draw_section(subject: Subject) -> None:
-    """Draw the chosen section; another head or position redraws only this, which halves the wait."""
+    """Draw the chosen section; a change of head or position redraws only this, which halves the wait."""
     if state.current_run().id != subject.run.id:
-        st.rerun()  # a button in here has opened another run: address and sidebar follow too
+        st.rerun()  # a button below has opened another run, so redraw the whole page with address and sidebar
     section = st.session_state["attention:section"]
     with errors_explained():
         with st.spinner(t("attention.computing")):
@@ -49,7 +49,7 @@ def _draw_section(subject: Subject) -> None:
 
 
 def code(section: str) -> None:
-    """Show the library's lines behind a section."""
+    """Show the library code that a section uses."""
     from minigpt.interpret import erasure, mask
     from minigpt.model.attention import causal_mask, explicit_attention
 

@@ -1,4 +1,4 @@
-"""Attention is not the reason: what a head looks at, beside what the answer would lose without each token."""
+"""Attention is not the reason: a head's weights beside the loss of the answer when each token is erased."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention is not the reason, in numbers and words: the weights beside what the answer loses without each token.
+"""Attention is not the reason, in numbers and words: the weights beside the loss when a token is erased.
 
 Sources of the caution: Jain and Wallace 2019, "Attention is not Explanation"; Wiegreffe and Pinter 2019, "Attention is
 not not Explanation".
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from minigpt.runs.loading import Run
 
 MOST_NAMED = 3
-"""Positions at which attention and effect disagree that are pointed out, at most."""
+"""At most so many positions at which attention and effect disagree are pointed out."""
 WORTH_NAMING = 0.1
-"""Least difference between a token's share of the attention and its share of the effect that is pointed out."""
+"""A token is pointed out if its shares of the attention and of the effect differ by at least this."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Reason:
     """What erasing each token does to the answer at one position.
 
     Attributes:
-        effects: Change of the answer's log-probability in nats, (T,); below zero where the token was needed.
-        answer: Text of the token that the model finds likeliest after the position.
+        effects: Change of the answer's log-probability in nats, (T,); negative if the answer needed the token.
+        answer: Text of the likeliest next token after the position.
         log_prob: Its log-probability with nothing erased.
     """
 
@@ -43,13 +43,13 @@ class Reason:
 
 
 def reason_of(run: Run, ids: tuple[int, ...], query: int, cancelled: Callable[[], bool]) -> Reason:
-    """Erase every token in turn and return what that does to the answer at one position.
+    """Erase every token in turn and return the effects on the answer at one position.
 
     Args:
         run: The run at one step.
         ids: The prompt.
         query: The position whose answer is watched.
-        cancelled: Asked before each forward pass.
+        cancelled: Called before each forward pass; the work stops when it returns True.
     """
     import torch
 
@@ -65,7 +65,7 @@ def weights_of(view: AttentionView, whose: str) -> np.ndarray:
 
 
 def furthest_apart(view: AttentionView, query: int, effects: np.ndarray) -> tuple[int, int]:
-    """Return (layer, head) of the head whose attention at one position differs most from what is needed there."""
+    """Return (layer, head) of the head whose attention at one position differs most from the effects of erasing."""
     from minigpt.interpret.erasure import to_shares
 
     return largest(np.abs(view.weights[:, :, query] / 255 - to_shares(effects)).sum(axis=-1))
@@ -81,13 +81,13 @@ def named_positions(weights: np.ndarray, effects: np.ndarray) -> list[int]:
 def reason_sentences(
     view: AttentionView, query: int, weights: np.ndarray, reason: Reason, named: list[int], whose: str
 ) -> list[str]:
-    """Return what is looked at most, what is needed most, and where the two disagree.
+    """Return sentences on the largest weight, the largest effect, and the positions where the two disagree.
 
     Args:
         view: What the page shows.
         query: The position whose answer is watched.
-        weights: What it looks at, (T,).
-        reason: What erasing does.
+        weights: Its attention weights, (T,).
+        reason: The effects of erasing.
         named: The positions at which the two disagree; see `named_positions`.
         whose: Whose weights they are, `head` or `all`.
     """

@@ -1,4 +1,4 @@
-"""Two tiny trainings that differ in the mask alone: the shipped result, and the same done again while one watches.
+"""Two tiny trainings that differ in the mask alone: the shipped result, and the same two trained again live.
 
 The live trainings are ordinary runs of the engine, one after the other, since small servers train only one run of a
 visitor at a time. They stay among the runs and can be opened like any other.
@@ -29,7 +29,7 @@ POLL_SECONDS = 1.0
 
 
 def draw_training() -> None:
-    """Draw the two trainings; while they run again, draw them anew every second."""
+    """Draw the two trainings; while they are trained again, redraw them every second."""
     live: list[str] | None = st.session_state.get(LIVE)
     error: MinigptError | None = st.session_state.pop(ERROR, None)
     if error is not None:
@@ -49,7 +49,7 @@ def draw_training() -> None:
 
 
 def _start() -> None:
-    """Begin the first of the two trainings; the second follows when it is done."""
+    """Start the first of the two trainings; the second starts when the first is done."""
     st.session_state[LIVE] = []
     _submit_next()
 
@@ -66,14 +66,14 @@ def _submit_next() -> None:
         run_id = runs.engine().submit(
             config, read_corpus(config.data), state.owner_token(), name=t(f"attention.train_{kind}")
         )
-        live.append(run_id)  # into the list at hand: a rerun cannot break this off, as it can a write to the session
+        live.append(run_id)  # append to this list: Streamlit can interrupt a write to the session state, but not this
     except MinigptError as error:
         st.session_state[ERROR] = error
         st.session_state.pop(LIVE)
 
 
 def _open_unmasked(run_id: str) -> None:
-    """Open the run that was trained without the mask, to see its heads look ahead."""
+    """Open the run that was trained without the mask, to show how its heads look ahead."""
     state.set_current_run(run_id)
     st.session_state["attention:section"] = "heads"
     st.session_state.pop("attention:head", None)  # the page then opens the head that looks ahead most
@@ -83,11 +83,11 @@ def _snapshot(run_id: str) -> RunSnapshot | None:
     try:
         return runs.engine().snapshot(run_id)
     except MinigptError:
-        return None  # deleted meanwhile
+        return None  # it has been deleted
 
 
 def _draw_live(was_over: bool) -> None:
-    """Draw the live trainings, and begin the second when the first is done.
+    """Draw the live trainings, and start the second when the first is done.
 
     Args:
         was_over: Whether both were done when the page was last drawn as a whole.
@@ -98,7 +98,7 @@ def _draw_live(was_over: bool) -> None:
         _submit_next()
         st.rerun()
     if running is None and not was_over:
-        st.rerun()  # the whole page: no timer any more, other buttons
+        st.rerun()  # the whole page: the timer ends and the buttons change
     if running is not None:
         done = len(shots) - 1 + min(1.0, running.step / max(running.max_steps, 1))
         st.progress(done / len(KINDS), text=progress(running, KINDS[len(shots) - 1]))

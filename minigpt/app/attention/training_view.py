@@ -1,4 +1,4 @@
-"""Two tiny trainings that differ in the mask alone, as plain data and words: the shipped ones and live ones."""
+"""Two tiny trainings that differ in the mask alone, as plain data and words: the shipped result and live runs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from minigpt.app.texts import duration, number, t
 from minigpt.runs.snapshots import RunSnapshot
 
 KINDS = ("masked", "unmasked")
-"""In the order in which they are trained."""
+"""The two trainings, in the order in which they run."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """One of the two trainings, as far as it has come; empty before it begins.
+    """The progress of one of the two trainings; empty before it starts.
 
     Attributes:
         losses: (step, nats per token) on the validation part.
-        text: What the model writes; empty before it has written.
+        text: The model's latest sample; empty if there is none yet.
     """
 
     losses: Sequence[tuple[int, float]] = ()
@@ -38,7 +38,7 @@ def shipped_trainings() -> tuple[tuple[Training, Training], int]:
 
 
 def live_trainings(snapshots: Sequence[RunSnapshot | None]) -> tuple[Training, Training]:
-    """Return both trainings, in the order of `KINDS`, from the runs begun so far; None is a run that was deleted."""
+    """Return both trainings, in the order of `KINDS`, from the runs started so far; None stands for a deleted run."""
     masked, unmasked = [_training(snapshot) for snapshot in [*snapshots, None, None][: len(KINDS)]]
     return masked, unmasked
 
@@ -50,7 +50,7 @@ def _training(snapshot: RunSnapshot | None) -> Training:
 
 
 def progress(running: RunSnapshot, kind: str) -> str:
-    """Return how far the run in training has come.
+    """Return a sentence on the progress of the run in training.
 
     Args:
         running: The run.
@@ -65,7 +65,7 @@ def progress(running: RunSnapshot, kind: str) -> str:
 
 
 def training_sentences(masked: Training, unmasked: Training) -> list[str]:
-    """Return what the two curves show, with their last numbers."""
+    """Return sentences on the two curves, with their last numbers."""
     sentences = []
     for kind, training in zip(KINDS, (masked, unmasked), strict=True):
         if training.losses:

@@ -1,4 +1,4 @@
-"""What every section of the Attention page needs: all heads on one text, and the open head stage by stage.
+"""Data for every section of the Attention page: all heads on one text, and the open head stage by stage.
 
 torch is imported inside the functions that the compute gate calls, so that opening the page does not wait for it.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from minigpt.runs.loading import Run
 
 FOCUSED = 0.35
-"""A head that gives a larger share than this to one place is named after it."""
+"""A head that gives a larger share than this to one kind of place is named after that place."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class AttentionView:
         layer: Layer of the open head, counted from 0.
         head: The open head, counted from 0.
         stages: Its scores and weights at every stage.
-        output: What it mixes with these weights.
+        output: The sum of its values with these weights.
         causal: Whether the model has a causal mask.
         d_head: Width of one head.
-        step: Weight updates behind the model.
+        step: Training step of the weights.
     """
 
     reading: Reading
@@ -54,7 +54,7 @@ class AttentionView:
 
     @property
     def name(self) -> str:
-        """What the open head is called."""
+        """The open head's name on the page."""
         return head_name(self.layer, self.head)
 
     @property
@@ -75,8 +75,8 @@ def view_of(run: Run, text: str, head: tuple[int, int] | None = None) -> Attenti
     Args:
         run: The run at one step.
         text: The prompt.
-        head: (layer, head) to open, clipped to what the model has. None: the head that looks most at the token one
-            place back, or one place ahead where the model has no mask.
+        head: (layer, head) to open, clipped to what the model has. None: the head that looks most at the previous
+            token, or at the next token if the model has no mask.
 
     Raises:
         TokenizerError: The prompt is empty and the tokenizer has no start token.
@@ -109,7 +109,7 @@ def view_of(run: Run, text: str, head: tuple[int, int] | None = None) -> Attenti
 
 
 def captions(habits: HeadHabits) -> list[list[str]]:
-    """Return a word or two about each head, [layer][head]: what stands under its map."""
+    """Return the caption under each head's map, one or two words, [layer][head]."""
     layers, heads = habits.previous.shape
     return [[_caption(habits, layer, head) for head in range(heads)] for layer in range(layers)]
 
@@ -122,7 +122,7 @@ def _caption(habits: HeadHabits, layer: int, head: int) -> str:
 
 
 def head_labels(habits: HeadHabits) -> dict[tuple[int, int], str]:
-    """Return every head as a list offers it: (layer, head) to its name and its caption."""
+    """Return the options of the list of heads: (layer, head) to name and caption."""
     return {
         (layer, head): f"{head_name(layer, head)} · {caption}"
         for layer, row in enumerate(captions(habits))

@@ -1,4 +1,4 @@
-"""Circuits, head scores: how much each head is of each known kind, and since when in the training."""
+"""Circuits, head scores: how strongly each head is of each known kind, and when in training it became so."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def draw(subject: Subject) -> None:
 
 
 def _experiments(subject: Subject, emerged: tuple[int, int] | None, *, suited: bool) -> list[Experiment]:
-    """Return what to try: the step before the induction head emerged, or the newest; and the other text."""
+    """Return the experiments: go to the step before the induction head emerged or to the newest; use the other text."""
     other = "prompt" if suited else "suited"
     experiments: list[Experiment] = [
         (t(f"circuits.try_{other}"), lambda: st.session_state.update({"circuits:text": other}))
@@ -86,7 +86,7 @@ def _draw_scores(scores: Scores) -> None:
 
 
 def _draw_history(subject: Subject, ids: tuple[int, ...], *, suited: bool) -> tuple[int, int] | None:
-    """Draw one kind's scores over the run's history under its loss; return when the induction head emerged."""
+    """Draw the loss and, below it, one kind's scores over training; return when the induction head emerged."""
     from minigpt.viz.circuits_history import BirthWords, birth_figure
 
     st.subheader(t("circuits.history_title"), anchor=False)
@@ -108,8 +108,8 @@ def _draw_history(subject: Subject, ids: tuple[int, ...], *, suited: bool) -> tu
         label_visibility="collapsed",
         persist_state="session",
     )
-    assert kind is not None  # the session state holds one
-    snapshot = runs.look(subject.run)
+    assert kind is not None  # the session state always has a value
+    snapshot = runs.snapshot_of(subject.run)
     figure = birth_figure(
         snapshot.curves if snapshot else {},
         steps,
@@ -132,9 +132,9 @@ def _draw_history(subject: Subject, ids: tuple[int, ...], *, suited: bool) -> tu
 def _ask_history(
     subject: Subject, pairs: list[tuple[int, int | None]], ids: tuple[int, ...], *, suited: bool
 ) -> Scores:
-    """Return the scores at every step of a history, through the gate.
+    """Return the scores at every step of a history, computed through the gate.
 
-    The answer is that of the last step, not of the step that is looked at, so that moving the slider asks nothing new.
+    The answer is stored under the newest weights, not under the chosen step, so moving the slider reuses it.
     """
     steps = [step for step, _ in pairs]
     latest = Subject(subject.run, pairs[-1][1], steps[-1], subject.prompt)

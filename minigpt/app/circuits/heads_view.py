@@ -1,4 +1,4 @@
-"""How much each head is of each known kind, and since when in the training, in numbers and words."""
+"""How strongly each head is of each known kind, and when in training it became so, in numbers and words."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS = ("previous", "first", "same_token", "induction")
 """The attributes of `HeadScores`, in the order of the page."""
 
 NAMED = 0.35
-"""From this share of its weight on, a head is called after a kind."""
+"""A head is named after a kind if that kind gets at least this share of its weight."""
 
 Scores = dict[str, np.ndarray]
 """Kind to scores, (L, H) of one step or (N, L, H) of N steps."""
@@ -32,10 +32,10 @@ def scores_of(run: Run, ref: RunRef, ids: tuple[int, ...], *, suited: bool) -> S
 
     Args:
         run: The run at one step.
-        ref: The same, as the page knows it.
+        ref: Reference to the same run.
         ids: The prompt.
-        suited: Whether each kind is measured on a text that suits it, the fixed passage or random tokens that come
-            twice, instead of on the prompt.
+        suited: Whether each kind is measured on a text that suits it (the fixed passage, or random tokens repeated
+            once) instead of on the prompt.
 
     Returns:
         Kind to scores (L, H).
@@ -70,14 +70,14 @@ def scores_over(
         ref: The run.
         steps: N kept steps, None for the newest weights.
         ids: As in `scores_of`.
-        cancelled: Asked before each step.
+        cancelled: Called before each step; the work stops when it returns True.
         suited: As in `scores_of`.
 
     Returns:
         Kind to scores (N, L, H).
 
     Raises:
-        CancelledError: `cancelled` said so.
+        CancelledError: `cancelled()` returned True.
     """
     every: list[Scores] = []
     for step in steps:
@@ -94,7 +94,7 @@ def best(scores: np.ndarray) -> tuple[int, int, float]:
 
 
 def emergence_of(steps: Sequence[int], scores: Scores) -> tuple[int, int] | None:
-    """Return between which two steps the strongest induction head emerged, None if there is no such moment.
+    """Return the two steps between which the strongest induction head emerged, None if none did.
 
     Args:
         steps: The N steps.
@@ -106,15 +106,15 @@ def emergence_of(steps: Sequence[int], scores: Scores) -> tuple[int, int] | None
 
 
 def default_kind(scores: Scores) -> str:
-    """Return of which kind a run has most to show at its last step: induction, or else previous."""
+    """Return the kind whose history is shown first: induction or previous, whichever scores higher at the last step."""
     return max(("induction", "previous"), key=lambda kind: float(scores[kind][-1].max()))
 
 
 def head_sentence(scores: Scores, layer: int, head: int, *, suited: bool, bold: str = "**") -> str:
-    """Return in plain words what one head does.
+    """Return one sentence on what a head does.
 
-    A head has a job only if it does it on a text that suits the job. On another text a head can look as if it had one,
-    so the sentence says only where its weight goes.
+    Only a text that suits a kind can show that a head is of that kind. On other texts the scores can mislead, so there
+    the sentence only says where the head's weight goes.
     """
     kind = max(KINDS, key=lambda kind: float(scores[kind][layer, head]))
     share = float(scores[kind][layer, head])
@@ -125,7 +125,7 @@ def head_sentence(scores: Scores, layer: int, head: int, *, suited: bool, bold: 
 
 
 def _key(kind: str, *, suited: bool) -> str:
-    """Return which text says that a head is of a kind."""
+    """Return the key of the text about a head of a kind."""
     return f"circuits.{'head' if suited else 'here'}_{kind}"
 
 
@@ -141,11 +141,11 @@ def words_table(scores: Scores, *, suited: bool) -> dict[str, list[str] | list[f
 
 
 def heads_sentences(scores: Scores, emerged: tuple[int, int] | None, *, suited: bool) -> list[str]:
-    """Return what is seen, in sentences that quote the numbers on screen.
+    """Return the sentences of "What you see", which quote the numbers on screen.
 
     Args:
-        scores: Of the step that is looked at.
-        emerged: Between which steps the strongest induction head emerged; None says nothing of it.
+        scores: Those of the chosen step.
+        emerged: The steps between which the strongest induction head emerged; None: no sentence about it.
         suited: Whether each kind was measured on a text that suits it.
     """
     sentences = []
@@ -159,13 +159,13 @@ def heads_sentences(scores: Scores, emerged: tuple[int, int] | None, *, suited: 
 
 
 def scores_alt(scores: Scores) -> str:
-    """Return what the maps of all scores show, for those who cannot see them."""
+    """Return a text alternative for the maps of all scores."""
     layer, head, share = best(scores["induction"])
     return t("circuits.scores_alt", head=head_name(layer, head), share=percent(share))
 
 
 def history_alt(kind: str, scores: np.ndarray) -> str:
-    """Return what the history of one kind shows, from its scores (N, L, H)."""
+    """Return a text alternative for the history of one kind, from its scores (N, L, H)."""
     layer, head, share = best(scores[-1])
     return t(
         "circuits.history_alt",

@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 ROWS = 24
 """Positions drawn at once; more would not fit a screen."""
 NUM_TOP = 5
-"""Candidates that pointing at a cell shows."""
+"""Candidates in the hover text of a cell."""
 NUM_KEPT = 128
 """Candidates kept of each prediction, to follow one token through the depths."""
 
 
 @dataclass(frozen=True)
 class LensView:
-    """What the stream says at each of P places, at each of T positions.
+    """The predictions read from the residual stream at P depths (`places`) and T positions.
 
     Attributes:
         reading: The prompt.
         top_ids: The k likeliest tokens, (P, T, k).
         top_probs: Their probabilities, (P, T, k).
-        rank: Place of the token that does come next, 1 for the likeliest, (P, T); 0 at the last position.
-        nats: Surprise at that token, (P, T); not a number at the last position.
+        rank: Rank of the actual next token, 1 for the likeliest, (P, T); 0 at the last position.
+        nats: Surprise at that token, (P, T); NaN at the last position.
         texts: Text of every token that occurs, by id.
     """
 
@@ -48,23 +48,23 @@ class LensView:
         return len(self.top_ids)
 
     def share(self, token: int, position: int) -> np.ndarray:
-        """Return the probability of a token at each place, (P,); 0 where it is not among the kept ones."""
+        """Return the probability of a token at each place, (P,); 0 where it is not among the kept candidates."""
         found = self.top_ids[:, position] == token
         shares: np.ndarray = np.where(found, self.top_probs[:, position], 0.0).sum(axis=-1)
         return shares
 
     def answer(self, position: int) -> int:
-        """Return the token that the model finally holds likeliest."""
+        """Return the likeliest token after the last block."""
         return int(self.top_ids[-1, position, 0])
 
     def settled(self, position: int) -> int:
-        """Return the first place from which on the final answer stays on top, 0 for the embedding itself."""
+        """Return the first place from which the final answer stays the likeliest, 0 for the embedding itself."""
         agrees = self.top_ids[:, position, 0] == self.answer(position)
         return len(agrees) - int(np.argmin([*agrees[::-1], False]))
 
 
 def lens_of(run: Run, prompt: str) -> LensView:
-    """Read the stream of a prompt at every place."""
+    """Apply the logit lens to a prompt at every place."""
     import torch
 
     from minigpt.interpret.lens import logit_lens
@@ -76,7 +76,7 @@ def lens_of(run: Run, prompt: str) -> LensView:
 
 
 def shown_rows(num_tokens: int, position: int) -> range:
-    """Return the positions that are drawn: as many as fit, the given one in their middle where the text allows.
+    """Return the positions that are drawn: as many as fit, with the given one in the middle if the text allows it.
 
     >>> shown_rows(10, 3), shown_rows(60, 30), shown_rows(60, 59)
     (range(0, 10), range(18, 42), range(36, 60))
@@ -101,7 +101,7 @@ def following(view: LensView, rows: range) -> list[str]:
 
 
 def grid_caption(rows: range, num_tokens: int) -> str:
-    """Return what a cell means, and which positions are drawn where it is not all of them."""
+    """Return what a cell means, and which positions are drawn if not all of them are."""
     caption = t("circuits.lens_caption")
     if len(rows) < num_tokens:
         caption += " " + t("circuits.lens_rows", first=rows.start + 1, last=rows.stop, count=num_tokens)
@@ -109,9 +109,9 @@ def grid_caption(rows: range, num_tokens: int) -> str:
 
 
 def followed_tokens(view: LensView, position: int) -> dict[str, np.ndarray]:
-    """Return the tokens that are followed through the depths at a position: text to probability at each place, (P,).
+    """Return the tokens that are followed from place to place at a position: text to probability at each place, (P,).
 
-    They are the model's final answer, what does come next, and what the embedding alone would say.
+    They are the model's final answer, the actual next token, and the likeliest token from the embedding alone.
     """
     answer, at_first = view.answer(position), int(view.top_ids[0, position, 0])
     followed = {view.texts[answer]: view.share(answer, position)}
@@ -122,7 +122,7 @@ def followed_tokens(view: LensView, position: int) -> dict[str, np.ndarray]:
 
 
 def depth_alt(view: LensView, position: int) -> str:
-    """Return how the final answer at a position gained its probability, for those who cannot see the figure."""
+    """Return a text alternative for the figure: how the final answer at a position gained its probability."""
     answer = view.answer(position)
     shares = ", ".join(percent(float(share)) for share in view.share(answer, position))
     return t("circuits.depth_alt", token=visible_token(view.texts[answer]), shares=shares)
@@ -131,7 +131,7 @@ def depth_alt(view: LensView, position: int) -> str:
 def latest_and_earliest(view: LensView) -> tuple[int, int]:
     """Return the positions at which the model settles on its answer latest and earliest.
 
-    Of several that settle latest it is the last, of several that settle earliest the last as well.
+    If several positions are equal, the last of them is returned, for both.
     """
     positions = range(len(view.reading.tokens))
     latest = max(positions, key=lambda index: (view.settled(index), index))
@@ -140,7 +140,7 @@ def latest_and_earliest(view: LensView) -> tuple[int, int]:
 
 
 def lens_sentences(view: LensView, position: int) -> list[str]:
-    """Return what is seen, in sentences that quote the numbers on screen."""
+    """Return the sentences of "What you see", which quote the numbers on screen."""
     answer, place = view.answer(position), view.settled(position)
     share = float(view.top_probs[-1, position, 0])
     sentences = [

@@ -1,4 +1,4 @@
-"""Circuits, neurons: the snippets of a run's corpus that excite one unit of a feed-forward block most."""
+"""Circuits, neurons: the snippets of a run's corpus that activate one unit of a feed-forward block most."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def draw(subject: Subject) -> None:
 
 
 def _move(subject: Subject, layer: int, unit: int | None = None) -> None:
-    """Go to a unit of a layer; None: the one chosen there before, at first the one that the prompt excites most."""
+    """Go to a unit of a layer; None: the unit chosen there before, at first the one that the prompt activates most."""
     st.session_state[f"circuits:layer_{subject.run.id}"] = layer
     if unit is not None:
         st.session_state[f"circuits:unit_{subject.run.id}_{layer}"] = unit + 1

@@ -1,4 +1,4 @@
-"""What excites one unit of a feed-forward block, in numbers and words."""
+"""The texts that activate one unit of a feed-forward block most, in numbers and words."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LEAD_IN = 16
 
 @dataclass(frozen=True)
 class UnitSnippet:
-    """A stretch of text around a place where a unit is strong.
+    """A piece of text around a place where a unit's activation is high.
 
     Attributes:
         tokens: Texts of its tokens.
@@ -50,14 +50,14 @@ class UnitSnippet:
 
 @dataclass(frozen=True)
 class UnitView:
-    """What excites one unit.
+    """The texts that activate one unit most.
 
     Attributes:
         layer: Of the unit, counted from 0.
         unit: Counted from 0.
         snippets: The strongest first.
-        num_tokens: How many tokens were searched, without those that lead in.
-        is_corpus: Whether they are the run's own text; else it is the prompt.
+        num_tokens: How many tokens were searched, without the skipped ones at the beginning of each window.
+        is_corpus: Whether the run's own text was searched; else it was the prompt.
     """
 
     layer: int
@@ -69,12 +69,12 @@ class UnitView:
 
 @dataclass(frozen=True)
 class Units:
-    """The units of a model and which of them the prompt excites most.
+    """The number of units of a model, and the units that the prompt activates most.
 
     Attributes:
         reading: The prompt.
         width: F, units in each feed-forward block.
-        strongest: For each of the L layers the units most excited at the last token, the strongest first.
+        strongest: For each of the L layers, the most active units at the last token, the strongest first.
     """
 
     reading: Reading
@@ -87,13 +87,13 @@ class Units:
         return len(self.strongest)
 
     def next_unit(self, layer: int, unit: int) -> int:
-        """Return the strongest unit after this one, and after the last of them the first."""
+        """Return the next strongest unit after this one; after the last one, the first again."""
         units = self.strongest[layer]
         return units[(units.index(unit) + 1) % len(units)] if unit in units else units[0]
 
 
 def units_of(run: Run, prompt: str) -> Units:
-    """Return which units a prompt excites most."""
+    """Return the units that a prompt activates most."""
     import torch
 
     from minigpt.interpret.neurons import strongest_units
@@ -104,15 +104,15 @@ def units_of(run: Run, prompt: str) -> Units:
 
 
 def unit_of(run: Run, ref: RunRef, layer: int, unit: int, prompt: str, cancelled: Callable[[], bool]) -> UnitView:
-    """Search the run's corpus, or the prompt where there is none, for what excites a unit.
+    """Search the run's corpus, or the prompt if it is not available, for the texts that activate a unit most.
 
     Args:
         run: The run at one step.
-        ref: The same, as the page knows it.
+        ref: Reference to the same run.
         layer: Counted from 0.
         unit: Counted from 0.
         prompt: The visitor's text.
-        cancelled: Asked before each batch of windows.
+        cancelled: Called before each batch of windows; the work stops when it returns True.
     """
     import torch
 
@@ -137,7 +137,7 @@ def unit_of(run: Run, ref: RunRef, layer: int, unit: int, prompt: str, cancelled
 
 
 def strip_tokens(view: UnitView, snippet: UnitSnippet) -> list[StripToken]:
-    """Return a snippet as a strip draws it: the ground has its full colour where the unit is strongest of all."""
+    """Return a snippet's tokens for drawing; the highest activation of all snippets gets the full colour."""
     highest = max((one.value for one in view.snippets), default=0.0)
     return [
         StripToken(
@@ -148,7 +148,7 @@ def strip_tokens(view: UnitView, snippet: UnitSnippet) -> list[StripToken]:
 
 
 def unit_sentences(view: UnitView) -> list[str]:
-    """Return what is seen, in sentences that quote the numbers on screen."""
+    """Return the sentences of "What you see", which quote the numbers on screen."""
     top, place = view.snippets[0], {"unit": view.unit + 1, "layer": view.layer + 1}
     if top.value <= 0:
         return [t("circuits.see_silent", **place)]

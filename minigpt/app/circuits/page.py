@@ -48,7 +48,7 @@ def _draw_run(run: RunRef) -> None:
 
 
 def code(view: str) -> None:
-    """Show the library's lines behind a view."""
+    """Show the library code that a view uses."""
     from minigpt.interpret import ablation, embeddings, heads, lens, neurons, patching
 
     functions = {

@@ -1,4 +1,4 @@
-"""Circuits, parts of a logit: what every head and block wrote into the score of one token; they add up to it."""
+"""Circuits, direct logit attribution: what each head and block added to the score of one token; the parts sum to it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from minigpt.app.ui.anatomy import Experiment
 from minigpt.viz.labels import visible_token
 
 NO_TOKEN = -1
-"""Stands in the list of tokens to subtract for none."""
+"""The entry for "no token" in the list of tokens to subtract."""
 
 
 def draw(subject: Subject) -> None:
@@ -34,7 +34,7 @@ def draw(subject: Subject) -> None:
     ids, position = lens.reading.ids, choose_text_position(lens.reading)
     targets = targets_of(lens, position)
     question = (subject.run.id, subject.weights, subject.prompt, position)
-    if st.session_state.get("circuits:asked") != question:  # another prediction: begin with its likeliest token
+    if st.session_state.get("circuits:asked") != question:  # the prediction has changed: start with its likeliest token
         likeliest = next(iter(targets))
         st.session_state.update({"circuits:asked": question, "circuits:target": likeliest, "circuits:versus": NO_TOKEN})
     target, versus = _choose_tokens(targets)
@@ -61,7 +61,7 @@ def draw(subject: Subject) -> None:
 
 
 def _choose_tokens(targets: dict[int, str]) -> tuple[int, int | None]:
-    """Draw the choice of the token whose score is taken apart, and of one to subtract; return their ids."""
+    """Draw the choice of the token whose score is split, and of a token to subtract; return their ids."""
     left, right, _ = st.columns([1, 1, 1], gap="medium")
     target = left.selectbox(
         t("circuits.target"),

@@ -1,4 +1,4 @@
-"""What every head and block wrote into the score of one token, in numbers and words."""
+"""Direct logit attribution in numbers and words: what each head and block added to the score of one token."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from minigpt.runs.loading import Run
 
 MOST_PARTS = 26
-"""More parts than this are not drawn one by one: the small ones become one bar, so that the sum stays exact."""
+"""If there are more parts than this, the small ones are drawn as one bar, so that the sum stays exact."""
 NUM_TARGETS = 6
-"""Tokens whose score can be taken apart: the likeliest, and besides them the one that does come next."""
+"""So many of the likeliest tokens can be chosen for the split, and also the actual next token."""
 
 Part = tuple[str, float]
 """Name and size."""
@@ -24,12 +24,12 @@ Part = tuple[str, float]
 
 @dataclass(frozen=True)
 class Score:
-    """The score that is taken apart, as the page names it.
+    """The score that is split into parts, with the names that the page uses.
 
     Attributes:
         position: Where the prediction is read, from 0.
         token: Text of the token whose score it is.
-        versus: Text of the token whose score is subtracted; None: none is.
+        versus: Text of the token whose score is subtracted; None: nothing is subtracted.
         total: The score, or the difference.
     """
 
@@ -40,7 +40,7 @@ class Score:
 
 
 def targets_of(lens: LensView, position: int) -> dict[int, str]:
-    """Return the tokens whose score after a position can be taken apart: id to text, the likeliest first."""
+    """Return the tokens whose score after a position can be split: id to text, the likeliest first."""
     reading = lens.reading
     targets = {int(token): lens.texts[int(token)] for token in lens.top_ids[-1, position, :NUM_TARGETS]}
     if position + 1 < len(reading.ids):
@@ -49,7 +49,7 @@ def targets_of(lens: LensView, position: int) -> dict[int, str]:
 
 
 def attribution_of(run: Run, ids: tuple[int, ...], position: int, target: int, versus: int | None) -> Attribution:
-    """Split the score of a token, or its difference to another one's, into what each part of the model added."""
+    """Split the score of a token, or its difference to that of another token, into what each part added."""
     import torch
 
     from minigpt.interpret.lens import logit_attribution
@@ -75,7 +75,7 @@ def parts_of(attribution: Attribution) -> list[Part]:
 
 
 def shortened(parts: list[Part], most: int = MOST_PARTS) -> list[Part]:
-    """Return at most `most` parts with the same sum: the largest in their order, then the others as one.
+    """Return at most `most` parts with the same sum: the largest in their original order, then one for all others.
 
     >>> [(name.split()[0], size) for name, size in shortened([("a", 1.0), ("b", 3.0), ("c", -2.0), ("d", 0.5)], 3)]
     [('b', 3.0), ('c', -2.0), ('2', 1.5)]
@@ -90,14 +90,14 @@ def shortened(parts: list[Part], most: int = MOST_PARTS) -> list[Part]:
 
 
 def parts_alt(parts: list[Part], score: Score) -> str:
-    """Return what the figure shows, for those who cannot see it: the score, and its largest part."""
+    """Return a text alternative for the figure: the score and its largest part."""
     name, size = max(parts, key=lambda part: abs(part[1]))
     token = visible_token(score.token)
     return t("circuits.parts_alt", token=token, total=signed(score.total), part=name, size=signed(size))
 
 
 def parts_sentences(parts: list[Part], score: Score) -> list[str]:
-    """Return what is seen, in sentences that quote the numbers on screen: the sum, and the largest parts of each sign.
+    """Return the sentences of "What you see": the sum, and the largest parts of each sign, with the numbers on screen.
 
     Args:
         parts: All parts, not shortened.

@@ -1,4 +1,4 @@
-"""Circuits, activation patching: a piece of one text's stream in another text's, and which answer comes back."""
+"""Circuits, activation patching: a piece of one text's stream is copied into another's run to change the answer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def draw(subject: Subject) -> None:
         with st.spinner(t("circuits.patching")):
             view = subject.ask("patching", lambda run, cancelled: patched(run, first, second, cancelled), first, second)
     except ShapeError as error:
-        anatomy.explain_error(error)  # the button that it names stands below
+        anatomy.explain_error(error)  # the message names a button that is drawn below
     else:
         _draw_answer(view, first, second)
     anatomy.try_this(
@@ -41,7 +41,7 @@ def draw(subject: Subject) -> None:
 
 
 def _default_texts(subject: Subject) -> tuple[str, str]:
-    """Return two texts to begin with: those that ship with a bundled run, else a line of the run's own and its pair."""
+    """Return two texts to start with: those of a bundled run, else a line of the run's own text and a variant."""
     run = subject.run
     if run.bundled and has(f"circuits.clean_{run.id}"):
         return shipped(f"circuits.clean_{run.id}"), shipped(f"circuits.corrupt_{run.id}")
@@ -50,7 +50,7 @@ def _default_texts(subject: Subject) -> tuple[str, str]:
 
 
 def _find_second(subject: Subject, text: str) -> str:
-    """Return a text that differs from another in one token and leads to another answer, through the gate."""
+    """Return a variant of a text with one token changed that leads to another answer, computed through the gate."""
     return subject.ask("one-changed", lambda run, cancelled: one_changed(run, text), text)
 
 

@@ -1,4 +1,4 @@
-"""Activation patching in numbers and words: a piece of one text's stream in another's, and which answer comes back."""
+"""Activation patching in numbers and words: how far copied activations restore the first text's answer."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ BUDGET = 1e11
 """Floating point operations that one map may cost: a few seconds of one core. Longer texts are cut to stay below."""
 FEWEST_TOKENS = 8
 SAME = 0.1
-"""Two texts whose scores differ by less than this lead to the same answer; a share of nothing would be noise."""
+"""If the score difference changes by less than this between the texts, both lead to one answer: shares are noise."""
 
 
 @dataclass(frozen=True)
 class PatchView:
-    """Two texts of equal length and what comes back of the first one's answer.
+    """Two texts of equal length, and how far patching restores the first one's answer.
 
     Attributes:
         clean: The first text.
@@ -34,7 +34,7 @@ class PatchView:
         target: The answer to the first, as text.
         versus: The answer to the second, as text.
         shares: Probability of the first answer after each text.
-        maps: What patching brings back; None where the texts lead to the same answer.
+        maps: The shares that patching restores; None if both texts lead to the same answer.
     """
 
     clean: Reading
@@ -47,7 +47,7 @@ class PatchView:
 
 @dataclass(frozen=True)
 class PatchMaps:
-    """Which share of the difference between two answers comes back.
+    """The share of the difference between two answers that patching restores.
 
     Attributes:
         residual: Patched at each place and position of the stream, (P, T).
@@ -73,7 +73,7 @@ def patched(run: Run, first: str, second: str, cancelled: Callable[[], bool]) ->
         run: The run at one step.
         first: The clean text.
         second: The corrupted one.
-        cancelled: Asked between forward passes.
+        cancelled: Called between forward passes; the work stops when it returns True.
 
     Raises:
         ShapeError: They do not have the same number of tokens.
@@ -106,11 +106,11 @@ def patched(run: Run, first: str, second: str, cancelled: Callable[[], bool]) ->
 
 
 def one_changed(run: Run, text: str) -> str:
-    """Return the text with one token changed so that the answer turns; see `turning_change`.
+    """Return the text with one token changed so that the answer changes; see `turning_change`.
 
     Args:
         run: The run at one step.
-        text: The clean text; of a long one only the end is changed.
+        text: The clean text; if it is long, only its end is searched.
     """
     import torch
 
@@ -129,7 +129,7 @@ def one_changed(run: Run, text: str) -> str:
 
 def patching_sentences(view: PatchView, maps: PatchMaps) -> list[str]:
     """Return three sentences that quote the numbers on screen: on the answers, the stream, and the heads."""
-    # After the last block the last position holds the answer itself; on the way to it the difference must travel.
+    # After the last block, the last position holds the answer itself, so the largest share is searched before that.
     has_way = len(maps.residual) > 2
     on_the_way = maps.residual[1:-1] if has_way else maps.residual[1:]
     place, position = largest(on_the_way)

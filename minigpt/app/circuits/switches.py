@@ -49,14 +49,14 @@ def draw(subject: Subject) -> None:
         [
             (t(f"circuits.{name}"), partial(_switch_off, subject, parts))
             for name, parts in switches_view.experiments(before.shape).items()
-            if parts != off  # its button would do nothing
+            if parts != off  # a button for the present state would do nothing
         ],
         key="circuits:try_switches",
     )
 
 
 def _ask(subject: Subject, place: str, off: frozenset[Part], kind: Kind) -> Outcome:
-    """Return what the model does with some parts off, through the gate."""
+    """Return what the model does with some parts off, computed through the gate."""
     return subject.ask(
         place,
         lambda run, cancelled: switches_view.outcome(run, subject.run, subject.prompt, off, kind, cancelled),
@@ -67,18 +67,18 @@ def _ask(subject: Subject, place: str, off: frozenset[Part], kind: Kind) -> Outc
 
 
 def _off_key(subject: Subject) -> str:
-    """Return where it lies in the session state what is off; each run has its own."""
+    """Return the session-state key of the parts that are off; each run has its own."""
     return f"circuits:off_{subject.run.id}"
 
 
 def _switch_off(subject: Subject, off: frozenset[Part]) -> None:
-    """Turn parts off from the page; the browser follows because `moved` grows."""
+    """Turn parts off from the page; increasing `moved` makes the browser take over the new list."""
     st.session_state[_off_key(subject)] = off
     st.session_state["circuits:moved"] = st.session_state.get("circuits:moved", 0) + 1
 
 
 def _draw_board(subject: Subject, before: Outcome, off: frozenset[Part], kind: Kind) -> np.ndarray | None:
-    """Draw the switches, with what each part is worth if that was asked for; return it."""
+    """Draw the switches, with each part's importance if it was measured; return the importance."""
     layers, heads = before.shape
     place = st.container()
     measured = _measured(subject, before, kind)
@@ -104,7 +104,7 @@ def _draw_board(subject: Subject, before: Outcome, off: frozenset[Part], kind: K
 
 
 def _measured(subject: Subject, before: Outcome, kind: Kind) -> np.ndarray | None:
-    """Draw the button that measures what each part is worth; return the numbers if it was pressed for these weights."""
+    """Draw the button that measures each part's importance; return the numbers if it was pressed for these weights."""
     asked = (subject.run.id, subject.weights, kind)
     button = st.button(
         t("circuits.measure"), icon=":material/straighten:", key="circuits:measure", help=t("circuits.measure_help")
@@ -134,7 +134,7 @@ def _draw_change(before: Outcome, after: Outcome) -> None:
 
 
 def _draw_bits(before: Outcome, after: Outcome, off: frozenset[Part]) -> None:
-    """Draw what the fixed text costs, before and after, and the text."""
+    """Draw the bits per character on the fixed text, before and after, and the text itself."""
     places = st.columns(2, gap="medium", vertical_alignment="top")
     for place, name, result in zip(places, ("before", "after"), (before, after), strict=True):
         risen = f"{result.bits - before.bits:+.2f}" if name == "after" and off else None
@@ -145,7 +145,7 @@ def _draw_bits(before: Outcome, after: Outcome, off: frozenset[Part]) -> None:
 
 
 def _draw_texts(before: Outcome, after: Outcome) -> None:
-    """Draw what the model writes, before and after."""
+    """Draw the model's samples, before and after."""
     for place, name, result in zip(st.columns(2, gap="large"), ("before", "after"), (before, after), strict=True):
         place.markdown(f"**{t(f'circuits.writes_{name}')}**")
         place.code(result.sample or " ", language=None, wrap_lines=True)

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from minigpt.viz.circuits import Change
 
 Kind = Literal["zero", "mean"]
-"""What comes in place of a part that is off."""
+"""The output that replaces a part that is off: zeros, or its mean."""
 KINDS: tuple[Kind, ...] = ("zero", "mean")
 
 NUM_CANDIDATES = 8
 SAMPLE_TOKENS = 90
 SAMPLE_TEMPERATURE = 0.7
 MOST_NAMED = 6
-"""Parts that a sentence lists by name; it counts the others."""
+"""A sentence lists so many parts by name and counts the others."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Outcome:
         reading: The prompt.
         probabilities: Of every next token after the prompt, (V,).
         bits: Bits per character on the fixed passage.
-        sample: How it continues the prompt, always with the same dice.
+        sample: Its continuation of the prompt, always with the same random numbers.
         passage: The fixed text.
         shape: (L, H).
         texts: The text of every token of the vocabulary, V of them.
@@ -61,11 +61,11 @@ def outcome(
 
     Args:
         run: The run at one step.
-        ref: The same, as the page knows it.
+        ref: Reference to the same run.
         prompt: The visitor's text.
         off: What is off.
-        kind: What comes in its place.
-        cancelled: Ends the writing of the sample.
+        kind: What replaces it.
+        cancelled: Called between tokens of the sample; the work stops when it returns True.
     """
     import torch
 
@@ -100,7 +100,7 @@ def outcome(
 
 
 def importance(run: Run, ref: RunRef, prompt: str, kind: Kind, cancelled: Callable[[], bool]) -> np.ndarray:
-    """Return how many bits per character the fixed passage costs more without each part, (L, H + 1).
+    """Return the increase in bits per character on the fixed passage when each part is off, (L, H + 1).
 
     The feed-forward blocks stand in the last column; the arguments are those of `outcome`.
     """
@@ -115,13 +115,13 @@ def importance(run: Run, ref: RunRef, prompt: str, kind: Kind, cancelled: Callab
 
 
 def _bits_per_char(nats: float, run: Run, passage: Passage) -> float:
-    """Turn the cost of a passage in nats into bits for each character that was guessed: all after the first token."""
+    """Convert the loss on a passage from nats to bits per predicted character; the first token is not predicted."""
     guessed = len(run.tokenizer.decode(passage.ids[1:].tolist()))
     return nats / math.log(2) / max(1, guessed)
 
 
 def experiments(shape: tuple[int, int]) -> dict[str, frozenset[Part]]:
-    """Return what to try: name of the experiment's text to the parts that are then off.
+    """Return the experiments: text name to the parts that it turns off.
 
     Args:
         shape: (L, H).
@@ -145,13 +145,13 @@ def changes(before: Outcome, after: Outcome) -> list[Change]:
 
 
 def change_alt(shown: list[Change]) -> str:
-    """Return what the figure of candidates shows, for those who cannot see it."""
+    """Return a text alternative for the figure of candidates."""
     top = max(shown, key=lambda change: change.after)
     return t("circuits.next_alt", token=quoted(top.text), before=percent(top.before), after=percent(top.after))
 
 
 def switches_sentences(before: Outcome, after: Outcome, off: frozenset[Part], measured: np.ndarray | None) -> list[str]:
-    """Return what is seen, in sentences that quote the numbers on screen.
+    """Return the sentences of "What you see", which quote the numbers on screen.
 
     Args:
         before: With everything on.
@@ -182,7 +182,7 @@ def switches_sentences(before: Outcome, after: Outcome, off: frozenset[Part], me
 
 
 def _listed(off: frozenset[Part], heads: int) -> str:
-    """Return the names of parts as a sentence lists them."""
+    """Return the names of parts as a list in a sentence."""
     names = [part_name(part, heads) for part in sorted(off)]
     listed = ", ".join(names[:MOST_NAMED])
     more = len(names) - MOST_NAMED

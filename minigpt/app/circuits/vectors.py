@@ -1,4 +1,4 @@
-"""Circuits, embeddings: tokens as points, their way through the training, and how alike positions are."""
+"""Circuits, embeddings: tokens as points, their paths over training, and how similar positions are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Token vectors as points, their way through the training, and how alike positions are, in numbers and words."""
+"""Token vectors as points, their paths over training, and how similar positions are, in numbers and words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from minigpt.runs.loading import Run
 
 MOST_TOKENS = 200
-"""Tokens drawn: the first of the vocabulary, which in learned vocabularies are the shortest and most frequent."""
+"""At most so many tokens are drawn: the first of the vocabulary, in learned ones the shortest and most frequent."""
 VOWELS = frozenset("aeiouyäöüáéíóúàèìòùâêîôûåæøœ")
 GROUPS = ("vowel", "consonant", "other")
 
@@ -27,8 +27,8 @@ class VectorsView:
     Attributes:
         tokens: Texts of the V tokens drawn.
         points: (V, d).
-        explained: Share of the whole spread that each dimension shows, (d,).
-        trails: The same tokens at N steps, seen in the dimensions of the step that is looked at, (N, V, d).
+        explained: Share of the variance that each dimension explains, (d,).
+        trails: The same tokens at N steps, projected onto the dimensions of the chosen step, (N, V, d).
         neighbours: For each token the most similar others in all D dimensions, as (index, cosine), nearest first.
         num_tokens: How many tokens of the vocabulary stand for text.
         vocab_size: How many tokens the vocabulary has.
@@ -55,14 +55,14 @@ def vectors_of(
     """Project a run's token vectors, and those of its kept steps into the same dimensions.
 
     Args:
-        run: The run at the step that decides the dimensions.
+        run: The run at the step whose vectors define the dimensions.
         load: Returns the run at a step.
         steps: N kept steps of the trails, None for the newest weights.
         dims: 2 or 3.
-        cancelled: Asked before each step.
+        cancelled: Called before each step; the work stops when it returns True.
 
     Raises:
-        CancelledError: `cancelled` said so.
+        CancelledError: `cancelled()` returned True.
     """
     from minigpt.interpret.embeddings import nearest_neighbours, principal_components, trail
 
@@ -77,7 +77,7 @@ def vectors_of(
         tokens=tuple(run.tokenizer.token_text(token) for token in ids),
         points=projection.points,
         explained=projection.explained,
-        trails=trail(matrices or [matrix], projection),  # a run that has just begun has kept nothing
+        trails=trail(matrices or [matrix], projection),  # a run that has just started has kept no weights yet
         neighbours=tuple(map(tuple, nearest_neighbours(matrix))),
         num_tokens=len(run.tokenizer.text_ids),
         vocab_size=run.tokenizer.vocab_size,
@@ -94,7 +94,7 @@ def _drawn_vectors(run: Run) -> tuple[np.ndarray, list[int]]:
 
 
 def positions_of(run: Run) -> tuple[np.ndarray | None, str]:
-    """Return how alike each two positions are, (T, T), None where there is nothing to compare; and their kind."""
+    """Return the similarity of all pairs of positions (T, T), None if there are no position vectors, and their kind."""
     from minigpt.interpret.embeddings import position_similarity
 
     return position_similarity(run.model), run.model.config.positions
@@ -113,13 +113,13 @@ def group_of(token: str) -> int:
 
 
 def positions_alt(similar: np.ndarray) -> str:
-    """Return what the map of positions (T, T) shows, for those who cannot see it."""
+    """Return a text alternative for the map of positions (T, T)."""
     beside = float(np.diagonal(similar, 1).mean()) if len(similar) > 1 else 1.0
     return t("circuits.positions_alt", count=len(similar), beside=f"{beside:.2f}")
 
 
 def vectors_sentences(view: VectorsView) -> list[str]:
-    """Return what is seen, in sentences that quote the numbers on screen."""
+    """Return the sentences of "What you see", which quote the numbers on screen."""
     share, dims = f"**{float(view.explained.sum()) * 100:.0f} %**", len(view.explained)
     sentences = [t("circuits.see_points", d_model=view.d_model, share=share, dims=dims)]
     pairs = [(row[0][1], token, row[0][0]) for token, row in enumerate(view.neighbours) if row]

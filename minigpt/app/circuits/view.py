@@ -1,4 +1,4 @@
-"""What several views of the Circuits page call things."""
+"""Names that several views of the Circuits page use."""
 
 from __future__ import annotations
 

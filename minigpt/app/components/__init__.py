@@ -1,1 +1,1 @@
-"""Components that Streamlit lacks: each is a folder with its Python side, its script and its style."""
+"""Components that Streamlit lacks: each is a folder with a Python module, a script and a style sheet."""

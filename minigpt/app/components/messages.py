@@ -1,4 +1,4 @@
-"""What is sent to the browser: a header with numbers behind it, and the colours of both themes."""
+"""Messages to the browser: a header followed by numbers, and the colours of both themes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from minigpt.viz.palette import colours
 
 
 def pack(header: Mapping[str, Any], numbers: np.ndarray) -> bytes:
-    """Put header and numbers into one message, which `unpack` in shared.js takes apart.
+    """Put header and numbers into one message; `unpack` in shared.js splits it again.
 
-    Four bytes hold the length of the header (little endian), then follow the header as JSON and the numbers as they lie
-    in memory.
+    Format: the length of the header (4 bytes, little endian), the header as JSON, the numbers as they are in memory.
 
     Args:
         header: Values that JSON can hold.
-        numbers: Of any shape and type; the component's script knows both.
+        numbers: An array of any shape and dtype; the component's script must know both.
     """
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     return struct.pack("<I", len(text)) + text + numbers.tobytes()
 
 
 def both_themes(*names: str, **renamed: str) -> dict[str, dict[str, Any]]:
-    """Return colours of the palette for the light and the dark theme; the browser picks the theme that it shows.
+    """Return colours of the palette for the light and the dark theme; the browser picks one of them.
 
     Args:
         names: Colours that keep their name.

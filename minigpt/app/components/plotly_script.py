@@ -1,21 +1,21 @@
-"""Plotly's own script, which the server hands to the browser: its address, and whether this server answers there."""
+"""Plotly's script for the browser: its address, and whether this server serves it."""
 
 from __future__ import annotations
 
 import importlib.metadata
 
 ADDRESS = f"minigpt/plotly-{importlib.metadata.version('plotly')}.min.js"
-"""Where the browser finds the script, relative to the app; the version makes it safe to cache for ever."""
+"""Address of the script, relative to the app. It contains the version, so that browsers can cache it for ever."""
 
 _is_offered = False
 
 
 def offer() -> None:
-    """Say that the server of this process answers at `ADDRESS`; the server calls it when it starts."""
+    """Record that the server of this process serves `ADDRESS`; the server calls it when it starts."""
     global _is_offered
     _is_offered = True
 
 
 def is_offered() -> bool:
-    """Return whether this server answers at `ADDRESS`; it does not where the app runs as a plain script."""
+    """Return whether this server serves `ADDRESS`; it does not if the app runs as a plain script."""
     return _is_offered

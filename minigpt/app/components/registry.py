@@ -1,4 +1,4 @@
-"""A component of ours: a name, its markup, and the script and style in the folder of that name."""
+"""A custom component: a name, its HTML, and the script and style in the folder of that name."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Component:
-    """A component; calling it draws it, and Streamlit learns of it when it is drawn for the first time.
+    """A component; calling it draws it. It is registered with Streamlit when it is drawn for the first time.
 
-    So a module that has a component can be imported, for example for the message it builds, without Streamlit.
+    So a module with a component can be imported without Streamlit, for example to build its message.
 
     Attributes:
-        name: Of the folder with `script.js` and, where there is one, `style.css`.
-        html: Its markup before the script runs; it never contains text of a visitor.
-        isolate_styles: Whether it lives in a shadow root, out of reach of the page's styles.
+        name: Name of the folder with `script.js` and, optionally, `style.css`.
+        html: Its HTML before the script runs; it never contains text of a visitor.
+        isolate_styles: Whether it is in a shadow root, where the page's styles do not apply.
     """
 
     name: str

@@ -1,8 +1,8 @@
-"""A component's script as the browser gets it: one module, with every module it imports put in place of the import.
+"""A component's script as the browser gets it: one module, in which each import is replaced by the imported module.
 
 Streamlit loads a component's script from a Blob URL, where a relative import finds no file. The sources are ES modules
-all the same, so that editors, the linter and the type checker read them without any help. All modules of a script share
-one scope once they are put together, so no two of them may declare the same name at their top level.
+anyway, so that editors, the linter and the type checker understand them. Once joined, all modules of a script share one
+scope, so no two of them may declare the same name at their top level.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ FOLDER = Path(__file__).parent
 _IMPORT = re.compile(r'^import \{(\s*\w+(?:,\s*\w+)*,?\s*)\} from "(\.[\w./]+)";\n', re.MULTILINE)
 _DECLARATION = re.compile(r"^(export )?(?:async )?(?:function|class|const|let) (\w+)", re.MULTILINE)
 _REFUSED = re.compile(r"^(?:import\b|export (?!default function \()).*", re.MULTILINE)
-"""What is left of imports and exports when the known forms are gone; only the script itself exports its default."""
+"""Imports and exports that remain after the known forms were replaced; only the script itself has a default export."""
 
 
 def script(name: str) -> str:
-    """Return the script of a component, complete in itself.
+    """Return the script of a component as one module without imports.
 
     Args:
-        name: Of the component's folder.
+        name: Name of the component's folder.
 
     Raises:
         ValueError: See `inline`.
@@ -32,7 +32,7 @@ def script(name: str) -> str:
 
 
 def inline(path: Path, root: Path = FOLDER) -> str:
-    """Return a module with the modules it imports in place of their import lines, each once.
+    """Return a module in which each import line is replaced by the imported module; each module is inserted once.
 
     Imports look like `import { keep, make } from "../shared.js";`, exports stand before a declaration
     (`export function make`), and only the outermost module has an `export default function (component)`.
@@ -54,7 +54,7 @@ def inline(path: Path, root: Path = FOLDER) -> str:
     return text
 
 
-def _inline(path: Path, root: Path, seen: set[Path]) -> str:
+def _inline(path: Path, root: Path, done: set[Path]) -> str:
     def replace(found: re.Match[str]) -> str:
         names, address = set(re.findall(r"\w+", found[1])), found[2]
         module = (path.parent / address).resolve()
@@ -63,10 +63,10 @@ def _inline(path: Path, root: Path, seen: set[Path]) -> str:
         exported = {name for export, name in _DECLARATION.findall(module.read_text("utf-8")) if export}
         if unknown := sorted(names - exported):
             raise ValueError(f"{path.name}: {address} does not export {', '.join(unknown)}")
-        if module in seen:
+        if module in done:
             return ""
-        seen.add(module)
-        return _inline(module, root, seen)
+        done.add(module)
+        return _inline(module, root, done)
 
     text = _IMPORT.sub(replace, path.read_text("utf-8"))
     text = re.sub(r"^export (?=(?:async )?(?:function|class|const|let) )", "", text, flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Corpus: bring a text, see what it is made of, and whether it is good enough."""
+"""Corpus: choose a text, see its statistics, and whether it is good enough to learn from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHORT_PART_CHARS = 5_000
 
 def draw() -> None:
     """Draw the page."""
-    if st.session_state.pop("corpus:go", False):  # a callback itself may not change the page
+    if st.session_state.pop("corpus:go", False):  # a callback cannot change the page itself
         st.switch_page(page_path("train"))
     anatomy.header("corpus")
     choose_text()
@@ -63,7 +63,7 @@ def draw() -> None:
 
 
 def attempt(work: Callable[[], None]) -> None:
-    """Do something that may fail; an error is shown on the page, and the current text stays."""
+    """Run a callback; if it fails, the error is shown on the page and the current text stays."""
     try:
         work()
     except MinigptError as error:
@@ -71,7 +71,7 @@ def attempt(work: Callable[[], None]) -> None:
 
 
 def choose_text() -> None:
-    """Draw the three ways to choose a text, and say what went wrong with the last try."""
+    """Draw the three ways to choose a text, and the error of the last attempt."""
     ways = {name: t(f"corpus.source_{name}") for name in ("built_in", "upload", "paste")}
     way = st.segmented_control(
         t("corpus.source"),
@@ -90,7 +90,7 @@ def choose_text() -> None:
 
 
 def choose_built_in() -> None:
-    """Offer the built-in texts."""
+    """Draw the choice of built-in texts."""
     infos = {info.name: info for info in corpus_infos()}
     current = corpora.current_corpus().name
 
@@ -117,14 +117,14 @@ def choose_built_in() -> None:
 
 
 def upload() -> None:
-    """Offer to upload files."""
+    """Draw the upload of files."""
     files = st.file_uploader(
         t("corpus.upload"),
         accept_multiple_files=True,
         key="corpus:files",
         help=t("corpus.upload_help", size=size(profile.limits().max_upload_bytes)),
     )
-    # Streamlit reruns the page often; a set of files is read once, when it is new.
+    # Streamlit reruns the page often; each set of files is read only once.
     identity = [file.file_id for file in files]
     if files and st.session_state.get("corpus:files_read") != identity:
         st.session_state["corpus:files_read"] = identity
@@ -134,7 +134,7 @@ def upload() -> None:
 
 
 def paste() -> None:
-    """Offer a field to paste a text into."""
+    """Draw a field to paste a text into."""
     with st.form("corpus_paste", border=False):
         text = st.text_area(
             t("corpus.paste"), key="corpus:pasted", height=160, placeholder=t("corpus.paste_placeholder")
@@ -144,14 +144,14 @@ def paste() -> None:
 
 
 def take_first_part() -> None:
-    """Make the beginning of the current text the current one."""
+    """Replace the current text by its beginning."""
     corpus = corpora.current_corpus()
     name = t("corpus.first_part", name=corpus.name)
     attempt(lambda: corpora.use_text(corpus.text[:SHORT_PART_CHARS], name))
 
 
 def draw_verdict(view: CorpusView) -> None:
-    """Say in one sentence whether the text is good enough, and after it what else there is to know."""
+    """Write one sentence on whether the text is good enough, and below it the warnings."""
     grade, sentence = corpus_view.verdict(view)
     if grade == "too_short":
         st.error(sentence, icon=":material/block:")
@@ -180,7 +180,7 @@ def draw_characters(facts: TextStatistics) -> None:
 
 @st.fragment
 def peek(corpus: Corpus) -> None:
-    """Show a part of the text, and another one on request."""
+    """Show a part of the text, with a button for another part."""
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.header(t("corpus.peek_title"), anchor=False)
         place: int = st.session_state.get("corpus:place", 0)
@@ -191,7 +191,7 @@ def peek(corpus: Corpus) -> None:
 
 
 def draw_split(num_training: int, num_validation: int) -> None:
-    """Draw how the text is split into the part that is learned from and the part that is kept apart."""
+    """Draw the split of the text into training and validation part."""
     percent = f"{100 * num_validation / max(num_training + num_validation, 1):.0f}"
     st.caption(t("corpus.split_title", percent=percent))
     words = SplitWords(
@@ -208,7 +208,7 @@ def draw_split(num_training: int, num_validation: int) -> None:
 
 
 def draw_readings() -> None:
-    """Show how the brought documents were read, and what cleaning changed."""
+    """Show how the visitor's documents were read, and what cleaning changed."""
     if readings := corpora.current_readings():
         with st.expander(t("corpus.reading"), icon=":material/fact_check:", expanded=True):
             st.dataframe(corpus_view.reading_rows(readings), hide_index=True)

@@ -1,4 +1,4 @@
-"""What the Corpus page says of a text: its figures, whether it is good enough, what became of it when it was read."""
+"""Texts of the Corpus page: statistics of a text, whether it is good enough, and how it was read."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class CorpusView:
     """A text as the next run would split it.
 
     Attributes:
-        name: What the text is called.
-        facts: The text in numbers.
+        name: The name of the text.
+        facts: Statistics of the text.
         num_tokens: How many tokens it becomes.
-        vocab_size: The vocabulary size it gives.
-        num_training: Tokens that are learned from.
-        num_validation: Tokens that are kept apart to measure on.
+        vocab_size: Size of its vocabulary.
+        num_training: Tokens in the training part.
+        num_validation: Tokens in the validation part.
         config: The settings of the next run.
     """
 
@@ -52,7 +52,7 @@ def view_of(name: str, facts: TextStatistics, config: RunConfig, *, num_tokens: 
 
 
 def figures(view: CorpusView) -> dict[str, str]:
-    """Return the figures in one row: label to value."""
+    """Return the statistics shown in one row: label to value."""
     facts = view.facts
     values = {
         "characters": number(facts.num_chars),
@@ -69,7 +69,7 @@ Grade = Literal["too_short", "small", "good"]
 
 
 def verdict(view: CorpusView) -> tuple[Grade, str]:
-    """Say in one sentence whether the text is good enough for the settings."""
+    """Return a grade, and one sentence on whether the text is good enough for the settings."""
     context, label = view.config.model.sequence_length, escape(view.name)
     windows = count_windows(view.num_training, context, view.config.data.stride or 1)
     fits = largest_context(view.num_training)
@@ -87,25 +87,25 @@ def verdict(view: CorpusView) -> tuple[Grade, str]:
 
 
 def warnings(view: CorpusView) -> list[str]:
-    """Return what else there is to know before a run learns from the text."""
+    """Return warnings about the text before a run learns from it."""
     facts, context = view.facts, view.config.model.sequence_length
     fits = count_windows(view.num_training, context, view.config.data.stride or 1) > 0
-    said = []
+    result = []
     if facts.repeated_share > REPEATED_SHARE:
-        said.append(t("corpus.repeated", share=f"{100 * facts.repeated_share:.0f}"))
+        result.append(t("corpus.repeated", share=f"{100 * facts.repeated_share:.0f}"))
     if facts.num_rare > max(5, 0.1 * facts.num_distinct) and fits:
-        said.append(t("corpus.many_rare", rare=number(facts.num_rare), distinct=number(facts.num_distinct)))
+        result.append(t("corpus.many_rare", rare=number(facts.num_rare), distinct=number(facts.num_distinct)))
     if view.config.data.validation_fraction == 0:
-        said.append(t("corpus.no_validation"))
+        result.append(t("corpus.no_validation"))
     elif fits and view.num_validation <= context:
-        said.append(t("corpus.short_validation", tokens=number(view.num_validation), context=context))
-    return said
+        result.append(t("corpus.short_validation", tokens=number(view.num_validation), context=context))
+    return result
 
 
 def peek_at(text: str, place: int) -> str:
-    """Return a part of a text, another one for each place.
+    """Return a part of a text; each `place` gives another part.
 
-    The places are a prime apart, so that they come in no order that one can see.
+    Places are multiplied by a prime, so that consecutive ones show no visible order.
     """
     places = max(1, math.ceil(len(text) / PEEK_CHARS))
     start = PEEK_CHARS * (place * 7919 % places)
@@ -113,12 +113,12 @@ def peek_at(text: str, place: int) -> str:
 
 
 def sentences(view: CorpusView) -> list[str]:
-    """Return what is seen, in sentences that quote the numbers on screen; nothing of an empty text."""
+    """Return the sentences of "What you see", which quote the numbers on screen; none for an empty text."""
     if not view.facts.common:
         return []
     character, count = view.facts.common[0]
     nats = math.log(view.vocab_size)
-    said = [
+    result = [
         t(
             "corpus.see_common",
             character=escape(visible_token(character)),
@@ -133,12 +133,12 @@ def sentences(view: CorpusView) -> list[str]:
         ),
     ]
     if view.num_validation:
-        said.append(t("corpus.see_split", percent=f"{100 * view.num_validation / view.num_tokens:.0f}"))
-    return said
+        result.append(t("corpus.see_split", percent=f"{100 * view.num_validation / view.num_tokens:.0f}"))
+    return result
 
 
 def reading_rows(readings: Sequence[DocumentReading]) -> list[dict[str, str]]:
-    """Return a row for each document that was read: what it was before it was cleaned, and what changed."""
+    """Return a row for each document: its encoding and size as read, and what cleaning changed."""
     return [
         {
             t("corpus.reading_name"): reading.name,

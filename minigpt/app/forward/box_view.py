@@ -1,7 +1,6 @@
-"""One step of the forward pass as a box of the picture: where it stands, its name, its shape, and what it does.
+"""One step of the forward pass as a box of the picture: its place, its name, its shape, and what it does.
 
-What is known about steps lies in one table. A step that the table does not know is shown all the same, under the name
-that it has in the code.
+One table describes the known steps. A step that is not in the table is shown too, under its name in the code.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ STREAM, ATTENTION, FEEDFORWARD, INPUT, OUTPUT = "stream", "attention", "feedforw
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is known about a step of this name.
+class StepInfo:
+    """Describes a step.
 
     Attributes:
-        letters: Of its shape, without the batch.
-        column: Steps of one column stand below each other in the picture; "" is a column of its own.
-        colour: Name in the palette of what it means, "" where it has no colour of its own.
+        letters: Letters of its shape, without the batch.
+        column: Steps of the same column are drawn below each other; "" is a column of its own.
+        colour: Name of its colour in the palette, "" if it has none.
     """
 
     letters: str
@@ -37,47 +36,47 @@ class Known:
 
 
 KNOWN = {
-    "ids": Known("T"),
-    "embed": Known("T D"),
-    "pos_embed": Known("T D"),
-    "resid_pre": Known("T D", colour="reference"),
-    "attn_in": Known("T D"),
-    "q": Known("H T K", "qkv", "query"),
-    "k": Known("Hkv S K", "qkv", "key"),
-    "v": Known("Hkv S K", "qkv", "value"),
-    "attn_scores_raw": Known("H T S", "scores"),
-    "attn_scores": Known("H T S", "scores"),
-    "attn_scores_masked": Known("H T S", "scores"),
-    "attn_pattern": Known("H T S", colour="attention"),
-    "z": Known("H T K", "mix", "value"),
-    "attn_out": Known("T D", "mix"),
-    "resid_mid": Known("T D", colour="reference"),
-    "ff_in": Known("T D"),
-    "ff_pre": Known("T F"),
-    "ff_act": Known("T F"),
-    "ff_out": Known("T D"),
-    "resid_post": Known("T D", colour="reference"),
-    "final_norm": Known("T D"),
-    "logits": Known("T V"),
-    "probabilities": Known("T V", colour="attention"),
+    "ids": StepInfo("T"),
+    "embed": StepInfo("T D"),
+    "pos_embed": StepInfo("T D"),
+    "resid_pre": StepInfo("T D", colour="reference"),
+    "attn_in": StepInfo("T D"),
+    "q": StepInfo("H T K", "qkv", "query"),
+    "k": StepInfo("Hkv S K", "qkv", "key"),
+    "v": StepInfo("Hkv S K", "qkv", "value"),
+    "attn_scores_raw": StepInfo("H T S", "scores"),
+    "attn_scores": StepInfo("H T S", "scores"),
+    "attn_scores_masked": StepInfo("H T S", "scores"),
+    "attn_pattern": StepInfo("H T S", colour="attention"),
+    "z": StepInfo("H T K", "mix", "value"),
+    "attn_out": StepInfo("T D", "mix"),
+    "resid_mid": StepInfo("T D", colour="reference"),
+    "ff_in": StepInfo("T D"),
+    "ff_pre": StepInfo("T F"),
+    "ff_act": StepInfo("T F"),
+    "ff_out": StepInfo("T D"),
+    "resid_post": StepInfo("T D", colour="reference"),
+    "final_norm": StepInfo("T D"),
+    "logits": StepInfo("T V"),
+    "probabilities": StepInfo("T V", colour="attention"),
 }
 
 SCORES = ("attn_scores_raw", "attn_scores", "attn_scores_masked", "attn_pattern")
-"""The steps that hold a number for each query and key, in the order of the stages of `viz.attention.attention_map`."""
+"""The steps with a number for each query and key, in the order of the stages of `viz.attention.attention_map`."""
 
 
 @dataclass(frozen=True)
 class Box:
-    """One step of the forward pass, as it stands in the picture.
+    """One step of the forward pass, drawn as one box.
 
     Attributes:
-        name: Of the step: a point of the model, a norm, `ids` or `probabilities`.
+        name: Name of the step: a hook point of the model, a norm, `ids` or `probabilities`.
         layer: The block it belongs to, from 0; None outside the blocks.
-        place: input, stream, attention, feedforward or output.
-        column: Boxes with the same one stand below each other.
-        part: Module of the block or the model that returned it, for example `attention_norm`; "" if none did.
+        place: `input`, `stream`, `attention`, `feedforward` or `output`.
+        column: Boxes of the same column are drawn below each other.
+        part: Module of the block or the model that returned it, for example `attention_norm`; "" if no module did.
         values: Its numbers, without the batch.
-        source: The lines that compute it.
+        source: The lines of code that compute it.
     """
 
     name: str
@@ -90,7 +89,7 @@ class Box:
 
     @property
     def subject(self) -> str:
-        """What texts about it are about: norms and convolutions are alike wherever they stand."""
+        """The step that texts describe: all norms share their texts, and so do all convolutions."""
         for kind in ("norm", "convolution"):
             if self.part.endswith(kind):
                 return kind
@@ -98,14 +97,14 @@ class Box:
 
     @property
     def is_scores(self) -> bool:
-        """Whether it holds a number for each head, query and key, (H, T, S)."""
+        """Whether its values have the shape (H, T, S): heads, queries, keys."""
         return self.values.ndim == 3 and self.name in SCORES
 
 
 def _letters(box: Box) -> list[str]:
-    """Return the letters of a box's shape, none where they are not known.
+    """Return the letters of a box's shape, none if they are not known.
 
-    A variant may use a known name for another shape, so the number of letters has to fit.
+    A model variant may use a known name for another shape, so the number of letters must match.
     """
     known = KNOWN.get(box.name)
     letters = known.letters.split() if known else []
@@ -120,7 +119,7 @@ def shape_of(box: Box) -> str:
 
 
 def letter_meanings(box: Box) -> str:
-    """Return what each letter of a box's shape stands for, "" where the letters are not known."""
+    """Return the meaning of each letter of a box's shape, "" if the letters are not known."""
     return " · ".join(t(f"forward.letter_{letter.lower()}") for letter in _letters(box))
 
 
@@ -128,16 +127,16 @@ _SETTING = {
     "norm": "norm", "ff_act": "activation", "q": "positions", "k": "positions", "logits": "tie_embeddings",
     "attn_scores_masked": "causal",
 }  # fmt: skip
-"""The setting of the model that decides which of several texts about a step is right."""
+"""The model setting that selects among several texts about a step."""
 
 
 def _variant(box: Box, config: TransformerConfig) -> str:
-    """Return which of several texts about a step fits this model: by kind of norm, activation and so on."""
+    """Return the suffix of the text about a step that fits this model: by kind of norm, activation and so on."""
     return str(getattr(config, _SETTING.get(box.subject, ""), "")).lower()
 
 
 def title_of(box: Box, config: TransformerConfig) -> str:
-    """Return the name of a box: the catalogue's, else the one in the code."""
+    """Return the title of a box: from the text catalogue, else its name in the code."""
     if box.name == "final_norm":
         return t("forward.box_final_norm")
     for key in (f"forward.box_{box.subject}_{_variant(box, config)}", f"forward.box_{box.subject}"):
@@ -147,7 +146,7 @@ def title_of(box: Box, config: TransformerConfig) -> str:
 
 
 def meaning_of(box: Box, config: TransformerConfig, vocab_size: int) -> str:
-    """Return in one plain sentence what a step does."""
+    """Return one sentence on what a step does."""
     subject = box.name if box.name == "final_norm" else box.subject
     for key in (f"forward.say_{subject}_{_variant(box, config)}", f"forward.say_{subject}"):
         if has(key):
@@ -164,7 +163,7 @@ def meaning_of(box: Box, config: TransformerConfig, vocab_size: int) -> str:
 
 
 def place_of(box: Box, config: TransformerConfig) -> str:
-    """Return where in the model a box stands."""
+    """Return the part of the model to which a box belongs."""
     if box.layer is not None:
         return t("forward.where_block", layer=box.layer + 1, layers=config.num_layers)
     return t(f"forward.where_{box.place}")

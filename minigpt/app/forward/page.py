@@ -1,4 +1,4 @@
-"""Forward: the whole model with a text flowing through it, every step opened to its numbers and its lines."""
+"""Forward: the whole model with a text flowing through it, every step with its numbers and its code."""
 
 from functools import partial
 
@@ -21,7 +21,7 @@ from minigpt.app.ui.anatomy import Experiment
 from minigpt.app.ui.controls import keep_position
 
 PROPOSED = 24
-"""Characters of a text that we propose: short enough to be seen whole."""
+"""Characters of a proposed text: short enough to be shown whole."""
 
 
 def draw() -> None:
@@ -56,7 +56,7 @@ def _draw_run(run: RunRef) -> None:
 
 
 def _experiments(subject: Subject, view: ForwardView) -> list[Experiment]:
-    """Return what to try: a walk, the mask, the same text before any learning."""
+    """Return the experiments: walk through all steps, open the mask, use the weights before training."""
     slider, steps = step_name(subject.run, "forward"), kept_steps(subject.run)[0]
     experiments: list[Experiment] = [
         (t("forward.try_start"), lambda: set_state(layer=0, box="ids")),
@@ -71,7 +71,7 @@ def _experiments(subject: Subject, view: ForwardView) -> list[Experiment]:
 
 
 def code() -> None:
-    """Show the library's lines that carry a text through the model."""
+    """Show the library code of the forward pass."""
     from minigpt.model.block import Block
     from minigpt.model.transformer import Transformer
 

@@ -1,4 +1,4 @@
-"""What stands beside the picture on the Forward page: the open box's shape, numbers, statistics and lines."""
+"""The panel beside the picture: the open box's shape, numbers, statistics and code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def draw_panel(view: ForwardView, box: Box, position: int) -> None:
 
     Args:
         view: What the page shows.
-        box: The open one.
+        box: The open box.
         position: The token that is followed, from 0.
     """
     st.subheader(title_of(box, view.config), anchor=False)
@@ -48,7 +48,7 @@ def draw_panel(view: ForwardView, box: Box, position: int) -> None:
 
 
 def draw_lines(box: Box) -> None:
-    """Draw the lines of the library that compute a box."""
+    """Draw the library code that computes a box."""
     st.markdown(f"**{t('forward.lines')}**")
     if not box.source:
         st.caption(t("forward.no_lines"))

@@ -1,4 +1,4 @@
-"""The open box in numbers and words: tables, the likeliest tokens, and what its figures show."""
+"""The open box in numbers and words: tables, the likeliest tokens, and text alternatives of its figures."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def vocabulary_table(view: ForwardView, values: np.ndarray) -> Table:
 
 def statistics_table(box: Box, position: int) -> Table:
     """Return the statistics of all numbers of a box, and of those of one position."""
-    here = box.values[..., position, :]  # positions lie on the last axis but one
+    here = box.values[..., position, :]  # the positions are the second to last axis
     described = {
         t("forward.statistic_all"): statistics(box.values),
         t("forward.statistic_position", number=position + 1): statistics(here),
@@ -55,13 +55,13 @@ def statistics_table(box: Box, position: int) -> Table:
 
 
 def blocked_note(box: Box) -> str:
-    """Return how many numbers the mask has struck out, "" if none."""
+    """Return a note on how many numbers are masked, "" if none."""
     blocked = statistics(box.values).blocked
     return t("forward.blocked", count=f"{blocked:,}", total=f"{box.values.size:,}") if blocked else ""
 
 
 def values_alt(view: ForwardView, box: Box) -> str:
-    """Return what the map of all numbers of a box shows, for those who cannot see it."""
+    """Return a text alternative for the map of all numbers of a box."""
     found = statistics(box.values)
     return t(
         "forward.values_alt",
@@ -74,7 +74,7 @@ def values_alt(view: ForwardView, box: Box) -> str:
 
 
 def row_alt(view: ForwardView, box: Box, values: np.ndarray, position: int) -> str:
-    """Return what the figure of one position's numbers (C,) shows, for those who cannot see it."""
+    """Return a text alternative for the figure of one position's numbers (C,)."""
     found = statistics(values)
     return t(
         "forward.row_alt",
@@ -93,11 +93,11 @@ def likely_tokens(view: ForwardView, box: Box, position: int) -> tuple[list[str]
 
 
 def likely_alt(box: Box, position: int, token: str, value: float) -> str:
-    """Return what the figure of the likeliest tokens shows, for those who cannot see it.
+    """Return a text alternative for the figure of the likeliest tokens.
 
     Args:
         box: The logits or the probabilities.
-        position: After which position.
+        position: The position before the predicted token.
         token: Text of the likeliest token.
         value: Its logit or probability.
     """

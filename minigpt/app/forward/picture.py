@@ -1,4 +1,4 @@
-"""The picture of the whole model, in which a box is opened and a token followed."""
+"""The picture of the whole model, in which a visitor opens a box and follows a token."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def draw_picture(view: ForwardView, box: Box, position: int) -> None:
 
     Args:
         view: What the page shows.
-        box: The open one.
+        box: The open box.
         position: The token that is followed, from 0.
     """
     data = message(
@@ -43,7 +43,7 @@ def draw_picture(view: ForwardView, box: Box, position: int) -> None:
 
 
 def _on_open() -> None:
-    """Open the box that was pressed or walked to."""
+    """Open the box that was pressed or reached by a step."""
     opened = st.session_state[MAP].opened
     set_state(layer=opened["layer"], box=opened["name"])
 

@@ -28,7 +28,7 @@ def _map_box(view: ForwardView, box: Box) -> MapBox:
         place=box.place,
         column=box.column,
         title=title_of(box, view.config),
-        say=meaning_of(box, view.config, view.vocab_size),
+        meaning=meaning_of(box, view.config, view.vocab_size),
         shape=shape_of(box),
         stats=statistics_line(box),
         colour=known.colour if known else "",
@@ -38,7 +38,7 @@ def _map_box(view: ForwardView, box: Box) -> MapBox:
 
 
 def picture_words(view: ForwardView) -> dict[str, str]:
-    """Return the words on the picture, by the names that its component has for them."""
+    """Return the texts on the picture, by the names that its component uses."""
     config = view.config
     positions = f"forward.positions_note_{config.positions}"
     return {

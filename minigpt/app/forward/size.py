@@ -1,4 +1,4 @@
-"""Where the model's parameters and its work sit, as a map of rectangles."""
+"""The parameters and operations of each part of the model, as a map of rectangles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minigpt.app.ui.controls import is_compact
 
 
 def draw_size(view: ForwardView) -> None:
-    """Draw the map, and its largest parts in words."""
+    """Draw the map and a sentence on its largest parts."""
     from minigpt.viz.forward import SizeWords, size_tree
 
     st.header(t("forward.size_title"), anchor=False)

@@ -1,4 +1,4 @@
-"""Where a model's parameters and its work sit, in numbers and words."""
+"""The parameters and operations of each part of a model, in numbers and words."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def size_list(config: TransformerConfig, vocab_size: int, measure: Measure) -> s
 
 
 def size_sentence(config: TransformerConfig, vocab_size: int) -> str:
-    """Return where most of the parameters and most of the work sit."""
+    """Return a sentence on the parts with the most parameters and the most operations."""
     parameters, work = (_sums(config, vocab_size, measure) for measure in MEASURES)
     most, busiest = next(iter(parameters)), next(iter(work))  # the largest
     total_parameters, total_work = sum(parameters.values()), sum(work.values())

@@ -1,4 +1,4 @@
-"""A text on its way through a model, as the Forward page shows it: every step outside the blocks and in the open one.
+"""The forward pass of a text as the Forward page shows it: every step outside the blocks and in the open block.
 
 torch is imported inside the functions that the compute gate calls, so that opening the page does not wait for it.
 """
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from minigpt.runs.loading import Run
 
 FIRST = "embed"
-"""The box that is open when the page is first seen: where text has just become numbers."""
+"""The box that is open at first: the step in which tokens become vectors."""
 
 
 @dataclass(frozen=True)
 class ForwardView:
-    """A prompt on its way through a model, with one block open.
+    """The forward pass of a prompt, with one block open.
 
     Attributes:
         reading: The prompt.
         config: The model's settings.
-        step: Weight updates behind the model.
+        step: Training step of the weights.
         layer: The block that is open, from 0.
-        boxes: All steps outside the blocks and in the open one, in order of computation.
+        boxes: All steps outside the blocks and in the open block, in order of computation.
         streams: The first numbers of the stream as it leaves each block, (L, T, n).
         lengths: Mean length of a position's vector before the first and after each block, (L + 1,).
         vocabulary: The text of every token, V of them.
@@ -55,22 +55,22 @@ class ForwardView:
 
     @functools.cached_property
     def _counts(self) -> tuple[int, int]:
-        """How many boxes stand before the blocks, and how many in one."""
+        """The number of boxes before the blocks, and in one block."""
         inside = sum(box.layer is not None for box in self.boxes)
         return sum(box.place == INPUT for box in self.boxes), inside
 
     @property
     def num_steps(self) -> int:
-        """How many steps the whole model takes, every block opened."""
+        """The number of steps of the whole model, with all blocks counted."""
         return len(self.boxes) + (self.config.num_layers - 1) * self._counts[1]
 
     def find(self, name: str) -> Box:
-        """Return the box of that name; if there is none, the one that is open at first, or any."""
+        """Return the box of that name; if there is none, the one that is open at first, else the first."""
         named = {box.name: box for box in self.boxes}
         return named.get(name) or named.get(FIRST) or self.boxes[0]
 
     def number_of(self, box: Box) -> int:
-        """Return the place of a box among all steps of the model, from 1."""
+        """Return the number of a box among all steps of the model, from 1."""
         before, inside = self._counts
         index = self.boxes.index(box)
         if index >= before + inside:
@@ -141,7 +141,7 @@ def candidates(view: ForwardView, position: int, count: int = 5) -> list[tuple[s
 
 
 def facts(config: TransformerConfig) -> str:
-    """Return a model's shape in one line; settings that few models change are named as in a settings file."""
+    """Return a model's shape in one line; settings that models rarely change have their name from the settings file."""
     listed = [
         t("forward.fact_layers", count=config.num_layers),
         t("forward.fact_heads", count=config.num_heads),
@@ -170,7 +170,7 @@ def _fact(field: str, value: str) -> str:
 
 
 def sentences(view: ForwardView, position: int) -> list[str]:
-    """Return what is seen, in sentences that quote the numbers on screen."""
+    """Return the sentences of "What you see", which quote the numbers on screen."""
     config, tokens = view.config, view.reading.tokens
     ((best, share),) = candidates(view, position, 1)
     return [

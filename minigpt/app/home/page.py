@@ -1,4 +1,4 @@
-"""Home: what this is, one button to start, and the way from text to next character. Nothing here waits for torch."""
+"""Home: an introduction, a start button, and the way from a text to its next character. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from minigpt.app.ui.navigation import page_path
 
 
 def draw_flow(recording: Mapping[str, Any]) -> None:
-    """Draw the recorded way through the bundled model."""
+    """Draw the recorded forward passes of the bundled model."""
     flow(recording, words=view.flow_words(recording), key="home:flow")
     st.caption(t("home.flow_truth", run=view.BUNDLED, parameters=f"{recording['num_parameters']:,}"))
 
@@ -31,8 +31,8 @@ def draw_history() -> None:
         with column, st.container(border=True, height="stretch"):
             st.markdown(f"**{t('home.history_step', step=f'{sample.step:,}')}**")
             st.code(sample.text[:160], language=None, wrap_lines=True)
-            if said := view.loss_sentence(sample):
-                st.caption(said)
+            if sentence := view.loss_sentence(sample):
+                st.caption(sentence)
 
 
 def draw() -> None:

@@ -1,7 +1,7 @@
-"""What Home shows, from files alone: a recorded way from text to next character, and what a run wrote as it learned.
+"""What Home shows, read from files alone: recorded forward passes, and samples that a run wrote during training.
 
-Nothing here imports torch: Home has to be drawn within seconds of the server's start. The recording is made by
-`tools/make_home_flow.py` from the bundled model, and a test makes it again and compares.
+Nothing here imports torch: Home must appear within seconds of the server's start. The recording is made by
+`tools/make_home_flow.py` from the bundled model, and a test repeats it and compares.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BUNDLED = "tales"
 
 @functools.cache
 def load_flow() -> dict[str, Any] | None:
-    """Return the recording, None if it was not shipped; see `minigpt.interpret.flow.Flow` for its fields."""
+    """Return the recording, None if the file is missing; see `minigpt.interpret.flow.Flow` for its fields."""
     try:
         recording: dict[str, Any] = json.loads(resources.asset_path("home_flow.json").read_text("utf-8"))
     except FileNotFoundError:
@@ -32,7 +32,7 @@ def load_flow() -> dict[str, Any] | None:
 
 
 def flow_words(recording: Mapping[str, Any]) -> dict[str, str]:
-    """Return the words on the picture of the recorded way."""
+    """Return the texts on the picture of the recording."""
     facts = {name: recording[name] for name in ("d_model", "vocab_size")}
     facts |= {"layers": recording["num_layers"], "heads": recording["num_heads"]}
     prompt = "".join(recording["tokens"][: recording["num_prompt"]])
@@ -44,12 +44,12 @@ def flow_words(recording: Mapping[str, Any]) -> dict[str, str]:
 
 
 def samples() -> list[WrittenSample]:
-    """Return what the bundled run wrote while it learned."""
+    """Return the samples that the bundled run wrote during training."""
     return RunFolder(resources.bundled_runs_path() / BUNDLED).samples()
 
 
 def loss_sentence(sample: WrittenSample) -> str:
-    """Return how good the model was when it wrote a sample; "" if nothing was measured by then."""
+    """Return a sentence on the loss when a sample was written; "" if nothing had been measured by then."""
     if sample.step == 0:
         return t("home.history_start")
     if sample.val_loss is None:
@@ -58,9 +58,9 @@ def loss_sentence(sample: WrittenSample) -> str:
 
 
 def milestones(samples: list[WrittenSample], count: int = 5) -> list[WrittenSample]:
-    """Pick samples that show how noise turned into words: first, last, and between them steps that grow alike.
+    """Pick samples that show how noise turned into words: the first, the last, and steps between them.
 
-    Learning is quick at first and slow later, so the steps between are spaced by ratio and not by difference.
+    Learning is fast at first and slow later, so the steps are spaced by ratio and not by difference.
 
     >>> [sample.step for sample in milestones([WrittenSample(s, "", None) for s in range(0, 1001, 50)], 4)]
     [0, 50, 200, 1000]

@@ -24,7 +24,7 @@ SOURCES = ("write", "upload")
 
 
 def given_text(run: RunRef) -> tuple[str, str] | None:
-    """Draw where the text comes from and return its name and itself; None while a file is still to be chosen.
+    """Draw the input of the text and return its name and content; None while no file has been chosen yet.
 
     Raises:
         MinigptError: The file is too large or cannot be read.
@@ -65,7 +65,7 @@ def given_text(run: RunRef) -> tuple[str, str] | None:
 
 
 def scored(run: RunRef, text: str, stride: int, *, with_tokens: bool = True) -> Score:
-    """Score a text, through the gate."""
+    """Return the score of a text, computed through the gate."""
     return ask(
         run,
         "perplexity",
@@ -85,7 +85,7 @@ def draw_figures(shown: Score) -> None:
 
 
 def draw_text(shown: Score) -> None:
-    """Draw the text by surprise, a part at a time where it is long."""
+    """Draw the text coloured by surprise; a long text is drawn in parts."""
     st.header(t("perplexity.text_title"), anchor=False)
     total, start = len(shown.predictions), 0
     if total > MOST_DRAWN:
@@ -110,7 +110,7 @@ def draw_text(shown: Score) -> None:
 
 
 def draw_along(shown: Score, finding: str) -> None:
-    """Draw the surprise along the text beside what needs no training."""
+    """Draw the surprise along the text, with the losses of the reference guesses as lines."""
     from minigpt.viz.surprise import SurpriseWords, surprise_figure
 
     st.subheader(t("perplexity.along_title"), anchor=False)
@@ -131,7 +131,7 @@ def draw_along(shown: Score, finding: str) -> None:
 
 
 def draw_score(shown: Score, whole: Score | None) -> None:
-    """Draw everything that is known of a scored text."""
+    """Draw the whole result for a scored text."""
     sentences = perplexity_view.sentences(shown)
     draw_figures(shown)
     unknown = perplexity_view.unknown_words(shown)
@@ -149,8 +149,8 @@ def draw_score(shown: Score, whole: Score | None) -> None:
 
 
 @st.fragment
-def look(run: RunRef) -> None:
-    """Draw text, figures and picture; changing the text redraws only this."""
+def draw_run(run: RunRef) -> None:
+    """Draw the text input and the result; a change of the text redraws only this."""
     error: MinigptError | None = None
     given: tuple[str, str] | None = None
     left, right = st.columns([7, 3], gap="large")
@@ -184,7 +184,7 @@ def stride_slider(run: RunRef, context: int, num_chars: int) -> int:
     if st.session_state.get("perplexity:offered") != offered:
         st.session_state["perplexity:offered"] = offered
         before = st.session_state.get("perplexity:stride", context)
-        controls.move("perplexity:stride", perplexity_view.near(before, offered))
+        controls.move("perplexity:stride", perplexity_view.nearest_stride(before, offered))
     if len(offered) < 2:
         return context
     stride: int = controls.moved_slider(
@@ -194,7 +194,7 @@ def stride_slider(run: RunRef, context: int, num_chars: int) -> int:
 
 
 def show(run: RunRef, text: str, stride: int, context: int) -> None:
-    """Score a text and draw all that is known of it."""
+    """Score a text and draw the whole result."""
     with st.spinner(t("perplexity.computing", count=number(len(text)))):
         shown = scored(run, text, stride)
         whole = scored(run, text, context, with_tokens=False) if stride < context else None
@@ -202,7 +202,7 @@ def show(run: RunRef, text: str, stride: int, context: int) -> None:
 
 
 def show_last(run: RunRef, context: int) -> None:
-    """Draw the text scored before, if this run scored it; only the question is kept, the gate knows the answer."""
+    """Draw the previous result if it is of this run. The session keeps only the request; the gate caches the answer."""
     last: tuple[str, str, int] | None = st.session_state.get("perplexity:last")
     if last is None or last[0] != run.id:
         return
@@ -212,17 +212,17 @@ def show_last(run: RunRef, context: int) -> None:
     except Superseded:
         st.stop()
     except MinigptError:
-        return  # the run itself cannot be read any more, which has been said above
+        return  # the run cannot be read any more; the error is already shown above
 
 
 def experiments(run: RunRef, context: int) -> None:
-    """Offer things to try."""
+    """Draw the experiments."""
 
     def write(text: str) -> None:
         st.session_state.update({TEXT: text, "perplexity:source": "write"})
 
     text = st.session_state.get(TEXT) or perplexity_view.default_text(run)
-    quarter = perplexity_view.near(context // 4, perplexity_view.strides(context, len(text)))
+    quarter = perplexity_view.nearest_stride(context // 4, perplexity_view.strides(context, len(text)))
     anatomy.try_this(
         [
             (t("perplexity.try_other"), lambda: write(t("perplexity.text_other"))),
@@ -234,7 +234,7 @@ def experiments(run: RunRef, context: int) -> None:
 
 
 def code() -> None:
-    """Show the library's lines behind the picture."""
+    """Show the library code that the page uses."""
     from minigpt.evaluation.perplexity import ModelEvaluator, windows
 
     anatomy.show_code(windows, ModelEvaluator.evaluate)
@@ -243,5 +243,5 @@ def code() -> None:
 def draw() -> None:
     """Draw the page."""
     anatomy.header("perplexity")
-    look(state.current_run())
+    draw_run(state.current_run())
     code()

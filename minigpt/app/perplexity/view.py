@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from minigpt.runs.loading import Run
 
 MOST_DRAWN = 4000
-"""Tokens drawn at once; a longer text is turned over in parts."""
+"""Tokens drawn at once; a longer text is drawn in parts."""
 
 MOST_POSITIONS = 2_000_000
-"""Positions computed for one answer; strides that need more are not offered."""
+"""Most positions computed for one answer; strides that need more are not offered."""
 
 BEFORE = 18
 """Tokens quoted before a surprising one."""
@@ -40,10 +40,10 @@ class Score:
     """A text that was scored.
 
     Attributes:
-        text: As the model was given it.
-        evaluation: The figures, with every token's own.
-        references: What knows nothing, letters, pairs of letters: name to bits per token, on the run's validation part.
-        unknown: Characters that the model does not know, and how often each is in the text.
+        text: The text that was given to the model.
+        evaluation: The metrics of the whole text and of each token.
+        references: Losses of the uniform, unigram and bigram guess on the validation part: name to bits per token.
+        unknown: Characters that are not in the vocabulary, with their number in the text.
         unit: The word for what one token is.
     """
 
@@ -72,10 +72,10 @@ def score(
 
     Args:
         run: Model, tokenizer and settings.
-        path: The run's folder, which may know the losses to compare with.
-        text: It is made uniform first where the run's own corpus was.
+        path: The run's folder, which may contain the reference losses.
+        text: Any text. It is cleaned first if the run's corpus was cleaned.
         stride: Tokens that each window scores; None: the whole context.
-        cancelled: Asked between batches.
+        cancelled: Called between batches; the work stops when it returns True.
         with_tokens: Whether each token's own score is wanted, which takes memory.
     """
     from minigpt.evaluation.perplexity import ModelEvaluator
@@ -85,14 +85,14 @@ def score(
         text,
         stride=stride,
         return_predictions=with_tokens,
-        num_candidates=5 if len(text) <= MOST_DRAWN else 2,  # of a long text a few hundred bytes a token add up
+        num_candidates=5 if len(text) <= MOST_DRAWN else 2,  # a few hundred bytes for each token add up in a long text
         cancelled=cancelled,
     )
     return Score(text, evaluation, references(path), run.tokenizer.unknown_characters(text), unit(run.tokenizer))
 
 
 def references(path: Path) -> dict[str, float]:
-    """Return the losses of what needs no training, in bits per token; nothing where the run does not know them."""
+    """Return the losses of the reference guesses, in bits per token; empty if the run has not stored them."""
     try:
         baselines = RunFolder(path).meta.get("baselines", {})
     except RunFault:
@@ -110,25 +110,25 @@ def strides(context: int, num_chars: int) -> list[int]:
     return sorted(s for s in offered if s == context or num_chars / s * context <= MOST_POSITIONS)
 
 
-def near(stride: int, offered: list[int]) -> int:
-    """Return the offered stride that is nearest."""
+def nearest_stride(stride: int, offered: list[int]) -> int:
+    """Return the nearest of the offered strides."""
     return min(offered, key=lambda s: abs(s - stride))
 
 
 def default_text(run: RunRef) -> str:
-    """Return a text in the manner of what the run has learned."""
+    """Return a text in the style of the run's corpus."""
     name = f"perplexity.text_{run.id}"
     return t(name) if run.bundled and has(name) else t("perplexity.text_default")
 
 
 def context_of(run: RunRef) -> int:
     """Return how many tokens the run's model sees at once."""
-    snapshot = runs.look(run)
+    snapshot = runs.snapshot_of(run)
     return snapshot.config.model.sequence_length if snapshot else 1
 
 
 class Figure(NamedTuple):
-    """One of the figures in a row: what it is called, its value, its tooltip."""
+    """One of the metrics in a row: its label, its value, its tooltip."""
 
     label: str
     value: str
@@ -136,7 +136,7 @@ class Figure(NamedTuple):
 
 
 def figures(shown: Score) -> list[Figure]:
-    """Return the text's figures."""
+    """Return the metrics of the text."""
     evaluation = shown.evaluation
     perplexity = f"{evaluation.perplexity:.2e}" if evaluation.perplexity >= 1e5 else f"{evaluation.perplexity:,.4g}"
     scored, seen = number(evaluation.num_tokens_scored), t("perplexity.seen", seen=number(evaluation.num_tokens))
@@ -150,19 +150,19 @@ def figures(shown: Score) -> list[Figure]:
 
 
 def part_label(first: int, total: int) -> str:
-    """Return what the part of a long text that begins at a token is called."""
+    """Return the label of the part of a long text that begins at token `first`."""
     return t("perplexity.part_of", first=number(first + 1), last=number(min(first + MOST_DRAWN, total)))
 
 
 def along_alt(shown: Score, finding: str) -> str:
-    """Return what the curve along the text shows, as a text alternative."""
+    """Return a text alternative for the curve along the text."""
     bits = [token.bits for token in shown.predictions]
     mean = f"{sum(bits) / len(bits):.2f}"
     return t("perplexity.figure_alt", count=number(len(bits)), mean=mean, finding=plain(finding))
 
 
 def strip_tokens(shown: Score, start: int, end: int) -> list[StripToken]:
-    """Return a part of the text for drawing, with the numbers that its tips tell."""
+    """Return a part of the text for drawing, with the numbers in its tips."""
     return [
         StripToken(
             text=token.text,
@@ -197,9 +197,9 @@ def places(shown: Score, count: int = 8) -> list[dict[str, str | float]]:
 
 
 def sentences(shown: Score) -> list[str]:
-    """Return what is seen, in sentences that quote the numbers on screen."""
+    """Return the sentences of "What you see", which quote the numbers on screen."""
     evaluation = shown.evaluation
-    said = [
+    result = [
         t(
             "perplexity.see_loss",
             loss=f"**{evaluation.loss:.2f}**",
@@ -210,12 +210,14 @@ def sentences(shown: Score) -> list[str]:
     own = evaluation.loss / math.log(2)
     beaten = [name for name in ("bigram", "unigram", "uniform") if own < shown.references.get(name, -1)]
     if beaten:
-        said.append(t(f"perplexity.see_below_{beaten[0]}", bits=f"{shown.references[beaten[0]]:.2f}", unit=shown.unit))
+        result.append(
+            t(f"perplexity.see_below_{beaten[0]}", bits=f"{shown.references[beaten[0]]:.2f}", unit=shown.unit)
+        )
     elif shown.references:
-        said.append(t("perplexity.see_above", bits=f"{max(shown.references.values()):.2f}", unit=shown.unit))
+        result.append(t("perplexity.see_above", bits=f"{max(shown.references.values()):.2f}", unit=shown.unit))
     most = max(range(len(shown.predictions)), key=lambda i: shown.predictions[i].nats)
     token = shown.predictions[most]
-    said.append(
+    result.append(
         t(
             "perplexity.see_most",
             token=quoted(token.text),
@@ -225,15 +227,15 @@ def sentences(shown: Score) -> list[str]:
             share=probability(token.top[0].probability),
         )
     )
-    return said
+    return result
 
 
 def stride_words(shown: Score, whole: Score | None) -> str:
-    """Return what the stride means here, and what it changed where it is not the whole context.
+    """Return what the stride means here and, if it is not the whole context, how it changed the result.
 
     Args:
         shown: The score on screen.
-        whole: The same text with the whole context as stride; None where that is what is shown.
+        whole: The same text with the whole context as stride; None if `shown` already has that stride.
     """
     evaluation = shown.evaluation
     words = t(
@@ -255,7 +257,7 @@ def stride_words(shown: Score, whole: Score | None) -> str:
 
 
 def unknown_words(shown: Score) -> str:
-    """Return what unknown characters the text has and what they cost; empty without any."""
+    """Return a note on the unknown characters of the text and their cost; empty if there are none."""
     if not shown.evaluation.num_unknown:
         return ""
     named = ", ".join(f"{quoted(character)} × {count}" for character, count in list(shown.unknown.items())[:8])

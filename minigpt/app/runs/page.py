@@ -1,4 +1,4 @@
-"""Runs: the list, and what can be done with one of them."""
+"""Runs: the list of all runs, and what can be done with each."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def draw() -> None:
 
 
 def report() -> None:
-    """Say what the last command did, or why it did not."""
+    """Show the result of the last command, or its error."""
     if message := st.session_state.pop("runs:done", None):
         st.success(message, icon=":material/check_circle:")
     if error := st.session_state.pop("runs:error", None):
@@ -134,7 +134,7 @@ def _delete(ref: RunRef) -> None:
 
 
 def import_zip() -> None:
-    """Take a zip, read it once, and look at the run that was in it."""
+    """Draw the upload of a zip; import it once and make its run the current one."""
     with st.expander(t("runs.import_title"), icon=":material/folder_zip:"):
         file = st.file_uploader(t("runs.import_help"), type=["zip"], key="runs:zip")
     if file is None or st.session_state.get("runs:zip_read") == file.file_id:

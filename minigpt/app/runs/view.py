@@ -1,4 +1,4 @@
-"""What the Runs page lists and says: a row for each run, and which is best."""
+"""Texts and tables of the Runs page: a row for each run, and which run is best."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from minigpt.runs.snapshots import RunSnapshot
 
 
 class Listed(NamedTuple):
-    """One line of the list: a run, and what there is to see of it."""
+    """One line of the list: a run and its snapshot."""
 
     ref: RunRef
     snapshot: RunSnapshot
@@ -31,7 +31,7 @@ def listed(own: Sequence[RunSnapshot]) -> list[Listed]:
     """Return the visitor's own runs and after them the bundled ones; a run that cannot be found is left out."""
     found = [(runs.find_run(snapshot.id), snapshot) for snapshot in own]
     bundled = [runs.find_run(name) for name in resources.bundled_run_names()]
-    found += [(ref, snapshot) for ref in bundled if ref is not None and (snapshot := runs.look(ref)) is not None]
+    found += [(ref, snapshot) for ref in bundled if ref is not None and (snapshot := runs.snapshot_of(ref)) is not None]
     return [Listed(ref, snapshot) for ref, snapshot in found if ref is not None]
 
 
@@ -66,7 +66,7 @@ def packed(path: Path, *, with_data: bool) -> bytes:
 
     Args:
         path: The run's folder.
-        with_data: Whether its text goes with it.
+        with_data: Whether to include its text.
     """
     buffer = io.BytesIO()
     export_zip(RunFolder(path), buffer, include_data=with_data)
@@ -74,7 +74,7 @@ def packed(path: Path, *, with_data: bool) -> bytes:
 
 
 def sentences(lines: Sequence[Listed]) -> list[str]:
-    """Return which run is best, with its numbers."""
+    """Return sentences on the best run, with its numbers."""
     measured = [(loss, snapshot) for _, snapshot in lines if (loss := snapshot.val_loss) is not None]
     if not measured:
         return [t("runs.see_none")]

@@ -1,4 +1,4 @@
-"""Sampling: several rules on the same dice, where they part, and how each token was chosen."""
+"""Sampling: several rules with the same random numbers, where their texts differ, and how each token was chosen."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ TALLEST = 236
 
 
 def set_state(**values: object) -> None:
-    """Change what is set; for the buttons under "try this"."""
+    """Set controls of the page; for the buttons under "try this"."""
     for name, value in values.items():
         st.session_state[f"sampling:{name}"] = value
 
 
 def choose_settings(run: RunRef) -> tuple[str, int, int, float]:
-    """Draw the row above the columns and return prompt, dice, length, and the temperature before other rules."""
+    """Draw the row above the columns; return prompt, seed, length, and the temperature applied before other rules."""
     prompt_key = f"sampling:prompt_{run.id}"
     st.session_state.setdefault(prompt_key, sampling_view.default_prompt(run))
     st.session_state.setdefault("sampling:seed", FIRST_SEED)
@@ -50,14 +50,14 @@ def choose_settings(run: RunRef) -> tuple[str, int, int, float]:
         persist_state="session",
     )
     with last.popover(t("sampling.expert"), width="stretch"):
-        warmth = st.slider(
+        base_temperature = st.slider(
             t("sampling.warmth"), 0.0, 2.0, 1.0, 0.05, key="sampling:warmth", help=t("sampling.warmth_help")
         )
-    return prompt, int(seed), int(length), warmth
+    return prompt, int(seed), int(length), base_temperature
 
 
-def rule_of(number: int, warmth: float) -> Rule:
-    """Draw the choice of a column's rule with its slider and return what is set."""
+def rule_of(number: int, base_temperature: float) -> Rule:
+    """Draw the choice of a column's rule with its slider and return the rule."""
     kind = st.selectbox(
         t("sampling.rule", number=number + 1),
         RULES,
@@ -75,11 +75,11 @@ def rule_of(number: int, warmth: float) -> Rule:
     key = f"sampling:{kind}_{number}"
     st.session_state.setdefault(key, span.start)
     value = st.slider(label, min_value=span.low, max_value=span.high, step=span.step, key=key, persist_state="session")
-    return Rule(kind, value, 1.0 if kind == "temperature" else warmth)
+    return Rule(kind, value, 1.0 if kind == "temperature" else base_temperature)
 
 
 def written(run: RunRef, rule: Rule, number: int, prompt: str, length: int, seed: int) -> Column:
-    """Let a rule write, through the gate."""
+    """Return the text that a rule writes, computed through the gate."""
     return ask(
         run,
         "sampling",
@@ -90,7 +90,7 @@ def written(run: RunRef, rule: Rule, number: int, prompt: str, length: int, seed
 
 
 def chosen(run: RunRef, rule: Rule, number: int, prompt: str, position: int, seed: int) -> NextToken:
-    """Look at the choice of one token, through the gate."""
+    """Return how one token was chosen, computed through the gate."""
     return ask(
         run,
         "sampling-choice",
@@ -119,7 +119,7 @@ def draw_text(column: Column, number: int, mark: int | None) -> None:
 
 
 def draw_choice(column: Column, choice: NextToken, number: int, position: int, longest: float) -> None:
-    """Draw how a column's token was chosen: the bars, and the dice on the cumulative bar."""
+    """Draw how a column's token was chosen: bars of the probabilities, and the random number on a cumulative bar."""
     from minigpt.viz.distribution import SamplingWords, dice_figure, next_token_figure
 
     palette = theme.palette()
@@ -141,9 +141,9 @@ def draw_choice(column: Column, choice: NextToken, number: int, position: int, l
 
 
 def position_slider(columns: list[Column], question: tuple[object, ...]) -> int:
-    """Draw the choice of the token to look at; a new text starts where its columns part."""
+    """Draw the slider for the token to inspect; for a new text it starts at the first that differs between columns."""
     last = max(len(column.tokens) for column in columns)
-    part = sampling_view.first_parting(columns)
+    part = sampling_view.first_difference(columns)
     if st.session_state.get("sampling:question") != question:
         set_state(question=question)
         controls.move("sampling:position", min((part or 0) + 1, max(last, 1)))
@@ -157,13 +157,13 @@ def position_slider(columns: list[Column], question: tuple[object, ...]) -> int:
 
 @st.fragment
 def compare(run: RunRef) -> None:
-    """Draw everything that follows from the controls; moving one redraws only this."""
-    prompt, seed, length, warmth = choose_settings(run)
+    """Draw the controls and the columns; a change of a control redraws only this."""
+    prompt, seed, length, base_temperature = choose_settings(run)
     places = st.columns(len(DEFAULT_RULES), gap="medium")
     rules = []
     for number, place in enumerate(places):
         with place:
-            rules.append(rule_of(number, warmth))
+            rules.append(rule_of(number, base_temperature))
     with errors_explained():
         profile.limits().check_prompt(prompt)
         columns = []
@@ -183,7 +183,7 @@ def legend(unit: str) -> None:
     """Draw the scale below the columns.
 
     Args:
-        unit: The word for what one token is.
+        unit: The word for one token.
     """
     words = {name: t(f"sampling.{name}", unit=unit) for name in ("none", "much", "hint")}
     token_strip([], key="sampling:legend", labels=[], words={"label": "", "also": "", **words})
@@ -214,7 +214,7 @@ def choose(run: RunRef, columns: list[Column], prompt: str, seed: int, question:
 
 
 def code() -> None:
-    """Show the library's lines behind the picture."""
+    """Show the library code that the page uses."""
     from minigpt.generation.samplers import TemperatureSampler, TopKSampler, TopPSampler, draw
 
     anatomy.show_code(draw, TemperatureSampler, TopKSampler, TopPSampler)

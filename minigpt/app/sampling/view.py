@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from minigpt.model.protocols import LanguageModel
 
 LENGTHS = (40, 80, 120, 240, 480)
-"""Numbers of tokens to choose from."""
+"""Choices for the number of tokens to write."""
 
 USUAL_LENGTH = 120
 
@@ -38,8 +38,8 @@ class Rule:
 
     Attributes:
         kind: `greedy`, `temperature`, `top_k`, `top_p` or `min_p`.
-        value: Its number; greedy has none.
-        temperature: Applied before it; 1 changes nothing.
+        value: Its parameter; greedy has none.
+        temperature: Applied before the rule; 1 changes nothing.
     """
 
     kind: str
@@ -52,11 +52,11 @@ class Rule:
             return {}
         if self.kind == "temperature":
             return {"temperature": self.value}
-        warmth = {} if self.temperature == 1 else {"temperature": self.temperature}
-        return {**warmth, self.kind: int(self.value) if self.kind == "top_k" else self.value}
+        base = {} if self.temperature == 1 else {"temperature": self.temperature}
+        return {**base, self.kind: int(self.value) if self.kind == "top_k" else self.value}
 
     def name(self) -> str:
-        """Return what it is called in a sentence."""
+        """Return the rule's name for sentences."""
         return t(f"sampling.name_{self.kind}", value=f"{self.value:g}" if self.value is not None else "")
 
 
@@ -81,7 +81,7 @@ RULES = ("greedy", *RANGES)
 
 
 def default_prompt(run: RunRef) -> str:
-    """Return a beginning in the manner of what the run has learned."""
+    """Return a beginning of a text in the style of the run's corpus."""
     if run.bundled and has(f"sampling.prompt_{run.id}"):
         return t(f"sampling.prompt_{run.id}")
     samples = RunFolder(run.path).samples()
@@ -96,8 +96,8 @@ class Column:
         rule: The rule.
         prompt: The prompt's tokens.
         tokens: What it wrote.
-        notes: What the generator had to say.
-        stop_reason: Why it ended.
+        notes: The generator's notes on the request.
+        stop_reason: Why the generation ended.
     """
 
     rule: Rule
@@ -107,12 +107,12 @@ class Column:
     stop_reason: str
 
     def mean_surprise(self) -> float:
-        """Return how much its own text surprised the model, in bits per token; 0 without any."""
+        """Return the model's mean surprise at the generated tokens, in bits per token; 0 if there are none."""
         bits = [-math.log2(token.model_probability) for token in self.tokens]
         return math.fsum(bits) / len(bits) if bits else 0.0
 
     def distinct_share(self) -> float:
-        """Return which share of its pieces of `PIECE` tokens are different ones; 1 where nothing is repeated."""
+        """Return the share of distinct pieces of `PIECE` tokens; 1 if nothing is repeated."""
         ids = [token.token_id for token in self.tokens]
         pieces = [tuple(ids[i : i + PIECE]) for i in range(len(ids) - PIECE + 1)]
         return len(set(pieces)) / len(pieces) if pieces else 1.0
@@ -121,7 +121,7 @@ class Column:
 def write(
     run: LanguageModel, rule: Rule, prompt: str, num_tokens: int, seed: int, cancelled: Callable[[], bool]
 ) -> Column:
-    """Let a rule write; every rule throws the same dice."""
+    """Generate text with a rule; all rules get the same random numbers."""
     from minigpt.generation.generator import TextGenerator
 
     result = TextGenerator(run).generate(
@@ -137,11 +137,11 @@ class NextToken:
 
     Attributes:
         bars: The likeliest candidates and the chosen one, by the model's own probability.
-        segments: What the rule left, in order of ids, but for slivers too narrow to see.
-        u: The dice.
-        bar: Which of `bars` was chosen.
-        segment: Which of `segments` was chosen.
-        num_left: Tokens that the rule left.
+        segments: The tokens that the rule left, in order of ids, without those too narrow to see.
+        u: The random number in [0, 1).
+        bar: Index of the chosen token in `bars`.
+        segment: Index of the chosen token in `segments`.
+        num_left: How many tokens the rule left.
     """
 
     bars: tuple[TokenChance, ...]
@@ -153,22 +153,22 @@ class NextToken:
 
     @property
     def chosen(self) -> TokenChance:
-        """The token on which the dice fell."""
+        """The token that the random number selected."""
         return self.bars[self.bar]
 
 
 def choice_at(
     run: LanguageModel, rule: Rule, prompt: str, position: int, seed: int, cancelled: Callable[[], bool]
 ) -> NextToken:
-    """Write up to a token and return how that one was chosen, with the distribution before and after its rule.
+    """Generate up to a token and return how it was chosen, with the distribution before and after the rule.
 
     Args:
         run: Model and tokenizer.
         rule: The rule.
-        prompt: What it continues.
+        prompt: The text to continue.
         position: Which token, counted from 0; beyond the end of the text it is the last choice that was made.
-        seed: Of the dice.
-        cancelled: Asked before each token.
+        seed: Seed of the random numbers.
+        cancelled: Called before each token; the work stops when it returns True.
     """
     import numpy as np
 
@@ -206,14 +206,14 @@ def choice_at(
 
 
 def longest_bar(choices: Sequence[NextToken]) -> float:
-    """Return where the axis of all bars ends; a rule that leaves one token does not shrink the others' bars."""
+    """Return the end of the axis of all bars; a rule that leaves one token does not count."""
     before = [bar.before for choice in choices for bar in choice.bars]
     after = [bar.after for choice in choices for bar in choice.bars if choice.num_left > 1]
     return max(before + after)
 
 
-def first_parting(columns: Sequence[Column]) -> int | None:
-    """Return the number of the first token that is not the same in all columns, None where all are the same."""
+def first_difference(columns: Sequence[Column]) -> int | None:
+    """Return the index of the first token that differs between the columns, None if all are the same."""
     texts = [[token.token_id for token in column.tokens] for column in columns]
     for position in range(max(map(len, texts), default=0)):
         if len({text[position] if position < len(text) else None for text in texts}) > 1:
@@ -222,31 +222,31 @@ def first_parting(columns: Sequence[Column]) -> int | None:
 
 
 def mark_of(columns: Sequence[Column], number: int) -> int | None:
-    """Return which token of a column is framed: where all part, if that one is there."""
-    part = first_parting(columns)
+    """Return the token of a column to frame: the first that differs between columns, None if the column is shorter."""
+    part = first_difference(columns)
     return part if part is not None and part < len(columns[number].tokens) else None
 
 
 def lengths(most: int) -> list[int]:
-    """Return the numbers of tokens to choose from.
+    """Return the choices for the number of tokens to write.
 
     Args:
-        most: What the server allows.
+        most: The server's limit.
     """
     return [length for length in LENGTHS if length <= most] or [LENGTHS[0]]
 
 
 def figures(column: Column) -> str:
     """Return the figures under a column."""
-    said = [
+    result = [
         t("sampling.surprise", bits=f"{column.mean_surprise():.2f}"),
         t("sampling.distinct", share=probability(column.distinct_share())),
     ]
-    return " · ".join(said) + (f"  \n{t('sampling.ended')}" if column.stop_reason == "eos" else "")
+    return " · ".join(result) + (f"  \n{t('sampling.ended')}" if column.stop_reason == "eos" else "")
 
 
 def choice_sentence(choice: NextToken) -> str:
-    """Return where the dice fell, and among how many tokens."""
+    """Return which token the random number selected, and among how many."""
     token = quoted(choice.chosen.text)
     if choice.num_left == 1:
         return t("sampling.lands_one", token=token)
@@ -254,25 +254,25 @@ def choice_sentence(choice: NextToken) -> str:
 
 
 def bars_alt(column: Column, choice: NextToken, position: int) -> str:
-    """Return what the bars show, as a text alternative."""
+    """Return a text alternative for the bars."""
     token, share = quoted(choice.chosen.text), probability(choice.chosen.after)
     return plain(t("sampling.bars_alt", name=column.rule.name(), number=position + 1, token=token, share=share))
 
 
 def dice_alt(column: Column, choice: NextToken) -> str:
-    """Return where the dice fell on the cumulative bar, as a text alternative."""
+    """Return a text alternative for the cumulative bar."""
     token = quoted(choice.chosen.text)
     return plain(t("sampling.dice_alt", name=column.rule.name(), u=f"{choice.u:.2f}", token=token))
 
 
 def choice_note(columns: Sequence[Column], position: int) -> str:
-    """Return whether the columns have the same text behind them at a position."""
-    part = first_parting(columns)
+    """Return a note that says whether all columns have the same text before a position."""
+    part = first_difference(columns)
     return t("sampling.choice_same") if part is None or position <= part else t("sampling.choice_own", number=part + 2)
 
 
 def strip_tokens(column: Column) -> list[StripToken]:
-    """Return a column's text for drawing, with the numbers that its tips tell."""
+    """Return a column's text for drawing, with the numbers in its tips."""
     return [
         StripToken(
             text=token.text,
@@ -291,14 +291,14 @@ def strip_tokens(column: Column) -> list[StripToken]:
 
 
 def sentences(columns: Sequence[Column], choices: Sequence[NextToken], position: int) -> list[str]:
-    """Return what is seen, in sentences that quote the numbers on screen."""
-    part = first_parting(columns)
-    said = []
+    """Return the sentences of "What you see", which quote the numbers on screen."""
+    part = first_difference(columns)
+    result = []
     if part is None:
-        said.append(t("sampling.see_same", count=len(columns[0].tokens)))
+        result.append(t("sampling.see_same", count=len(columns[0].tokens)))
     else:
-        said.append(t("sampling.see_part", number=f"**{part + 1}**"))
-    said.append(
+        result.append(t("sampling.see_part", number=f"**{part + 1}**"))
+    result.append(
         t(
             "sampling.see_dice",
             number=position + 1,
@@ -312,11 +312,11 @@ def sentences(columns: Sequence[Column], choices: Sequence[NextToken], position:
     pairs = [(choice.num_left, column.rule.name()) for column, choice in zip(columns, choices, strict=True)]
     few, many = min(pairs), max(pairs)
     if few[0] < many[0]:
-        said.append(t("sampling.see_left", tight=few[1], few=few[0], wide=many[1], many=many[0]))
+        result.append(t("sampling.see_left", tight=few[1], few=few[0], wide=many[1], many=many[0]))
     dull = min(columns, key=lambda column: column.distinct_share())
     lively = max(columns, key=lambda column: column.distinct_share())
     if dull.distinct_share() < lively.distinct_share():
-        said.append(
+        result.append(
             t(
                 "sampling.see_distinct",
                 dull=dull.rule.name(),
@@ -326,4 +326,4 @@ def sentences(columns: Sequence[Column], choices: Sequence[NextToken], position:
                 piece=PIECE,
             )
         )
-    return said
+    return result

@@ -1,1 +1,1 @@
-"""What one visitor has: the current run, own runs, the text looked at, loaded models, and the compute gate."""
+"""State of one visitor: the current run, own runs, the chosen text, loaded models, and the compute gate."""

@@ -34,37 +34,37 @@ def ask(
 ) -> T:
     """Return the answer to one question about a run.
 
-    Equal questions have equal answers: the gate remembers them by run, weights, topic and request.
+    Equal questions have equal answers: the gate caches them by run, weights, topic and request.
 
     Args:
         run: The run.
         topic: The kind of question.
         work: Computes the answer from the loaded run. It should look at `cancelled()` between pieces of its work.
         *request: Everything else that the answer depends on.
-        step: A kept step; None: the best weights, or those of this moment while the run trains.
+        step: A kept step; None: the best weights, or the latest ones while the run trains.
         weights: The step that `step` stands for; None: the run's latest.
         slot: The place on the page that the answer is for; a newer question for the same place replaces this one.
-            The topic if not given.
+            By default the topic.
 
     Raises:
-        Superseded: The visitor has asked something newer for the same place.
-        MinigptError: The run cannot be read, or the request cannot be met.
+        Superseded: A newer question was asked for the same place.
+        MinigptError: The run cannot be read, or the question cannot be answered.
     """
 
-    def inside(cancelled: Cancelled) -> T:
+    def load_and_work(cancelled: Cancelled) -> T:
         from minigpt.app.session.models import loaded_run
 
         return work(loaded_run(run, step), cancelled)
 
     key = (topic, run.id, runs.latest_step(run) if weights is None else weights, *request)
-    return gate().run(key, inside, session=state.session_id(), slot=slot or topic)
+    return gate().run(key, load_and_work, session=state.session_id(), slot=slot or topic)
 
 
 @contextmanager
 def errors_explained() -> Iterator[None]:
-    """Explain an error of the questions inside on the page, and end the script.
+    """Show an error raised inside on the page, and end the script.
 
-    A question that was superseded ends the script without a message, since a newer script already draws the page.
+    If a question was superseded, the script ends without a message: a newer script already draws the page.
     """
     try:
         yield

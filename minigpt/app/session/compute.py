@@ -1,7 +1,7 @@
-"""The compute gate: the only way for a page to run torch. A few worker threads, the newest request of a session wins.
+"""The compute gate: the only way for a page to run torch, with few workers and one request per session and slot.
 
-Streamlit starts a new script thread at every move of a slider and does not wait for the old one, so work that is done
-in the script itself piles up. Here the script waits while a worker thread computes. Three rules bound the work:
+Streamlit starts a new script thread at every move of a slider and does not wait for the old one, so work inside the
+script would pile up. Here the script waits while a worker thread computes. Three rules bound the work:
 
 * a newer request of the same session for the same slot cancels the older one, whose caller gets `Superseded`;
 * equal requests of several sessions are computed once, and all of them get the answer;
@@ -24,11 +24,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_HOME = "_minigpt_gate"
-"""Name of a module made here that holds the process's gate; a reload of this file does not touch it."""
+_HOLDER = "_minigpt_gate"
+"""Name of a module, made at run time, that holds the gate; so a reload of this file does not replace it."""
 
 Cancelled = Callable[[], bool]
-"""Returns whether the answer is no longer wanted; work calls it from time to time and may then return early."""
+"""Returns whether the answer is no longer wanted. Work should call it often, and may return early after True."""
 
 
 class Superseded(Exception):
@@ -59,7 +59,7 @@ class ComputeGate:
     Args:
         max_workers: Requests computed at the same time.
         max_entries: Answers in the cache.
-        max_bytes: Memory that cached answers may take, counted by the arrays and texts in them.
+        max_bytes: Bytes that cached answers may take, see `num_bytes`.
         num_threads: torch threads of each worker.
     """
 
@@ -78,7 +78,7 @@ class ComputeGate:
         self._bytes = 0
         self._workers: list[threading.Thread] = []
         self._closing = False
-        self._inside = threading.local()
+        self._local = threading.local()
 
     def run(self, key: tuple[Any, ...], work: Callable[[Cancelled], T], *, session: str, slot: str) -> T:
         """Return the answer to a request, from the cache or computed now.
@@ -91,10 +91,10 @@ class ComputeGate:
             slot: The place on the page that the answer is for; a newer request for the same slot replaces this one.
 
         Raises:
-            Superseded: A newer request of the session for this slot came meanwhile, or the server is closing.
+            Superseded: A newer request of the session for this slot has arrived, or the server is closing.
             Exception: What `work` raised; errors are not cached.
         """
-        if getattr(self._inside, "worker", False):  # work that asks in turn would wait for itself for ever
+        if getattr(self._local, "is_worker", False):  # a worker that waits for itself would wait for ever
             return work(lambda: False)
         waiter = _Waiter((session, slot))
         with self._changed:
@@ -122,7 +122,7 @@ class ComputeGate:
         """Cancel all requests and wait for the workers to end.
 
         Args:
-            timeout: Seconds to wait for each.
+            timeout: Seconds to wait for each worker.
         """
         with self._changed:
             self._closing = True
@@ -134,7 +134,7 @@ class ComputeGate:
             worker.join(timeout)
 
     def _supersede(self, request: _Request, place: tuple[str, str]) -> None:
-        """Raise `Superseded` in the callers of one place; work without callers is cancelled. Called under the lock."""
+        """Raise `Superseded` in the callers of one place, and cancel work that has no callers left. Needs the lock."""
         for waiter in [waiter for waiter in request.waiters if waiter.place == place]:
             request.waiters.remove(waiter)
             waiter.answer.set_exception(Superseded())
@@ -145,7 +145,7 @@ class ComputeGate:
                 self._queue.remove(request)
 
     def _add_worker(self) -> None:
-        """Start one more worker if there may be one more. Called under the lock."""
+        """Start one more worker if the limit allows it. Needs the lock."""
         if len(self._workers) < self._max_workers:
             name = f"minigpt-gate-{len(self._workers)}"
             self._workers.append(threading.Thread(target=self._work, name=name, daemon=True))
@@ -154,16 +154,16 @@ class ComputeGate:
     def _work(self) -> None:
         import torch
 
-        torch.set_num_threads(self._num_threads)  # does not reach threads that have already run torch: set it in each
-        self._inside.worker = True
+        torch.set_num_threads(self._num_threads)  # in each thread: it does not change threads that already ran torch
+        self._local.is_worker = True
         while (request := self._next()) is not None:
             self._answer(request)
-            del request  # it holds the work and what that captured; do not keep it until the next request
+            del request  # drop the request and everything its work captured before waiting for the next one
 
     def _answer(self, request: _Request) -> None:
         try:
             answer = request.work(lambda: request.cancelled)
-        except BaseException as error:  # any error belongs to the callers
+        except BaseException as error:  # raise any error in the callers
             for waiter in self._close(request):
                 waiter.answer.set_exception(error)
         else:
@@ -178,7 +178,7 @@ class ComputeGate:
             return None if self._closing else self._queue.popleft()
 
     def _close(self, request: _Request) -> list[_Waiter]:
-        """Remove a request and return its callers; from now on only this thread knows them."""
+        """Remove a request and return its callers; no other thread can reach them any more."""
         with self._changed:
             if self._open.get(request.key) is request:
                 del self._open[request.key]
@@ -221,19 +221,19 @@ def num_bytes(value: Any) -> int:
 
 
 def gate() -> ComputeGate:
-    """Return the process's gate; it outlives a reload of this module and ends before the interpreter does."""
-    home = sys.modules.setdefault(_HOME, types.ModuleType(_HOME))
-    existing: ComputeGate | None = home.__dict__.get("gate")
+    """Return the process's gate. It survives a reload of this module and is closed before the interpreter ends."""
+    holder = sys.modules.setdefault(_HOLDER, types.ModuleType(_HOLDER))
+    existing: ComputeGate | None = holder.__dict__.get("gate")
     if existing is None:
-        existing = home.__dict__.setdefault("gate", ComputeGate())  # atomic: of two first callers one wins
+        existing = holder.__dict__.setdefault("gate", ComputeGate())  # atomic: two first callers get the same gate
         atexit.unregister(reset)
-        atexit.register(reset)  # a thread inside torch while the interpreter ends would abort the process
+        atexit.register(reset)  # a thread that runs torch while the interpreter ends would abort the process
     return existing
 
 
 def reset() -> None:
     """Close the process's gate; the next `gate()` makes a fresh one. For tests and for the end of the process."""
-    home = sys.modules.get(_HOME)
-    existing = None if home is None else home.__dict__.pop("gate", None)
+    holder = sys.modules.get(_HOLDER)
+    existing = None if holder is None else holder.__dict__.pop("gate", None)
     if existing is not None:
         existing.close()

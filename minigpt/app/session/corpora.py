@@ -1,6 +1,6 @@
-"""The text that the next run will learn: from uploaded files, from the clipboard, or built in.
+"""The corpus of the next run: uploaded files, a pasted text, or a built-in one.
 
-Any failure raises one of our errors and leaves the current text as it was.
+Every failure raises a `MinigptError` and leaves the current corpus unchanged.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from minigpt.errors import CorpusError
 from minigpt.tokenizers.base import make_tokenizer
 
 DEFAULT_CORPUS = "tales"
-"""The built-in text that a run learns unless the visitor chooses another one."""
+"""The corpus of a run unless the visitor chooses another one."""
 
 
 class UploadedFile(Protocol):
-    """What Streamlit's uploader hands over."""
+    """A file from Streamlit's uploader."""
 
     name: str
 
@@ -35,7 +35,7 @@ class UploadedFile(Protocol):
 
 
 def current_corpus() -> Corpus:
-    """Return the text that the next run will learn; the built-in tales until the visitor chooses another one."""
+    """Return the corpus of the next run; the built-in tales until the visitor chooses another one."""
     if "app:corpus" not in st.session_state:
         st.session_state["app:corpus"] = default_corpus()
     corpus: Corpus = st.session_state["app:corpus"]
@@ -43,7 +43,7 @@ def current_corpus() -> Corpus:
 
 
 def set_current_corpus(corpus: Corpus) -> None:
-    """Make a text the current one."""
+    """Set the current corpus."""
     st.session_state["app:corpus"] = corpus
 
 
@@ -97,7 +97,7 @@ def use_built_in(name: str) -> None:
     """Make a built-in text the current corpus.
 
     Raises:
-        DownloadError: It has to be fetched and cannot be.
+        DownloadError: It must be downloaded, and that failed or is not allowed.
     """
     corpus = default_corpus() if name == DEFAULT_CORPUS else load_corpus(name)
     _keep(corpus, [])
@@ -108,7 +108,7 @@ def _keep(corpus: Corpus, readings: list[DocumentReading]) -> None:
     if statistics.num_distinct < 2:
         raise CorpusError(
             f"{corpus.name} is one character over and over, so there is nothing to guess.",
-            mend="Bring a text with at least two different ones.",
+            mend="Choose a text with at least two different characters.",
         )
     profile.limits().check_corpus(corpus)
     set_current_corpus(corpus)
@@ -122,7 +122,7 @@ def num_tokens(corpus: Corpus, config: TokenizerConfig) -> int:
 
 
 def vocab_size(config: TokenizerConfig) -> int:
-    """Return the vocabulary size that the current corpus would give, computed once per corpus and settings."""
+    """Return the vocabulary size for the current corpus, computed once per corpus and settings."""
     corpus = current_corpus()
     known = st.session_state.get("app:vocab_size")
     if known is None or known[0] is not corpus or known[1] != config:
@@ -133,12 +133,12 @@ def vocab_size(config: TokenizerConfig) -> int:
 
 
 def current_readings() -> list[DocumentReading]:
-    """Return what was read for the current corpus; empty for a built-in one."""
+    """Return how the documents of the current corpus were read; empty for a built-in one."""
     return list(st.session_state.get("app:readings", []))
 
 
 def current_statistics() -> TextStatistics:
-    """Return the current corpus in numbers, counted once a text."""
+    """Return statistics of the current corpus, computed once per corpus."""
     corpus = current_corpus()
     known = st.session_state.get("app:statistics")
     if known is None or known[0] is not corpus:

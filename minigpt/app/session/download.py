@@ -14,7 +14,7 @@ from minigpt.errors import MinigptError
 
 
 def offer_download(ref: RunRef, page: str) -> None:
-    """Offer to fetch a run's own text where that is what is missing and this server may; tell what went wrong."""
+    """Draw a button that downloads a run's own text if it is missing and this server may; show the last error."""
     error: MinigptError | None = st.session_state.pop(f"{page}:fetch_error", None)
     if error is not None:
         anatomy.explain_error(error)

@@ -14,11 +14,11 @@ DEFAULT_PRESET = "nano"
 
 
 def current_config() -> RunConfig:
-    """Return the settings chosen on Train so far; the preset's own while the changes are invalid."""
+    """Return the settings chosen on Train so far; without the changes while they are invalid."""
     base = load_config(current_preset())
     try:
         return base.updated(current_changes())
-    except ConfigError:  # the Train page itself says what is wrong with them
+    except ConfigError:  # the Train page shows what is wrong with them
         return base
 
 

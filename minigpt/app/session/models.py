@@ -1,6 +1,6 @@
-"""Models that pages look into: copies read from files, never the model that trains. The last few stay in memory.
+"""Models for the pages: copies read from files, never the model in training. The most recent ones stay in memory.
 
-`loaded_run` imports torch and takes a moment, so call it inside the work that goes through the compute gate.
+`loaded_run` imports torch and is slow, so call it only in work that runs in the compute gate.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from minigpt.app.session.runs import RunRef
 
 MAX_BYTES = 100_000_000
-"""Memory that cached models may take; the one that was asked for last is kept in any case."""
+"""Bytes that cached models may take; the most recent one is kept in any case."""
 
 _lock = threading.Lock()
 _kept: OrderedDict[tuple[str, int], Run] = OrderedDict()
 
 
 def loaded_run(ref: RunRef, step: int | Literal["best", "last"] | None = None) -> Run:
-    """Return a run with its weights in memory, from the cache or from disk. It is shared, so never change it.
+    """Return a run with its weights in memory, from the cache or from disk. It is shared: never change it.
 
     Args:
         ref: The run.
-        step: A step that was kept, `best` or `last`; None: the weights of this moment where it is in training, else the
-            best, else the last.
+        step: A kept step, `best` or `last`; None: the latest weights while the run trains, else the best, else the
+            last.
 
     Raises:
-        RunNotFoundError: There is no such run, or nothing was kept of that step.
-        CheckpointError: What was kept is damaged.
+        RunNotFoundError: There is no such run, or no weights of that step were kept.
+        CheckpointError: The weights file is damaged.
     """
     if isinstance(step, int):
         with _lock:
@@ -42,7 +42,7 @@ def loaded_run(ref: RunRef, step: int | Literal["best", "last"] | None = None) -
                 _kept.move_to_end((ref.id, step))
                 return known
     path = runs.engine().weights(ref.id, step)
-    if not path.exists():  # the training has just ended, and its copy with it; the weights now lie in the run's folder
+    if not path.exists():  # the training has just ended and removed its copy; the weights are now in the run's folder
         path = runs.engine().weights(ref.id, step)
     key = (ref.id, step_of(path))
     with _lock:
@@ -64,6 +64,6 @@ def _num_bytes(run: Run) -> int:
 
 
 def reset() -> None:
-    """Forget the models in memory; for tests."""
+    """Empty the cache; for tests."""
     with _lock:
         _kept.clear()

@@ -1,4 +1,4 @@
-"""A visitor's text as a model reads it, for the pages that look inside; and what is said about an unusual one."""
+"""A visitor's text as a model reads it, for the pages under "Look inside", and notes on unusual texts."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from minigpt.tokenizers.base import BaseTokenizer
 
 MAX_TOKENS = 256
-"""More than this are not drawn: a cell would be narrower than a pixel."""
+"""Most tokens that are drawn: with more, a cell would be narrower than a pixel."""
 
 FEW_TOKENS = 64
-"""The same for views that run the model once a token or give each one a row of words."""
+"""The same for views that run the model once per token or write a row of text for each."""
 
 NAMED = 8
-"""So many unknown characters are named; the others are counted."""
+"""So many unknown characters are listed; the others are only counted."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Reading:
     """A prompt as the model reads it.
 
     Attributes:
-        ids: What the model is given; the start token alone for an empty prompt.
-        tokens: The text of each.
+        ids: The input of the model; for an empty prompt, only the start token.
+        tokens: The text of each token.
         num_given: Tokens of the whole prompt, of which `ids` are the last.
         context: How many tokens the model sees at once.
-        unknown: Characters that are not in the vocabulary, and how often each stands in the prompt.
-        unit: What one token is, as a word for sentences: "character" or "token".
+        unknown: Characters that are not in the vocabulary, with their number in the prompt.
+        unit: The word for one token: "character" or "token".
     """
 
     ids: tuple[int, ...]
@@ -48,10 +48,10 @@ def read_prompt(tokenizer: BaseTokenizer, text: str, context: int, most: int = M
     """Cut a prompt into tokens and keep the last that fit.
 
     Args:
-        tokenizer: The run's.
-        text: Anything, also nothing.
+        tokenizer: The run's tokenizer.
+        text: Any text, also an empty one.
         context: How many tokens the model sees at once.
-        most: How many the page can show.
+        most: How many tokens the page can show.
 
     Raises:
         TokenizerError: The prompt is empty and the tokenizer has no start token.
@@ -74,10 +74,10 @@ def read_few(run: Run, text: str) -> Reading:
 
 
 def prompt_notes(reading: Reading, text: str) -> list[str]:
-    """Return what has to be said about a prompt that is empty, too long, or written in unknown characters."""
-    said = [] if text else [t("inside.note_empty")]
+    """Return notes on a prompt that is empty, too long, or has unknown characters."""
+    notes = [] if text else [t("inside.note_empty")]
     if reading.num_given > len(reading.ids):
-        said.append(
+        notes.append(
             t(
                 "inside.note_long",
                 given=number(reading.num_given),
@@ -89,5 +89,5 @@ def prompt_notes(reading: Reading, text: str) -> list[str]:
         listed = ", ".join(f"{quoted(char)} × {count}" for char, count in list(reading.unknown.items())[:NAMED])
         more = len(reading.unknown) - NAMED
         listed += f" {t('inside.note_unknown_more', count=more)}" if more > 0 else ""
-        said.append(t("inside.note_unknown", listed=listed))
-    return said
+        notes.append(t("inside.note_unknown", listed=listed))
+    return notes

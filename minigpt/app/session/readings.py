@@ -1,4 +1,4 @@
-"""What is known of a document that a visitor brought: how it was read, and whether cleaning changed it."""
+"""How a visitor's document was read, and whether cleaning changed it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DocumentReading:
-    """What one document was before it was cleaned, and what became of it."""
+    """One document before and after cleaning."""
 
     name: str
     encoding: str

@@ -1,4 +1,4 @@
-"""A run's own text: a passage to score, windows to search for what activates a neuron, a line to propose as a prompt.
+"""A run's own text: a passage to score, windows to search for the activations of a unit, a line to propose as a prompt.
 
 A run that was trained here keeps its data. The corpus of a bundled run is generated again if that is cheap. If there is
 no text (the data was left out of an export, or would have to be downloaded), the caller says so and uses the prompt.
@@ -29,7 +29,7 @@ CORPUS_CHARS = 64_000
 """Length in characters of the part of a built-in corpus that is generated again."""
 
 LINE_TOKENS = 2_000
-"""A line to propose is searched in this many tokens at the beginning of a run's text."""
+"""The proposed line is taken from this many tokens at the beginning of a run's text."""
 
 Origin = Literal["held_out", "shipped", "prompt"]
 
@@ -40,7 +40,7 @@ class Passage:
 
     Attributes:
         ids: int64, (T,), T at least 2 and at most one window.
-        text: The same, decoded.
+        text: The decoded ids.
         origin: The run's own validation part, a text shipped with the page, or the visitor's prompt.
     """
 
@@ -54,7 +54,7 @@ def fixed_passage(ref: RunRef, run: Run, prompt: tuple[int, ...]) -> Passage:
 
     Args:
         ref: The run.
-        run: The same, loaded.
+        run: The same run, loaded.
         prompt: Ids of the prompt, used if there is no other text.
     """
     length = min(PASSAGE_TOKENS, run.model.config.sequence_length)
@@ -79,7 +79,7 @@ def windows(ref: RunRef, run: Run, length: int, count: int) -> np.ndarray | None
 
     Args:
         ref: The run.
-        run: The same, loaded.
+        run: The same run, loaded.
         length: Tokens in a window, T.
         count: Windows at most, N.
 
@@ -137,7 +137,7 @@ def rebuilt(folder: RunFolder) -> Corpus | None:
     """Return the beginning of the built-in corpus that a run was trained on; None if it was trained on another text.
 
     Raises:
-        MinigptError: The run's folder is damaged, or this Python does not carry the corpus.
+        MinigptError: The run's folder is damaged, or this Python does not contain the corpus.
     """
     settings, meta = folder.config.data, folder.meta
     known = {info.name: info for info in corpus_infos()}
@@ -145,7 +145,7 @@ def rebuilt(folder: RunFolder) -> Corpus | None:
         return None
     size = CORPUS_CHARS if settings.num_chars is None else min(CORPUS_CHARS, settings.num_chars)
     corpus = read_corpus(settings.model_copy(update={"num_chars": size}))
-    # The settings may name a built-in corpus although the run learned another text; its meta data says which one.
+    # The settings may name a built-in corpus although the run learned another text; the metadata has the right one.
     return corpus if (corpus.name, corpus.origin) == (meta.get("name"), meta.get("origin")) else None
 
 
@@ -160,7 +160,7 @@ def to_fetch(ref: RunRef) -> CorpusInfo | None:
 
 
 def default_prompt(run: RunRef, page: str, length: int = PROPOSED) -> str:
-    """Return a prompt of the kind that the run learns: a line of its own text, else a sample that it wrote.
+    """Return a prompt in the style of the run's corpus: a line of its own text, else a sample that it wrote.
 
     Args:
         run: The run.
@@ -169,7 +169,7 @@ def default_prompt(run: RunRef, page: str, length: int = PROPOSED) -> str:
     """
     if run.bundled and has(f"inside.prompt_{page}_{run.id}"):
         return shipped(f"inside.prompt_{page}_{run.id}")
-    snapshot = runs.look(run)
+    snapshot = runs.snapshot_of(run)
     if snapshot:
         length = min(length, snapshot.config.model.sequence_length)  # the whole prompt must fit into the context
     if line := line_of(run, length):
@@ -179,5 +179,5 @@ def default_prompt(run: RunRef, page: str, length: int = PROPOSED) -> str:
 
 
 def shipped(key: str) -> str:
-    """Return a catalogue text that a model reads; ␣ stands for a space, because YAML drops a space at the end."""
+    """Return a text for a model from the catalogue; ␣ stands for a space, because YAML drops a space at the end."""
     return t(key).replace("␣", " ")

@@ -1,4 +1,4 @@
-"""The runs that this server can show: found by id, seen through the engine. Imports neither streamlit nor torch."""
+"""The runs that this server can show: found by id, read through the engine. Imports neither streamlit nor torch."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from minigpt.runs.snapshots import RunSnapshot
 
 DEFAULT_RUN = "tales"
-"""The bundled run that a new visitor looks at."""
+"""The current run of a new visitor, a bundled one."""
 
 
 @dataclass(frozen=True)
 class RunRef:
-    """Names a run that can be looked at: a bundled one, or one that was trained here."""
+    """Reference to a run that can be shown: a bundled one, or one that was trained here."""
 
     id: str
     name: str
@@ -33,12 +33,12 @@ class RunRef:
 
 
 def default_run() -> RunRef:
-    """Return the bundled run that a new visitor looks at."""
+    """Return the current run of a new visitor, a bundled one."""
     return RunRef(DEFAULT_RUN, DEFAULT_RUN, True, resources.bundled_runs_path() / DEFAULT_RUN)
 
 
 def find_run(run_id: str) -> RunRef | None:
-    """Return the run of that id or bundled name, None if there is none that can be read."""
+    """Return the run of that id or bundled name, None if it does not exist or cannot be read."""
     try:
         folder = find_by_id(run_id)
         return RunRef(run_id, folder.name, folder.is_bundled, folder.path)
@@ -51,7 +51,7 @@ def engine() -> RunEngine:
     return manager.get_engine()
 
 
-def look(ref: RunRef) -> RunSnapshot | None:
+def snapshot_of(ref: RunRef) -> RunSnapshot | None:
     """Return a snapshot of a run, None if the run is gone or cannot be read."""
     try:
         return engine().snapshot(ref.id)
@@ -60,15 +60,15 @@ def look(ref: RunRef) -> RunSnapshot | None:
 
 
 def token_unit(ref: RunRef) -> str:
-    """Return the word for what one token of a run is; see `texts.unit`."""
-    snapshot = look(ref)
+    """Return the word for one token of a run; see `texts.unit`."""
+    snapshot = snapshot_of(ref)
     return unit(make_tokenizer(TokenizerConfig() if snapshot is None else snapshot.config.tokenizer))
 
 
 def latest_step(ref: RunRef) -> int | None:
     """Return how many steps a run has done, None if it is gone.
 
-    It belongs in the key of every answer: an answer of older weights must not be taken for one of today's.
+    It is part of the cache key of every answer, so that an answer of older weights is not reused.
     """
-    snapshot = look(ref)
+    snapshot = snapshot_of(ref)
     return snapshot.step if snapshot else None

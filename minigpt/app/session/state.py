@@ -1,7 +1,7 @@
-"""What one visitor's session knows: the current run, the session's name, and the owner's token.
+"""State of one visitor's session: the current run, the session's name, and the owner's token.
 
-Everything lies in `st.session_state` under `app:...`. Only the run's id also stands in the address, so that a reload
-or a link finds it again. Nothing here imports torch.
+Everything is in `st.session_state` under `app:...`. Only the run's id is also in the address, so that a reload or a
+link finds it again. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ if TYPE_CHECKING:
 
 @dataclass
 class Place:
-    """Where a visitor is, kept in the session as one object.
+    """The run that a visitor looks at, kept in the session as one object.
 
-    Streamlit may interrupt a script wherever it touches `st.session_state`, in a callback too; what the callback had
-    still to write is then lost. A callback that does something slow gets this object first and writes into it
-    afterwards: writing into an object cannot be interrupted.
+    Streamlit can interrupt a script whenever it accesses `st.session_state`, even in a callback; later writes of the
+    callback are then lost. So a slow callback gets this object first and sets its attributes at the end: Streamlit
+    cannot interrupt that.
     """
 
     run_id: str = DEFAULT_RUN
     """The current run."""
-    arrived: str | None = None
-    """A run that was started just now, to be shown to its owner once."""
+    new_run_id: str | None = None
+    """A run that this visitor has just started; the Train page scrolls up to it once."""
 
 
 def place() -> Place:
-    """Return where this visitor is."""
+    """Return the visitor's `Place`."""
     found: Place = st.session_state.setdefault("app:place", Place())
     return found
 
 
 def sync_run() -> str | None:
-    """Read the current run from the address if that has changed, and write the current run back into it.
+    """Read the current run from the address if that has changed, then write the current run into the address.
 
-    The frame calls it on every rerun: Streamlit empties the address when the page changes, and what a callback writes
-    there is lost again, so this is the only place that writes it.
+    The frame calls it on every rerun: Streamlit empties the address when the page changes, and loses what a
+    callback writes there, so only this function writes it.
 
     Returns:
         An id in the address that belongs to no run, for a message to the visitor; else None.
@@ -68,29 +68,29 @@ def sync_run() -> str | None:
 
 
 def current_run() -> RunRef:
-    """Return the run that this visitor looks at: the address's, else the last one, else the bundled tales."""
+    """Return the current run: the one in the address, else the last one, else the bundled tales."""
     return runs.find_run(place().run_id) or runs.default_run()
 
 
 def set_current_run(run_id: str) -> None:
-    """Look at another run from the next rerun on, on every page. For callbacks, or before `st.rerun`."""
+    """Make another run the current one on all pages, from the next rerun. For callbacks, or before `st.rerun`."""
     place().run_id = run_id
 
 
 def session_id() -> str:
-    """Return a name for this session, unguessable and never shown; the compute gate tells sessions apart by it."""
+    """Return the name of this session for the compute gate; it cannot be guessed and is never shown."""
     return str(st.session_state.setdefault("app:session", secrets.token_urlsafe(12)))
 
 
 def owner_token() -> str:
-    """Return the token that proves that a run is this visitor's; empty where the profile asks for none."""
+    """Return the token that proves that a run is this visitor's; empty if the profile requires none."""
     if not profile.limits().owner_tokens:
         return ""
     return str(st.session_state.setdefault("app:owner", secrets.token_urlsafe(24)))
 
 
 def set_owner_token(token: str) -> None:
-    """Use the token that the visitor's browser has kept."""
+    """Use the token that the visitor's browser has stored."""
     st.session_state["app:owner"] = token
 
 

@@ -1,4 +1,4 @@
-"""Which steps of a run can be looked at: those whose weights were kept. Imports neither streamlit nor torch."""
+"""The steps of a run that can be shown: those whose weights were kept. Imports neither streamlit nor torch."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from minigpt.app.session.runs import RunRef
 from minigpt.runs.folder import RunFolder
 
 MOST_STEPS = 32
-"""Kept steps that a history is drawn from: each one is a model to load."""
+"""Most kept steps in a history: each one is a model to load."""
 
 
 def kept_steps(run: RunRef) -> tuple[list[int], int]:
-    """Return the steps whose weights were kept to look back at, and the step of the newest choice.
+    """Return the kept steps of a run's history, and the step of the newest weights.
 
-    The newest choice is what `loaded_run` gives without a step: this moment's weights while the run trains, else the
-    best, else the last. It is not among the first.
+    The newest weights are those that `loaded_run` gives without a step: the latest while the run trains, else the best,
+    else the last. Their step is not among the kept ones.
     """
-    folder, snapshot = RunFolder(run.path), runs.look(run)
+    folder, snapshot = RunFolder(run.path), runs.snapshot_of(run)
     steps = folder.steps()
     if snapshot is not None and snapshot.is_active:
         newest = snapshot.step
@@ -27,12 +27,13 @@ def kept_steps(run: RunRef) -> tuple[list[int], int]:
 
 
 def history(run: RunRef) -> list[tuple[int, int | None]]:
-    """Return the steps to draw a run's history from, in order: (step, what `loaded_run` takes for it).
+    """Return the steps to draw a run's history from, in order: (step, `step` argument of `loaded_run`).
 
-    At most `MOST_STEPS`, evenly picked. Of a run in training only what is kept for good, so that the answer stays.
+    At most `MOST_STEPS`, evenly spaced. Of a run in training, only permanently kept steps, so that cached answers stay
+    valid.
     """
     kept, newest = kept_steps(run)
-    snapshot = runs.look(run)
+    snapshot = runs.snapshot_of(run)
     steps: list[tuple[int, int | None]] = [(step, step) for step in kept]
     if snapshot is None or not snapshot.is_active:
         steps.append((newest, None))

@@ -1,4 +1,4 @@
-"""What the pages under "Look inside" look at: a run, one of its kept steps, and a prompt.
+"""The subject of the pages under "Look inside": a run, one of its kept steps, and a prompt.
 
 Every view asks through `Subject.ask`, so that all heavy work goes through the compute gate and its answers are cached
 by run, step and request.
@@ -33,7 +33,7 @@ NEWEST = "newest"
 
 @dataclass(frozen=True)
 class Subject:
-    """What every view of a page looks at.
+    """The run, step and prompt that every view of a page analyses.
 
     Attributes:
         run: The run.
@@ -56,8 +56,8 @@ class Subject:
             *request: Everything else that the answer depends on.
 
         Raises:
-            Superseded: The visitor has asked something newer.
-            MinigptError: The run cannot be read, or the request cannot be met.
+            Superseded: A newer request of the visitor replaced this one.
+            MinigptError: The run cannot be read, or the request cannot be answered.
         """
         return ask(self.run, f"inside-{view}", work, *request, step=self.step, weights=self.weights)
 
@@ -78,7 +78,7 @@ def choose(run: RunRef, page: str, *, with_prompt: bool = True, length: int = PR
     Args:
         run: The run.
         page: The page.
-        with_prompt: Whether to draw the field of the prompt; the prompt is returned in any case.
+        with_prompt: Whether to draw the prompt field; the prompt is returned in any case.
         length: As in `default_prompt`.
     """
     key = prompt_key(run, page)
@@ -86,7 +86,7 @@ def choose(run: RunRef, page: str, *, with_prompt: bool = True, length: int = PR
         st.session_state[key] = default_prompt(run, page, length)
     prompt = st.session_state[key]
     steps, newest = kept_steps(run)
-    snapshot = runs.look(run)
+    snapshot = runs.snapshot_of(run)
     is_active = snapshot is not None and snapshot.is_active
     has_more = bool(steps) or is_active
     left, right = st.columns([13, 8], gap="medium", vertical_alignment="bottom") if has_more else (st.container(), None)
@@ -104,7 +104,7 @@ def prompt_input(place: DeltaGenerator, label: str, *, key: str, help: str | Non
 
     Args:
         place: Where to draw it.
-        label: What it is called.
+        label: Its label.
         key: Key of the widget.
         help: Its tooltip.
     """
@@ -115,7 +115,7 @@ def prompt_input(place: DeltaGenerator, label: str, *, key: str, help: str | Non
 def _choose_step(run: RunRef, page: str, options: list[int | str], newest: int, *, is_active: bool) -> int | str:
     """Draw the slider of steps if there are several, and a button that refreshes while the run trains."""
     name = step_name(run, page)
-    if st.session_state.get(f"{name}:options") != options:  # a slider keeps its position, which now means another step
+    if st.session_state.get(f"{name}:options") != options:  # the slider keeps its position, which now is another step
         st.session_state[f"{name}:options"] = options
         kept = st.session_state.get(name, NEWEST)
         move(name, kept if kept in options else NEWEST)
@@ -130,6 +130,6 @@ def _choose_step(run: RunRef, page: str, options: list[int | str], newest: int, 
                 format_func=lambda step: t(words, step=number(newest)) if step == NEWEST else number(step),
                 help=t("inside.step_help"),
             )
-        if is_active:  # from the first moment on, even before a step is kept
+        if is_active:  # draw the button at once, even before a step is kept
             st.button(t("inside.look_again"), key=f"{page}:again", icon=":material/refresh:")
     return step

@@ -1,1 +1,1 @@
-"""The frame around every page, the server, and what they offer."""
+"""The frame around every page, the server, the sidebar and the source archive."""

@@ -1,4 +1,4 @@
-"""The source code of the running app as one file; its licence demands that visitors can get it."""
+"""The source code of the running app as one file; the licence requires that visitors can get it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from minigpt.version import __version__
 def source_archive() -> bytes:
     """Return the source code of the running app as a zip; AGPL-3.0 gives every visitor the right to it.
 
-    It packs the files that run here, with local changes: the package, pages, texts, settings and tools. Bundled runs
-    are data and are left out.
+    It packs the files that run here, with all local changes: the package, pages, texts, settings and tools. Bundled
+    runs are data and are left out.
     """
     root, package = resources.root(), Path(resources.__file__).resolve().parent
     files = [root / name for name in ("LICENSE", "README.md", "pyproject.toml", "requirements.txt", "streamlit_app.py")]

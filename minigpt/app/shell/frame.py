@@ -14,7 +14,7 @@ from minigpt.app.ui.navigation import PAGES
 
 
 def run() -> None:
-    """Draw the frame and, inside it, the page that was asked for."""
+    """Draw the frame and, inside it, the requested page."""
     st.set_page_config(page_title=t("frame.product"), page_icon=":material/blur_on:", layout="wide")
     st.logo(resources.asset_path("images", "logo.svg"), size="large")
     st.html(_style())

@@ -1,7 +1,7 @@
 """The server process: start, warm-up, stop, HTTP headers and routes.
 
-Nothing here may import torch at the top: the server answers before torch is there. A background thread imports it once
-the first page has been drawn, so that Home does not wait and Train does not either.
+Nothing here may import torch at the top: the server must answer before torch is loaded. A background thread imports it
+after the first page has been drawn, so that neither Home nor Train has to wait.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WARM_UP_WAIT_SECONDS = 4.0
 
 
 def page_drawn() -> None:
-    """Let the warm-up begin: a page has been drawn, and the processor is free."""
+    """Let the warm-up start: a page has been drawn, and the processor is free."""
     _first_page_drawn.set()
 
 
@@ -63,13 +63,13 @@ def _warm_up() -> None:
     torch.nn.functional.softmax(torch.zeros(1, 2), dim=-1)  # the first operation starts torch's own threads
     minigpt.runs.manager.start()
     gc.collect()
-    gc.freeze()  # objects made at start-up stay for ever; no later collection needs to visit them
+    gc.freeze()  # objects made at start-up are never freed; later collections can skip them
     _warm.set()
 
 
 @contextlib.asynccontextmanager
 async def lifespan(app: Any) -> AsyncIterator[None]:
-    """Start what the server needs and stop it again: trainings are saved before the process ends."""
+    """Start what the server needs and stop it again: running trainings are saved before the process ends."""
     plotly_script.offer()
     start_once()
     try:
@@ -94,7 +94,7 @@ class SecurityHeaders:
         self.app = app
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        """Pass everything through; HTTP answers get the headers."""
+        """Forward the request, and add the headers to HTTP responses."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -22,7 +22,7 @@ def draw() -> None:
 
         remember_owner(state.owner_token(), on_token=state.set_owner_token)
     ref = state.current_run()
-    snapshot = runs.look(ref)
+    snapshot = runs.snapshot_of(ref)
     _picker(ref)
     is_active = snapshot is not None and snapshot.is_active
     st.fragment(_card, run_every=POLL_SECONDS if is_active else None)(ref, is_active)
@@ -35,11 +35,11 @@ def _picker(ref: RunRef) -> None:
     for snapshot in state.own_runs():
         names[snapshot.id] = snapshot.name
     names.setdefault(ref.id, ref.name)
-    # A run that was changed elsewhere, by the address or by a page, gets a picker of its own. A single picker that is
-    # set to a new value can miss it when the next rerun interrupts this one; the browser would then undo the change.
+    # When the address or a page changes the run, a new picker is drawn. A single picker set to a new value can miss it
+    # if the next rerun interrupts this one; the browser would then undo the change.
     key = f"frame:run:{ref.id}"
     if st.session_state.get(key, ref.id) != ref.id:
-        del st.session_state[key]  # left by a rerun that was interrupted
+        del st.session_state[key]  # it was left by an interrupted rerun
     st.selectbox(
         t("frame.run"),
         list(names),
@@ -52,10 +52,10 @@ def _picker(ref: RunRef) -> None:
 
 
 def _follow(key: str, drawn_for: str) -> None:
-    """Look at the run that was picked, unless the picker belongs to a run that is no longer the current one.
+    """Make the picked run the current one, unless the picker was drawn for a run that is no longer the current one.
 
-    Until a rerun is complete, the browser still sends the value of the picker that the rerun leaves out. Streamlit has
-    forgotten that picker by then and takes its old value for a change.
+    Until a rerun is complete, the browser still sends the value of the old picker, which the rerun no longer draws.
+    Streamlit has forgotten that picker by then and treats its old value as a change.
     """
     if state.current_run().id == drawn_for:
         state.set_current_run(st.session_state[key])
@@ -63,7 +63,7 @@ def _follow(key: str, drawn_for: str) -> None:
 
 def _card(ref: RunRef, was_active: bool) -> None:
     """Draw the current run's status; while it trains, only this part is refreshed."""
-    snapshot = runs.look(ref)
+    snapshot = runs.snapshot_of(ref)
     if snapshot is None:
         st.caption(t("frame.run_gone"))
         return

@@ -1,4 +1,4 @@
-"""The settings behind Expert: four groups, each with only the settings that have an effect, and the rate plan."""
+"""The settings under Expert: four groups with the settings that have an effect, and the plan of the learning rate."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from minigpt.errors import ConfigError
 from minigpt.viz.training import ScheduleWords, schedule_figure
 
 COLUMNS = {"schedule": 2}
-"""Settings side by side in a group; 4 if not given."""
+"""Settings in one row of a group; 4 if not given."""
 PLAN_HEIGHT = 210
 
 
 def setting(dotted: str, preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, Any]) -> Any:
-    """Draw one setting and return its value; a value that differs from the preset's is a change.
+    """Draw one setting and return its value; if it differs from the preset's, add it to `changes`.
 
     Args:
         dotted: Its name.
@@ -51,7 +51,7 @@ def draw(preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, 
             other, fits = ONLY_WHERE.get(dotted, ("", None))
             if fits is not None and not fits(values[other]):
                 continue
-            if place == len(row):  # a row at a time, so that the order is right on a phone, which has one column
+            if place == len(row):  # row by row: a phone shows one column, and the order must stay right there
                 row, place = room.columns(COLUMNS.get(group, 4), vertical_alignment="bottom"), 0
             with row[place]:
                 values[dotted] = setting(dotted, preset, base, kept, changes)

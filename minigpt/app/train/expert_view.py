@@ -1,4 +1,4 @@
-"""Which settings stand behind Expert, and the learning rate that they come to."""
+"""The settings under Expert, and the learning rate that they give."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ FIELDS = {
         "training.history_megabytes",
     ),
 }
-"""The settings behind Expert, by group; the command line has all settings."""
+"""The settings under Expert, by group; the command line has all settings."""
 
 ONLY_WHERE: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "training.muon_momentum": ("training.optimizer", lambda value: value == "muon"),
@@ -90,10 +90,10 @@ def get(config: RunConfig, dotted: str) -> Any:
 
 
 def planned(training: TrainingConfig) -> dict[str, list[tuple[int, float]]]:
-    """Return the rate of each kind of weights over all steps: about 200 points, the corners of the shape among them.
+    """Return the learning rate of each group of weights over all steps: about 200 points and all corners.
 
     Args:
-        training: Its settings; with muon there are two rates, that of the matrices and that of the rest.
+        training: The settings. Muon has two rates, one for the matrices and one for the other weights.
     """
     steps, corners = training.max_steps, {0, training.warmup, training.max_steps - training.cooldown}
     chosen = {round(index * (steps - 1) / (PLAN_POINTS - 1)) for index in range(PLAN_POINTS)}
@@ -106,6 +106,6 @@ def planned(training: TrainingConfig) -> dict[str, list[tuple[int, float]]]:
 
 
 def plan_alt(training: TrainingConfig) -> str:
-    """Return what the plan of the learning rate shows, as a text alternative."""
+    """Return a text alternative for the plan of the learning rate."""
     last = f"{learning_rate_at(training.max_steps - 1, training):.2g}"
     return t("train.plan_alt", top=f"{training.learning_rate:.3g}", step=number(training.warmup), last=last)

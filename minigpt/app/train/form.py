@@ -1,4 +1,4 @@
-"""The settings of the next run: a preset, a few numbers in one row, the rest behind Expert."""
+"""The settings of the next run: a preset and a few numbers in one row, the rest under Expert."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from minigpt.errors import MinigptError
 from minigpt.runs.folder import RunFolder
 
 IN_THE_ROW = ("training.max_steps", "device")
-"""Settings that stand beside Start; all others are behind Expert."""
+"""Settings beside Start; all others are under Expert."""
 
 
 def draw() -> None:
-    """Draw the settings of the next run: one row with Start, all others behind Expert, and what the run will cost."""
+    """Draw the settings of the next run: one row with Start, all others under Expert, and the cost of the run."""
     changes: dict[str, Any] = {}
     with st.container(horizontal=True, vertical_alignment="bottom", key="train_row"):
         known = presets.names()
@@ -49,11 +49,11 @@ def draw() -> None:
         _device_picker(preset, base, kept, changes)
         place_of_start = st.container(width="content")
         is_open = st.toggle(t("train.expert"), key="train:expert", help=t("train.about_expert"))
-    said = st.container()
+    messages = st.container()
     if is_open:
         with st.container(border=True, key="train_expert"):
             train_expert.draw(preset, base, kept, changes)
-    else:  # keep the changes made there
+    else:  # keep the changes that were made under Expert
         changes = {name: value for name, value in kept.items() if name not in IN_THE_ROW} | changes
     draft.keep(preset, changes)
     error, config = None, None
@@ -73,7 +73,7 @@ def draw() -> None:
         disabled=error is not None,
         on_click=start,
     )
-    with said:
+    with messages:
         for found_error in (st.session_state.pop("train:error", None), error):
             if found_error is not None:
                 anatomy.explain_error(error_in_words(found_error))
@@ -85,7 +85,7 @@ def draw() -> None:
 
 
 def _device_picker(preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, Any]) -> None:
-    """Offer every kind of device; one that this machine lacks is greyed and says why."""
+    """Draw the choice of device; one that this machine lacks is greyed out, with the reason."""
     chosen = kept.get("device", base.device)
     offered, actual = view.devices(chosen)
 
@@ -113,7 +113,7 @@ def start(label: str | None = None, **extra: Any) -> None:
     """Start a run on the current corpus and look at it; an error is shown on the page.
 
     Args:
-        label: What the run is called after its corpus; None: the preset's title.
+        label: Second part of the run's name, after the corpus; None: the preset's title.
         **extra: Settings on top of those on the page, `training__max_steps=50` for `training.max_steps`.
     """
     _submit(corpora.current_corpus(), label, {name.replace("__", "."): value for name, value in extra.items()})
@@ -123,26 +123,26 @@ def start_on_part(label: str, num_chars: int, **extra: Any) -> None:
     """Start a run on the first characters of the current corpus; the corpus itself stays.
 
     Args:
-        label: What the run is called after its corpus.
-        num_chars: How many of them.
+        label: Second part of the run's name, after the corpus.
+        num_chars: Number of characters.
         **extra: As for `start`.
     """
     part = corpora.current_corpus().head(num_chars)
     _submit(part, label, {name.replace("__", "."): value for name, value in extra.items()})
 
 
-def start_calmer(ref: RunRef) -> None:
+def start_with_lower_rate(ref: RunRef) -> None:
     """Start a run like one that diverged, on the same text, with a third of its learning rate.
 
     Args:
-        ref: The run that diverged; gone on with as it is, it would again.
+        ref: The run that diverged. Resumed with the same rate, it would diverge again.
     """
     folder = RunFolder(ref.path)
 
     def prepare() -> tuple[RunConfig, Corpus, str]:
         config, corpus = folder.config, folder.corpus()
         given = {"data.corpus": None, "data.num_chars": None, "data.paths": ()}
-        return config.updated(view.calmer(config) | given), corpus, t("train.name_calmer")
+        return config.updated(view.lower_learning_rates(config) | given), corpus, t("train.name_calmer")
 
     _begin(prepare)
 
@@ -162,9 +162,9 @@ def _begin(prepare: Callable[[], tuple[RunConfig, Corpus, str]]) -> None:
     """Start a run and look at it; an error is shown on the page.
 
     Args:
-        prepare: Returns its settings, its corpus, and what it is called after the corpus.
+        prepare: Returns its settings, its corpus, and the second part of its name.
     """
-    here = state.place()  # before the run is started, which takes a moment
+    place = state.place()  # get it before the slow start of the run, see `state.Place`
     try:
         config, corpus, label = prepare()
         name = view.free_name(corpus.name, label, {snapshot.name for snapshot in state.own_runs()})
@@ -172,13 +172,13 @@ def _begin(prepare: Callable[[], tuple[RunConfig, Corpus, str]]) -> None:
     except MinigptError as error:
         st.session_state["train:error"] = error
         return
-    here.run_id = here.arrived = run_id
+    place.run_id = place.new_run_id = run_id
 
 
 def _current_settings() -> tuple[str, dict[str, Any]]:
     """Return the preset and the changes as the widgets hold them now.
 
-    A visitor who types a number and clicks Start at once is faster than the rerun that would put it into the draft.
+    If a visitor types a number and clicks Start at once, the rerun that would put it into the draft has not run yet.
     """
     preset = st.session_state.get("train:preset") or draft.current_preset()
     base = settings.load_config(preset)
@@ -194,14 +194,14 @@ def _current_settings() -> tuple[str, dict[str, Any]]:
 
 
 def _cost(config: RunConfig) -> None:
-    """Say in one line what the settings come to: parameters, memory, disk, time, and on which text."""
+    """Draw one line on the cost of the run: parameters, memory, disk, time, and its text."""
     corpus = corpora.current_corpus()
     line = view.cost(
         config,
         corpus,
         num_tokens=corpora.num_tokens(corpus, config.tokenizer),
         vocab_size=corpora.vocab_size(config.tokenizer),
-        seen=reversed(state.own_runs()),
+        past_runs=reversed(state.own_runs()),
     )
     with st.container(horizontal=True, vertical_alignment="center", key="train_cost"):
         st.markdown(line, width="content")

@@ -1,4 +1,4 @@
-"""What the form of the next run checks and says: its cost, its name, and what the device and the text allow."""
+"""Checks and texts of the form for the next run: its cost, its name, and limits of the device and the text."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class OfferedDevice:
 
 
 def devices(chosen: str) -> tuple[list[OfferedDevice], OfferedDevice]:
-    """Return every kind of device, and the one that a setting stands for.
+    """Return all kinds of device, and the one that a setting selects.
 
     Args:
         chosen: The setting: `auto`, or the name of a device.
@@ -51,7 +51,7 @@ def devices(chosen: str) -> tuple[list[OfferedDevice], OfferedDevice]:
 
 
 def _device_title(title: str, name: str) -> str:
-    """Return a device's title as Markdown; what a driver calls its device must not be read as Markdown."""
+    """Return a device's title as Markdown; a driver's name for its device is escaped."""
     return t("train.device_cpu") if name == "cpu" else escape(title)
 
 
@@ -69,10 +69,10 @@ def check_precision(config: RunConfig) -> None:
 
 
 def check_length(config: RunConfig, corpus: Corpus, num_tokens: int) -> None:
-    """Refuse a context that the text has no window for, before anybody starts.
+    """Refuse a context longer than the training part, before a run starts.
 
     Raises:
-        CorpusError: The part that is learned from is shorter than one window.
+        CorpusError: The training part is shorter than one window.
     """
     num_training, _ = split_counts(num_tokens, config.data.validation_fraction, config.data.max_validation_tokens)
     context = config.model.sequence_length
@@ -91,23 +91,25 @@ def free_name(corpus: str, label: str, taken: Collection[str]) -> str:
     )
 
 
-def calmer(config: RunConfig) -> dict[str, float]:
-    """Return the learning rates of a run that diverged, a third as high: dotted field to value."""
+def lower_learning_rates(config: RunConfig) -> dict[str, float]:
+    """Return a third of the learning rates of a run that diverged: dotted field to value."""
     rates = ["training.learning_rate"] + ["training.muon_learning_rate"] * (config.training.optimizer == "muon")
     return {rate: float(f"{get(config, rate) / 3:.2g}") for rate in rates}
 
 
-def cost(config: RunConfig, corpus: Corpus, *, num_tokens: int, vocab_size: int, seen: Iterable[RunSnapshot]) -> str:
-    """Say in one line what the settings come to: parameters, memory, disk, time, and on which text.
+def cost(
+    config: RunConfig, corpus: Corpus, *, num_tokens: int, vocab_size: int, past_runs: Iterable[RunSnapshot]
+) -> str:
+    """Return one line on the cost of a run: parameters, memory, disk, time, and its text.
 
     Args:
         config: The settings.
         corpus: The text.
-        num_tokens: How many tokens it becomes.
-        vocab_size: The vocabulary size it gives.
-        seen: Snapshots of runs of this process, the newest last; they correct the estimate of the time.
+        num_tokens: Tokens of the text.
+        vocab_size: Size of its vocabulary.
+        past_runs: Snapshots of earlier runs, the newest last; their speed corrects the estimate of the time.
     """
-    each = run_cost.seconds_per_step(config, vocab_size) * run_cost.machine_factor(seen)
+    each = run_cost.seconds_per_step(config, vocab_size) * run_cost.machine_factor(past_runs)
     disk = sum(run_cost.disk_megabytes(config, num_tokens, vocab_size).values())
     return t(
         "train.cost",

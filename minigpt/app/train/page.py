@@ -1,4 +1,4 @@
-"""Train: start a run, watch it learn, pause it, stop it."""
+"""Train: start a run, watch it learn, pause or stop it."""
 
 import streamlit as st
 
@@ -16,7 +16,7 @@ def draw() -> None:
     """Draw the page."""
     anatomy.header("train")
     ref = state.current_run()
-    snapshot = runs.look(ref)
+    snapshot = runs.snapshot_of(ref)
 
     is_active = snapshot is not None and snapshot.is_active
     with st.expander(t("train.another"), icon=":material/add:") if is_active else st.container():
@@ -50,12 +50,12 @@ def draw() -> None:
         key="train:try",
     )
     code()
-    if arrived := state.place().arrived:
-        scroll_up(arrived)
+    if new_run_id := state.place().new_run_id:
+        scroll_up(new_run_id)
 
 
 def code() -> None:
-    """Show the library's lines that train."""
+    """Show the library code that trains."""
     from minigpt.training.losses import cross_entropy
     from minigpt.training.schedules import schedule_at
     from minigpt.training.trainer import Trainer

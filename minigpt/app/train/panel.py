@@ -1,4 +1,4 @@
-"""A run as it learns: its status and buttons, one sentence, the loss curve, what it writes now."""
+"""A run as it learns: its status and buttons, the verdict, the loss curve, its latest sample."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minigpt.app.session import runs, state
 from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import compact, duration, escape, number, t, template
 from minigpt.app.train import view
-from minigpt.app.train.form import start_calmer
+from minigpt.app.train.form import start_with_lower_rate
 from minigpt.app.ui import anatomy, theme
 from minigpt.app.ui.forms import in_words
 from minigpt.app.ui.status import status_badge, status_words
@@ -33,16 +33,16 @@ POLL_SECONDS = 1.0
 CHART_HEIGHT = 372
 ICONS = {"pause": ":material/pause:", "resume": ":material/play_arrow:", "stop": ":material/stop:"}
 NORMS = ("ratio", "update", "gradient")
-"""What was measured in each layer; the first is shown first."""
+"""The measurements of each layer; the first is shown at first."""
 
 
 def live_panel(ref: RunRef, snapshot: RunSnapshot) -> None:
     """Draw the run; while it trains, refresh every second without a rerun of the page.
 
-    The buttons stand outside the part that is refreshed, so that no click is lost between two refreshes.
+    The buttons are outside the refreshed part, so that no click is lost between two refreshes.
     """
     label = f"{status_badge(snapshot.status)} **{escape(ref.name)}**"
-    if snapshot.status == "finished":  # a full progress bar would say nothing
+    if snapshot.status == "finished":  # there is no use in a full progress bar
         label += " · " + view.steps_done(snapshot)
     if snapshot.queue_position:
         label += " · " + t("train.queue", position=snapshot.queue_position)
@@ -67,7 +67,7 @@ def live_panel(ref: RunRef, snapshot: RunSnapshot) -> None:
 
 
 def _panel(ref: RunRef, drawn: tuple[str, int | None]) -> None:
-    snapshot = runs.look(ref)
+    snapshot = runs.snapshot_of(ref)
     if snapshot is None or (snapshot.status, snapshot.queue_position) != drawn:
         st.rerun()  # the whole page: its buttons and its timer change
     if snapshot.status != "finished":
@@ -79,7 +79,7 @@ def _panel(ref: RunRef, drawn: tuple[str, int | None]) -> None:
     with right:
         _samples(snapshot)
     _numbers(ref, snapshot)
-    _inside(snapshot)
+    _layers(snapshot)
 
 
 def _progress(snapshot: RunSnapshot) -> None:
@@ -97,10 +97,10 @@ def _progress(snapshot: RunSnapshot) -> None:
 
 
 def _buttons(ref: RunRef, snapshot: RunSnapshot) -> None:
-    """Offer the commands that make sense now; a stopped or interrupted run resumes from its last checkpoint."""
+    """Draw a button for each possible command; a stopped or interrupted run resumes from its last checkpoint."""
     if snapshot.is_diverged:
         again = t("train.do_again_calmer")
-        st.button(again, key="train:calmer", icon=":material/replay:", on_click=start_calmer, args=(ref,))
+        st.button(again, key="train:calmer", icon=":material/replay:", on_click=start_with_lower_rate, args=(ref,))
         return
     commands: dict[str, tuple[Command, ...]] = {
         "preparing": ("stop",),
@@ -140,7 +140,7 @@ def _chart(snapshot: RunSnapshot) -> None:
 
 
 def _samples(snapshot: RunSnapshot) -> None:
-    """Show what the model writes now and, below, what it wrote before, back to the first sample."""
+    """Show the latest sample and, below it, earlier ones back to the first."""
     with st.container(height=CHART_HEIGHT, border=False, key="train_samples"):
         if not snapshot.samples:
             st.caption(t("train.no_sample_yet" if snapshot.is_active else "train.no_sample"))
@@ -191,7 +191,7 @@ def _numbers(ref: RunRef, snapshot: RunSnapshot) -> None:
         live_chart(figure, key="train_tokens_per_second", alt=label, config={"displayModeBar": False})
 
 
-def _inside(snapshot: RunSnapshot) -> None:
+def _layers(snapshot: RunSnapshot) -> None:
     """Draw an expander with the gradient norm and the update norm of each layer."""
     if not snapshot.norms:
         return
@@ -213,17 +213,17 @@ def _inside(snapshot: RunSnapshot) -> None:
         figure = layers_figure(
             values, palette=theme.palette(), words=LayersWords(value=label), revision=f"{snapshot.id} {kind}"
         )
-        said = t(f"train.see_norms_{kind}") + " " + view.extremes(values)
-        live_chart(figure, key="train_norms", alt=said, config={"displayModeBar": False})
-        st.markdown(said)
+        sentence = t(f"train.see_norms_{kind}") + " " + view.extremes(values)
+        live_chart(figure, key="train_norms", alt=sentence, config={"displayModeBar": False})
+        st.markdown(sentence)
 
 
 def live_explanation(ref: RunRef, snapshot: RunSnapshot) -> None:
-    """Explain the picture, and refresh the explanation with the chart so that both have the same numbers."""
+    """Explain the chart; the explanation is refreshed with it, so that both have the same numbers."""
     st.fragment(_explanation, run_every=POLL_SECONDS if snapshot.is_active else None)(ref)
 
 
 def _explanation(ref: RunRef) -> None:
-    snapshot = runs.look(ref)
-    if snapshot is not None:  # else it has just been deleted, and the panel above reruns the page
+    snapshot = runs.snapshot_of(ref)
+    if snapshot is not None:  # None: it has just been deleted, and the panel above reruns the page
         anatomy.what_you_see(view.sentences(snapshot))

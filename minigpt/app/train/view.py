@@ -1,4 +1,4 @@
-"""What the Train page says of a run as it learns: its progress, a verdict, its rates, its layers."""
+"""Texts and numbers of the Train page for a run: its progress, a verdict, its learning rates, its layers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from minigpt.viz.training import REFERENCES, LossWords, first_step_below
 
 
 def steps_done(snapshot: RunSnapshot) -> str:
-    """Say how far the training is."""
+    """Return the progress of the training in steps."""
     return t("train.progress", step=number(snapshot.step), steps=number(snapshot.max_steps))
 
 
 def verdict(snapshot: RunSnapshot) -> str:
-    """Say in one or two sentences how well the run does, quoting the numbers on the chart."""
+    """Return one or two sentences on how well the run learns, with the numbers on the chart."""
     validation = snapshot.curves.get("val_loss", ())
     curve = validation or snapshot.curves.get("loss_ema", ())
     if not curve:
@@ -35,18 +35,20 @@ def verdict(snapshot: RunSnapshot) -> str:
         return t("train.verdict_diverged")
     where = "whole" if whole is not None else "validation" if validation else "training"
     bits = nats(loss / math.log(2))
-    said = t(f"train.verdict_{where}", nats=nats(loss), bits=bits, choices=equally_likely(loss), unit=_unit(snapshot))
+    sentence = t(
+        f"train.verdict_{where}", nats=nats(loss), bits=bits, choices=equally_likely(loss), unit=_unit(snapshot)
+    )
     averaged = t("train.verdict_averaged") if validation and snapshot.config.training.weights_ema else ""
-    return " ".join(filter(None, (said, averaged, passed(curve, snapshot))))
+    return " ".join(filter(None, (sentence, averaged, passed(curve, snapshot))))
 
 
 def _unit(snapshot: RunSnapshot) -> str:
-    """Return the word for what one token of the run is."""
+    """Return the word for one token of the run."""
     return unit(make_tokenizer(snapshot.config.tokenizer))
 
 
 def loss_words() -> LossWords:
-    """Return the words of the figure of the loss."""
+    """Return the texts of the loss figure."""
     return LossWords(
         step=t("train.chart_step"),
         loss=t("train.chart_loss"),
@@ -60,21 +62,21 @@ def loss_words() -> LossWords:
 
 
 def whole_loss(snapshot: RunSnapshot) -> float | None:
-    """Return the final loss over the whole validation part, None where the curve itself was measured on all of it."""
+    """Return the final loss over the whole validation part, None if the curve itself was measured on all of it."""
     curve, loss = snapshot.curves.get("val_loss", ()), snapshot.val_loss
     return loss if curve and loss is not None and loss != curve[-1][1] else None
 
 
 def passed(curve: Sequence[tuple[int, float]], snapshot: RunSnapshot) -> str:
-    """Say which yardstick was passed last, or that it gets worse again."""
+    """Return a sentence on the best reference line that the loss has passed, or on a loss that rises again."""
     best_step, best = min(curve, key=lambda point: point[1])
     last_step, last = curve[-1]
     if last > 1.02 * best and last_step > best_step:
-        # one that knows its text by heart does better on it than it ever did on other text
+        # overfitting: the training loss is lower than the validation loss has ever been
         train = snapshot.curves.get("loss_ema", ())
         by_heart = bool(train) and 1.02 * train[-1][1] < best
-        said = t(f"train.verdict_{'overfit' if by_heart else 'worse'}", step=number(best_step), nats=f"{best:.2f}")
-        return said if whole_loss(snapshot) is None else said + " " + t("train.verdict_sampled")
+        sentence = t(f"train.verdict_{'overfit' if by_heart else 'worse'}", step=number(best_step), nats=f"{best:.2f}")
+        return sentence if whole_loss(snapshot) is None else sentence + " " + t("train.verdict_sampled")
     for name in reversed(REFERENCES):
         level = snapshot.baselines.get(name)
         if level is None or last >= level:
@@ -86,7 +88,7 @@ def passed(curve: Sequence[tuple[int, float]], snapshot: RunSnapshot) -> str:
 
 
 def spaced(samples: Sequence[tuple[int, str]], count: int) -> list[tuple[int, str]]:
-    """Return at most `count` of the samples, always the first, each about twice as far into the training."""
+    """Return at most `count` of the samples, always the first, each at least at twice the step of the one before."""
     kept: list[tuple[int, str]] = []
     for step, text in samples:
         if not kept or step >= 2 * max(kept[-1][0], 1):
@@ -95,15 +97,15 @@ def spaced(samples: Sequence[tuple[int, str]], count: int) -> list[tuple[int, st
 
 
 def passes(snapshot: RunSnapshot) -> float | None:
-    """Return how often the run has gone through its text: tokens learned from by tokens there are to learn from."""
-    there_are = int(snapshot.corpus.get("num_train_tokens", 0))
-    return snapshot.tokens_seen / there_are if there_are else None
+    """Return the number of passes over the training part: tokens seen divided by tokens in it."""
+    num_train_tokens = int(snapshot.corpus.get("num_train_tokens", 0))
+    return snapshot.tokens_seen / num_train_tokens if num_train_tokens else None
 
 
 def learning_rates(snapshot: RunSnapshot) -> dict[str, Sequence[tuple[int, float]]]:
-    """Return the rate of each kind of weights so far: with muon that of the matrices, and that of the rest.
+    """Return the learning rate of each group of weights so far; Muon has one for the matrices and one for the rest.
 
-    Every group of weights has a fixed share of the schedule's rate, and the rest's is what is written down.
+    Only the rate of the rest is recorded; that of the matrices has a constant ratio to it.
     """
     points, training = snapshot.curves.get("learning_rate", ()), snapshot.config.training
     if training.optimizer != "muon" or not points:
@@ -113,7 +115,7 @@ def learning_rates(snapshot: RunSnapshot) -> dict[str, Sequence[tuple[int, float
 
 
 def layer_title(layer: str) -> str:
-    """Return what a part of the model is called: blocks are counted from 1, as on all pages."""
+    """Return the name of a part of the model; blocks are counted from 1, as on all pages."""
     name, _, index = layer.partition(".")
     if name == "blocks":
         return t("train.layer_block", number=int(index) + 1)
@@ -121,7 +123,7 @@ def layer_title(layer: str) -> str:
 
 
 def extremes(values: Mapping[str, float]) -> str:
-    """Say which layer has the highest value and which the lowest; nothing of a single layer."""
+    """Return a sentence on the layers with the highest and the lowest value; "" for a single layer."""
     if len(values) < 2:
         return ""
     least, most = min(values, key=lambda layer: values[layer]), max(values, key=lambda layer: values[layer])
@@ -129,7 +131,7 @@ def extremes(values: Mapping[str, float]) -> str:
 
 
 def scientific(value: float | None) -> str:
-    """Write a learning rate as people do.
+    """Write a learning rate with three significant digits, a small one with an exponent.
 
     >>> scientific(3e-4), scientific(0.00123), scientific(0.025), scientific(None)
     ('3e-4', '1.23e-3', '0.025', '–')
@@ -143,7 +145,7 @@ def scientific(value: float | None) -> str:
 
 
 def disk(snapshot: RunSnapshot, path: Path, *, bundled: bool) -> str:
-    """Say what the run takes on the disk and, while it may grow, what it may come to."""
+    """Return a sentence on the disk space of the run and, while it can grow, on the most that it can take."""
     taken = size(RunFolder(path).disk_bytes())
     tokens = int(snapshot.corpus.get("num_tokens", 0))
     if bundled or snapshot.status == "finished" or not tokens:
@@ -153,17 +155,17 @@ def disk(snapshot: RunSnapshot, path: Path, *, bundled: bool) -> str:
 
 
 def sentences(snapshot: RunSnapshot) -> list[str]:
-    """Return what the picture shows, in sentences that quote the numbers on it."""
-    said = [t("train.see_lines")]
+    """Return the sentences of "What you see", which quote the numbers on screen."""
+    result = [t("train.see_lines")]
     references = [
         t(f"train.see_{name}", nats=f"{snapshot.baselines[name]:.2f}", unit=_unit(snapshot))
         for name in REFERENCES
         if name in snapshot.baselines
     ]
     if references:
-        said.append(t("train.see_references") + " " + " ".join(references))
+        result.append(t("train.see_references") + " " + " ".join(references))
     train, validation = snapshot.loss_ema, snapshot.val_loss
     if train is not None and validation is not None and snapshot.status != "failed":
         gap = f"{validation - train:+.2f}"
-        said.append(t("train.see_gap", gap=gap, train=f"{train:.2f}", validation=f"{validation:.2f}"))
-    return said
+        result.append(t("train.see_gap", gap=gap, train=f"{train:.2f}", validation=f"{validation:.2f}"))
+    return result

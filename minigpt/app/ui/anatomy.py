@@ -1,6 +1,6 @@
 """The parts that every page has, in the same order: title, what you see, try this, the code.
 
-A user's own text never goes through these as it is; see `texts.escape`.
+Never pass a user's text to these functions unescaped; see `texts.escape`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Experiment = tuple[str, Callable[[], None]]
 
 
 def header(page: str) -> None:
-    """Write the page's title and the one sentence that says what is seen here.
+    """Write the page's title and its lead sentence.
 
     Args:
         page: Name of the text catalogue, which holds `title` and `lead`.
@@ -30,7 +30,7 @@ def header(page: str) -> None:
 
 
 def notes(sentences: Iterable[str]) -> None:
-    """Write notes about a visitor's text, in a container of their own, so that what follows keeps its focus."""
+    """Write notes about a visitor's text, in their own container so that elements after it keep the focus."""
     with st.container():
         for sentence in sentences:
             st.info(sentence, icon=":material/info:")
@@ -44,7 +44,7 @@ def what_you_see(sentences: str | Iterable[str]) -> None:
 
 
 def try_this(experiments: Sequence[Experiment], *, key: str) -> None:
-    """Draw one to three experiments, each with a button that does it; nothing if there are none.
+    """Draw one to three experiments, each as a button; draw nothing if there are none.
 
     Args:
         experiments: Label and callback of each button.
@@ -59,7 +59,7 @@ def try_this(experiments: Sequence[Experiment], *, key: str) -> None:
 
 
 def show_code(*objects: Any) -> None:
-    """Draw an expander with the library code that computed what is seen.
+    """Draw an expander with the library code that computed the page.
 
     Args:
         *objects: Functions, methods or classes of the library; each is shown with its file.
@@ -67,7 +67,7 @@ def show_code(*objects: Any) -> None:
     shown = st.expander(t("frame.show_code"), icon=":material/code:", on_change="rerun", key="frame:show_code")
     with shown:
         if not shown.open:
-            return  # reading the source takes time, and few visitors open it
+            return  # reading the source is slow, and few visitors open it
         for item in objects:
             lines, first = inspect.getsourcelines(item)
             module = inspect.getmodule(item)
@@ -77,5 +77,5 @@ def show_code(*objects: Any) -> None:
 
 
 def explain_error(error: MinigptError) -> None:
-    """Say what is wrong and how to go on."""
+    """Show what is wrong and how to fix it."""
     st.error(f"{escape(error.problem)}  \n**{escape(error.mend)}**", icon=":material/info:")

@@ -1,4 +1,4 @@
-"""Sliders that the page itself may move, and whether the screen is as narrow as a phone."""
+"""Sliders that a page can move, and whether the screen is as narrow as a phone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def move(name: str, value: Any) -> None:
     """Move a slider from code; `moved_slider` draws it.
 
     A widget that is set to a new value can miss it: if the next rerun interrupts this one, the browser keeps the old
-    value. So a moved slider is a new widget that starts at the new value.
+    value. So a moved slider is drawn as a new widget that starts at the new value.
 
     Args:
         name: Name of the slider, and the session-state key of its value.
@@ -27,7 +27,7 @@ def moved_slider(name: str, label: str, options: Sequence[Any], **arguments: Any
     """Draw a slider that was placed with `move`, and return its value.
 
     Args:
-        name: As given to `move`.
+        name: The name used with `move`.
         label: Its label.
         options: Its possible values; if the value that it was moved to is missing, the last one is used.
         **arguments: Passed on to `st.select_slider`.

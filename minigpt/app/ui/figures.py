@@ -1,4 +1,4 @@
-"""The words of figures that several pages draw, from the text catalogue."""
+"""Texts of figures that several pages draw, from the text catalogue."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from minigpt.viz.token_axes import AttentionWords
 
 
 def attention_words() -> AttentionWords:
-    """Return the words of figures of queries by keys."""
+    """Return the texts of figures with queries and keys."""
     return AttentionWords(
         query_axis=t("inside.query_axis"),
         key_axis=t("inside.key_axis"),

@@ -52,7 +52,7 @@ def in_words(text: str) -> str:
 
 
 def error_in_words(error: MinigptError) -> MinigptError:
-    """Return an error in the words of a page: with labels instead of names, without advice that only fits a file."""
+    """Return an error reworded for a page: with labels instead of names, without advice that only fits a file."""
     mend = error.mend.replace("Correct it or leave it out", "Correct it").replace(" in section model", "")
     mend = mend.replace(" in section training", "")
     return type(error)(in_words(error.problem), mend=in_words(mend))
@@ -69,8 +69,8 @@ def _plain_type(annotation: Any) -> tuple[Any, bool]:
 def config_widget(dotted: str, *, key: str, value: Any, label: str | None = None, **options: Any) -> Any:
     """Draw the widget of one setting and return its value.
 
-    The widget has no bounds. With bounds, the browser would keep a forbidden number to itself and the page would go on
-    with the one before. So any number comes through, and the settings say what is wrong with it.
+    The widget has no bounds: with bounds, the browser would not send a forbidden number, and the page would keep the
+    old one. Without them, any number arrives, and the validation of the settings explains what is wrong with it.
 
     Args:
         dotted: Name of the setting, for example `training.max_steps`.

@@ -1,4 +1,4 @@
-"""The menu: which pages there are, in which sections, and where their scripts lie."""
+"""The menu: the pages, their sections, and the paths of their scripts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PAGES = (
 
 
 def page_path(name: str) -> str:
-    """Return what `st.switch_page` and `st.page_link` take for a page.
+    """Return the path of a page for `st.switch_page` and `st.page_link`.
 
     Args:
         name: The page's name in `PAGES`, for example `train`.

@@ -29,7 +29,7 @@ def status_words(status: str, progress: float | None = None) -> str:
 
     Args:
         status: The status, as in `RunSnapshot`.
-        progress: Share of the text that is prepared, 0 to 1; None: it is not said.
+        progress: Share of the text that is prepared, 0 to 1; None: not shown.
     """
     words = t(f"frame.status_{status}")
     return words if progress is None else t("frame.status_progress", status=words, share=f"{progress:.0%}")

@@ -1,7 +1,7 @@
 """All heads at a glance: layers by heads on one canvas, drawn in the browser from one message of bytes.
 
-Plotly heat maps of 16 to 144 heads would take megabytes; here a weight takes one byte. Hovering is answered in the
-browser; opening a head sends a trigger to the server.
+Plotly heat maps of 16 to 144 heads would take megabytes; here a weight takes one byte. The browser
+handles hovering itself; opening a head sends a trigger to the server.
 """
 
 from __future__ import annotations

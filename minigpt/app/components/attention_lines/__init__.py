@@ -1,6 +1,6 @@
-"""One head as lines between tokens: over the text where a token looks, under it which tokens look at it.
+"""One head as lines between tokens: above the text where a token looks, below it which tokens look at it.
 
-A weight takes two bytes: with one byte, a percentage here could differ from the same one in the page's sentences.
+A weight takes two bytes: with one byte, a percentage here could differ from the one in the page's sentences.
 Pointing, tapping and the arrow keys move the focus in the browser; only a press or Enter tells the server, so that the
 other views show the same row.
 """
@@ -37,7 +37,7 @@ def message(weights: np.ndarray, tokens: Sequence[str], *, query: int, words: Ma
     Args:
         weights: From 0 to 1, (T, T).
         tokens: The text of each of the T tokens.
-        query: The token that has the focus while the mouse points at none.
+        query: The token that has the focus while the mouse is over no token.
         words: `label` for screen readers, `looks`, `looked`, `nobody` and `hint`.
     """
     header = {

@@ -1,4 +1,4 @@
-"""The way from a text to its next character, animated in the browser from a recording."""
+"""The way from a text to its next character: an animation of a recording."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def flow(recording: Mapping[str, Any], *, words: Mapping[str, str], key: str) ->
     """Draw the flow.
 
     Args:
-        recording: `minigpt.interpret.flow.Flow.to_dict()`, as JSON holds it.
+        recording: `minigpt.interpret.flow.Flow.to_dict()`, read from JSON.
         words: `alt`, headings `text`, `numbers`, `layer`, `next`, buttons `play`, `pause`, `step`, and the sentences
             `say_read`, `say_layer`, `say_odds`, `say_fallen`, with the placeholders `{layer}`, `{dice}`, `{token}` and
             `{share}`.

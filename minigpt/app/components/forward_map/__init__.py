@@ -35,11 +35,11 @@ NUMBERS = 24
 SCORES = 64
 """How many scores of each position the box of the logits shows."""
 MAP = 48
-"""Rows and columns of a small attention map; the weights of a longer text are pooled."""
+"""Rows and columns of a small attention map; the weights of longer texts are max-pooled."""
 MOST_HEADS = 16
 """How many heads the box of the attention weights shows."""
 MOST_SLABS = 8
-"""How many blocks are drawn one by one; of a deeper model, see `slabs`."""
+"""How many blocks are drawn one by one; for deeper models, see `slabs`."""
 
 _COLOURS = (
     "attention", "query", "key", "value", "reference", "text", "background", "secondary", "blocked", "border",
@@ -56,15 +56,15 @@ class MapBox:
     Attributes:
         name: Sent to the server when it is opened.
         layer: Its block, from 0; None outside the blocks.
-        place: input, stream, attention, feedforward or output.
-        column: Neighbours with the same column stand below each other.
+        place: `input`, `stream`, `attention`, `feedforward` or `output`.
+        column: Neighbouring boxes of the same column are drawn below each other.
         title: Its name on the page.
-        say: One sentence about it, for a phone.
-        shape: Shape of its numbers, as in code.
+        meaning: One sentence about it, shown on a phone.
+        shape: Shape of its numbers, written as in code.
         stats: Statistics of its numbers, in one line.
         colour: Name of its colour in the palette, or "".
-        values: (T, C), (H, T, K), or attention weights (H, T, S) with `is_map`. Nothing is painted for None, another
-            shape, or numbers that are not finite.
+        values: (T, C), (H, T, K), or attention weights (H, T, S) with `is_map`. Nothing is painted if they are None, of
+            another shape, or not finite.
         is_map: Whether `values` are attention weights.
     """
 
@@ -73,7 +73,7 @@ class MapBox:
     place: str
     column: str
     title: str
-    say: str
+    meaning: str
     shape: str
     stats: str
     colour: str
@@ -84,8 +84,8 @@ class MapBox:
 def thumbnail(values: np.ndarray, most: int = NUMBERS) -> np.ndarray:
     """Return the first numbers of each position as bytes, positions to the right: (C or `most`, T), 128 for 0.
 
-    Where there are heads, each gives its first numbers. The 98th percentile has the full colour, so that one outlier
-    does not make all others pale.
+    If there are heads, the first numbers of each are taken. The 98th percentile has the full colour, so that one
+    outlier does not make all other cells pale.
 
     >>> thumbnail(np.array([[0.0, 1.0], [-1.0, 0.5]])).tolist()
     [[128, 1], [255, 192]]
@@ -151,7 +151,7 @@ def message(
     """Return what is sent to the browser.
 
     Args:
-        boxes: Those outside the blocks and those of the open block, in order of computation.
+        boxes: The boxes outside the blocks and of the open block, in order of computation.
         streams: The first numbers of the residual stream after each block, (L, T, n).
         layer: The open block, from 0.
         opened: Name of the box that is open.
@@ -182,7 +182,7 @@ def message(
     described = [
         {
             "name": box.name, "layer": box.layer, "place": box.place, "column": box.column, "title": box.title,
-            "say": box.say, "shape": box.shape, "stats": box.stats, "colour": box.colour, "isMap": box.is_map,
+            "say": box.meaning, "shape": box.shape, "stats": box.stats, "colour": box.colour, "isMap": box.is_map,
             "picture": place(_paint(box)),
         }
         for box in boxes

@@ -1,9 +1,9 @@
 """A Plotly figure that is changed in place, so that the reader keeps zoom and hover label when a point is added.
 
 `st.plotly_chart` replaces its chart whenever the figure changes. Here the browser keeps one chart and passes it the new
-figure (`Plotly.react`). The script is the one in the plotly package, and the server offers it at an address of its own.
-Where the server cannot do that (a host that runs the app as a plain script), Streamlit's chart is drawn instead. The
-arrow keys go from point to point and give the same label as the mouse, also to screen readers.
+figure (`Plotly.react`). The script is the one in the plotly package; the server serves it at an address of its own. If
+it cannot (a host that runs the app as a plain script), Streamlit's chart is drawn instead. The arrow keys go from point
+to point and show the same label as the mouse, also to screen readers.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def usual_config(layout: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def live_chart(figure: go.Figure, *, key: str, alt: str, config: dict[str, Any] | None = None) -> None:
-    """Draw a figure, or change the one that is there.
+    """Draw a figure, or update the one on the page.
 
     Args:
         figure: What to draw. A zoom stays while its `uirevision` stays the same; its height must not change.
-        key: Key of the element; the chart with the same key is changed.
+        key: Key of the element; a chart with the same key is updated.
         alt: What the figure shows, for screen readers.
-        config: Plotly's configuration, `usual_config` by default; of its `modeBarButtons`, `toSvg` is our own.
+        config: Plotly's configuration, `usual_config` by default. `toSvg` in its `modeBarButtons` is a button of ours.
     """
     spec = figure.to_dict()
     config = usual_config(spec["layout"], key) if config is None else config

@@ -1,7 +1,7 @@
-"""Keeps the owner's token in the browser's local storage, so that after a reload a visitor may still stop their run.
+"""Keeps the owner's token in the browser's local storage, so that a visitor can still stop their run after a reload.
 
-The token never stands in an address. The script is offered this session's token: a browser without one keeps it, a
-browser that has one answers with its own.
+The token is never part of an address. The script receives this session's token: a browser without a token stores it, a
+browser with one answers with its own.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ _component = Component("owner", "<span hidden></span>")
 
 
 def remember_owner(offered: str, *, on_token: Callable[[str], None]) -> None:
-    """Exchange the session's token for the browser's, if the browser has one. Draws nothing.
+    """Replace the session's token by the browser's, if the browser has one. Draws nothing.
 
     Args:
         offered: The session's token.
-        on_token: Called with the browser's token if that is another one and well formed.
+        on_token: Called with the browser's token if it differs and is well formed.
     """
     import streamlit as st
 

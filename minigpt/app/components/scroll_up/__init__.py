@@ -1,4 +1,4 @@
-"""Scrolls the page back to its top when what was asked for at its end appears there."""
+"""Scrolls the page to its top when an action at the bottom has its result there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def scroll_up(occasion: str) -> None:
     """Scroll up once for each occasion. Draws nothing.
 
     Args:
-        occasion: What happened, for example the id of the run that has begun; the same occasion scrolls only once.
+        occasion: What happened, for example the id of a run that was started; the same value scrolls only once.
     """
     import streamlit as st
 

@@ -1,7 +1,7 @@
-"""The model's parts as switches: every head and every feed-forward block, layer by layer, can be turned off and on.
+"""The model's parts as switches: every head and every feed-forward block can be turned off and on.
 
-The browser keeps which parts are off and answers a press at once; the server is told and computes. The server's list
-replaces the browser's only when the page itself moves the switches, for example by a button that turns a layer off.
+The browser keeps the list of parts that are off and updates it at once; then it notifies the server, which computes.
+The server's list replaces the browser's only when the page itself moves the switches, for example by a button.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Part = tuple[int, int]
 
 
 def part_name(part: Part, num_heads: int) -> str:
-    """Return what a part is called on a screen.
+    """Return the name of a part on the page.
 
     >>> part_name((0, 2), 4), part_name((1, 4), 4)
     ('1.3', 'FF 2')

@@ -1,6 +1,6 @@
-"""A text drawn token by token, each token on a ground that shows how much it surprised the model.
+"""A text drawn token by token; the background of each token shows how much it surprised the model.
 
-It wraps like text. Pointing, tapping and the arrow keys open a token's numbers, without asking the server.
+It wraps like text. Pointing, tapping and the arrow keys show a token's numbers, without a request to the server.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HTML = """
 """
 
 MUCH = 8.0
-"""Bits at which the ground has its full colour: one chance in 256."""
+"""Bits at which the background has its full colour: a probability of 1/256."""
 
 _component = Component("token_strip", HTML)
 
@@ -32,12 +32,12 @@ class StripToken:
     """One token of a strip.
 
     Attributes:
-        text: The token as it stands in the text.
-        bits: How much it surprised the model; sets the strength of the ground.
-        title: The text beside the token in its tip.
-        values: One text for each of the strip's labels, in its tip.
+        text: The token's text.
+        bits: How much it surprised the model; sets the strength of the background.
+        title: The text beside the token in its tooltip.
+        values: One text for each of the strip's labels, in its tooltip.
         top: Other candidates, (text, probability), most probable first.
-        is_unknown: Whether it is underlined because the model does not know it.
+        is_unknown: Whether it is underlined because it is not in the vocabulary.
     """
 
     text: str
@@ -61,7 +61,7 @@ class Candidate(Protocol):
 
 
 def top_candidates(found: Sequence[Candidate]) -> tuple[tuple[str, float], ...]:
-    """Return candidates as `StripToken.top` takes them."""
+    """Return candidates in the form of `StripToken.top`."""
     return tuple((candidate.text, candidate.probability) for candidate in found)
 
 
@@ -125,13 +125,13 @@ def token_strip(
         tokens: The tokens that are coloured, in order.
         key: Key of the element.
         labels: Names of the tokens' `values`.
-        words: `label` (for screen readers) and `also` (above the candidates); `none` and `much` (both ends of the
-            scale) and `hint` where a legend is wanted.
-        prompt: Tokens before them, without colour.
+        words: `label` (for screen readers) and `also` (above the candidates); for a legend also `none` and `much`
+            (both ends of the scale) and `hint`.
+        prompt: Tokens before them, drawn without colour.
         mark: Index of a token that is framed.
-        tallest: Greatest height in pixels; a longer text scrolls.
-        is_even: Whether it has that height in any case on wide screens, so that strips side by side end alike.
-        ground: Name of the ground's colour in the palette, for `bits` that measure something else than surprise.
+        tallest: Maximum height in pixels; a longer text scrolls.
+        is_even: Whether it always has that height on wide screens, so that strips side by side are equally tall.
+        ground: Name of the background colour in the palette, for `bits` that are no surprise but another measure.
     """
     data = message(
         tokens,
