@@ -221,6 +221,8 @@ class RunFolder(RunWeights):
     def corpus(self) -> Corpus:
         """Return the text that the run learns from, decoded from its data.
 
+        Documents begin with BOS; a tokenizer without it has kept no borders, so the text comes back as one document.
+
         Raises:
             CheckpointError: The data is damaged, or missing because an export left it out.
         """
@@ -229,7 +231,8 @@ class RunFolder(RunWeights):
 
         meta, tokenizer, data = self.meta, self.tokenizer, open_data(self.data_path)
         ids = np.concatenate((data.train, data.validation))
-        documents = np.split(ids, np.flatnonzero(ids == tokenizer.bos_id))[1:]  # a document begins with BOS
+        begins = [0] if tokenizer.bos_id is None else np.flatnonzero(ids == tokenizer.bos_id)
+        documents = np.split(ids, begins)[1:]
         texts = tuple(tokenizer.decode(document) for document in documents)
         return Corpus(str(meta.get("name", self.name)), texts, str(meta.get("origin", "")))
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import base64
 import builtins
+import contextlib
 import re
 import secrets
+import shutil
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from minigpt import resources
 from minigpt.config import RunConfig
@@ -24,10 +27,7 @@ from minigpt.runs import archive
 from minigpt.runs.folder import INFO, RunFolder
 from minigpt.runs.info import RunInfo, token_sha256
 from minigpt.runs.weights import CHECKPOINTS
-from minigpt.storage import atomic_folder, remove_folder, write_text
-
-if TYPE_CHECKING:
-    pass
+from minigpt.storage import TEMPORARY_PREFIX, atomic_folder, remove_folder, write_text
 
 
 def new_run_id() -> str:
@@ -136,6 +136,18 @@ class RunStore:
             except MinigptError as error:
                 damaged.append((path, error))
         return sorted(whole, key=lambda pair: (pair[1].created, pair[1].id), reverse=True), damaged
+
+    def sweep(self, *, older_than_seconds: float) -> None:
+        """Remove runs that a killed process left half-made or half-removed.
+
+        Args:
+            older_than_seconds: Keep what was changed later; it may be in the making. Longer than making a run takes.
+        """
+        for path in self.root.glob(f"{TEMPORARY_PREFIX}*"):
+            run_id, _, _ = path.name.removeprefix(TEMPORARY_PREFIX).rpartition("-")
+            with contextlib.suppress(OSError):  # another process removes it too
+                if is_valid_id(run_id) and time.time() - path.stat().st_mtime > older_than_seconds:
+                    shutil.rmtree(path)
 
     def delete(self, run_id: str) -> None:
         """Delete a run with everything in it.

@@ -61,6 +61,10 @@ class _Request:
     done: Future[Path | None] = field(default_factory=Future)
 
 
+LEFTOVER_SECONDS = 24 * 3600.0
+"""Age at which an unfinished run in the store is taken for the leftover of a killed process."""
+
+
 class ThreadEngine:
     """Trains runs in one background thread; implements `RunEngine`.
 
@@ -423,7 +427,8 @@ class ThreadEngine:
                 self._live.pop(live.id, None)
 
     def _sweep(self) -> None:
-        """Delete expired runs."""
+        """Delete expired runs, and what a killed process left unfinished in the store."""
+        self._store.sweep(older_than_seconds=LEFTOVER_SECONDS)
         if self.limits.run_ttl_hours is None:
             return
         now = datetime.now(UTC)

@@ -17,6 +17,7 @@ from minigpt.runs.folder import RunFolder
 from minigpt.runs.job import TrainingJob
 from minigpt.runs.preparation import create_run
 from minigpt.storage import remove_folder
+from minigpt.tokenizers.character import CharacterTokenizer
 
 CATS = "the cat sat on the mat and the dog ate the cake. " * 12
 
@@ -93,6 +94,14 @@ def test_the_text_can_be_put_together_again_from_the_data(own_home: Path) -> Non
     shutil.rmtree(folder.data_path)
     with pytest.raises(CheckpointError):
         folder.corpus()
+
+
+def test_a_tokenizer_without_bos_gives_the_text_back_as_one_document(
+    copied: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = "".join(copied.corpus().documents)
+    monkeypatch.setattr(CharacterTokenizer, "bos_id", None)
+    assert copied.corpus().documents == (whole,)
 
 
 def test_metrics_are_on_the_disk_before_the_checkpoint_that_they_led_to(

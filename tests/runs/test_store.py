@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -108,3 +109,15 @@ def test_delete(small_run: RunConfig, own_home: Path) -> None:
     assert [path.name for path in own_home.iterdir()] == [keep.id]
     with pytest.raises(RunNotFoundError):
         store.delete(go.id)
+
+
+def test_what_a_killed_process_left_is_swept_when_it_is_old(own_home: Path) -> None:
+    store = RunStore()
+    old, new = (f".tmp-{new_run_id()}-0123abcd" for _ in range(2))
+    others = [".tmp-of-somebody-0123abcd", "notes.tmp", new_run_id()]
+    for name in (old, new, *others):
+        (own_home / name).mkdir(parents=True)
+        if name != new:
+            os.utime(own_home / name, (0, 0))
+    store.sweep(older_than_seconds=3600)
+    assert {path.name for path in own_home.iterdir()} == {new, *others}
