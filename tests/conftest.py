@@ -40,7 +40,7 @@ RESET = ("minigpt.runs.manager", "minigpt.app.session.compute")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In parallel, begin with the browser's files: they take longest, and none is to be left for the end alone."""
+    """In parallel, begin with the browser's files: they take longest, and none should run alone at the end."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: item.get_closest_marker("browser") is None)
 
@@ -59,7 +59,7 @@ sys.addaudithook(_note_child)
 
 @pytest.fixture(autouse=True)
 def marked_as_process(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test that starts a Python process without saying so, which would creep into the quick tests."""
+    """Fail a test that starts a Python process without a mark for it, which would slow the quick tests down."""
     _children.clear()
     yield
     if _children and not any(request.node.get_closest_marker(name) for name in ("process", "browser", "slow")):
@@ -70,8 +70,8 @@ def marked_as_process(request: pytest.FixtureRequest) -> Iterator[None]:
 def free_port() -> Callable[[], int]:
     """Return a port of this machine that is free, and another one each time.
 
-    A port that the system chooses (0) is free again as soon as it is known, and another process may be given it. These
-    lie below the range that systems choose from, and each process begins to count elsewhere.
+    A port that the system chooses (0) is free again as soon as its number is known, so another process may get it. These
+    are below the range that systems choose from, and each process starts at another number.
     """
     ports = itertools.count(20_000 + os.getpid() * 101 % 12_000)
 

@@ -143,7 +143,7 @@ def layer_faults(module: str, source: str, *, is_package: bool = False) -> list[
     """Return what a file imports although its place in LAYERS does not allow it."""
     part = part_of(module)
     if part is None:
-        return []  # minigpt/__init__.py only names where things live; test_public_names.py watches it
+        return []  # minigpt/__init__.py only names the modules of public names; test_public_names.py checks it
     row, column = place(part)
     libraries = set().union(*LIBRARIES[: row + 1]) | EXTRA.get(part, set())
     faults = []
@@ -269,7 +269,7 @@ def import_graph() -> dict[str, set[str]]:
 
 
 def circles(graph: dict[str, set[str]]) -> list[list[str]]:
-    """Return the groups of names that reach each other, found by taking away the ends."""
+    """Return the names that are in a circle: remove those that import none of the others, then those that none imports."""
     left = {name: {other for other in others if other in graph} for name, others in graph.items()}
     while free := {name for name, others in left.items() if not others & left.keys()}:
         left = {name: others - free for name, others in left.items() if name not in free}
@@ -299,7 +299,7 @@ def test_a_circle_is_seen() -> None:
 
 def test_benchmarks_are_held_to_the_same_rules() -> None:
     for path in sorted((ROOT / "benchmarks").rglob("*.py")):
-        # measuring others (nanoGPT, transformers) needs their seeds; pickles and streamlit are another matter
+        # other programs (nanoGPT, transformers) need global seeds and prints; only pickles are forbidden here
         text = path.read_text("utf-8")
         assert [fault for fault in forbidden(text) if "pickle" in fault] == [], path.name
 

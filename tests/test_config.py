@@ -46,7 +46,7 @@ def write(tmp_path):
     return write
 
 
-# --- what the fields say of themselves
+# --- the fields' own descriptions
 
 
 def test_every_field_is_described():
@@ -103,7 +103,7 @@ def test_paths_are_made_absolute(monkeypatch, tmp_path):
     assert DataConfig(paths=["x/../b.txt", tmp_path / "c"]).paths == (tmp_path / "b.txt", tmp_path / "c")
 
 
-# --- errors: what was given, what is allowed, how to mend it
+# --- errors: what was given, what is allowed, how to fix it
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The wheel holds what lies beside the package in a checkout, and finds it where it is installed."""
+"""The wheel contains the files that are beside the package in a checkout, and finds them once it is installed."""
 
 from __future__ import annotations
 

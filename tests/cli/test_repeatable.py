@@ -38,7 +38,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def curve(folder: RunFolder) -> list[tuple[Any, ...]]:
-    """Return every number that was measured, but for times."""
+    """Return every measured number except times."""
     names = ("kind", "step", "loss", "loss_ema", "learning_rate", "grad_norm", "val_loss", "text")
     return [tuple(record.get(name) for name in names) for record in folder.metrics()]
 
@@ -48,7 +48,7 @@ def test_page_and_command_line_give_the_same_bits(call, corpus_file: Path, tmp_p
     printed = json.loads(call("train", *options, "--data", corpus_file, "--out", tmp_path / "run", "--json").stdout)
     here = RunFolder(tmp_path / "run")
 
-    engine = ThreadEngine(RunStore(tmp_path / "runs"), num_threads=2)  # the run's own number goes before
+    engine = ThreadEngine(RunStore(tmp_path / "runs"), num_threads=2)  # the run's own number takes precedence
     try:
         corpus = read_corpus(DataConfig(paths=(corpus_file,)))
         run_id = engine.submit(RunConfig().updated(SETTINGS), corpus, "owner")

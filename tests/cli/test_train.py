@@ -31,7 +31,7 @@ from minigpt.training.trainer import Trainer
 
 
 def weights(folder: Path, step: int) -> dict[str, bytes]:
-    """Every tensor, bit by bit; the file's header may order its metadata as it likes."""
+    """Every tensor, bit by bit; the file's header may have its metadata in any order."""
     tensors, _ = load_weights(RunFolder(folder).checkpoint_path(step) / "model.safetensors")
     return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
 
@@ -382,7 +382,7 @@ def test_a_fault_keeps_the_run_and_says_how_to_go_on(
     monkeypatch.setattr(module, "cross_entropy", explode)
     result = call("train", *tiny, "--data", corpus_file, "--out", tmp_path / "run", code=1)
     assert RunFolder(tmp_path / "run").info.status == "failed"
-    # going on would lead to the same loss again: it says what to change in a new run
+    # resuming would lead to the same loss again: the message says what to change in a new run
     assert ("Go on with: minigpt train --resume" in result.stderr) == (fault == "a full disk")
     assert ("In a new run, lower training.learning_rate" in result.stderr) == (fault == "not a number")
 

@@ -160,14 +160,14 @@ def test_an_interruption_is_for_the_training_to_handle_not_for_its_workers():
 
 
 def test_a_dataset_goes_to_another_process_as_the_name_of_its_file(tmp_path):
-    """Where processes do not inherit memory it is sent: a gigabyte of tokens, or all windows, must not be."""
+    """On systems where processes do not inherit memory, the dataset is sent; its tokens or windows must not be."""
     ids = np.arange(100_000, dtype=np.uint8)
     ids.tofile(tmp_path / "ids.bin")
     mapped = LanguageModelDataset(np.memmap(tmp_path / "ids.bin", np.uint8, mode="r"), 50, stride=2, name="A text")
     for dataset, most in (
         (mapped, 1000),
         (LanguageModelDataset(ids, 50, stride=2), 101_000),
-        (LanguageModelDataset(mapped.ids[10:], 50, stride=2), 101_000),  # of a part of a map the place is not known
+        (LanguageModelDataset(mapped.ids[10:], 50, stride=2), 101_000),  # a part of a map does not know its place in the file
     ):
         sent = bytes(ForkingPickler.dumps(dataset))
         assert len(sent) < most

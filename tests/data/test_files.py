@@ -50,7 +50,7 @@ def test_cleaning_in_pieces_is_cleaning_the_whole(text: str, size: int) -> None:
 
 
 def test_no_character_joins_one_behind_which_is_cut() -> None:
-    """Pieces are cut after a line end or a space and before ASCII or an ideograph: no character joins across a cut."""
+    """Pieces are cut after a line end or a space and before ASCII or an ideograph: no characters combine across a cut."""
     for number in range(0x110000):
         character = chr(number)
         parts = unicodedata.decomposition(character)
@@ -199,7 +199,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 
 
 def test_what_is_clean_is_cleaned_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is read twice, for the vocabulary and for the ids; cleaning takes half of the time of that."""
+    """A file is read twice, for the vocabulary and for the ids; half of the time of a reading is cleaning."""
     cleaned: list[str] = []
     monkeypatch.setattr(files, "clean_text", lambda text: (cleaned.append(text), clean_text(text))[1])
     for content, times in ((b"tidy\n", 1), (b"from Windows\r\n", 3)):

@@ -97,7 +97,7 @@ def test_no_validation_part_is_no_fault(tmp_path, fraction):
 
 
 def test_a_bound_on_the_validation_part_leaves_the_rest_to_training(tmp_path):
-    """As it is for a corpus of a gigabyte, a tenth of which would take half an hour to measure."""
+    """This matters for a corpus of a gigabyte: evaluating a tenth of it would take half an hour."""
     corpus, tokenizer = make_corpus("abcde" * 20), CharacterTokenizer().train("abcde")  # 101 tokens
     settings = {"validation_fraction": 0.5, "max_validation_tokens": 12}
     meta = prepare_data(corpus, tokenizer, DataConfig(**settings), tmp_path)

@@ -106,7 +106,7 @@ def test_the_shortest_texts(length: int) -> None:
 
 
 def test_scores_of_heads_that_are_purely_of_one_kind() -> None:
-    """The text is a b c a b c: of the second half each query has one place of the same token, and one after it."""
+    """The text is a b c a b c: each query of the second half has one earlier position with its token, and one after it."""
     ids = np.array([0, 1, 2, 0, 1, 2])
     heads = np.zeros((1, 4, 6, 6), np.float32)
     for query in range(6):
@@ -123,7 +123,7 @@ def test_scores_of_heads_that_are_purely_of_one_kind() -> None:
 
 
 def test_scores_of_even_weights_by_hand() -> None:
-    """The text is a a a: query 1 has one earlier a, query 2 two; after an earlier a and before it lies only place 1."""
+    """The text is a a a: query 1 has one earlier a, query 2 two; only position 1 follows an a and precedes query 2."""
     rows = np.tril(np.ones((3, 3)))
     rows /= rows.sum(axis=1, keepdims=True)
     scores = head_scores(pattern(rows), np.array([[7, 7, 7]]))

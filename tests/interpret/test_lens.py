@@ -89,10 +89,10 @@ def test_positions_have_a_share_where_they_are_learned(model, ids):
 
 
 def test_a_head_of_the_last_block_loses_just_its_share(make, ids):
-    """In the last block, with the feed-forward off, a head has no way to the logit but the direct one.
+    """In the last block, without its feed-forward layer, a head affects a logit only directly.
 
-    The norm's scale changes when the head goes, so the stream is compared before it: through a final norm of which the
-    scale is divided out, that is, by the angle of the two logit vectors.
+    Removing a head changes the scale of the final norm, so the logits themselves cannot be compared. The directions of
+    the two logit vectors can, since the scale does not affect them.
     """
     model = make(num_layers=1)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The lines behind a step are found in the code that runs, not in a table that could grow old."""
+"""The lines behind a step are found in the code that runs, not in a table that could become outdated."""
 
 from types import SimpleNamespace
 

@@ -1,7 +1,7 @@
-"""The same weights in TransformerLens (where it is installed, up to version 3) give the same inside and out.
+"""The same weights in TransformerLens (if it is installed, up to version 3) give the same activations and logits.
 
-Not among the requirements: `pip install transformer_lens==2.16.1`. Its rotary positions pair neighbours as ours do when
-it is told so; everything else has the same name.
+Not among the requirements: `pip install transformer_lens==2.16.1`. With one option its rotary positions
+pair neighbours as ours do; everything else has the same name.
 """
 
 import pytest

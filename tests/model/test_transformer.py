@@ -43,7 +43,7 @@ def identity(_, tensor):
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4])
 def test_no_position_sees_what_comes_after_it(model, ids, length):
-    """An error by one position would show: the first changed token follows directly on the last unchanged one."""
+    """An error by one position would show: the first changed token comes directly after the last unchanged one."""
     before = model(ids[:, :length])
     for changed in range(length):
         other = ids[:, :length].clone()

@@ -77,7 +77,7 @@ def weights(path: Path, step: int) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in load_run(path, step=step).model.parameters()])
 
 
-# -- out and back
+# -- export and import
 
 
 def test_there_and_back(trained: RunFolder, exported: Path, own_home: Path) -> None:
@@ -104,7 +104,7 @@ def test_what_is_private_stays(trained: RunFolder, exported: Path) -> None:
     assert trained.info.owner_token_sha256.encode() not in contents
     assert str(trained.path.parent).encode() not in contents
     assert not any(name.endswith((".bin", "trainer.safetensors", "lock")) for name in names)
-    assert {name.split("/")[0] for name in names} == {"Cats-dogs"}  # one folder, whatever it is called
+    assert {name.split("/")[0] for name in names} == {"Cats-dogs"}  # one folder; its name does not matter
 
 
 def test_with_its_data_it_can_be_trained_on(trained: RunFolder, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_bundled_is_slim_and_works(trained: RunFolder, tmp_path: Path) -> None:
         bundle_run(trained, tmp_path / "little")
 
 
-# -- what is not let in
+# -- what an import refuses
 
 
 def refused(source: Path, told: str) -> None:
@@ -233,7 +233,7 @@ def test_a_bomb_is_stopped_while_it_unpacks(exported: Path, tmp_path: Path) -> N
         target.writestr("history/step-0000999.safetensors", bytes(20_000_000))
     with pytest.raises(ArchiveError, match="larger"):
         RunStore().import_zip(path, max_bytes=10_000_000)
-    # the same with a size that the file lies about
+    # the same with a false size in the file
     data = bytearray(path.read_bytes())
     true, lie = struct.pack("<I", 20_000_000), struct.pack("<I", 100)
     assert true in data

@@ -114,7 +114,7 @@ def trained(engine: RunEngine, run_id: str, steps: int) -> RunSnapshot:
 
 
 def paused_after(engine: RunEngine, corpus: Corpus, steps: int) -> tuple[str, RunSnapshot]:
-    """Begin a run that would never end, pause it after so many steps, and return its id and how it rests."""
+    """Begin a run that would never end, pause it after so many steps, and return its id and its paused snapshot."""
     run_id = engine.submit(settings(**ENDLESSLY), corpus, ANN)
     trained(engine, run_id, steps)
     engine.command(run_id, ANN, "pause")
@@ -180,10 +180,10 @@ def test_snapshots_are_plain_data_that_cannot_be_changed(make, corpus) -> None: 
 def test_pausing_is_not_stepping(make, corpus) -> None:  # type: ignore[no-untyped-def]
     engine = make()
     run_id, paused = paused_after(engine, corpus, 3)
-    other = engine.submit(settings(), corpus, BOB)  # the thread goes on; the paused run does not
+    other = engine.submit(settings(), corpus, BOB)  # the thread trains another run; the paused one stays as it is
     status(engine, other, "finished")
     assert engine.snapshot(run_id).step == paused.step
-    engine.command(run_id, ANN, "pause")  # asking for what is already so does nothing
+    engine.command(run_id, ANN, "pause")  # a command whose result is already there does nothing
     engine.command(run_id, ANN, "resume")
     trained(engine, run_id, 3)
 

@@ -1,4 +1,4 @@
-"""What ships of the experiments tells what it is shipped for; `tests/tools` makes it again."""
+"""The shipped results show what they are meant to show; `tests/tools` checks that they can be made again."""
 
 from minigpt.runs.experiments import shipped_mask_experiment
 

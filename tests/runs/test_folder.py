@@ -1,4 +1,4 @@
-"""The folder of a run: what it says of itself, and that it says when it is damaged."""
+"""The folder of a run: its fields, and the error when it is damaged."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_metrics_are_on_the_disk_before_the_checkpoint_that_they_led_to(
 
 
 def test_a_folder_that_goes_while_it_is_counted(trained: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page counts what a training is about to rename: what is gone counts nothing, and the page stands."""
+    """A page may count files that a training renames meanwhile: missing files count 0, and nothing is raised."""
     fleeting = trained.path / "checkpoints" / ".step-0000009.tmp"
     before, scandir = trained.disk_bytes(), os.scandir
     fleeting.mkdir()
@@ -135,7 +135,7 @@ def test_a_folder_that_goes_while_it_is_counted(trained: RunFolder, monkeypatch:
 def test_bytes_are_counted_again_only_where_something_has_changed(
     copied: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page of runs asks on each visit, of every run."""
+    """The Runs page asks for the size of every run on each visit."""
 
     def on_disk() -> int:
         return sum(path.stat().st_size for path in copied.path.rglob("*") if path.is_file())

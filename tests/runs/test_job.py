@@ -80,7 +80,7 @@ def test_create_run_writes_everything() -> None:
 
 
 def test_a_tokenizer_that_is_trained_already_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A gigabyte is not read once more for a vocabulary that is there already."""
+    """A large corpus is not read a second time for a vocabulary that exists already."""
     tokenizer = train_tokenizer(make_tokenizer(CONFIG.tokenizer), corpus())
     monkeypatch.setattr("minigpt.runs.preparation.train_tokenizer_in_pieces", None)
     assert create_run(CONFIG, corpus(), tokenizer=tokenizer).tokenizer.to_dict() == tokenizer.to_dict()
@@ -118,7 +118,7 @@ def test_too_short_a_text_says_what_fits(length: int, own_home: Path) -> None:
 
 @pytest.mark.parametrize(("length", "measured"), [(12, True), (30, True), (9, False)])
 def test_a_short_validation_part_is_measured_as_it_is(length: int, measured: bool) -> None:
-    """Of 12 characters one token in ten is 1: nothing to predict; of 30 it is 3: one short window."""
+    """A tenth of 12 tokens is 1, which leaves nothing to predict; a tenth of 30 is 3, one short window."""
     config = CONFIG.updated({"data.validation_fraction": 0.2 if measured else 0.1})
     job = TrainingJob(create_run(config, corpus(TEXT[:length])))
     run_all(job)

@@ -129,7 +129,7 @@ def test_a_snapshot_has_the_latest_norms_and_the_share_of_the_machine(corpus: Co
         seen.norms["ratio"]["embedding"] = 0.0  # type: ignore[index]
 
 
-# -- what this machine cannot do is said before anything is made
+# -- settings that this machine cannot train with are refused before anything is written
 
 
 def test_float16_on_a_processor(corpus: Corpus, own_home: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_compiler_that_is_missing_is_told_before_anything_is_made(
     assert not own_home.exists() or list(own_home.iterdir()) == []
 
 
-# -- tracking is the choice of whoever's machine it is
+# -- the machine's owner decides about tracking
 
 
 def test_a_run_that_was_opened_is_tracked_nowhere(

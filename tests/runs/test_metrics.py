@@ -131,7 +131,7 @@ def test_no_folder(tmp_path: Path) -> None:
 
 
 def test_the_losses_of_a_training_that_goes_astray_are_not_lost() -> None:
-    """Its perplexity and its gradient are beyond anything that is drawn; they must not take the record along."""
+    """Its perplexity and its gradient are huge, but the record must be kept."""
     measured = {"kind": "evaluation", "step": 4, "val_loss": 275.7, "perplexity": 5.4e119, "whole": True}
     update = {"kind": "step", "step": 4, "loss": 1.7e14, "loss_ema": 2e16, "grad_norm": 1e18}
     assert parse_records(encoded(measured, update)) == [measured, update]

@@ -1,6 +1,6 @@
-"""One run per version of the format, frozen: whatever changes, it is still opened, measured and resumed.
+"""One run per version of the format, never changed: every later minigpt must open, evaluate and resume it.
 
-How each was made stands in data/README.md.
+data/README.md says how each was made.
 """
 
 from __future__ import annotations

@@ -198,7 +198,7 @@ def test_others_train_while_a_text_is_prepared(make, held) -> None:  # type: ign
     step = engine.snapshot(training).step
     until(lambda: engine.snapshot(training).step > step + 5)
     assert engine.snapshot(preparing).status == "preparing"
-    held.set()  # preparing needs no place among those that train
+    held.set()  # a run that is preparing does not count among those that train
     assert status(engine, preparing, "queued").queue_position == 1
 
 

@@ -1,4 +1,4 @@
-"""Broken off at any point and resumed, a run ends bit for bit like one that was left alone."""
+"""A run that is interrupted at any point and resumed ends bit for bit like an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def finished(folder: RunFolder) -> RunFolder:
 
 
 def outcome(folder: RunFolder) -> tuple[dict[str, bytes], list[Any]]:
-    """Return everything that a run ends with, but for times: all tensors as bytes, and all records."""
+    """Return everything that a run ends with except times: all tensors as bytes, and all records."""
     tensors = {}
     paths = [folder.checkpoint_path(step) / "model.safetensors" for step in folder.checkpoints()]
     paths += [folder.checkpoint_path(step) / "trainer.safetensors" for step in folder.checkpoints()]
@@ -126,7 +126,7 @@ def same(folder: RunFolder, expected: tuple[dict[str, bytes], list[Any]]) -> Non
     assert folder.info.status == "finished"
 
 
-# -- in this process: broken off between two pieces of work, wherever that is
+# -- in this process: interrupted between any two pieces of work
 
 
 @pytest.mark.parametrize("pieces", [0, 1, 7, 20, 41, 42, 43, 60, 90, 125])
@@ -157,7 +157,7 @@ def test_broken_off_again_and_again(tmp_path: Path, expected: tuple[dict[str, by
 
 
 def test_broken_off_after_each_save(tmp_path: Path, expected: tuple[dict[str, bytes], list[Any]]) -> None:
-    """What belongs to a step is measured and written before the step is saved, for nobody comes back to it."""
+    """All work of a step is done and written before the step is saved: a resumed training does not repeat it."""
     folder, saved = make_run(tmp_path / "run"), 0
     while folder.info.status != "finished":
         work = TrainingJob(folder).work()
@@ -242,7 +242,7 @@ def test_averaged_weights_are_what_is_used_and_the_raw_ones_what_is_trained(tmp_
     expected = load_checkpoint(plain.checkpoint_path(24)).state
     assert raw.averaged is not None
     assert all(torch.equal(raw.averaged[name], value) for name, value in averaged.items())
-    # what is trained never hears of the mean
+    # the mean does not affect the training
     assert raw.model.keys() == expected.model.keys()
     assert all(torch.equal(raw.model[name], value) for name, value in expected.model.items())
     assert raw.optimizer.keys() == expected.optimizer.keys()
@@ -401,7 +401,7 @@ def test_killed_in_every_moment_of_a_save(tmp_path: Path, expected: tuple[dict[s
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_killed_at_random(tmp_path: Path, expected: tuple[dict[str, bytes], list[Any]]) -> None:
-    """As often as the variable KILLS says (100); a run that has got to its end is followed by a new one."""
+    """The variable KILLS sets the number of kills (100); after a finished run a new one starts."""
     kills, rounds = int(os.environ.get("KILLS", "100")), 0
     chance = random.Random(11)
     process = Process(tmp_path)

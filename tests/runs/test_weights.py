@@ -88,7 +88,7 @@ def test_history_stays_within_its_bytes_and_even(trained: RunFolder, tmp_path: P
     before = folder.history_steps()
     assert before == [0, 1, 16, 128]
     folder.save_history(model, 256, per_octave=1, megabytes=1e-6)
-    assert folder.history_steps() == before  # one that does not fit at all drives nothing out
+    assert folder.history_steps() == before  # a file larger than the whole budget removes no other
 
 
 def test_rolling_checkpoints_and_the_best_apart(small_run: RunConfig, own_home: Path) -> None:

@@ -1,4 +1,4 @@
-"""A tokenizer whose tokens are pairs of characters goes all the way: nothing above it counts characters."""
+"""A tokenizer whose tokens are pairs of characters works in every layer: nothing above it counts characters."""
 
 import math
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The command that checks a change, the hooks that run its steps, and the one that holds instructions down."""
+"""The command that checks a change, the hooks that run its steps, and the command that limits the instruction set."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_each_level_of_instructions_has_its_pass_and_one_failure_is_enough(
     started: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.argv", ["every_processor.py", "tests/model"])
-    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")  # a setting of one's own holds in no pass
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")  # a variable that was set before has no effect in any pass
     with pytest.raises(SystemExit, match="AVX2"):
         every_processor.main()
     passes = [call for call in started if "pytest" in call.command]

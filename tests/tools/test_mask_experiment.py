@@ -40,7 +40,7 @@ def test_two_trainings_differ_in_the_mask_alone():
     assert len(masked.losses) == len(unmasked.losses) == 6
     assert [step for step, _ in masked.val_losses] == [0, 3, 6]
     assert len(masked.text) == len(unmasked.text) == 5
-    # The same weights and the same windows: before anything is learned, only what is looked at differs a little.
+    # The same weights and windows: before anything is learned, the mask alone makes a small difference.
     assert masked.losses[0] == pytest.approx(unmasked.losses[0], abs=0.01)
     assert masked.losses != unmasked.losses
     assert told == [(step, 12) for step in range(1, 13)]

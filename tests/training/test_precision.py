@@ -66,7 +66,7 @@ def test_bfloat16_learns_as_float32_does(make_trainer: MakeTrainer, weights: Wei
 
 
 def test_measurements_are_in_float32_whatever_training_is_in(make_trainer: MakeTrainer) -> None:
-    """Evaluations give the numbers that everyone gets who loads the weights afterwards."""
+    """Evaluations give the same numbers as the loaded weights do later, which are float32."""
     half, full = make_trainer(training__precision="bfloat16"), make_trainer()
     half.fit()
     full.load_state_dict(half.state_dict())

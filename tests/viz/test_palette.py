@@ -1,4 +1,4 @@
-"""The visual language: every colour valid and apart from its ground, every token visible."""
+"""The visual language: every colour is valid and differs enough from its background, every token is visible."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""Figures of a training: what stands where, and that nothing is drawn outside its axes."""
+"""Figures of a training: what is drawn where, and that nothing is drawn outside its axes."""
 
 from __future__ import annotations
 
