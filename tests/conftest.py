@@ -109,6 +109,15 @@ def small_files() -> Callable[[int], contextlib.AbstractContextManager[None]]:
 
 
 @pytest.fixture(autouse=True)
+def disk_that_answers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let fsync return at once in this process: it matters only when a machine fails, and costs the tests a minute.
+
+    Child processes, those of the browser's tests among them, call the real one.
+    """
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Give each test a runs folder of its own and stop afterwards whatever it left running."""
     home = tmp_path / "home"
