@@ -167,7 +167,7 @@ def test_a_dataset_goes_to_another_process_as_the_name_of_its_file(tmp_path):
     for dataset, most in (
         (mapped, 1000),
         (LanguageModelDataset(ids, 50, stride=2), 101_000),
-        (LanguageModelDataset(mapped.ids[10:], 50, stride=2), 101_000),  # a part of a map does not know its place in the file
+        (LanguageModelDataset(mapped.ids[10:], 50, stride=2), 101_000),  # a part of a map has no place in the file
     ):
         sent = bytes(ForkingPickler.dumps(dataset))
         assert len(sent) < most
