@@ -202,7 +202,7 @@ def forbidden(source: str) -> list[str]:
                 if name.split(".")[0] in PICKLES:
                     fault(node, f"{name}: nothing is pickled here")
                 if base in {"random", "numpy.random"} and alias.name not in PYTHON_RANDOM_ALLOWED | NUMPY_ALLOWED:
-                    fault(node, f"{name}: chance is keyed (minigpt.randomness)")
+                    fault(node, f"{name}: random numbers are keyed (minigpt.randomness)")
                 if base.startswith("torch") and (alias.name.startswith("Dropout") or alias.name == "dropout"):
                     fault(node, f"{name}: it takes no generator")
                 if base == "torch" and alias.name in TORCH_RANDOM | GLOBAL_SEED | {"load", "save"}:
@@ -219,9 +219,9 @@ def forbidden(source: str) -> list[str]:
             }:  # fmt: skip
                 fault(node, f"{dotted}: it takes no generator; use the model's own dropout")
             if ast.unparse(node.value) in {"np.random", "numpy.random"} and node.attr not in NUMPY_ALLOWED:
-                fault(node, f"{dotted}: chance is keyed (minigpt.randomness)")
+                fault(node, f"{dotted}: random numbers are keyed (minigpt.randomness)")
             if root == "random" and dotted.count(".") == 1 and node.attr not in PYTHON_RANDOM_ALLOWED:
-                fault(node, f"{dotted}: chance is keyed (minigpt.randomness)")
+                fault(node, f"{dotted}: random numbers are keyed (minigpt.randomness)")
             if dotted in {"yaml.unsafe_load", "yaml.full_load"}:
                 fault(node, f"{dotted}: use yaml.safe_load")
         if isinstance(node, ast.Call):

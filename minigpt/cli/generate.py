@@ -66,7 +66,7 @@ def generate(
 ) -> None:
     """Write text with a run.
 
-    Without a sampling option the run's own settings count; where it has none, the likeliest token is taken every time.
+    Without a sampling option the run's own settings count; if it has none, the likeliest token is taken every time.
     RUN is a run's folder, its id, an exported zip, or the name of a bundled run.
     """
     prompts = _prompts(prompt, prompt_file)

@@ -184,7 +184,7 @@ def warn_of_hours(trainer: Trainer) -> None:
 
 
 def measured_loss(folder: RunFolder, step: int) -> float | None:
-    """Return the loss over the whole validation part that was measured at a step, None where there is none."""
+    """Return the loss over the whole validation part that was measured at a step, None if there is none."""
     found = [r["val_loss"] for r in folder.metrics() if r["kind"] == "evaluation" and r["whole"] and r["step"] == step]
     return found[-1] if found else None
 

@@ -32,7 +32,7 @@ class ForwardPass:
         layer: The selected block, counted from 0.
         before: Name and values of each step before the blocks, starting with `ids` (T,), without the batch dimension.
         inside: The same inside the selected block, with names without `blocks.{l}.`.
-        parts: Name of a step in the selected block to the name of the module that returned it, where it is known; for
+        parts: Name of a step in the selected block to the name of the module that returned it, if it is known; for
             example `attn_in` to `attention_norm`.
         after: The same after the blocks, up to `probabilities` (T, V).
         streams: First coordinates of the residual stream after each block, (L, T, at most STREAM_NUMBERS).

@@ -37,7 +37,7 @@ def state_numbers(config: RunConfig, vocab_size: int) -> int:
     """Return how many numbers a training holds for its parameters: weights, gradients, optimizer state and weight EMA.
 
     AdamW keeps two numbers for each parameter, Muon one for each number in a matrix of the blocks and two for the
-    rest, SGD one where it has momentum.
+    rest, SGD one if it has momentum.
 
     >>> config = RunConfig().updated(  # 244 parameters, 192 of them in the matrices of the block
     ...     {"model.num_layers": 1, "model.num_heads": 1, "model.d_model": 4, "model.sequence_length": 8})
@@ -227,7 +227,7 @@ def _preset_factor(preset: str | None) -> float:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured in one training with a preset; None where the preset's file does not say.
+    """What was measured in one training with a preset; None if the preset's file does not say.
 
     Attributes:
         corpus: The text.

@@ -31,7 +31,7 @@ class RunEngine(Protocol):
         Args:
             config: Its settings.
             corpus: The text to learn from.
-            owner: Token of the person it belongs to; may be empty where the profile asks for none.
+            owner: Token of the person it belongs to; may be empty if the profile asks for none.
             name: A name for people to read; None: the corpus's name.
 
         Raises:
@@ -57,7 +57,7 @@ class RunEngine(Protocol):
         ...
 
     def snapshot(self, run_id: str) -> RunSnapshot:
-        """Return one look at a run, in training, on disk or bundled; never waits for the training.
+        """Return a snapshot of a run that is in training, on disk or bundled; never waits for the training.
 
         Raises:
             RunNotFoundError: There is no such run.
@@ -65,11 +65,11 @@ class RunEngine(Protocol):
         ...
 
     def weights(self, run_id: str, step: int | Literal["best", "last"] | None = None) -> Path:
-        """Return a file with weights to look into; its contents never change.
+        """Return a file with weights of a run; its contents never change.
 
         Args:
             run_id: The run.
-            step: A step that was kept, `best` or `last`; None: a copy of the present weights where the run is in
+            step: A step that was kept, `best` or `last`; None: a copy of the present weights if the run is in
                 training, else the best, else the last.
 
         Raises:
@@ -79,7 +79,7 @@ class RunEngine(Protocol):
         ...
 
     def list(self, owner: str | None = None) -> builtins.list[RunSnapshot]:
-        """Return one look at each run, newest first; of one owner's runs where a token is given."""
+        """Return a snapshot of each run, newest first; with a token, of that owner's runs only."""
         ...
 
     def close(self) -> None:

@@ -260,7 +260,7 @@ class RunFolder(RunWeights):
         return read_records(self.path / METRICS)
 
     def samples(self) -> list[WrittenSample]:
-        """Return what the model wrote during its training, in order of steps; none where there are no metrics."""
+        """Return what the model wrote during its training, in order of steps; none if there are no metrics."""
         return written_samples(self.metrics())
 
     # -- during training

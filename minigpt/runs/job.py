@@ -126,7 +126,7 @@ class TrainingJob:
         folder: The run.
         resume: Whether to go on from the newest whole checkpoint; a run without one begins at step 0.
         callbacks: Called after the records are written and before anything is saved.
-        num_threads: torch threads where the run's settings name none; None: torch's own number. The number is written
+        num_threads: torch threads if the run's settings name none; None: torch's own number. The number is written
             to the run's settings.
         on_record: Called with every record right after it has been written.
 
@@ -281,7 +281,7 @@ class TrainingJob:
 
         Args:
             status: The run's status from then on; `running` marks a run whose process ends before its training does.
-            reason: Why it stops, in full sentences, where that is not the owner's wish.
+            reason: Why it stops, in full sentences, if the owner did not ask for it.
         """
         self._stopped = {"status": status, "error": reason}
         self._stop_requested.set()

@@ -132,7 +132,7 @@ class LiveRun:
         """Read the run into memory, from its newest checkpoint if there is one, and be ready to take turns.
 
         Args:
-            num_threads: torch threads where the run's settings name none; written to them.
+            num_threads: torch threads if the run's settings name none; written to them.
         """
         if self._job is None:
             from minigpt.runs.job import TrainingJob
@@ -170,7 +170,7 @@ class LiveRun:
         self.publish(message="")
 
     def pause(self) -> bool:
-        """Finish what follows the last step, save, and pause; saved, because the owner may be about to leave.
+        """Finish the work of the last step, save, and pause. It saves because the owner may be about to leave.
 
         Returns:
             Whether it is paused; False: it has come to its end instead.
@@ -183,13 +183,13 @@ class LiveRun:
                 return False
             try:
                 self._job.save()
-            except StorageError as error:  # it pauses all the same and keeps the checkpoint before
+            except StorageError as error:  # it pauses all the same and keeps the previous checkpoint
                 _log.warning("run %s could not be saved: %s", self.id, error)
         self.change("paused")
         return True
 
     def unload(self) -> None:
-        """Save a paused run and free its memory; it can go on later."""
+        """Save a paused run and free its memory; it can continue later."""
         self._stop_job(status="paused")
         self._job = self._work = None
 
@@ -201,7 +201,7 @@ class LiveRun:
         """Save and end; the run can be resumed.
 
         Args:
-            reason: Why, in full sentences, where that is not the owner's wish.
+            reason: Why, in full sentences, if the owner did not ask for it.
         """
         self._end_preparation()
         if self._job is None:
@@ -305,7 +305,7 @@ class LiveRun:
     # -- working and ending
 
     def _take_turn(self, work: Iterator[Piece], seconds: float, is_urgent: Callable[[], bool]) -> Piece | None:
-        """Do pieces of work for one turn; return the last one, None where the work has come to its end."""
+        """Do pieces of work for one turn; return the last one, None if no work is left."""
         began = time.perf_counter()
         try:
             for piece in work:
@@ -323,7 +323,7 @@ class LiveRun:
             self._preparation = None
 
     def _stop_job(self, *, status: Status, reason: str | None = None) -> None:
-        """Let the job finish its step, save, and write the status; does nothing where there is none in memory."""
+        """Let the job finish its step, save, and write the status; does nothing if there is none in memory."""
         if self._job is not None and self._work is not None:
             self._job.request_stop(status=status, reason=reason)
             for _ in self._work:
@@ -365,7 +365,7 @@ def warm_up() -> None:
 
 
 def lower_priority(nice: int) -> None:
-    """Lower the calling thread's priority, where the system can do that for one thread (Linux)."""
+    """Lower the calling thread's priority, if the system can do that for one thread (Linux)."""
     if nice <= 0 or sys.platform != "linux":
         return
     with contextlib.suppress(OSError):

@@ -38,7 +38,7 @@ from minigpt.training.precision import check_precision
 from minigpt.training.tracking import check_trackers
 
 SizeCheck = Callable[[RunConfig, Corpus, int], None]
-"""Takes settings, corpus and vocabulary size, and raises an error where they are too large for this machine or server;
+"""Takes settings, corpus and vocabulary size, and raises an error if they are too large for this machine or server;
 `Limits.check_run` is one."""
 
 SAMPLE_CHARS = 100_000
@@ -153,7 +153,7 @@ _VOCABULARY, _ENCODING, _BASELINES = (0.0, 0.15), (0.15, 0.7), (0.7, 1.0)  # sha
 
 
 def prepare_run(folder: RunFolder, *, check: SizeCheck | None = None) -> Pieces[None]:
-    """Prepare the text of a run that `begin_run` made, in bounded pieces; does nothing where that is done.
+    """Prepare the text of a run that `begin_run` made, in bounded pieces; does nothing if that is done.
 
     Args:
         folder: The run. It is locked meanwhile.
@@ -214,6 +214,6 @@ def training_windows(ids: Any, config: RunConfig) -> LanguageModelDataset:
 
 
 def validation_windows(ids: Any, config: RunConfig) -> LanguageModelDataset | None:
-    """Return windows that tile the validation part: shorter ones where the part is short, None where it is empty."""
+    """Return windows that tile the validation part: shorter ones if the part is short, None if it is empty."""
     context = min(config.model.sequence_length, len(ids) - 1)
     return LanguageModelDataset(ids, context, stride=context, name="The validation part") if context > 0 else None

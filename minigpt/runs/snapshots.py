@@ -49,7 +49,7 @@ class RunSnapshot:
     loss: float | None
     loss_ema: float | None
     val_loss: float | None
-    """The latest; at the end of training measured on the whole validation part, which the curve's points may not be."""
+    """The latest; at the end of training that of the whole validation part, while the curve may show a sample's."""
     best_step: int | None
     """The step of the lowest loss on the curve."""
     learning_rate: float | None
@@ -75,7 +75,7 @@ class RunSnapshot:
     config: RunConfig
     corpus: Mapping[str, Any]
     """What is known about the corpus: the contents of `data/meta.json`; before it is prepared only `name`, `origin` and
-    `num_chars`; empty where the data was left out of an export."""
+    `num_chars`; empty if the data was left out of an export."""
     created: str
     """When, in ISO 8601."""
     progress: float | None = None
@@ -199,7 +199,7 @@ class History:
 
     @property
     def early_end(self) -> str:
-        """Why the training ended before its last step, in words; empty where it did not."""
+        """Why the training ended before its last step, in words; empty if it did not."""
         step, text = self._early_end
         return text if step >= int(self.latest.get("step", 0)) else ""
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 COMMAND_SECONDS = 2.0
-"""How long `command` waits for the thread to carry it out, so that the next look already shows the result. A command
+"""How long `command` waits until the thread has carried it out, so that the next snapshot shows the result. A command
 that takes longer is still carried out."""
 WEIGHTS_SECONDS = 20.0
 """How long to wait for a copy of the present weights before the newest ones on disk are taken instead."""

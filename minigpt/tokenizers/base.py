@@ -103,7 +103,7 @@ class BaseTokenizer(ABC):
     def encode_array(self, text: str) -> IdArray:
         """Return the ids of `text`, shape `(num_tokens,)`, in the smallest sufficient unsigned type.
 
-        Adds no special tokens. An unknown character becomes UNK where the kind has one.
+        Adds no special tokens. An unknown character becomes UNK if the kind has one.
         """
 
     @abstractmethod

@@ -18,7 +18,7 @@ FEW_HEADS = 8
 
 
 def number_labels(count: int) -> list[str]:
-    """Return the numbers from 1 as labels of an axis; only every second one where there are many.
+    """Return the numbers from 1 as labels of an axis; only every second one if there are many.
 
     >>> number_labels(2), number_labels(10)[:4]
     (['1', '2'], ['1', '', '3', ''])

@@ -41,8 +41,8 @@ def step_ticks(last: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class BirthWords:
-    """Words of `birth_figure`: the titles of its axes, and the names of the two curves of the loss."""
+class EmergenceWords:
+    """Words of `emergence_figure`: the titles of its axes, and the names of the two curves of the loss."""
 
     loss: str
     score: str
@@ -51,13 +51,13 @@ class BirthWords:
     validation: str
 
 
-def birth_figure(
+def emergence_figure(
     curves: Mapping[str, Points],
     steps: Sequence[int],
     scores: np.ndarray,
     *,
     palette: Palette,
-    words: BirthWords,
+    words: EmergenceWords,
     at: int | None = None,
     num_named: int = 3,
     revision: str = "",

@@ -1,4 +1,4 @@
-"""The bundled run `repeat`: it shows the birth of an induction head, and can be made again."""
+"""The bundled run `repeat`: it shows the emergence of an induction head, and can be made again."""
 
 from concurrent.futures import CancelledError
 
@@ -22,7 +22,7 @@ def history():
     return head_history(find_run("repeat"))
 
 
-def test_the_bundled_run_shows_the_birth_of_an_induction_head(history):
+def test_the_bundled_run_shows_the_emergence_of_an_induction_head(history):
     previous, induction = history.scores.previous.max(axis=(1, 2)), history.scores.induction.max(axis=(1, 2))
     born = [int(np.argmax(scores > 0.3)) for scores in (previous, induction)]
     assert 0 < born[0] <= born[1], "the head that looks one back comes first, the other is built upon it"

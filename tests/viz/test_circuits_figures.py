@@ -34,8 +34,8 @@ def test_the_strongest_heads_are_named_and_the_history_keeps_every_step():
     scores[:, 1, 0] = (0, 0.2, 0.9)
     scores[:, 0, 1] = (0, 0.1, 0.3)
     curves = {"val_loss": [(0, 4.0), (100, 1.5)], "loss_ema": [(1, 4.0), (100, float("nan"))]}
-    words = circuits_history.BirthWords("loss", "score", "step", training="training", validation="validation")
-    figure = circuits_history.birth_figure(curves, steps, scores, palette=LIGHT, words=words, at=10, num_named=2)
+    words = circuits_history.EmergenceWords("loss", "score", "step", training="training", validation="validation")
+    figure = circuits_history.emergence_figure(curves, steps, scores, palette=LIGHT, words=words, at=10, num_named=2)
     named = [text for text in texts(figure) if text.startswith("<b>")]
     assert named == ["<b>2.1</b>  90 %", "<b>1.2</b>  30 %"]
     assert "validation 1.50" in texts(figure)

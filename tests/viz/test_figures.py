@@ -88,7 +88,7 @@ DATA: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "reason_figure": [((WEIGHTS[3], EFFECTS - 1, TOKENS, 3, [1]), {})],
     "scores_figure": [((dict.fromkeys(BASELINES, SCORES),), {})],
     "change_figure": [(([Change("1", 0.5, 0.2), Change(" ", 0.1, 0.4)],), {})],
-    "birth_figure": [((CURVES, [0, 50, 100], np.stack([SCORES] * 3)), {"at": 50})],
+    "emergence_figure": [((CURVES, [0, 50, 100], np.stack([SCORES] * 3)), {"at": 50})],
     "lens_figure": [
         (([[["1", "2"]] * 3, [[" ", "3"]] * 3], np.ones((2, 3, 2)), np.array([[1, 2, 3], [0, 0, 0]])),
          {"places": PLACES, "tokens": ["1", " "], "following": [" ", ""], "first": 6, "selected": 1}),

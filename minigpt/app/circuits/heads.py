@@ -87,7 +87,7 @@ def _draw_scores(scores: Scores) -> None:
 
 def _draw_history(subject: Subject, ids: tuple[int, ...], *, suited: bool) -> tuple[int, int] | None:
     """Draw the loss and, below it, one kind's scores over training; return when the induction head emerged."""
-    from minigpt.viz.circuits_history import BirthWords, birth_figure
+    from minigpt.viz.circuits_history import EmergenceWords, emergence_figure
 
     st.subheader(t("circuits.history_title"), anchor=False)
     pairs = history(subject.run)
@@ -110,13 +110,13 @@ def _draw_history(subject: Subject, ids: tuple[int, ...], *, suited: bool) -> tu
     )
     assert kind is not None  # the session state always has a value
     snapshot = runs.snapshot_of(subject.run)
-    figure = birth_figure(
+    figure = emergence_figure(
         snapshot.curves if snapshot else {},
         steps,
         scores[kind],
         palette=theme.palette(),
         at=subject.weights,
-        words=BirthWords(
+        words=EmergenceWords(
             loss=t("circuits.axis_loss"),
             score=t("circuits.axis_score"),
             step=t("circuits.axis_step"),
