@@ -245,8 +245,8 @@ def test_a_text_that_is_being_prepared_is_shown_and_can_be_stopped(pages, prepar
         assert time.monotonic() < end
         time.sleep(0.02)
     at = pages.open(PAGE, run=run_id)
-    assert "preparing, 6%" in pages.words(at)  # in the sidebar
-    assert "preparing, 6%" in [bar.proto.text for bar in at.get("progress")]
+    assert "preparing, 6\xa0%" in pages.words(at)  # in the sidebar
+    assert "preparing, 6\xa0%" in [bar.proto.text for bar in at.get("progress")]
     assert t("train.verdict_preparing") in pages.words(at)
     assert "train:stop" in keys(at)
     assert not {"train:pause", "train:resume"} & keys(at)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minigpt.app.texts import t
+from minigpt.app.texts import percent, t
 
 STATUS_COLOURS = {
     "preparing": "gray",
@@ -32,7 +32,7 @@ def status_words(status: str, progress: float | None = None) -> str:
         progress: Share of the text that is prepared, 0 to 1; None: not shown.
     """
     words = t(f"frame.status_{status}")
-    return words if progress is None else t("frame.status_progress", status=words, share=f"{progress:.0%}")
+    return words if progress is None else t("frame.status_progress", status=words, share=percent(progress))
 
 
 def status_badge(status: str, progress: float | None = None) -> str:
