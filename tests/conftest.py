@@ -87,13 +87,13 @@ def free_port() -> Callable[[], int]:
 
 @pytest.fixture(scope="session")
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for what would be downloaded, empty and shared by the session."""
+    """One empty folder for downloads, shared by the session."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
 def small_files() -> Callable[[int], contextlib.AbstractContextManager[None]]:
-    """Return a context in which no file may grow beyond some bytes, as on a full disk; outside it pytest has a log."""
+    """Return a context in which no file may grow beyond some bytes, as on a full disk. Outside it pytest writes its log."""
     resource = pytest.importorskip("resource")  # not on Windows
 
     @contextlib.contextmanager

@@ -185,7 +185,7 @@ PICKLES = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "cloudpic
 
 
 def forbidden(source: str) -> list[str]:
-    """Return what a file does that no file of this project may."""
+    """Return the faults of a file: what no file of this project may do."""
     faults: list[str] = []
     tree = ast.parse(source)
     classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]

@@ -88,10 +88,10 @@ def run_training(
         except MinigptError as error:
             # no hint to resume if that would fail again: the run is damaged, locked by another process, or has diverged
             if not isinstance(error, RunExistsError | NonFiniteLossError) and _is_readable(folder):
-                note(f"What was saved before is kept. Go on with: {_resume_command(folder)}")
+                note(f"What was saved before is kept. Resume with: {_resume_command(folder)}")
             raise
         except KeyboardInterrupt:  # a second Ctrl+C
-            note(f"What was saved before is kept. Go on with: {_resume_command(folder)}")
+            note(f"What was saved before is kept. Resume with: {_resume_command(folder)}")
             raise
         is_stopped = interruption.signal is not None and not job.is_done
 
@@ -113,7 +113,7 @@ def run_training(
             f"Saved in {_shown(folder.path)}\n"
         )
     if is_stopped:
-        note(f"Stopped at step {result.steps:,} of {job.trainer.max_steps:,}. Go on with: {_resume_command(folder)}")
+        note(f"Stopped at step {result.steps:,} of {job.trainer.max_steps:,}. Resume with: {_resume_command(folder)}")
         sys.exit(interruption.exit_code)
     if not as_json:
         note(f"Write with it: {command_line('generate', _shown(folder.path), '--temperature', '0.8')}")
@@ -238,7 +238,7 @@ class Watch(Progress):
         """Show the step at which the training starts or resumes."""
         self._bar.update(self.task, completed=trainer.step, total=trainer.max_steps, loss=trainer.loss_ema)
         if trainer.step and not trainer.is_finished:
-            self._print(f"Going on from step {trainer.step:,} of {trainer.max_steps:,}.")
+            self._print(f"Resuming from step {trainer.step:,} of {trainer.max_steps:,}.")
 
     def on_budget(self, trainer: TrainerView, record: Record) -> None:
         """Set the bar's length, and print it."""

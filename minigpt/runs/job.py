@@ -124,7 +124,7 @@ class TrainingJob:
 
     Args:
         folder: The run.
-        resume: Whether to go on from the newest whole checkpoint; a run without one begins at step 0.
+        resume: Whether to continue from the newest whole checkpoint; a run without one begins at step 0.
         callbacks: Called after the records are written and before anything is saved.
         num_threads: torch threads if the run's settings name none; None: torch's own number. The number is written
             to the run's settings.

@@ -111,7 +111,7 @@ class ThreadEngine:
             kept = len(self._index.runs())
             if kept >= self.limits.max_runs:
                 raise LimitError(
-                    f"This server holds {kept} runs and keeps no more.", mend="Delete a run that you no longer need."
+                    f"This server holds {kept} runs, as many as it keeps.", mend="Delete a run that you no longer need."
                 )
             folder = begin_run(
                 config,
@@ -404,7 +404,7 @@ class ThreadEngine:
             elif live.advance(self._slice_seconds, is_urgent):
                 self._end(live, live.finish)
             elif self.limits.max_seconds is not None and live.seconds >= self.limits.max_seconds:
-                reason = f"This server trains a run for {self.limits.max_seconds:g} seconds, which are over."
+                reason = f"The {self.limits.max_seconds:g} seconds of training that this server allows are used up."
                 self._end(live, functools.partial(live.stop, reason))
 
         self._guard(live, advance)

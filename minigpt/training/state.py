@@ -90,7 +90,7 @@ class TrainerCounters:
         """
         if not self.is_whole:
             raise CheckpointError(
-                f"Step {self.step} was broken off while its weights were being written.",
+                f"Step {self.step} was interrupted while its weights were being changed.",
                 mend="Resume from the last checkpoint.",
             )
         progress: dict[str, Any] = {

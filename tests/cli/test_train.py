@@ -183,7 +183,7 @@ def test_nobody_is_sent_back_to_the_command_that_has_just_failed(
     monkeypatch.setattr(Watch, "on_step", spoil)
     said = call("train", *tiny, "--data", corpus_file, "--out", tmp_path / "run", code=1).stderr
     assert "run.json" in said
-    assert "Go on with" not in said
+    assert "Resume with" not in said
 
 
 def test_nothing_to_learn_from(call) -> None:
@@ -199,9 +199,9 @@ def test_a_second_ctrl_c_stops_at_once_and_says_how_to_go_on(
 
     monkeypatch.setattr(Watch, "on_step", interrupted)
     result = call("train", *tiny, "--data", corpus_file, "--out", tmp_path / "run", code=130)
-    assert f"Go on with: minigpt train --resume --out {tmp_path / 'run'}" in result.stderr
+    assert f"Resume with: minigpt train --resume --out {tmp_path / 'run'}" in result.stderr
     monkeypatch.undo()
-    assert "Going on from step 4" in call("train", "--resume", "--out", tmp_path / "run").stderr
+    assert "Resuming from step 4" in call("train", "--resume", "--out", tmp_path / "run").stderr
 
 
 def test_resume_needs_a_folder(call) -> None:
@@ -311,7 +311,7 @@ def test_resume_with_more_steps_goes_on(call, tiny, corpus_file: Path, tmp_path:
     out = tmp_path / "run"
     call("train", *tiny, "--data", corpus_file, "--out", out)
     result = call("train", "--resume", "--out", out, "--set", "max_steps=14")
-    assert "Going on from step 12 of 14." in result.stderr
+    assert "Resuming from step 12 of 14." in result.stderr
     assert RunFolder(out).config.training.max_steps == 14
 
 
@@ -358,7 +358,7 @@ def test_a_signal_saves_and_the_rest_ends_bit_identical(
     printed = json.loads(result.stdout)
     assert (printed["steps"], printed["status"]) == (6, "stopped")
     assert RunFolder(out).info.status == "stopped"
-    command = re.search(r"Go on with: minigpt (.*)", result.stderr)
+    command = re.search(r"Resume with: minigpt (.*)", result.stderr)
     assert command is not None
     call(*command[1].split())
     assert weights(out, 12) == weights(trained[0], 12)
@@ -383,7 +383,7 @@ def test_a_fault_keeps_the_run_and_says_how_to_go_on(
     result = call("train", *tiny, "--data", corpus_file, "--out", tmp_path / "run", code=1)
     assert RunFolder(tmp_path / "run").info.status == "failed"
     # resuming would lead to the same loss again: the message says what to change in a new run
-    assert ("Go on with: minigpt train --resume" in result.stderr) == (fault == "a full disk")
+    assert ("Resume with: minigpt train --resume" in result.stderr) == (fault == "a full disk")
     assert ("In a new run, lower training.learning_rate" in result.stderr) == (fault == "not a number")
 
 

@@ -337,7 +337,7 @@ def test_only_the_owner_may_command(make, corpus) -> None:  # type: ignore[no-un
         for token in (BOB, ""):
             with pytest.raises(OwnerError):
                 engine.command(run_id, token, command)
-    assert engine.snapshot(run_id).id == run_id  # looking is free
+    assert engine.snapshot(run_id).id == run_id  # everybody may look at it
     assert ANN not in RunStore().get(run_id).path.joinpath("run.json").read_text("utf-8")
     assert [seen.id for seen in engine.list(ANN)] == [run_id]
     assert engine.list(BOB) == []

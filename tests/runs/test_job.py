@@ -366,7 +366,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_checkpoint() -> None:
     assert info.error_type == "NonFiniteLossError"
     assert snapshot_of(folder).is_diverged
     assert folder.checkpoints() == [5]
-    run_all(TrainingJob(folder))  # resumed without what broke it
+    run_all(TrainingJob(folder))  # resumed without the fault
     assert folder.info.status == "finished"
     assert folder.info.error is None
     assert folder.info.error_type is None

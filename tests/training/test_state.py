@@ -29,7 +29,7 @@ def test_counters_come_back() -> None:
 def test_no_state_in_the_middle_of_an_update() -> None:
     torn = counters()
     torn.is_whole = False
-    with pytest.raises(CheckpointError, match="Step 3 was broken off"):
+    with pytest.raises(CheckpointError, match="Step 3 was interrupted"):
         torn.progress()
 
 

@@ -469,7 +469,7 @@ def test_progress_that_is_damaged_is_refused(make_trainer: MakeTrainer) -> None:
 def test_no_copy_of_half_an_update(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer()
     trainer.is_whole = False
-    with pytest.raises(CheckpointError, match="broken off"):
+    with pytest.raises(CheckpointError, match="interrupted"):
         trainer.state_dict()
 
 
