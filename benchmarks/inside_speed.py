@@ -6,7 +6,7 @@ Medians of `--repeat`, each with its goal, on the bundled `tales` and 64 tokens:
 
 - **prompt**: from Enter in the text field until the Attention page has drawn the new text, in a real browser, the
   forward pass taken off (0.4 s);
-- **head**: from a press on a map of the grid until that head is drawn, likewise (0.2 s);
+- **head**: from a press on a map of the grid until that head is drawn, in the same way (0.2 s);
 - **server**: of each of them, from the request on the socket to the last message of the answer;
 - **importance**: all heads and feed-forward blocks switched off one by one, in the library (2 s);
 - **grid**: what the server does and sends to draw all heads, 12 x 12 of 64 x 64 and 6 x 6 of 128 x 128 (0.15 s, and

@@ -46,7 +46,7 @@ class Upload:
 
 
 def texts(megabytes: float) -> dict[str, bytes]:
-    """Return the texts to upload, of so many million bytes."""
+    """Return the texts to upload, each of that many million bytes."""
     from minigpt.data.synthetic import generate_tales
 
     size = int(megabytes * 1e6)

@@ -147,7 +147,7 @@ def remove_folder(path: Path) -> None:
 def sweep(folder: Path) -> None:
     """Remove unfinished files and folders directly inside a folder.
 
-    Call this only while no other process writes into the folder: an unfinished file may be one in the making.
+    Call this only while no other process writes into the folder, because it would lose its unfinished files.
 
     Raises:
         StorageError: One of them cannot be removed.

@@ -69,7 +69,7 @@ def run_training(
         name = out.name if out is not None else None
 
         def check(config: RunConfig, corpus: Corpus, vocab_size: int) -> None:
-            if device.type != "cuda":  # such a device has a memory of its own
+            if device.type != "cuda":  # a GPU has its own memory
                 check_memory(config, vocab_size)
 
         with preparation_bar() as show:

@@ -316,7 +316,7 @@ class RunConfig(Section):
         return self
 
     def updated(self, changes: Mapping[str, Any], *, source: str = "the changes") -> RunConfig:
-        """Return a copy with some dotted fields changed, checked anew.
+        """Return a copy with some dotted fields changed; all settings are checked again.
 
         Args:
             changes: Dotted field to value, for example `{"training.max_steps": 50, "seed": 3}`.

@@ -32,7 +32,7 @@ def ngram_baselines(train_ids: np.ndarray, validation_ids: np.ndarray, vocab_siz
 
     Args:
         train_ids: `(N,)`, any integer type, may be memory-mapped.
-        validation_ids: `(M,)`, likewise.
+        validation_ids: `(M,)`, of the same kind.
         vocab_size: V; every id is below it.
 
     Returns:

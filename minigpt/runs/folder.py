@@ -279,7 +279,7 @@ class RunFolder(RunWeights):
     def sweep(self, step: int) -> None:
         """Remove unfinished files of a killed process, and the history after the step that a training resumes from.
 
-        Call this only while holding the run's lock: without it, an unfinished file may be one in the making.
+        Call this only while holding the run's lock: otherwise another process may still be writing these files.
         """
         for folder in (self.path, self.path / CHECKPOINTS, self.path / HISTORY, self.data_path):
             sweep(folder)

@@ -65,7 +65,7 @@ def check_resume(folder: RunFolder, config: RunConfig, corpus: Corpus | None = N
     if config.training.num_threads is None:
         ignored.add("training.num_threads")  # chosen by the program when the run began
     if config.training.precision == "auto":
-        ignored.add("training.precision")  # likewise
+        ignored.add("training.precision")  # chosen in the same way
     if config.training.warmup_steps is None:
         ignored.add("training.warmup_steps")
     if corpus is not None:
@@ -252,7 +252,7 @@ class TrainingJob:
         Raises:
             RunExistsError: The run is being trained already, in this process or another one.
             NonFiniteLossError: The loss became infinite or not a number; the checkpoints before it are kept.
-            StorageError: The disk is full; likewise.
+            StorageError: The disk is full; the checkpoints before it are kept.
         """
         if self.is_done:
             return

@@ -246,9 +246,7 @@ def _snapshot_of(folder: RunFolder, config: RunConfig) -> RunSnapshot:
     if status == "stopped" and not message:
         where = f"at step {step:,} of {max_steps:,}" if folder.is_prepared else "before its text was prepared"
         how = f"Stopped {where}." if info.status == "stopped" else f"Interrupted {where}, when its process ended."
-        message = (
-            f"{how} Resume continues at step {newest:,}." if folder.is_prepared else f"{how} Resume prepares it."
-        )
+        message = f"{how} Resume continues at step {newest:,}." if folder.is_prepared else f"{how} Resume prepares it."
     return RunSnapshot(
         id=info.id,
         name=info.name,

@@ -141,7 +141,7 @@ class RunStore:
         """Remove runs that a killed process left half-made or half-removed.
 
         Args:
-            older_than_seconds: Keep what was changed later; it may be in the making. Longer than making a run takes.
+            older_than_seconds: Keep what was changed in this time: a process may still be making it.
         """
         for path in self.root.glob(f"{TEMPORARY_PREFIX}*"):
             run_id, _, _ = path.name.removeprefix(TEMPORARY_PREFIX).rpartition("-")

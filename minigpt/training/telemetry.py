@@ -93,7 +93,7 @@ class Norms(Callback):
 def share_of_peak(trainer: TrainerView, tokens_per_second: float) -> float:
     """Return the model FLOPs utilisation (MFU): the operations per second of a training, divided by the matrix peak.
 
-    The operations are those of `flops_per_token`, whatever is really computed; the optimizer counts as nothing. The
+    The operations are those of `flops_per_token`, whatever is really computed; the optimizer's are not counted. The
     peak is the best that the machine has shown (`peak`). The result means something if the training has the machine to
     itself: others slow the training down, and if they were always there, the peak is too low.
 

@@ -33,7 +33,7 @@ def base_layout(palette: Palette, *, height: int, revision: object = None) -> di
     Args:
         palette: Colours of the figure.
         height: In pixels. It does not depend on the data, so that the page does not jump.
-        revision: The reader's zoom is kept as long as this stays the same; None: until the figure is drawn anew.
+        revision: The reader's zoom is kept as long as this stays the same; None: until the figure is drawn again.
     """
     layout: dict[str, Any] = {
         "height": height,
