@@ -1,6 +1,6 @@
-"""What every test starts from: one torch thread, a runs folder of its own, no leftovers of the test before.
+"""Set-up of every test: one torch thread, a runs folder of its own, no state from earlier tests.
 
-The variables are set when this file is imported, which is before any test module imports torch; OpenMP reads them once.
+The variables are set when this file is imported, before any test module imports torch: OpenMP reads them only once.
 
 The marks `browser`, `process` and `slow` say what a test needs; CONTRIBUTING.md has the commands that choose by them.
 `pytest -n auto` runs the test files on all processors: each file in one process, so that its shared fixtures are made
@@ -24,12 +24,12 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 os.environ.setdefault("MPLBACKEND", "Agg")
 for name in [name for name in os.environ if name.startswith("MINIGPT_")]:
-    del os.environ[name]  # a developer's own settings must not decide what passes
+    del os.environ[name]  # a developer's own settings must not change results
 
 settings.register_profile(
     "minigpt",
-    derandomize=True,  # the same examples on every machine: a red run can be repeated
-    deadline=None,  # no timed assertions; this machine may be busy
+    derandomize=True,  # the same examples on every machine, so that a failure can be repeated
+    deadline=None,  # no time limit for an example: the machine may be busy
     max_examples=50,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 _children: list[str] = []
-"""Child processes that were started from this one since the test began."""
+"""Child processes started by this process since the test began."""
 
 
 def _note_child(event: str, arguments: tuple[object, ...]) -> None:
@@ -68,7 +68,7 @@ def marked_as_process(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
-    """Return a port of this machine that is free, and another one each time.
+    """Return a function that returns a free port of this machine, a different one each time.
 
     A port that the system chooses (0) is free again as soon as its number is known, so another process may get it. These
     are below the range that systems choose from, and each process starts at another number.
@@ -80,7 +80,7 @@ def free_port() -> Callable[[], int]:
             with socket.socket() as probe, contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
                 return port
-        raise AssertionError("unreachable: the ports do not end")
+        raise AssertionError("unreachable: the count of ports is endless")
 
     return find
 
@@ -119,7 +119,7 @@ def disk_that_answers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Give each test a runs folder of its own and stop afterwards whatever it left running."""
+    """Give each test a runs folder of its own, and stop everything that it left running."""
     home = tmp_path / "home"
     monkeypatch.setenv("MINIGPT_HOME", str(home))
     monkeypatch.setenv("MINIGPT_CACHE", str(cache_folder))

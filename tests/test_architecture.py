@@ -1,8 +1,8 @@
-"""The layers of the design, and what no file may do, read from the source itself.
+"""The layers of the design, and rules for all files, checked on the source code.
 
-A module may import what stands above it in LAYERS, and within one row what stands to its left. Imports inside
-functions count; those under `if TYPE_CHECKING:` do not. The rules are functions of source text, so that the tests at
-the end can show each of them a file that breaks it.
+A module may import the parts above it in LAYERS and, within its row, the parts to its left. Imports inside
+functions count; those under `if TYPE_CHECKING:` do not. The rules are functions of source text, so that the
+tests at the end can check each of them on a file that breaks it.
 """
 
 from __future__ import annotations
@@ -47,27 +47,27 @@ LIBRARIES: list[set[str]] = [
     {"streamlit", "starlette"},
     set(),
 ]
-"""What each row may import besides the standard library and what the rows above may."""
+"""Libraries that each row may import besides the standard library and those of the rows above."""
 EXTRA = {
     "randomness": {"torch"}, "data": {"torch"}, "tokenizers": {"tokenizers"}, "training": {"wandb"},
     "cli": {"click", "rich"},
 }  # fmt: skip
-"""What one part of a row may import besides."""
+"""Further libraries that a single part may import."""
 ONLY = {
     "viz": ({"version", "errors", "glossary", "resources", "randomness", "config"}, {"numpy", "pandas", "plotly"}),
 }
 """Parts that may import less than their row."""
 NEVER = {"app": {"cli"}, "pages": {"cli", "pages", "streamlit_app"}, "streamlit_app": {"cli", "pages"}}
-"""Parts that may not import something although it stands above them."""
+"""Parts that may not import another part although it is above them."""
 TORCH_FREE = ["version", "errors", "glossary", "resources", "randomness", "storage", "config", "tokenizers", "viz"]
 """Parts that do not load torch when they are imported; functions in them may."""
 
 
-# -- which file is where -------------------------------------------------------------------------------------------------
+# -- the part of each file -------------------------------------------------------------------------------------------------
 
 
 def sources() -> dict[str, Path]:
-    """Map the dotted name of every module that ships to its file."""
+    """Map the dotted name of every shipped module to its file."""
     files = [*PACKAGE.rglob("*.py"), *(ROOT / "pages").rglob("*.py"), ROOT / "streamlit_app.py"]
     found = {}
     for path in files:
@@ -82,7 +82,7 @@ SOURCES = sources()
 
 
 def part_of(module: str) -> str | None:
-    """Return the part of LAYERS that a module belongs to, None for the package's own front."""
+    """Return the part of LAYERS that a module belongs to, None for the package itself."""
     names = module.split(".")
     if names[0] != "minigpt":
         return names[0]
@@ -107,7 +107,7 @@ def is_type_checking(node: ast.AST) -> bool:
 
 
 def visit(node: ast.AST, *, types_too: bool = False) -> Iterator[ast.AST]:
-    """Walk a tree without what only a type checker sees."""
+    """Walk a tree without the blocks that only a type checker reads."""
     for child in ast.iter_child_nodes(node):
         if is_type_checking(child) and not types_too:
             assert isinstance(child, ast.If)
@@ -122,7 +122,7 @@ def visit(node: ast.AST, *, types_too: bool = False) -> Iterator[ast.AST]:
 def imported(
     module: str, source: str, *, is_package: bool = False, types_too: bool = False
 ) -> Iterator[tuple[int, str]]:
-    """Yield the line and the full name of everything that a file imports, public names traced to where they live."""
+    """Yield the line and the full name of everything that a file imports; public names are resolved to their modules."""
     for node in visit(ast.parse(source), types_too=types_too):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -140,7 +140,7 @@ def imported(
 
 
 def layer_faults(module: str, source: str, *, is_package: bool = False) -> list[str]:
-    """Return what a file imports although its place in LAYERS does not allow it."""
+    """Return the imports of a file that its place in LAYERS does not allow."""
     part = part_of(module)
     if part is None:
         return []  # minigpt/__init__.py only names the modules of public names; test_public_names.py checks it
@@ -160,15 +160,15 @@ def layer_faults(module: str, source: str, *, is_package: bool = False) -> list[
             if part in ONLY and other != part and other not in ONLY[part][0]:
                 faults.append(f"{where}: {part} may use only {sorted(ONLY[part][0])}")
             elif other in NEVER.get(part, set()):
-                faults.append(f"{where}: {part} never imports {other}")
+                faults.append(f"{where}: {part} may not import {other}")
             elif place(other) > (row, column):
-                faults.append(f"{where}: {other} lies below {part}")
+                faults.append(f"{where}: {other} is below {part}")
         elif top not in sys.stdlib_module_names and top not in (ONLY[part][1] if part in ONLY else libraries):
             faults.append(f"{where}: {part} may not use {top}")
     return faults
 
 
-# -- what no file may do -------------------------------------------------------------------------------------------------
+# -- rules for all files -------------------------------------------------------------------------------------------------
 
 TORCH_RANDOM = {
     "rand", "randn", "randint", "randperm", "multinomial", "bernoulli", "normal", "poisson",
@@ -200,11 +200,11 @@ def forbidden(source: str) -> list[str]:
             for alias in node.names:
                 name = f"{base}.{alias.name}" if base else alias.name
                 if name.split(".")[0] in PICKLES:
-                    fault(node, f"{name}: nothing is pickled here")
+                    fault(node, f"{name}: pickle is not allowed")
                 if base in {"random", "numpy.random"} and alias.name not in PYTHON_RANDOM_ALLOWED | NUMPY_ALLOWED:
                     fault(node, f"{name}: random numbers are keyed (minigpt.randomness)")
                 if base.startswith("torch") and (alias.name.startswith("Dropout") or alias.name == "dropout"):
-                    fault(node, f"{name}: it takes no generator")
+                    fault(node, f"{name}: it accepts no generator")
                 if base == "torch" and alias.name in TORCH_RANDOM | GLOBAL_SEED | {"load", "save"}:
                     fault(node, f"import torch and call torch.{alias.name}, so that this test sees it")
         if isinstance(node, ast.Attribute):
@@ -217,7 +217,7 @@ def forbidden(source: str) -> list[str]:
             if (root in {"nn", "torch"} and node.attr.startswith("Dropout")) or dotted in {
                 "F.dropout", "functional.dropout", "torch.dropout", "nn.functional.dropout", "torch.nn.functional.dropout",
             }:  # fmt: skip
-                fault(node, f"{dotted}: it takes no generator; use the model's own dropout")
+                fault(node, f"{dotted}: it accepts no generator; use the model's own dropout")
             if ast.unparse(node.value) in {"np.random", "numpy.random"} and node.attr not in NUMPY_ALLOWED:
                 fault(node, f"{dotted}: random numbers are keyed (minigpt.randomness)")
             if root == "random" and dotted.count(".") == 1 and node.attr not in PYTHON_RANDOM_ALLOWED:
@@ -231,7 +231,7 @@ def forbidden(source: str) -> list[str]:
             if "dropout_p" in keywords:
                 fault(node, "dropout_p= draws from the global generator")
             if "unsafe_allow_html" in keywords or "allow_pickle" in keywords:
-                fault(node, f"{sorted(keywords & {'unsafe_allow_html', 'allow_pickle'})[0]} is never needed")
+                fault(node, f"{sorted(keywords & {'unsafe_allow_html', 'allow_pickle'})[0]} is not allowed")
             if isinstance(node.func, ast.Attribute) and "generator" not in keywords:
                 of_torch = ast.unparse(node.func.value) == "torch" and node.func.attr in TORCH_RANDOM
                 if of_torch or node.func.attr in METHODS:
@@ -254,7 +254,7 @@ def test_nothing_forbidden(module: str) -> None:
 
 
 def import_graph() -> dict[str, set[str]]:
-    """Map every module that ships to the modules it imports; what only a type checker sees counts too."""
+    """Map every shipped module to the modules that it imports, including imports for type checkers."""
     graph: dict[str, set[str]] = {}
     for module, path in SOURCES.items():
         source, is_package = path.read_text("utf-8"), path.name == "__init__.py"
@@ -262,7 +262,7 @@ def import_graph() -> dict[str, set[str]]:
         for _, name in imported(module, source, is_package=is_package, types_too=True):
             while name and name not in SOURCES:
                 name = name.rpartition(".")[0]
-            if name and name not in (module, "minigpt"):  # minigpt/__init__.py only names where things live
+            if name and name not in (module, "minigpt"):  # minigpt/__init__.py only maps names to modules
                 graph[module].add(name)
     graph.pop("minigpt")
     return graph
@@ -292,7 +292,7 @@ def test_no_packages_import_in_a_circle() -> None:
     assert circles({name: others - {name} for name, others in packages.items()}) == []
 
 
-def test_a_circle_is_seen() -> None:
+def test_a_circle_is_detected() -> None:
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set(), "e": {"a"}}) == [["b", "c"]]
     assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
 
@@ -310,7 +310,7 @@ def test_tools_do_nothing_forbidden(path: Path) -> None:
 
 
 def test_no_file_directly_in_pages() -> None:
-    # Streamlit would run it without the frame when it is the first page asked for
+    # Streamlit would run it without the frame if it is the first page requested
     assert [path.name for path in (ROOT / "pages").glob("*.py")] == []
 
 
@@ -363,7 +363,7 @@ def test_no_path_of_one_machine_in_what_ships() -> None:
 def run_in_fresh_process(modules: list[str], watched: str) -> list[str]:
     """Import modules one after the other in a process of their own; return each after which `watched` was loaded.
 
-    One process is enough: nothing is ever unloaded, so the first module that brings it is the first one named.
+    One process is enough: modules are never unloaded, so the first module named is the one that loads it.
     """
     code = (
         "import importlib, json, sys\n"
@@ -429,7 +429,7 @@ def test_every_part_of_the_package_has_a_layer() -> None:
         ("minigpt.model.norms", "if TYPE_CHECKING:\n    pass\nelse:\n    import streamlit"),
     ],
 )
-def test_a_wrong_import_is_seen(module: str, source: str) -> None:
+def test_a_wrong_import_is_detected(module: str, source: str) -> None:
     assert len(layer_faults(module, source)) == 1
 
 
@@ -478,7 +478,7 @@ def test_a_right_import_passes(module: str, source: str) -> None:
         "st.markdown(text, unsafe_allow_html=True)",
     ],
 )
-def test_a_forbidden_thing_is_seen(source: str) -> None:
+def test_a_forbidden_thing_is_detected(source: str) -> None:
     assert len(forbidden(source)) == 1
 
 

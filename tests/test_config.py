@@ -180,7 +180,7 @@ def test_friendly_forms_are_taken():
     )
 
 
-def test_a_time_budget_leaves_the_warm_up_to_be_settled():
+def test_with_a_time_budget_the_warm_up_is_settled_later():
     RunConfig(training={"max_seconds": 5, "max_steps": 10, "warmup_steps": 100})
 
 
@@ -255,13 +255,13 @@ printable = st.text(st.characters(codec="utf-8"), max_size=30)
     st.integers(0, 2**63 - 1),
     st.booleans(),
 )
-def test_what_is_dumped_is_loaded_again(prompt, stop, rate, seed, comments):
+def test_dumped_settings_can_be_loaded_again(prompt, stop, rate, seed, comments):
     changes = {"training.sample_prompt": prompt, "generation.stop": stop, "training.learning_rate": rate, "seed": seed,
                "data.paths": ["a: b", "ü"], "model.num_kv_heads": 2, "training.max_seconds": 0.5}  # fmt: skip
     settings = RunConfig().updated(changes)
     text = dump_yaml(settings, comments=comments)
     assert RunConfig.model_validate(reading._load_yaml(text)) == settings
-    assert yaml.safe_load(text)["training"]["sample_prompt"] == prompt, "any reader of YAML understands it"
+    assert yaml.safe_load(text)["training"]["sample_prompt"] == prompt, "every YAML reader understands it"
 
 
 def test_the_dump_explains_every_field(write):
@@ -310,7 +310,7 @@ def test_set_can_name_the_preset():
     assert (settings.preset, settings.model.d_model, settings.training.max_steps) == ("nano", 32, 20)
 
 
-def test_texts_of_ones_own_take_the_place_of_the_presets_corpus(write, tmp_path):
+def test_own_paths_replace_the_presets_corpus(write, tmp_path):
     mine = tmp_path / "mine.txt"
     path = write(f"preset: nano\ndata:\n  paths: [{json.dumps(str(mine))}]")
     for settings in (
@@ -324,7 +324,7 @@ def test_texts_of_ones_own_take_the_place_of_the_presets_corpus(write, tmp_path)
     assert load_config("nano", environment={}).data.num_chars == 200_000
 
 
-def test_a_local_file_of_a_presets_name_is_meant(tmp_path, monkeypatch):
+def test_a_local_file_wins_over_a_preset_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nano").write_text("seed: 8")
     assert load_config("nano", environment={}).seed == 8
@@ -355,7 +355,7 @@ def test_assignments(assignment, value):
 
 
 @pytest.mark.parametrize(("text", "message"), [("seed", "has no value"), ("seed=[", "cannot be read as a value")])
-def test_an_assignment_that_is_none(text, message):
+def test_an_invalid_assignment(text, message):
     with pytest.raises(ConfigError, match=message):
         parse_assignments([text])
 
@@ -456,7 +456,7 @@ def test_names_that_no_file_can_have_are_refused_in_words(source):
         ("model:\n  d_model: 8\ntraining:\n  max_steps: 3\nmodel:\n  num_heads: 2\n", "model", 5),
     ],
 )
-def test_a_key_that_stands_twice_is_named(write, text, key, line):
+def test_a_duplicate_key_is_named(write, text, key, line):
     with pytest.raises(ConfigError, match=rf"{key} is given twice.*line {line}"):
         load_config(write(text))
 

@@ -10,7 +10,7 @@ CLASSES = {name: cls for name, cls in vars(errors).items() if inspect.isclass(cl
 
 
 def drawn_tree():
-    """Read the tree in the module's docstring into {class: parent}."""
+    """Parse the tree in the module's docstring into {class: parent}."""
     parents, stack = {}, []
     for line in re.search(r"```\n(.*?)```", errors.__doc__, re.DOTALL)[1].splitlines():
         match = re.match(r"([│├└─ ]*)(\w+)", line)
@@ -20,7 +20,7 @@ def drawn_tree():
     return parents
 
 
-def test_the_tree_that_is_drawn_is_the_tree_that_there_is():
+def test_the_drawn_tree_of_errors_is_the_actual_one():
     tree = {name: cls.__base__.__name__ for name, cls in CLASSES.items()}
     tree["MinigptError"] = None
     assert drawn_tree() == tree
@@ -28,7 +28,7 @@ def test_the_tree_that_is_drawn_is_the_tree_that_there_is():
 
 
 @pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES)
-def test_every_error_has_a_problem_and_a_way_to_mend_it(cls):
+def test_every_error_has_a_problem_and_a_hint(cls):
     error = cls("It broke.", mend="Mend it.")
     assert (error.problem, error.mend, str(error)) == ("It broke.", "Mend it.", "It broke. Mend it.")
     with pytest.raises(TypeError):

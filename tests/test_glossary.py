@@ -1,4 +1,4 @@
-"""The glossary: every name of the design has a term, and no word has two meanings."""
+"""The glossary: every name in the design has a term, and no word has two meanings."""
 
 from __future__ import annotations
 

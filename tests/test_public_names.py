@@ -1,4 +1,4 @@
-"""The public names: the list, the lazy table and the imports for type checkers are one and the same."""
+"""The public names: the list, the lazy table and the imports for type checkers are equal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SOURCE = Path(minigpt.__file__)
 
 
 def imports_for_type_checkers() -> dict[str, str]:
-    """Read name -> module from the `if TYPE_CHECKING:` block, insisting on `from x import Y as Y`."""
+    """Read name -> module from the `if TYPE_CHECKING:` block, and require `from x import Y as Y`."""
     names: dict[str, str] = {}
     for node in ast.parse(SOURCE.read_text("utf-8")).body:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":

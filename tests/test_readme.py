@@ -20,7 +20,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 
 
 def blocks(text: str, language: str) -> list[str]:
-    """Return the contents of the fenced blocks of a language, "" for those without one."""
+    """Return the contents of the fenced blocks of a language; "" selects blocks without one."""
     return [body for name, body in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S) if name == language]
 
 
@@ -32,7 +32,7 @@ def marked(document: Path, marker: str) -> str:
 
 
 def commands() -> list[str]:
-    """Every `minigpt ...` line of the documents and of the command's own help."""
+    """Return every `minigpt ...` line of the documents and of the command's own help."""
     texts = [block for path in DOCUMENTS for block in blocks(path.read_text("utf-8"), "bash")]
     lines = [
         line.partition(" # ")[0].strip() for text in [*texts, *map(tidy, [EXAMPLES])] for line in text.splitlines()
@@ -41,7 +41,7 @@ def commands() -> list[str]:
 
 
 def tidy(help_text: str) -> str:
-    """Cut the explanation that stands to the right of a command in the help."""
+    """Remove the explanation to the right of a command in the help."""
     return "\n".join(re.split(r" {3,}", line)[0] for line in help_text.splitlines())
 
 
@@ -94,7 +94,7 @@ def test_requirements_are_those_of_the_package() -> None:
 
 
 def tree() -> list[str]:
-    """Return the paths that the README's tree names."""
+    """Return the paths in the README's tree."""
     (text,) = blocks(README, "")
     paths, folder = [], ""
     for line in text.splitlines():

@@ -62,4 +62,4 @@ def test_folders_without_the_environment(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert resources.home() == tmp_path / "runs"
     assert resources.cache() == tmp_path / ".cache" / "minigpt"
-    assert list(tmp_path.iterdir()) == [], "asking makes no folder"
+    assert list(tmp_path.iterdir()) == [], "reading the path creates no folder"

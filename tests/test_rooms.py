@@ -1,6 +1,6 @@
-"""The app's own layers: texts < components < ui < session < a page's room < shell, and what draws apart from what computes.
+"""The app's own layers: texts < components < ui < session < a page's room < shell, and drawing apart from computing.
 
-A module of the app either imports streamlit itself and draws, or it is free of streamlit with everything it imports.
+A module of the app either imports streamlit itself and draws, or neither it nor its imports load streamlit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ APP = "minigpt.app"
 RANKS = ["texts", "components", "ui", "session", "room", "shell"]
 ROOMS = {"home", "corpus", "train", "attention", "forward", "circuits", "sampling", "perplexity", "runs"}
 COMPUTING = {"minigpt.model", "minigpt.generation", "minigpt.evaluation", "minigpt.interpret", "minigpt.training"}
-"""Packages that a drawing module leaves to its view, except to show their code."""
+"""Packages that only a view may use; a drawing module may import them only to show their code."""
 
 MODULES = {name: path for name, path in SOURCES.items() if name.startswith(f"{APP}.")}
 
@@ -31,7 +31,7 @@ def rank_of(part: str) -> int:
 
 
 def rank_faults(module: str, source: str, *, is_package: bool = False) -> list[str]:
-    """Return what a module of the app imports although its rank does not allow it."""
+    """Return the imports of an app module that its rank does not allow."""
     part = part_of(module)
     faults = []
     for line, name in imported(module, source, is_package=is_package):
@@ -39,7 +39,7 @@ def rank_faults(module: str, source: str, *, is_package: bool = False) -> list[s
             continue
         other = part_of(name)
         if part in ROOMS and other in ROOMS and part != other:
-            faults.append(f"{module}:{line} imports {name}: a room never imports another room")
+            faults.append(f"{module}:{line} imports {name}: a room may not import another room")
         elif rank_of(other) > rank_of(part):
             faults.append(f"{module}:{line} imports {name}: {other} ranks above {part}")
     return faults
@@ -74,7 +74,7 @@ def test_the_app_keeps_its_ranks(module: str) -> None:
         ("minigpt.app.train.page", "from minigpt.app.shell import frame"),
     ],
 )
-def test_a_wrong_rank_is_seen(module: str, source: str) -> None:
+def test_a_wrong_rank_is_detected(module: str, source: str) -> None:
     assert len(rank_faults(module, source)) == 1
 
 
@@ -94,15 +94,15 @@ def test_a_room_draws_in_one_module_and_computes_in_another(module: str) -> None
     if path.name == "__init__.py":
         return
     if is_view(module):
-        assert not draws(source), f"{module} computes and words; what draws belongs into another module"
+        assert not draws(source), f"{module} is a view; move the drawing into another module"
     elif draws(source):
         shown = code_shown(source)
         used = {name for _, name in imported(module, source) if any(name.startswith(f"{part}.") for part in COMPUTING)}
-        assert used <= shown, f"{module} draws; what it computes with {sorted(used - shown)} belongs into its view"
+        assert used <= shown, f"{module} draws; move what it computes with {sorted(used - shown)} into its view"
 
 
 def code_shown(source: str) -> set[str]:
-    """Return what a module imports only to show its code: imports in a function called `code`."""
+    """Return the imports of a module that only show code: those in a function called `code`."""
     functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == "code"]
     return {
         f"{inner.module}.{alias.name}"

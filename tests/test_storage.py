@@ -32,7 +32,7 @@ def names(folder: Path) -> list[str]:
 # -- one error
 
 
-def test_an_error_of_the_system_names_the_file_and_the_way_out(tmp_path: Path) -> None:
+def test_a_system_error_names_the_file_and_gives_a_hint(tmp_path: Path) -> None:
     with pytest.raises(StorageError) as caught, storage_errors(tmp_path / "file"):
         raise OSError(28, "No space left on device")
     assert caught.value.problem == f"{tmp_path / 'file'} could not be written: No space left on device."
@@ -83,7 +83,7 @@ def test_a_text_is_utf_8_and_bytes_are_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "bytes").read_bytes() == b"\x00\xff"
 
 
-def test_no_half_file_is_ever_seen(tmp_path: Path) -> None:
+def test_no_half_written_file_is_ever_visible(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_text(path, "old")
     with atomic_file(path) as unfinished:
@@ -153,7 +153,7 @@ def test_a_folder_that_fails_vanishes(tmp_path: Path, small_files: SmallFiles) -
     assert names(tmp_path) == []
 
 
-def test_only_an_empty_folder_is_replaced_unasked(tmp_path: Path) -> None:
+def test_only_an_empty_folder_is_replaced_by_default(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     path.mkdir()
     with atomic_folder(path) as new:

@@ -22,7 +22,7 @@ FILES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "s
 
 
 def components() -> set[str]:
-    """Return the files of the components that are no Python."""
+    """Return the component files that are not Python."""
     files = {path for ending in ("js", "css") for path in (ROOT / "minigpt/app/components").rglob(f"*.{ending}")}
     assert len(files) > 15
     return {path.relative_to(ROOT).as_posix() for path in files}
@@ -30,7 +30,7 @@ def components() -> set[str]:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy to build from, so that no build folder is left in the checkout."""
+    """Return a copy of the checkout to build from, so that no build folder is left in the checkout itself."""
     copy = tmp_path_factory.mktemp("checkout")
     for name in TREES:
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "_resources"))
@@ -78,7 +78,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(code: str, installed: Path, cwd: Path) -> Any:
-    """Run code with the installed wheel and return what it prints last, read as JSON."""
+    """Run code with the installed wheel and return its last printed line, parsed as JSON."""
     variables = {**os.environ, "PYTHONPATH": str(installed), "MINIGPT_HOME": str(cwd / "home")}
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=cwd, env=variables, capture_output=True, text=True, check=False
@@ -135,6 +135,6 @@ def test_an_installed_wheel_starts_and_draws_a_component(installed: Path, tmp_pa
     assert Path(where).is_relative_to(installed)
     assert errors == []
     script, style = drawn["minigpt_flow"]
-    assert "function keep(component, NewView)" in script, "what the script imports is part of it"
+    assert "function keep(component, NewView)" in script, "imported modules are part of the script"
     assert "export default function (component)" in script
     assert style == (ROOT / "minigpt/app/components/flow/style.css").read_text("utf-8")

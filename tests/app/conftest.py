@@ -1,4 +1,4 @@
-"""Page tests run the app inside the test's own process: no warm-up thread, and nothing kept from the test before."""
+"""Page tests run the app inside the test's own process: without the warm-up thread, and with fresh state for each test."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ class Pages:
         return "\n".join(str(item.value) for kind in kinds for item in kind)
 
     def run_of(self, at: AppTest) -> str | None:
-        """Return the run that stands in the address."""
+        """Return the id of the run in the address."""
         value = at.query_params.get("run")
         return value[0] if isinstance(value, list) else value
 
     def submit(self, name: str = "cats", owner: str = "", **changes: object) -> str:
-        """Start a tiny run behind the pages' back and return its id."""
+        """Start a tiny run without a page and return its id."""
         config = RunConfig().updated({**TINY, **{key.replace("__", "."): value for key, value in changes.items()}})
         return manager.get_engine().submit(config, corpus_from_text(TEXT, name="cats"), owner, name=name)
 
@@ -90,7 +90,7 @@ class Pages:
     def trained(self, name: str = "cats", **changes: object) -> str:
         """Return the id of a tiny run that was trained to its end.
 
-        The same training is done once in a process; after that, each test gets a copy of the folder that it left.
+        Equal trainings run once in a process; other tests get a copy of the run's folder.
         """
         runs, kept = resources.home(), self._templates / json.dumps(changes, sort_keys=True)
         if not kept.exists():
@@ -118,7 +118,7 @@ class Pages:
     ids=["empty", "one", "spaces", "emoji", "right-to-left", "long", "markup"],
 )
 def unusual(request: pytest.FixtureRequest) -> tuple[str, str | None]:
-    """A prompt that no lesson has, and what the page must say of it; None: nothing, it is read as it is."""
+    """An unusual prompt, and words of the note that the page must show; None: no note."""
     return request.param
 
 
@@ -130,7 +130,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def preparing(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Texts stay at 40 % of their vocabulary, which is 6 % of preparing them, until the event is set."""
+    """Keep new runs in the preparation of their text, at 40 % of the vocabulary (6 % of all), until the event is set."""
     released, train = threading.Event(), preparation.train_tokenizer_in_pieces
 
     def slowly(tokenizer: BaseTokenizer, corpus: Corpus) -> Pieces[BaseTokenizer]:
@@ -152,7 +152,7 @@ def pages(templates: Path) -> Pages:
 
 @pytest.fixture(scope="session", autouse=True)
 def packages_scanned_once() -> Iterator[None]:
-    """Let Streamlit look for components in the installed packages once, not at every start of an app."""
+    """Let Streamlit search the installed packages for components once, not at every start of an app."""
     with pytest.MonkeyPatch.context() as patch:
         scan = functools.cache(manifest_scanner.scan_component_manifests)
         patch.setattr(manifest_scanner, "scan_component_manifests", scan)
@@ -161,7 +161,7 @@ def packages_scanned_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def untrained() -> Callable[..., Run]:
-    """Make a loaded run from an untrained model of two blocks: what views compute and say needs no page and no file."""
+    """Make a run with an untrained model of two blocks, so that tests of views need no page and no files."""
 
     def make(**model: object) -> Run:
         shape = {"num_layers": 2, "num_heads": 2, "d_model": 16, "sequence_length": 16, **model}
@@ -174,6 +174,6 @@ def untrained() -> Callable[..., Run]:
 
 @pytest.fixture(autouse=True)
 def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No warm-up thread, and the limits are read anew."""
+    """Start no warm-up thread, and read the limits again."""
     monkeypatch.setattr(server, "_started", True)
     profile.limits.cache_clear()

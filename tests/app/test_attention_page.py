@@ -1,4 +1,4 @@
-"""Attention: what is drawn and said is what the model computed, for every prompt that a visitor may bring."""
+"""Attention: the page shows what the model computed, for every prompt that a visitor may enter."""
 
 import base64
 import json
@@ -44,7 +44,7 @@ def steps_of(at):
 
 
 def messages(at):
-    """Return header and bytes of every message to a component of ours that draws weights."""
+    """Return header and bytes of every message to our components that draw weights."""
     for item in at.get("bidi_component"):
         if item.proto.WhichOneof("data") == "bytes":
             data = item.proto.bytes
@@ -146,7 +146,7 @@ def test_lines_carry_the_open_heads_weights_and_keep_the_focus(trained, pages):
     ((lines, data),) = (message for message in messages(at) if "layers" not in message[0])
     layer, head = header["selected"]
     exact = trace_of(run_id, "the cat sat").attn_pattern[layer][0, head].numpy()
-    np.testing.assert_allclose(data.view("<u2").reshape(11, 11) / 65535, exact, atol=1e-5)  # no share is misrounded
+    np.testing.assert_allclose(data.view("<u2").reshape(11, 11) / 65535, exact, atol=1e-5)  # so percentages are right
     assert lines["query"] == 7
     at.button(key="attention:try_lines_0").click().run()
     assert query(at) == 0
@@ -166,7 +166,7 @@ def test_averages_are_over_the_runs_own_text(trained, pages):
     assert drawn == pytest.approx(exact[: len(drawn)])
 
 
-def test_every_kept_step_can_be_looked_at(trained, pages):
+def test_every_kept_step_can_be_shown(trained, pages):
     run_id, at = trained
     prompt_of(at).set_value("the cat sat").run()
     (slider,) = steps_of(at)
@@ -178,14 +178,12 @@ def test_every_kept_step_can_be_looked_at(trained, pages):
     assert np.abs(grid(at)[1][0] / 255 - exact).max() <= 0.5 / 255 + 1e-6
 
 
-def test_a_run_in_training_is_looked_at_now(pages, monkeypatch):
+def test_a_run_in_training_is_shown_with_its_latest_weights(pages, monkeypatch):
     run_id = pages.submit(training__max_steps=100_000)
     try:
         pages.wait(run_id, "running")
         with monkeypatch.context() as patched:
-            patched.setattr(
-                "minigpt.app.session.steps.RunFolder.steps", lambda folder: []
-            )  # as in the very first moment
+            patched.setattr("minigpt.app.session.steps.RunFolder.steps", lambda folder: [])  # as right after the start
             at = pages.open(PAGE, run=run_id)
         assert not at.error
         assert not steps_of(at)
@@ -202,7 +200,7 @@ def test_a_run_in_training_is_looked_at_now(pages, monkeypatch):
         pages.wait(run_id, "stopped")
 
 
-def test_a_changed_token_leaves_what_stands_before_it_alone(trained, pages):
+def test_a_changed_token_changes_no_prediction_before_it(trained, pages):
     run_id, at = trained
     prompt_of(at).set_value("the cat sat").run()
     choose(at, "section", "mask")
@@ -238,7 +236,7 @@ def test_the_mask_can_be_lifted(trained, pages):
     assert "Head 1.2 with the mask lifted" in [item.value for item in at.subheader]
 
 
-def test_a_model_without_a_mask_is_said_to_have_none(pages):
+def test_a_model_without_a_mask_is_described_as_such(pages):
     run_id = pages.trained(model__causal=False)
     at = pages.open(PAGE, run=run_id)
     prompt_of(at).set_value("the cat sat").run()
@@ -246,7 +244,7 @@ def test_a_model_without_a_mask_is_said_to_have_none(pages):
     assert not [trace for trace in spec(at, "attention:map")["data"] if trace.get("fillpattern")]
     assert "This model has no mask" in pages.words(at)
     ahead = [np.diagonal(head.numpy(), 1).mean() for head in trace_of(run_id, "the cat sat").attn_pattern[0][0]]
-    assert grid(at)[0]["selected"] == [0, int(np.argmax(ahead))]  # it opens the head that copies its answer
+    assert grid(at)[0]["selected"] == [0, int(np.argmax(ahead))]  # it opens the head that looks ahead most
     choose(at, "section", "mask")
     assert "They have seen the future" in pages.words(at)
     choose(at, "lab", "lift")
@@ -326,7 +324,7 @@ def test_the_experiments_do_what_they_say(trained):
     assert button.label == t("attention.try_previous")
     button.click().run()
     assert grid(at)[0]["selected"] == before == list(at.session_state["attention:head"])
-    assert t("attention.try_previous") not in [item.label for item in at.button]  # it would do nothing now
+    assert t("attention.try_previous") not in [item.label for item in at.button]  # its head is open already
     choose(at, "view", "stages")
     at.button(key="attention:try_stages_0").click().run()
     assert at.session_state["attention:stage"] == 1
@@ -344,7 +342,7 @@ def test_the_head_that_opened_by_itself_stays_when_the_step_changes(pages):
     assert grid(at)[0]["selected"] == opened
 
 
-def test_the_choice_of_a_shorter_prompt_keeps_the_row_inside(trained):
+def test_a_shorter_prompt_keeps_the_row_within_the_text(trained):
     _, at = trained
     prompt_of(at).set_value("the cat sat on").run()
     row_slider(at).set_value(12).run()
@@ -360,7 +358,7 @@ def row_slider(at):
     return next(item for item in at.select_slider if item.key.startswith("attention:query"))
 
 
-def test_reading_keeps_the_last_tokens_and_counts_strangers():
+def test_reading_keeps_the_last_tokens_and_counts_unknown_characters():
     tokenizer = CharacterTokenizer().train("abc")
     reading = read_prompt(tokenizer, "abcz" * 100, 10_000)
     assert reading.num_given == 400
@@ -371,7 +369,7 @@ def test_reading_keeps_the_last_tokens_and_counts_strangers():
     assert " × 1 and 2 more." in said
 
 
-def test_packing_says_its_own_length():
+def test_a_packed_message_begins_with_the_length_of_its_header():
     weights = np.arange(16, dtype=np.uint8).reshape(1, 1, 4, 4)
     data = pack({"a": "ü"}, weights)
     (size,) = struct.unpack("<I", data[:4])
@@ -426,7 +424,7 @@ def test_the_shipped_trainings_are_shown_and_can_be_done_again(trained, pages, m
     assert grid(at)[0]["causal"] is False
 
 
-def test_what_a_server_does_not_allow_is_said(trained, monkeypatch):
+def test_a_training_that_the_server_forbids_is_explained(trained, monkeypatch):
     _, at = trained
     choose(at, "section", "mask")
     choose(at, "lab", "train")

@@ -1,4 +1,4 @@
-"""Attention: what its views compute and say, without a page."""
+"""Attention: the numbers and texts of its views, without a page."""
 
 import csv
 from types import SimpleNamespace
@@ -26,13 +26,13 @@ def never() -> bool:
 
 
 def habits(**shares: float) -> HeadHabits:
-    """One head, with the shares that are given and no others."""
+    """Return the habits of one head with the given shares; all others are 0."""
     names = ("previous", "first", "itself", "ahead")
     return HeadHabits(**{name: np.array([[shares.get(name, 0.0)]]) for name in names}, reach=np.array([[5.6]]))
 
 
 def of_weights(rows, *, causal=True, d_head=16):
-    """A view whose open head has these weights."""
+    """Return a view whose open head has these weights."""
     weights = np.array(rows, np.float32)
     stages = HeadStages(4 * weights, weights, weights, weights)
     tokens = tuple("abcdefgh"[: len(weights)])
@@ -89,7 +89,7 @@ def test_sentences_name_the_place_that_is_looked_at_most():
     )
 
 
-def test_a_token_that_is_looked_at_by_nearly_none_is_said_to_be_unseen():
+def test_a_token_that_gets_almost_no_attention_has_its_own_sentence():
     view = of_weights([[1, 0, 0], [0.8, 0.2, 0], [0.399, 0.001, 0.6]])
     assert percent(0.8) in heads_view.line_sentences(view, 0)[1]
     unseen = t("attention.see_unseen", position=2, token="⁨“b”⁩")
@@ -109,14 +109,14 @@ def test_every_stage_has_a_meaning_and_a_sentence(untrained, causal):
     assert len(heads_view.map_sentences(view, 2)) == 3
 
 
-def test_one_token_has_no_mask_to_speak_of(untrained):
+def test_the_mask_is_not_mentioned_for_a_single_token(untrained):
     view = view_of(untrained(), "t")
     assert len(heads_view.stage_sentences(view, 3, 0)) == 1
     (sentence,) = heads_view.map_sentences(view, 0)
     assert percent(1.0) in sentence
 
 
-def test_weights_leave_as_csv(untrained):
+def test_weights_are_exported_as_csv(untrained):
     view = view_of(untrained(), "the =\n", (0, 1))
     rows = list(csv.reader(heads_view.weights_csv(view).splitlines()))
     assert rows[0][1:] == [row[0] for row in rows[1:]] == ["1 t", "2 h", "3 e", "4 ␣", "5 <unk>", "6 ⏎"]
@@ -234,7 +234,7 @@ def test_effects_are_those_of_erasing(untrained):
     assert reason_view.weights_of(view, "all") == pytest.approx(view.mean_weights)
 
 
-def test_where_weight_and_effect_disagree_is_pointed_out():
+def test_positions_where_weight_and_effect_disagree_are_pointed_out():
     weights, effects = np.array([0.9, 0.1]), np.array([0.0, -2.0])
     view = SimpleNamespace(reading=SimpleNamespace(tokens=("a", "b")), name="1.1")
     reason = reason_view.Reason(effects, "c", -0.1)
@@ -244,7 +244,7 @@ def test_where_weight_and_effect_disagree_is_pointed_out():
     assert "Looked at more than needed: \u2068“a”" in said[2]
     assert "Needed more than looked at: \u2068“b”" in said[3]
     assert "elsewhere" in reason_view.reason_sentences(view, 1, weights, reason, [], "head")[2]
-    helpful = reason_view.Reason(-effects, "c", -0.1)  # erasing any token would help: none was needed
+    helpful = reason_view.Reason(-effects, "c", -0.1)  # erasing any token improves the answer, so it needs none of them
     assert len(reason_view.reason_sentences(view, 1, weights, helpful, [], "all")) == 2
 
 
@@ -285,7 +285,7 @@ def test_progress_says_how_far_a_training_has_come():
     assert training_view.progress(snapshot(queue_position=2), "masked") == t("attention.train_queued", position=2)
 
 
-def test_what_two_curves_say():
+def test_the_sentences_on_the_two_curves():
     masked, unmasked = Training(((1, 2.0),), ""), Training(((1, 0.5),), "")
     said = training_view.training_sentences(masked, unmasked)
     assert "**2.00**" in said[0]

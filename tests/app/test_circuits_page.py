@@ -1,4 +1,4 @@
-"""Circuits: what is drawn and said is what the library measures on the model itself, for every run, step and prompt."""
+"""Circuits: the page shows what the library measures on the model itself, for every run, step and prompt."""
 
 import json
 
@@ -47,7 +47,7 @@ def charts(at):
 
 
 def board(at):
-    """Return what the switchboard was sent."""
+    """Return the message to the switchboard."""
     for item in at.get("bidi_component"):
         if item.proto.WhichOneof("data") in ("json", "mixed"):
             data = json.loads(item.proto.json if item.proto.WhichOneof("data") == "json" else item.proto.mixed.json)
@@ -57,14 +57,14 @@ def board(at):
 
 
 def switch_off(at, run_id, *parts):
-    """Do what a press in the browser does: the component's own click is tested in a browser."""
+    """Simulate a press on switches; a browser test covers the component's own click."""
     at.session_state[f"circuits:off_{run_id}"] = frozenset(parts)
     at.run()
     assert not at.exception, at.exception
 
 
 def shares(at):
-    """Return token -> (before, after) in percent, as the bars' hover texts say."""
+    """Return token -> (before, after) in percent, from the hover texts of the bars."""
     return {row[0]: (row[1], row[2]) for row in charts(at)[0]["data"][0]["customdata"]}
 
 
@@ -103,13 +103,13 @@ def test_every_view_opens_on_every_kind_of_model(pages, variant):
     assert sizes[:-1].sum() == pytest.approx(sizes[-1], abs=1e-3)
 
 
-def test_a_switch_shows_what_the_ablated_model_says(pages, run_id):
+def test_a_switch_shows_the_predictions_of_the_ablated_model(pages, run_id):
     at = open_view(pages, "switches", run_id)
     prompt_of(at, run_id).set_value("the cat s").run()
     run = load_run(run_id)
     ids = torch.tensor([run.tokenizer.encode("the cat s")])
     before = {text: one for text, (one, _) in shares(at).items()}
-    assert all(one == other for one, other in shares(at).values())  # nothing is off, nothing moves
+    assert all(one == other for one, other in shares(at).values())  # nothing is off, so nothing changes
     assert "Everything is on" in pages.words(at)
 
     switch_off(at, run_id, (0, 1), (1, 2))  # head 1.2 and the second feed-forward block
@@ -155,7 +155,7 @@ def test_one_press_measures_every_part(pages, run_id, kind):
     assert board(at)["importance"] is not None  # it stays until run, step or kind change
 
 
-def test_the_experiments_move_the_switches_and_none_does_nothing(pages, run_id):
+def test_the_experiments_move_the_switches_and_each_changes_something(pages, run_id):
     at = open_view(pages, "switches", run_id)
     moved = board(at)["moved"]
     steps = {"try_feedforwards": [2, 5], "try_first_heads": [0, 1], "try_all_on": []}
@@ -169,7 +169,7 @@ def test_the_experiments_move_the_switches_and_none_does_nothing(pages, run_id):
     assert board(at)["moved"] == moved + 3
 
 
-def test_what_the_browser_sends_are_parts():
+def test_the_numbers_from_the_browser_become_parts():
     assert parts_off([0, 5, 2], 2) == {(0, 0), (1, 2), (0, 2)}
     assert BOARD.startswith("circuits:")
 
@@ -199,7 +199,7 @@ def test_the_emergence_of_an_induction_head_is_shown_and_can_be_undone(pages):
     assert "is an induction head" in pages.words(at)
 
 
-def test_an_own_text_can_be_measured(pages, run_id):
+def test_the_visitors_text_can_be_measured(pages, run_id):
     at = open_view(pages, "heads", run_id)
     prompt_of(at, run_id).set_value("catcat").run()
     at.segmented_control(key="circuits:text").set_value("prompt").run()
@@ -215,7 +215,7 @@ def test_an_own_text_can_be_measured(pages, run_id):
 
 
 def decoded(values):
-    """Return an array as Plotly packs it: plain lists, or base64 of a typed array."""
+    """Return an array that Plotly sent as lists or as base64."""
     if isinstance(values, list):
         return np.array(values)
     import base64
@@ -224,7 +224,7 @@ def decoded(values):
     return np.frombuffer(base64.b64decode(values["bdata"]), np.dtype(values["dtype"])).reshape(shape)
 
 
-def test_the_lens_ends_with_what_the_model_says(pages, run_id):
+def test_the_lens_ends_with_the_models_prediction(pages, run_id):
     at = open_view(pages, "lens", run_id)
     prompt_of(at, run_id).set_value("the cat").run()
     run = load_run(run_id)
@@ -253,10 +253,10 @@ def test_the_parts_add_up_to_the_logit(pages, run_id):
     assert sizes[:-1].sum() == pytest.approx(float(top[0] - top[1]), abs=1e-4)
 
 
-def test_patching_brings_the_first_answer_back(pages):
+def test_patching_restores_the_first_answer(pages):
     at = open_view(pages, "patching")
     grid = decoded(charts(at)[0]["data"][0]["z"])  # (T, P)
-    assert grid[-1, -1] == pytest.approx(1, abs=1e-4)  # the whole answer passes through the last place
+    assert grid[-1, -1] == pytest.approx(1, abs=1e-4)  # the last place carries the whole answer
     assert grid[:-1, -1] == pytest.approx(np.zeros(len(grid) - 1), abs=1e-4)
     words = pages.words(at)
     assert "The first text leads to" in words
@@ -271,7 +271,7 @@ def test_a_head_has_a_job_only_on_a_text_that_suits_it(pages):
     at = open_view(pages, "heads", "repeat")
     assert "is an induction head" in pages.words(at)
     at.segmented_control(key="circuits:text").set_value("prompt").run()
-    prompt_of(at, "repeat").set_value("aaaaaa").run()  # here whoever looks one back looks like an induction head
+    prompt_of(at, "repeat").set_value("aaaaaa").run()  # here previous-token heads score as induction heads too
     words = pages.words(at)
     assert "On your text" in words
     assert "induction head" not in words
@@ -287,7 +287,7 @@ def test_texts_of_unequal_length_and_of_one_answer_are_explained(pages, run_id):
     assert not at.exception
     assert len(at.error) == 1
     assert t("circuits.unequal_mend")[:-1] in at.error[0].value
-    at.button(key="circuits:try_patching_0").click().run()  # the button that the message speaks of
+    at.button(key="circuits:try_patching_0").click().run()  # the button that the message names
     assert not at.error
     assert len(at.text_input(key=f"circuits:corrupt_{run_id}").value) == len(first.value)
     at.text_input(key=f"circuits:corrupt_{run_id}").set_value(first.value).run()
@@ -326,7 +326,7 @@ def test_tokens_are_points_with_trails_in_two_and_three_dimensions(pages, run_id
     assert t("circuits.positions_rotary") in pages.words(at)
 
 
-def test_learned_positions_are_compared_and_said_to_be_learned(pages):
+def test_learned_positions_are_compared_and_described_as_learned(pages):
     run_id = pages.trained(model__positions="learned")
     at = open_view(pages, "vectors", run_id)
     assert t("circuits.positions_learned") in pages.words(at)
@@ -369,7 +369,7 @@ def test_an_older_step_shows_its_own_weights(pages, run_id):
     assert at.metric[0].value == f"{expected:.2f}"
 
 
-def test_a_run_in_training_can_be_looked_into(pages):
+def test_a_run_in_training_can_be_opened(pages):
     run_id = pages.submit(**TWO_LAYERS, training__max_steps=100_000)
     pages.wait(run_id, "running")
     at = pages.open(PAGE, run=run_id)
@@ -390,7 +390,7 @@ def test_a_damaged_run_is_explained(pages, run_id):
         assert len(at.error) == 1
 
 
-def test_the_same_question_is_worked_out_once(pages, run_id):
+def test_the_same_question_is_computed_once(pages, run_id):
     at = open_view(pages, "switches", run_id)
     ref = runs.find_run(run_id)
     calls = []

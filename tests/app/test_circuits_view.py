@@ -1,4 +1,4 @@
-"""Circuits: what its views compute and say, without a page."""
+"""Circuits: the numbers and texts of its views, without a page."""
 
 from concurrent.futures import CancelledError
 from pathlib import Path
@@ -33,7 +33,7 @@ from minigpt.viz.palette import colours
 
 @pytest.fixture
 def ref(tmp_path: Path) -> RunRef:
-    """A run whose text is not at hand, so that the prompt stands in for it."""
+    """Return a run whose text is not available, so that views use the prompt instead."""
     return RunRef("x", "x", False, tmp_path)
 
 
@@ -94,7 +94,7 @@ def test_candidates_are_likely_before_or_after():
     assert len(switches_view.changes(many, many)) == switches_view.NUM_CANDIDATES
 
 
-def test_what_is_off_is_listed_and_what_it_costs_is_said():
+def test_the_parts_that_are_off_are_listed_with_their_cost():
     before, after = result(0.6, 0.4), result(0.2, 0.8, bits=3.0)
     (said,) = switches_view.switches_sentences(before, before, frozenset(), None)
     assert "**2.00**" in said
@@ -150,7 +150,7 @@ def scores(**shares: float):
     return {kind: np.array([[shares.get(kind, 0.0), 0.0]]) for kind in heads_view.KINDS}
 
 
-def test_a_head_is_called_after_a_kind_from_a_share_on():
+def test_a_head_is_named_after_a_kind_from_a_minimum_share():
     weak, strong = scores(previous=heads_view.NAMED - 0.01), scores(previous=heads_view.NAMED)
     assert "closest is" in heads_view.head_sentence(weak, 0, 0, suited=True)
     assert "is a previous-token head" in heads_view.head_sentence(strong, 0, 0, suited=True)
@@ -160,7 +160,7 @@ def test_a_head_is_called_after_a_kind_from_a_share_on():
     assert table[t("circuits.kind_previous")] == [100 * heads_view.NAMED, 0.0]
 
 
-def test_what_heads_are_is_said_with_the_moment_of_emergence():
+def test_the_sentences_on_heads_name_the_moment_of_emergence():
     said = heads_view.heads_sentences(scores(induction=0.9), (16, 32), suited=True)
     assert said[0] == t("circuits.nobody_previous", head="**1.1**", share=f"**{percent(0.0)}**")
     assert "is an induction head" in said[1]
@@ -195,7 +195,7 @@ def test_the_lens_is_the_librarys(untrained):
 
 
 def lens(*top: int, tokens: str = "ab"):
-    """A lens of one candidate a place; the last position of the text is looked at."""
+    """Return a lens with one candidate at each place, read at the last position."""
     ids = np.array(top)[:, None, None].repeat(len(tokens), axis=1)
     reading = SimpleNamespace(tokens=tuple(tokens), ids=tuple(range(len(tokens))))
     rank = np.full(ids.shape[:2], 3)
@@ -205,7 +205,7 @@ def lens(*top: int, tokens: str = "ab"):
 
 
 @pytest.mark.parametrize(("top", "settled"), [((1, 1, 1), 0), ((0, 1, 1), 1), ((1, 0, 1), 2)])
-def test_the_answer_is_settled_where_it_stays_on_top(top, settled):
+def test_the_answer_is_settled_from_where_it_stays_the_likeliest(top, settled):
     view = lens(*top)
     assert view.settled(1) == settled
     said = " ".join(lens_view.lens_sentences(view, 1))
@@ -213,14 +213,14 @@ def test_the_answer_is_settled_where_it_stays_on_top(top, settled):
     assert t(f"circuits.{key}", block=f"**{settled}**", instead="⁨“x”⁩") in said
 
 
-def test_the_rank_of_what_does_come_is_said_where_something_comes():
+def test_the_rank_of_the_actual_next_token_is_given_if_there_is_one():
     view = lens(0, 1)
     assert "number **3**" in lens_view.lens_sentences(view, 0)[-1]
     assert len(lens_view.lens_sentences(view, 1)) == 2
-    assert lens_view.latest_and_earliest(view) == (1, 1)  # both settle at once: the last of them
+    assert lens_view.latest_and_earliest(view) == (1, 1)  # both settle at the same place: the last one counts
 
 
-def test_cells_hold_the_likeliest_token_and_say_the_rank_of_the_right_one():
+def test_cells_hold_the_likeliest_token_and_the_rank_of_the_actual_one():
     view = lens(0, 1)
     rows = lens_view.shown_rows(2, 1)
     figure = lens_figure(
@@ -243,7 +243,7 @@ def test_cells_hold_the_likeliest_token_and_say_the_rank_of_the_right_one():
     assert t("circuits.lens_rows", first=2, last=3, count=9) in lens_view.grid_caption(range(1, 3), 9)
 
 
-def test_the_answer_what_comes_and_what_the_embedding_says_are_followed():
+def test_the_answer_the_next_token_and_the_embeddings_guess_are_followed():
     followed = lens_view.followed_tokens(lens(0, 1), 0)
     assert list(followed) == ["y", "b", "x"]
     assert followed["y"].tolist() == [0.0, 0.5]
@@ -255,7 +255,7 @@ def test_the_answer_what_comes_and_what_the_embedding_says_are_followed():
 # -- parts of a logit
 
 
-def test_the_score_of_what_does_come_can_be_taken_apart():
+def test_the_score_of_the_actual_next_token_can_be_split():
     assert parts_view.targets_of(lens(0, 1), 0) == {1: "y"}  # token 1 of the text is among the likeliest
     assert parts_view.targets_of(lens(0, 2), 0) == {2: "z", 1: "b"}
     assert parts_view.targets_of(lens(0, 2), 1) == {2: "z"}
@@ -290,7 +290,7 @@ def test_small_parts_are_drawn_as_one_and_the_sum_stays():
     assert [name for name, _ in shown[:-1]] == [str(index) for index in range(35, 60)]
 
 
-def test_who_speaks_for_and_against_is_named_where_it_shows():
+def test_the_largest_part_of_each_sign_is_named_unless_it_rounds_to_zero():
     def said(*sizes):
         parts = [(f"part {number}", size) for number, size in enumerate(sizes)]
         return " ".join(parts_view.parts_sentences(parts, parts_view.Score(0, "a", None, sum(sizes))))
@@ -312,7 +312,7 @@ def test_a_difference_names_both_tokens():
 # -- activation patching
 
 
-def test_a_second_text_that_turns_the_answer_is_found(untrained):
+def test_a_second_text_that_changes_the_answer_is_found(untrained):
     run = untrained()
     first = "the cat sat"
     second = patching_view.one_changed(run, first)
@@ -320,7 +320,7 @@ def test_a_second_text_that_turns_the_answer_is_found(untrained):
     assert sum(one != other for one, other in zip(first, second, strict=True)) == 1
     assert patching_view.one_changed(run, "t") == "t"  # the first token is never changed
     long = "the cat sat on the mat"
-    assert patching_view.one_changed(run, long)[:6] == long[:6]  # only what the model sees at once is changed
+    assert patching_view.one_changed(run, long)[:6] == long[:6]  # only tokens within the context are changed
 
 
 def test_patching_compares_two_texts_of_one_length(untrained, monkeypatch):
@@ -349,7 +349,7 @@ def test_patching_compares_two_texts_of_one_length(untrained, monkeypatch):
     assert patching_view.patched(run, first, second, never).maps is None
 
 
-def test_what_comes_back_is_named_on_the_way_and_not_at_the_end(untrained):
+def test_the_largest_restored_share_is_searched_before_the_last_place(untrained):
     reading = SimpleNamespace(tokens=("a", "b"))
     view = patching_view.PatchView(reading, reading, "x", "y", (0.9, 0.2), None)
     residual = np.array([[0.9, 0.0], [0.1, 0.4], [0.0, 1.0]])
@@ -370,7 +370,7 @@ def test_costly_models_compare_shorter_texts(untrained, monkeypatch):
 # -- neurons
 
 
-def test_units_are_those_that_the_prompt_excites_most(untrained):
+def test_units_are_those_that_the_prompt_activates_most(untrained):
     run = untrained()
     units = neurons_view.units_of(run, "the cat")
     exact = strongest_units(run.model, torch.tensor([units.reading.ids]), neurons_view.NUM_SNIPPETS)
@@ -393,7 +393,7 @@ def unit(*snippets):
     return neurons_view.UnitView(0, 4, shown, 10, True)
 
 
-def test_what_excites_a_unit_is_said_with_its_numbers():
+def test_the_sentences_on_a_unit_quote_its_numbers():
     view = unit(("ab", (0.5, 2.0), 1), ("cb", (0.0, 1.0), 1), ("d", (0.5,), 0))
     first, second = neurons_view.unit_sentences(view)
     assert "**2.00**" in first
@@ -403,7 +403,7 @@ def test_what_excites_a_unit_is_said_with_its_numbers():
     assert neurons_view.unit_sentences(unit(("d", (0.0,), 0))) == [t("circuits.see_silent", unit=5, layer=1)]
 
 
-def test_the_ground_is_strongest_where_the_unit_is():
+def test_the_background_is_strongest_where_the_unit_is():
     view = unit(("ab", (0.5, 2.0), 1), ("c", (-1.0,), 0))
     bits = [token.bits for snippet in view.snippets for token in neurons_view.strip_tokens(view, snippet)]
     assert bits == [0.25 * neurons_view.MUCH, neurons_view.MUCH, 0.0]

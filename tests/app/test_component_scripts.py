@@ -19,7 +19,7 @@ ENTRY = "export default function (component) {}\n"
 
 @pytest.fixture
 def write(tmp_path):
-    """Write modules into a folder; returns the script that they become, `main.js` being the outermost."""
+    """Write modules into a folder; return the script that is made from them, with `main.js` as the outermost."""
 
     def start(**modules: str) -> str:
         for name, text in modules.items():

@@ -1,4 +1,4 @@
-"""The compute gate, with plain callables and threads; events, not clocks, decide the order."""
+"""The compute gate, with plain callables and threads; events decide the order, never waiting times."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def gate() -> Iterator[ComputeGate]:
 
 
 def ask(gate: ComputeGate, key: tuple[Any, ...], work: Callable[..., Any], session: str, slot: str) -> Future[Any]:
-    """Ask from a thread of its own and return what it got, once the gate has taken the question."""
+    """Make a request from its own thread; return the future of its answer."""
     answer: Future[Any] = Future()
 
     def run() -> None:
@@ -40,7 +40,7 @@ def ask(gate: ComputeGate, key: tuple[Any, ...], work: Callable[..., Any], sessi
 
 
 class Held:
-    """Work that says when it has begun and waits to be let go."""
+    """Work that reports when it has started (`begun`) and waits until `go` is set."""
 
     def __init__(self, answer: Any = "held") -> None:
         self.begun, self.go, self.answer, self.calls = threading.Event(), threading.Event(), answer, 0
@@ -52,7 +52,7 @@ class Held:
         while not self.go.wait(0.005):
             if cancelled():
                 self.saw_cancel = True
-                return "nobody sees this"
+                return "ignored"
         return self.answer
 
 
@@ -67,7 +67,7 @@ def waiting(gate: ComputeGate, key: tuple[Any, ...], count: int) -> None:
     raise AssertionError(f"{key} never had {count} callers")
 
 
-def test_an_answer_is_worked_out_once_and_remembered(gate: ComputeGate) -> None:
+def test_an_answer_is_computed_once_and_cached(gate: ComputeGate) -> None:
     calls = []
     for _ in range(3):
         assert gate.run(("a", 1), lambda cancelled: calls.append(1) or "answer", session="s", slot="x") == "answer"
@@ -81,7 +81,7 @@ def test_none_is_an_answer_too(gate: ComputeGate) -> None:
     assert len(calls) == 1
 
 
-def test_errors_reach_the_caller_and_are_not_remembered(gate: ComputeGate) -> None:
+def test_errors_reach_the_caller_and_are_not_cached(gate: ComputeGate) -> None:
     def fail(cancelled: Callable[[], bool]) -> None:
         raise ValueError("no")
 
@@ -119,7 +119,7 @@ def test_a_replaced_question_that_has_not_begun_never_begins(gate: ComputeGate) 
     assert never.calls == 0
 
 
-def test_an_answer_at_hand_replaces_an_older_question_too(gate: ComputeGate) -> None:
+def test_a_cached_answer_replaces_an_older_question_too(gate: ComputeGate) -> None:
     gate.run(("known",), lambda cancelled: 1, session="s", slot="x")
     old = Held()
     first = ask(gate, ("old",), old, "s", "x")
@@ -170,7 +170,7 @@ def test_a_rerun_that_asks_the_same_again_does_not_start_over(gate: ComputeGate)
     assert held.calls == 1
 
 
-def test_what_was_given_up_can_be_asked_again(gate: ComputeGate) -> None:
+def test_a_cancelled_request_can_be_made_again(gate: ComputeGate) -> None:
     old = Held()
     first = ask(gate, ("again",), old, "s", "x")
     assert old.begun.wait(PATIENCE)
@@ -181,14 +181,14 @@ def test_what_was_given_up_can_be_asked_again(gate: ComputeGate) -> None:
     assert gate.run(("again",), lambda cancelled: "fresh", session="s", slot="x") == "fresh"
 
 
-def test_the_least_recently_used_answer_goes_first() -> None:
+def test_the_least_recently_used_answer_is_dropped_first() -> None:
     gate = ComputeGate(max_entries=2)
     calls: list[str] = []
 
     def get(name: str) -> None:
         gate.run((name,), lambda cancelled: calls.append(name), session="s", slot="x")
 
-    for name in ("a", "b", "a", "c", "a", "b"):  # c pushes b out, a was used since
+    for name in ("a", "b", "a", "c", "a", "b"):  # c drops b, because a was used since
         get(name)
     assert calls == ["a", "b", "c", "b"]
     gate.close()
@@ -201,16 +201,16 @@ def test_kept_answers_are_bounded_by_their_size() -> None:
     def get(size: int) -> None:
         gate.run((size,), lambda cancelled: calls.append(size) or np.zeros(size, np.uint8), session="s", slot="x")
 
-    for size in (600, 300, 600, 500, 600):  # 500 pushes 300 and then 600 out
+    for size in (600, 300, 600, 500, 600):  # 500 drops 300 and then 600
         get(size)
     assert calls == [600, 300, 500, 600]
     for _ in range(2):
-        get(2000)  # larger than everything: never kept
+        get(2000)  # larger than the limit: never cached
     assert calls[-2:] == [2000, 2000]
     gate.close()
 
 
-def test_size_counts_what_lies_inside() -> None:
+def test_size_counts_nested_values() -> None:
     assert num_bytes(np.zeros((4, 8), np.float32)) == 128
     assert num_bytes([np.zeros(16, np.uint8), ("ab", 1)]) == 8 + 16 + (8 + 2 + 8)
 
@@ -233,7 +233,7 @@ def test_workers_are_bounded() -> None:
     gate.close()
 
 
-def test_work_may_ask_in_turn(gate: ComputeGate) -> None:
+def test_work_may_make_a_request_itself(gate: ComputeGate) -> None:
     def outer(cancelled: Callable[[], bool]) -> int:
         return 1 + gate.run(("inner",), lambda cancelled: 41, session="s", slot="x")
 
@@ -249,7 +249,7 @@ def test_workers_compute_with_one_torch_thread(gate: ComputeGate) -> None:
     assert gate.run(("threads",), threads, session="s", slot="x") == 1
 
 
-def test_closing_sends_everybody_away_and_ends_the_workers() -> None:
+def test_closing_cancels_all_requests_and_ends_the_workers() -> None:
     gate = ComputeGate()
     running, queued = Held(), Held()
     answers = [ask(gate, ("running",), running, "s", "x"), ask(gate, ("queued",), queued, "t", "x")]

@@ -1,4 +1,4 @@
-"""Corpus: every way to bring a text, every text that is none, and what is said about it."""
+"""Corpus: every way to bring a text, every kind of invalid text, and the messages about them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def upload(at, *files):
 
 
 def tales():
-    """Characters of the corpus that is there from the start."""
+    """Return the number of characters of the default corpus."""
     return f"{corpora.default_corpus().num_chars:,}"
 
 
@@ -27,7 +27,7 @@ def number(at, label):
     return next(metric.value for metric in at.metric if metric.label == label)
 
 
-def test_it_opens_with_the_bundled_tales_and_judges_them(pages):
+def test_it_opens_with_the_bundled_tales_and_a_verdict(pages):
     at = pages.open(PAGE)
     assert number(at, "Characters") == tales()
     assert "is good for a context of" in at.success[0].value
@@ -94,7 +94,7 @@ def test_several_files_are_several_documents(pages):
     ],
     ids=["empty", "blank", "pdf", "bytes", "binary", "latin-1", "utf-16 without mark"],
 )
-def test_a_file_that_is_no_text_gets_one_message_and_costs_nothing(pages, content, word):
+def test_a_file_that_is_no_text_gets_one_message_and_the_corpus_stays(pages, content, word):
     at = upload(pages.open(PAGE), ("bad.txt", content))
     assert not at.exception
     assert len(at.error) == 1
@@ -114,7 +114,7 @@ def test_a_file_that_is_too_large_gets_one_message(pages, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"a", b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"])
-def test_a_text_of_one_character_teaches_nothing_and_is_not_kept(pages, content):
+def test_a_text_of_one_character_is_refused(pages, content):
     at = upload(pages.open(PAGE), ("one.txt", content))
     assert not at.exception
     assert len(at.error) == 1
@@ -140,7 +140,7 @@ def test_a_pasted_text_becomes_the_corpus_and_an_empty_one_does_not(pages):
     assert number(at, "Characters") == f"{len(GOOD):,}"
 
 
-def test_repetition_and_smallness_are_said(pages):
+def test_a_repetitive_or_small_text_gets_a_warning(pages):
     at = upload(pages.open(PAGE), ("again.txt", b"the same line of a text again and again\n" * 100))
     warnings = " ".join(item.value for item in at.warning)
     assert "is small" in warnings

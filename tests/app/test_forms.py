@@ -1,4 +1,4 @@
-"""Settings in the words of the page."""
+"""Names of settings are replaced by the labels on the page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from minigpt.errors import ConfigError
     [
         ("Lower model.d_model or model.num_layers.", "Lower “Width” or “Layers”."),
         ("d_model 30 / num_heads 4", "“Width” 30 / “Heads in each layer” 4"),
-        ("rotary positions, a norm, a seed", "rotary positions, a norm, a seed"),  # words of the language
+        ("rotary positions, a norm, a seed", "rotary positions, a norm, a seed"),  # ordinary English words
         ("max_steps_of_mine and my.max_steps", "max_steps_of_mine and my.max_steps"),
         ("a tenth of max_steps, at most 100", "a tenth of “Steps”, at most 100"),
     ],
@@ -23,18 +23,18 @@ def test_names_in_code_become_labels(text, said):
     assert in_words(text) == said
 
 
-def test_an_error_speaks_as_the_page_does():
+def test_an_error_uses_the_labels_of_the_page():
     with pytest.raises(ConfigError) as caught:
         RunConfig().updated({"training.warmup_steps": 2000}, source="These settings")
-    told = error_in_words(caught.value)
-    assert told.problem.startswith("These settings: “Warm-up steps” 2000 is more than “Steps” 1000")
+    error = error_in_words(caught.value)
+    assert error.problem.startswith("These settings: “Warm-up steps” 2000 is more than “Steps” 1000")
     with pytest.raises(ConfigError) as caught:
         RunConfig().updated({"training.batch_size": 0}, source="These settings")
-    told = error_in_words(caught.value)
-    assert "“Windows in a step” is 0; it must be a whole number, at least 1" in told.problem
-    assert told.mend == "Correct it; the default is 16."
+    error = error_in_words(caught.value)
+    assert "“Windows in a step” is 0; it must be a whole number, at least 1" in error.problem
+    assert error.mend == "Correct it; the default is 16."
 
 
-def test_a_setting_without_words_keeps_its_name():
+def test_a_setting_without_a_label_keeps_its_name():
     assert label_of("training.num_threads") == "num_threads"
     assert in_words("training.num_threads") == "training.num_threads"

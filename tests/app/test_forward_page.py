@@ -1,4 +1,4 @@
-"""Forward: the picture holds the model's own numbers, every step opens to its shape, its statistics and its lines."""
+"""Forward: the picture has the model's own numbers, and every step shows its shape, its statistics and its code."""
 
 import json
 import struct

@@ -1,4 +1,4 @@
-"""Forward: what its views compute and say, without a page."""
+"""Forward: the numbers and texts of its views, without a page."""
 
 import json
 import struct
@@ -26,7 +26,7 @@ from minigpt.tokenizers.character import CharacterTokenizer
 
 
 def view(config=None, text="the cat", layer=0):
-    """Return what the page would show of an untrained model."""
+    """Return the view of an untrained model."""
     model_config = TransformerConfig(
         **{"num_layers": 2, "num_heads": 2, "d_model": 8, "sequence_length": 16, **(config or {})}
     )
@@ -75,7 +75,7 @@ def test_every_kind_of_model_is_drawn_as_it_is_configured(changes):
 
 
 class Shouting(Block):
-    """A block that works otherwise, with a point of its own."""
+    """A different kind of block, with a hook point of its own."""
 
     def forward(self, x, rotation=None, *, cache=None, probe=None):
         probe = within(probe, f"blocks.{self.layer}.")
@@ -84,7 +84,7 @@ class Shouting(Block):
         return tap(probe, "resid_post", x)
 
 
-def test_a_block_that_works_otherwise_changes_the_picture():
+def test_a_different_kind_of_block_changes_the_picture():
     tokenizer = CharacterTokenizer().train("the cat sat")
     model = Transformer(
         TransformerConfig(num_layers=2, num_heads=2, d_model=8, sequence_length=16), tokenizer.vocab_size
@@ -107,7 +107,7 @@ def test_a_block_that_works_otherwise_changes_the_picture():
     assert not np.allclose(before.find("probabilities").values, after.find("probabilities").values)
 
 
-def test_a_model_that_went_astray_is_shown_all_the_same():
+def test_a_model_with_non_finite_numbers_is_shown_too():
     tokenizer = CharacterTokenizer().train("the cat sat")
     model = Transformer(
         TransformerConfig(num_layers=1, num_heads=2, d_model=8, sequence_length=16), tokenizer.vocab_size
@@ -126,7 +126,7 @@ def test_a_model_that_went_astray_is_shown_all_the_same():
     assert "nan" in q["stats"] == box_view.statistics_line(shown.find("q"))
 
 
-def test_norms_are_called_what_they_are():
+def test_norms_have_the_title_of_their_kind():
     shown = view()
     titles = {box.name: title(shown, box) for box in shown.boxes}
     assert titles["attn_in"] == titles["ff_in"] == "RMSNorm"
@@ -156,7 +156,7 @@ def test_boxes_hold_the_numbers_of_the_pass_in_its_order():
     assert shown.find("q").source[0] == lines_of_point(model, "q")
 
 
-def test_steps_are_numbered_through_all_blocks_and_unknown_boxes_give_way():
+def test_steps_are_numbered_through_all_blocks_and_unknown_boxes_are_replaced():
     first, second = view(layer=0), view(layer=1)
     inside = [box for box in first.boxes if box.layer is not None]
     assert first.num_steps == len(first.boxes) + len(inside)
@@ -214,7 +214,7 @@ def test_of_the_scores_only_the_weights_are_painted():
     assert boxes["q"].stats == box_view.statistics_line(shown.find("q"))
 
 
-def test_the_picture_says_how_positions_come_in_where_there_is_something_to_say():
+def test_the_picture_has_a_note_if_no_position_vectors_are_added():
     words = picture_view.picture_words(view())
     assert words["positions"] == t("forward.positions_note_rotary")
     assert "7" in words["alt"]

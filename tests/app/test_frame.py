@@ -43,8 +43,8 @@ def test_picking_a_run_in_the_sidebar_changes_the_address(pages):
     assert not at.exception
 
 
-def test_a_picker_that_is_gone_has_no_say_any_more(pages):
-    """A browser sends the old picker's value once more when something else asks for a rerun at that moment."""
+def test_a_picker_that_is_gone_has_no_effect(pages):
+    """A browser sends the value of the old picker once more if something else requests a rerun at that moment."""
     first, second = pages.trained("first"), pages.trained("second")
     at = pages.open("class/runs", run=first)
     old = at.sidebar.selectbox[0]
@@ -56,7 +56,7 @@ def test_a_picker_that_is_gone_has_no_say_any_more(pages):
 
 
 @pytest.mark.parametrize("lost", ["../../etc/passwd", "no-such-run", "m4hq2k3x7t5b6n2v4c7z3a5d2e", "<script>", ""])
-def test_an_address_that_leads_nowhere_is_said_once_and_dropped(pages, lost):
+def test_an_unknown_run_in_the_address_is_reported_once_and_removed(pages, lost):
     at = pages.open("", run=lost)
     assert not at.exception
     assert runs.DEFAULT_RUN in at.sidebar.selectbox[0].value
@@ -73,7 +73,7 @@ def test_the_sidebar_quotes_the_runs_progress_and_loss(pages):
     assert "loss" in words
 
 
-def test_a_damaged_run_costs_no_page(pages, own_home):
+def test_a_damaged_run_breaks_no_page(pages, own_home):
     run_id = pages.trained("cats")
     (own_home / run_id / "config.yaml").write_text("model: [")
     for page in ("build/train", "class/runs"):
@@ -106,7 +106,7 @@ def test_a_profile_may_link_its_source_instead(pages, monkeypatch):
     assert [link.proto.url for link in links] == ["https://example.org/source"]
 
 
-def test_where_tokens_are_asked_for_only_the_owner_may_control(pages, monkeypatch):
+def test_if_tokens_are_required_only_the_owner_may_control(pages, monkeypatch):
     monkeypatch.setenv("MINIGPT_PROFILE", "classroom")
     profile.limits.cache_clear()
     run_id = pages.submit("hers", owner="the-token-of-somebody", training__max_steps=2000)
@@ -134,7 +134,7 @@ def test_the_headers_are_added_once():
     def answer():
         asyncio.run(server.SecurityHeaders(app)({"type": "http"}, None, keep))
 
-    with ThreadPoolExecutor(1) as pool:  # a browser that a test drives has a loop running in this thread
+    with ThreadPoolExecutor(1) as pool:  # if a browser test ran before, this thread already has an event loop
         pool.submit(answer).result()
     headers = sent[0]["headers"]
     assert (b"x-content-type-options", b"nosniff") in headers

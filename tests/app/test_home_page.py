@@ -1,4 +1,4 @@
-"""Home: drawn from files alone, without torch; its recording is what the bundled model computes."""
+"""Home: drawn from files alone, without torch; its recording matches the bundled model."""
 
 import base64
 import json
@@ -85,7 +85,7 @@ def test_the_recording_is_what_the_bundled_model_computes():
         assert again[name] == shipped[name], name
     for name, kind in (("attention", np.uint8), ("embeddings", np.int8)):
         old, new = (np.frombuffer(base64.b64decode(flow[name]), kind).astype(int) for flow in (shipped, again))
-        assert np.abs(old - new).max() <= 1, name  # another processor may round the last bit otherwise
+        assert np.abs(old - new).max() <= 1, name  # another processor may round the last bit differently
     for old, new in zip(shipped["choices"], again["choices"], strict=True):
         assert (old["chosen"], old["u"]) == (new["chosen"], new["u"])
         assert [text for text, _ in old["candidates"]] == [text for text, _ in new["candidates"]]

@@ -1,4 +1,4 @@
-"""Models for pages: own copies, remembered by run and step, bounded by their size."""
+"""Models for pages: own copies, cached by run and step, with a limit on their size."""
 
 from __future__ import annotations
 
@@ -42,9 +42,7 @@ def test_a_run_is_loaded_once_for_each_step(ref: RunRef) -> None:
     assert last.config.training.max_steps == 4
 
 
-def test_models_are_forgotten_by_size_but_not_the_one_just_asked_for(
-    ref: RunRef, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_models_are_dropped_by_size_but_never_the_most_recent_one(ref: RunRef, monkeypatch: pytest.MonkeyPatch) -> None:
     first = models.loaded_run(ref, 1)
     monkeypatch.setattr(models, "MAX_BYTES", sum(parameter.nbytes for parameter in first.model.parameters()))
     second = models.loaded_run(ref, 2)
@@ -52,6 +50,6 @@ def test_models_are_forgotten_by_size_but_not_the_one_just_asked_for(
     assert models.loaded_run(ref, 1) is not first
 
 
-def test_a_step_that_was_not_kept_is_told(ref: RunRef) -> None:
+def test_a_step_that_was_not_kept_is_an_error(ref: RunRef) -> None:
     with pytest.raises(RunNotFoundError, match="step 3"):
         models.loaded_run(ref, 3)

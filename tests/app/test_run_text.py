@@ -1,4 +1,4 @@
-"""A run's own text: found where it is, made again where that is possible, and never another one."""
+"""A run's own text: read from its folder or generated again, and never replaced by another text."""
 
 import shutil
 from types import SimpleNamespace
@@ -36,7 +36,7 @@ def test_the_tales_are_made_again_as_they_were_learned(tales):
     assert run_text.windows(ref, run, len(whole) + 1, 10) is None
 
 
-def test_a_corpus_that_would_have_to_be_fetched_is_not_at_hand():
+def test_a_corpus_that_must_be_downloaded_is_not_available():
     ref, run = runs.find_run("shakespeare"), load_run("shakespeare")
     assert run_text.stream(ref, run) is None
     passage = run_text.fixed_passage(ref, run, (5, 6))
@@ -46,7 +46,7 @@ def test_a_corpus_that_would_have_to_be_fetched_is_not_at_hand():
     assert run.tokenizer.unk_id not in passage.ids
 
 
-def test_another_corpus_than_the_one_that_was_learned_is_not_taken(tmp_path, tales):
+def test_only_the_corpus_that_was_learned_is_used(tmp_path, tales):
     shutil.copytree(resources.bundled_runs_path() / "tales", tmp_path / "run")
     folder = RunFolder(tmp_path / "run")
     assert run_text.rebuilt(folder) is not None
@@ -65,7 +65,7 @@ def test_the_passage_of_an_own_run_is_what_it_never_learned_from(pages):
     for prompt in ((5, 6, 7), (5,), (run.tokenizer.bos_id,)):
         passage = run_text.fixed_passage(ref, run, prompt)
         assert passage.origin == "prompt"
-        assert len(passage.ids) >= 2  # one token has nothing after it to guess
+        assert len(passage.ids) >= 2  # a single token has no next token
 
 
 def test_a_line_to_propose_is_the_runs_own(pages):
@@ -73,7 +73,7 @@ def test_a_line_to_propose_is_the_runs_own(pages):
     assert pages.text.startswith("the cat sat on the mat and the dog sat on the log\n")
     assert run_text.line_of(ref, 14) == "the cat sat on"
     assert run_text.line_of(ref, 13) == "the cat sat"
-    assert run_text.line_of(ref, 2) == "th"  # rather part of a word than nothing
+    assert run_text.line_of(ref, 2) == "th"  # part of a word is better than nothing
     assert run_text.line_of(ref, 500) == "the cat sat on the mat and the dog sat on the log"
     assert run_text.default_prompt(ref, "attention") == "the cat sat on"  # its context has 16 tokens
     shutil.rmtree(ref.path / "data")
@@ -94,7 +94,7 @@ def test_a_line_to_propose_is_the_first_that_is_long_enough(monkeypatch, tmp_pat
     assert run_text.line_of(ref, 40) == ""
 
 
-def test_the_changed_token_turns_the_answer(tales):
+def test_the_changed_token_changes_the_answer(tales):
     _, run = tales
     import torch
 
@@ -107,7 +107,7 @@ def test_the_changed_token_turns_the_answer(tales):
     assert answer(first) != answer(second)
 
 
-def test_a_birth_is_between_the_last_step_below_and_the_first_above():
+def test_emergence_is_between_the_last_step_below_and_the_first_above():
     induction = np.zeros((4, 1, 2))
     induction[:, 0, 1] = (0.0, 0.6, 0.2, 0.9)
     assert emergence([0, 8, 64, 512], induction) == (64, 512)
@@ -119,7 +119,7 @@ def test_a_long_history_is_thinned_and_keeps_its_ends(pages, monkeypatch):
     ref = runs.find_run(pages.trained(training__history_per_octave=8))
     whole = steps.history(ref)
     assert len(whole) > 4
-    assert whole[-1][1] is None  # the newest weights are asked for as such
+    assert whole[-1][1] is None  # None asks for the newest weights
     monkeypatch.setattr(steps, "MOST_STEPS", 4)
     few = steps.history(ref)
     assert len(few) == 4
@@ -127,7 +127,7 @@ def test_a_long_history_is_thinned_and_keeps_its_ends(pages, monkeypatch):
     assert set(few) <= set(whole)
 
 
-def test_a_corpus_that_is_missing_is_offered_where_the_server_may_fetch_it(pages, monkeypatch):
+def test_a_missing_corpus_is_offered_if_the_server_may_download_it(pages, monkeypatch):
     at = pages.open("inside/circuits", run="shakespeare")
     at.segmented_control(key="circuits:view").set_value("neurons").run()
     assert t("circuits.no_corpus") in pages.words(at)
@@ -147,6 +147,6 @@ def test_a_corpus_that_is_missing_is_offered_where_the_server_may_fetch_it(pages
     assert "circuits:fetch" not in [button.key for button in at.button]
 
 
-def test_nothing_is_offered_that_is_at_hand(pages):
+def test_no_download_is_offered_for_an_available_text(pages):
     assert run_text.to_fetch(runs.find_run("tales")) is None
     assert run_text.to_fetch(runs.find_run(pages.trained())) is None

@@ -1,4 +1,4 @@
-"""Runs: list, open, delete with a question, download, and a zip that is one or is not."""
+"""Runs: list, open, delete after a question, download, and import a valid or invalid zip."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_run_in_training_is_not_deleted(pages):
 def test_a_run_in_training_elsewhere_is_stopped_there(pages, own_home):
     run_id = pages.trained("far away")
     RunFolder(own_home / run_id).update_info(status="running")
-    with RunLock((own_home / run_id).resolve()):  # as its process holds it
+    with RunLock((own_home / run_id).resolve()):  # as the other process holds it
         at = choose(pages.open(PAGE, run=run_id), 0)
     assert at.button(key="runs:delete").disabled
     assert "Stop it there" in pages.words(at)
@@ -98,7 +98,7 @@ def test_a_zip_comes_back_as_a_run(pages, own_home):
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip at all", b"PK\x03\x04 broken"])
-def test_a_file_that_is_no_run_gets_one_message_and_costs_nothing(pages, content):
+def test_a_file_that_is_no_run_gets_one_message_and_changes_nothing(pages, content):
     run_id = pages.trained("mine")
     at = upload(pages.open(PAGE, run=run_id), "bad.zip", content)
     assert not at.exception
@@ -107,7 +107,7 @@ def test_a_file_that_is_no_run_gets_one_message_and_costs_nothing(pages, content
     assert "mine" in at.dataframe[0].value["Name"].tolist()
 
 
-def test_a_zip_that_leads_outside_is_refused(pages, own_home):
+def test_a_zip_with_a_path_outside_its_folder_is_refused(pages, own_home):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("../outside.txt", "gotcha")

@@ -32,7 +32,7 @@ def column(ids, probability=0.5):
 
 
 def strips(at):
-    """Return what the page sent to its strips of text, the legend left out."""
+    """Return the messages to the strips of text, without the legend."""
     sent = [json.loads(item.proto.json) for item in at.get("bidi_component")]
     return [data for data in sent if data.get("texts")]
 
@@ -85,7 +85,7 @@ def test_any_prompt_is_continued(pages, run_id, prompt):
     assert ("sees the newest 16" in said) == (len(prompt) > 16)
 
 
-def test_the_choice_of_any_token_can_be_looked_at(pages, run_id):
+def test_the_choice_of_any_token_can_be_shown(pages, run_id):
     at = pages.open(PAGE, run=run_id)
     slider = next(slider for slider in at.select_slider if slider.key.startswith("sampling:position"))
     last = len(slider.options)
@@ -113,7 +113,7 @@ def test_a_damaged_run_is_explained(pages, run_id):
     assert not at.get("plotly_chart")
 
 
-# --- what is shown, without the page ---
+# --- the view, without the page ---
 
 
 def test_what_is_written_is_what_the_generator_writes(run):
@@ -144,7 +144,7 @@ def test_a_choice_is_the_one_that_was_made(run):
             assert sum(segment.after for segment in choice.segments) == pytest.approx(1, abs=0.2)
 
 
-def test_columns_share_the_distribution_where_they_part(run):
+def test_columns_share_the_distribution_at_the_first_difference(run):
     columns = [sampling_view.write(run, Rule(kind, value), "t", 40, 9, lambda: False) for kind, value in
                (("greedy", None), ("temperature", 1.5), ("top_k", 4))]  # fmt: skip
     part = first_difference(columns)
@@ -156,7 +156,7 @@ def test_columns_share_the_distribution_where_they_part(run):
     assert len({choice.u for choice in choices}) == 1
 
 
-def test_partings_by_hand():
+def test_first_differences_by_hand():
     assert first_difference([column([1, 2, 3]), column([1, 2, 3])]) is None
     assert first_difference([column([1, 2, 3]), column([1, 5, 3]), column([1, 2, 4])]) == 1
     assert first_difference([column([1, 2]), column([1, 2, 3])]) == 2

@@ -1,4 +1,4 @@
-"""The catalogue of texts: what pages ask for is there, and what is there is asked for."""
+"""The text catalogue: every text that the code uses exists, and every text is used."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ROOT = resources.root()
 PAGES = sorted(path.stem for path in resources.asset_path("texts", texts.LANGUAGE).glob("*.yaml"))
 SOURCES = sorted([*ROOT.glob("pages/*/*.py"), *ROOT.glob("minigpt/app/**/*.py")])
 ALWAYS = {"title", "lead"}
-"""`anatomy.header` asks for these by the page's name."""
+"""`anatomy.header` builds these keys from the page's name."""
 
 
 def asked(path: Path) -> tuple[set[str], set[str]]:
-    """Return the keys that a file asks for, and the beginnings of those it puts together (`f"train.preset_{name}"`)."""
+    """Return the keys that a file uses, and the beginnings of keys that it builds (`f"train.preset_{name}"`)."""
     keys, beginnings = set(), set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -31,7 +31,7 @@ def asked(path: Path) -> tuple[set[str], set[str]]:
 
 
 def called(path: Path) -> set[str]:
-    """Return the keys that a file passes to `t` and `template` as they are."""
+    """Return the keys that a file passes to `t` and `template` as literals."""
     return {
         node.args[0].value
         for node in ast.walk(ast.parse(path.read_text("utf-8")))

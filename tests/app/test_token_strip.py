@@ -1,4 +1,4 @@
-"""What the token strip sends to the browser."""
+"""The message of the token strip to the browser."""
 
 from __future__ import annotations
 

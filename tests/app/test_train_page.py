@@ -1,4 +1,4 @@
-"""Train: from the settings to a finished run, with pause, stop, resume, and every refusal in words."""
+"""Train: from the settings to a finished run, with pause, stop, resume, and every refusal explained."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ NANO = "train:nano:"
 
 
 def expert(at):
-    """Open what is behind Expert."""
+    """Open the settings under Expert."""
     return at.toggle(key="train:expert").set_value(True).run()
 
 
 def small(at, steps=12):
-    """Set the smallest shape that the page offers, so that a run takes a second."""
+    """Choose the smallest model of the page, so that a run takes a second."""
     expert(at)
     for field, value in (("model.num_layers", 1), ("model.d_model", 16), ("model.sequence_length", 16)):
         at.number_input(key=NANO + field).set_value(value)
@@ -50,7 +50,7 @@ def loss_chart(at):
     return next(spec for spec in charts(at) if any(trace.get("name") == "training" for trace in spec["data"]))
 
 
-def test_start_trains_the_corpus_in_hand_and_looks_at_the_run(pages):
+def test_start_trains_the_current_corpus_and_shows_the_run(pages):
     at = small(pages.open(PAGE))
     at.button(key="train:start").click().run()
     assert not at.exception
@@ -64,7 +64,7 @@ def test_start_trains_the_corpus_in_hand_and_looks_at_the_run(pages):
     assert "12 of 12" in words
     *lines, ring = loss_chart(at)["data"]
     names = [trace.get("name") for trace in lines]
-    assert names == ["uniform", "unigram", "bigram", None, "training", "validation"]  # each step's loss has no label
+    assert names == ["uniform", "unigram", "bigram", None, "training", "validation"]  # None: the loss of each step
     assert (ring["mode"], ring["x"]) == ("markers", [manager.get_engine().snapshot(run_id).best_step])
     config = manager.get_engine().snapshot(run_id).config
     assert (config.model.d_model, config.training.max_steps, config.data.corpus) == (16, 12, None)
@@ -102,11 +102,11 @@ def test_an_impossible_setting_is_explained_and_cannot_be_started(pages):
     assert len(at.error) == 1
     assert "“Width” 32 is not divisible by “Heads in each layer” 3" in at.error[0].value
     assert at.button(key="train:start").disabled
-    at.switch_page("pages/build/corpus.py").run()  # where the settings are asked for their context
+    at.switch_page("pages/build/corpus.py").run()  # this page reads the context from the settings
     assert not at.exception
 
 
-def test_a_number_outside_its_bounds_is_told_beside_start_by_its_label(pages):
+def test_a_number_outside_its_bounds_is_explained_beside_start_with_its_label(pages):
     at = expert(pages.open(PAGE))
     at.number_input(key=NANO + "model.num_layers").set_value(0).run()
     assert len(at.error) == 1
@@ -119,7 +119,7 @@ def test_a_number_outside_its_bounds_is_told_beside_start_by_its_label(pages):
     assert not at.button(key="train:start").disabled
 
 
-def test_a_precision_that_the_device_lacks_is_told_before_the_start(pages):
+def test_a_precision_that_the_device_lacks_is_refused_before_the_start(pages):
     at = expert(pages.open(PAGE))
     at.selectbox(key=NANO + "training.precision").set_value("float16").run()
     assert "“Precision” is float16" in at.error[0].value
@@ -131,7 +131,7 @@ def fields(at):
     return {item.key.removeprefix(NANO) for kind in kinds for item in kind if item.key.startswith(NANO)}
 
 
-def test_only_what_counts_is_asked_for(pages):
+def test_only_settings_that_have_an_effect_are_drawn(pages):
     at = expert(pages.open(PAGE))
     muon = {"training.muon_learning_rate", "training.muon_momentum"}
     assert not muon & fields(at)
@@ -180,7 +180,7 @@ def test_the_learning_rate_is_drawn_before_the_run_and_follows_the_settings(page
     assert [trace["name"] for trace in plan()["data"]] == [t("train.rate")]
     at.selectbox(key=NANO + "training.schedule").set_value("constant").run()
     assert plan()["data"][0]["y"][-1] == pytest.approx(4e-3)
-    at.number_input(key=NANO + "model.num_heads").set_value(3).run()  # the model is impossible, its rate is not
+    at.number_input(key=NANO + "model.num_heads").set_value(3).run()  # the model is invalid, its rate is not
     assert plan()
 
 
@@ -214,7 +214,7 @@ def test_a_text_too_short_for_the_context_starts_nothing(pages):
     assert len(at.error) == 1
     assert "set a context of 8 or less" in at.error[0].value
     assert at.button(key="train:start").disabled
-    at.button(key="train:try_1").click().run()  # a way round it ends at the same words
+    at.button(key="train:try_1").click().run()  # an experiment is refused with the same words
     assert len(at.error) == 2, [error.value for error in at.error]
     assert pages.run_of(at) is None
 
@@ -276,7 +276,7 @@ def test_every_page_opens_on_a_run_that_is_being_prepared(pages, preparing, page
 def test_a_new_session_finds_the_run_in_the_address_and_may_stop_it(pages):
     run_id = pages.submit(training__max_steps=100_000)
     pages.wait(run_id, "running")
-    at = pages.open(PAGE, run=run_id)  # as after a reload: nothing but the address is left
+    at = pages.open(PAGE, run=run_id)  # as after a reload: only the address is left
     at.button(key="train:stop").click().run()
     pages.wait(run_id, "stopped")
 
@@ -295,7 +295,7 @@ def test_a_run_that_failed_says_why_on_its_own_page(pages):
     assert at.error[0].value
 
 
-def test_a_run_that_diverged_offers_a_calmer_one_on_its_own_text_and_no_way_into_the_same_again(pages):
+def test_a_diverged_run_offers_a_lower_rate_on_its_own_text_instead_of_resuming(pages):
     run_id = pages.submit(**DIVERGES)
     pages.wait(run_id, "failed")
     at = pages.open(PAGE, run=run_id)
@@ -305,10 +305,10 @@ def test_a_run_that_diverged_offers_a_calmer_one_on_its_own_text_and_no_way_into
     at.button(key="train:calmer").click().run()
     assert not at.exception
     pages.wait(pages.run_of(at), "running", "failed", "finished")  # its text is prepared by then
-    calmer, diverged = (manager.get_engine().snapshot(id_) for id_ in (pages.run_of(at), run_id))
-    assert calmer.config.training.learning_rate == pytest.approx(3.3)
-    assert calmer.config.model == diverged.config.model
-    assert calmer.corpus["sha256"] == diverged.corpus["sha256"] != corpora.current_corpus().sha256
+    lower, diverged = (manager.get_engine().snapshot(id_) for id_ in (pages.run_of(at), run_id))
+    assert lower.config.training.learning_rate == pytest.approx(3.3)
+    assert lower.config.model == diverged.config.model
+    assert lower.corpus["sha256"] == diverged.corpus["sha256"] != corpora.current_corpus().sha256
 
 
 def test_a_run_that_failed_otherwise_can_be_resumed(pages):
@@ -357,7 +357,7 @@ def test_a_run_in_another_process_can_only_be_watched(pages, monkeypatch):
     assert any("Another process" in info.value for info in at.info)
 
 
-def test_what_takes_long_at_the_start_is_shown(pages, monkeypatch):
+def test_a_slow_activity_at_the_start_is_shown(pages, monkeypatch):
     run_id = pages.trained()
     seen = dataclasses.replace(manager.get_engine().snapshot(run_id), status="running", activity="Compiling")
     monkeypatch.setattr(runs, "snapshot_of", lambda ref: seen)

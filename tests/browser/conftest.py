@@ -46,7 +46,7 @@ def chromium() -> Iterator[object]:
         from playwright.sync_api import Error, expect, sync_playwright
     except ImportError:
         _missing("Playwright is not installed.")
-    expect.set_options(timeout=60_000)  # patience for a busy machine; nothing here waits longer than it must
+    expect.set_options(timeout=60_000)  # long, for busy machines; each wait ends as soon as its condition holds
     path = os.environ.get("MINIGPT_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         try:
@@ -83,7 +83,7 @@ def serve(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Callable[...
 def serve_all(
     tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
 ) -> Iterator[Callable[..., SimpleNamespace]]:
-    """Start servers that all tests of a file may visit, each as a visitor of its own, as people visit a real one."""
+    """Start servers that all tests of a file share; each test is a visitor of its own."""
     with _servers(tmp_path_factory.mktemp("server"), free_port) as start:
         yield start
 

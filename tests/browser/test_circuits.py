@@ -1,4 +1,4 @@
-"""A person flips switches of a model, by mouse, key and finger, and reads what has changed."""
+"""A person flips switches of a model by mouse, keyboard and touch, and reads what has changed."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_flip_a_switch_and_read_the_changed_distribution(trained, circuits):
     expect_shares(page, run, heads={(0, 1)})
     expect(page.get_by_text("Off: 1.2.")).to_be_visible()
     part(page, "FF 2").click()
-    part(page, "1.2").click()  # two presses at once: neither falls back
+    part(page, "1.2").click()  # two presses in quick succession: both stay
     expect_shares(page, run, feedforwards={1})
     expect(part(page, "FF 2")).to_have_attribute("aria-checked", "false")
     expect(part(page, "1.2")).to_have_attribute("aria-checked", "true")
@@ -114,4 +114,4 @@ def test_every_view_fits_a_phone(trained, circuits):
         expect(page.get_by_text(t(f"circuits.lead_{view}"))).to_be_visible()
         expect(page.get_by_role("heading", name=t("frame.try_this"))).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-    expect(part(page, "2.1")).to_have_attribute("aria-checked", "false")  # what was off is still off
+    expect(part(page, "2.1")).to_have_attribute("aria-checked", "false")  # the part that was off is still off

@@ -1,4 +1,4 @@
-"""What a component's script does when it is called in any order: one view for each place on the page."""
+"""A component's script keeps one view for each place on the page, in whatever order Streamlit calls it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ async (script) => {
   const draw = (await import(made)).default;
   const parentElement = document.querySelector("main");
   window.cleanUps = [];
-  window.told = [];
+  window.triggers = [];
   window.call = (sent) => {
     const data = sent.bytes ? Uint8Array.from(atob(sent.bytes), (letter) => letter.charCodeAt(0)) : sent;
-    const setTriggerValue = (name, value) => window.told.push([name, value]);
+    const setTriggerValue = (name, value) => window.triggers.push([name, value]);
     window.cleanUps.push(draw({ parentElement, data, setStateValue() {}, setTriggerValue }));
   };
 }
@@ -61,7 +61,7 @@ def clean_up(page, number: int) -> None:
 
 
 def grid_of(heads: int, selected: int) -> bytes:
-    """Return what draws one layer of so many heads."""
+    """Return the message that draws one layer of `heads` heads."""
     return attention_grid.message(
         np.zeros((1, heads, 4, 4), dtype=np.uint8),
         "abcd",
@@ -74,7 +74,7 @@ def grid_of(heads: int, selected: int) -> bytes:
 
 
 def lines_of(tokens: str, query: int) -> bytes:
-    """Return what draws a head that looks at all tokens before it alike."""
+    """Return the message that draws a head with equal weights on all earlier tokens."""
     weights = np.tril(np.ones((len(tokens), len(tokens))))
     words = dict.fromkeys(("label", "looks", "looked", "nobody", "hint"), "looks at")
     return attention_lines.message(weights / weights.sum(1, keepdims=True), tokens, query=query, words=words)
@@ -101,7 +101,7 @@ def test_a_call_that_comes_late_leaves_one_view_that_follows_its_box(stage, call
     page.wait_for_function(f"document.querySelector('canvas').width < {wide / 2}")
 
 
-def test_what_is_cleaned_up_rests(stage):
+def test_a_view_that_is_cleaned_up_does_nothing_any_more(stage):
     page = stage(attention_grid)
     call(page, grid_of(3, 0))
     clean_up(page, 0)
@@ -116,13 +116,13 @@ def test_the_answer_to_a_press_does_not_take_the_reader_back(stage):
     call(page, lines_of("abcdef", 0))
     row, focus = page.locator(".tokens"), page.locator(".tokens .focus")
     page.locator("bdi").nth(2).click()
-    assert page.evaluate("window.told") == [["focused", 2]]
+    assert page.evaluate("window.triggers") == [["focused", 2]]
     row.focus()
     page.keyboard.press("ArrowRight")
     expect(focus).to_have_text("d")
     call(page, lines_of("abcdef", 2))
     expect(focus).to_have_text("d")
-    call(page, lines_of("abcdef", 5))  # the page itself goes elsewhere
+    call(page, lines_of("abcdef", 5))  # the page itself moves the focus
     expect(focus).to_have_text("f")
     call(page, lines_of("uvwxyz", 5))
     page.keyboard.press("Home")
@@ -171,7 +171,7 @@ def test_a_chart_is_not_taken_away_while_plotly_draws_it(stage):
     call(page, chart)
     page.wait_for_function("Boolean(window.finish)")
     clean_up(page, 1)
-    call(page, chart)  # wanted again before the first drawing is done
+    call(page, chart)  # called again before the first drawing is done
     page.evaluate("window.finish()")
     page.evaluate("new Promise((done) => setTimeout(done))")
     assert "purged" not in page.evaluate("window.log.slice(2)")
@@ -179,7 +179,7 @@ def test_a_chart_is_not_taken_away_while_plotly_draws_it(stage):
 
 @pytest.fixture
 def walk(stage):
-    """Draw a figure with Plotly itself; returns what presses a key and hands back what a screen reader is told then."""
+    """Draw a figure with Plotly; return a function that presses a key and waits for words in the screen reader's text."""
 
     def start(figure):
         page = stage(live_chart)
@@ -218,12 +218,12 @@ def test_the_keys_walk_along_a_curve_and_over_to_the_next(walk):
     press("Home", "low 0 4")
     press("PageDown", "high 0 8")
     press("Escape", "")
-    press("End", "low 0 4")  # begins again
+    press("End", "low 0 4")  # starts again
 
 
 @pytest.mark.parametrize("margin", [31, 33])
 def test_of_two_points_that_are_equally_near_the_left_one_is_next(walk, margin):
-    """Wherever the points fall between the pixels, which depends on how wide a machine's fonts make the labels."""
+    """The result must not depend on sub-pixel positions, which follow from the widths of a machine's fonts."""
     shown = {"mode": "lines", "hovertemplate": "%{fullData.name} %{x}<extra></extra>"}
     figure = go.Figure([
         go.Scatter(x=[0, 2, 5], y=[2, 2, 2], name="one", **shown), go.Scatter(x=[1, 3, 4], y=[1, 1, 1], name="other", **shown)
@@ -294,7 +294,7 @@ INPUT, BLOCK, OUTPUT = ["ids", "embed"], ["stream_in", "attn", "stream_out"], ["
 
 
 def map_of(layer: int, name: str, number: int) -> bytes:
-    """Return what draws a model of three blocks, one of which is open, and a box of it."""
+    """Return the message that draws a model of three blocks with one block and one box open."""
     places = {"attn": "attention", **dict.fromkeys(INPUT, "input"), **dict.fromkeys(OUTPUT, "output")}
     boxes = [
         forward_map.MapBox(
@@ -331,7 +331,7 @@ def test_the_steps_lead_through_every_block_and_back(stage):
         for place in places:
             page.locator(button).click()
             layer, name = way[place]
-            assert page.evaluate("window.told.at(-1)") == ["opened", {"layer": layer, "name": name}]
+            assert page.evaluate("window.triggers.at(-1)") == ["opened", {"layer": layer, "name": name}]
             if layer == shown:  # another block is drawn when the server has answered
                 expect(count).to_have_text(f"{place + 1} of {len(way)}")
             call(page, map_of(layer, name, place + 1))
@@ -339,4 +339,4 @@ def test_the_steps_lead_through_every_block_and_back(stage):
     page.locator("[data-box=logits]").click()
     expect(count).to_have_text(f"{len(way) - 1} of {len(way)}")
     page.locator("[data-layer='2']").click()
-    assert page.evaluate("window.told.at(-1)") == ["opened", {"layer": 2, "name": "stream_in"}]
+    assert page.evaluate("window.triggers.at(-1)") == ["opened", {"layer": 2, "name": "stream_in"}]

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.mark.parametrize("entry", navigation.PAGES, ids=lambda entry: entry.name)
-def test_a_cold_deep_link_meets_its_page(entry, serve, open_page):
+def test_a_deep_link_as_first_request_opens_its_page(entry, serve, open_page):
     server = serve()
     page = open_page(server.url + ("/" if entry.name == "home" else f"/{entry.name}"))
     expect(page.locator("h1").first).to_be_visible()

@@ -19,7 +19,7 @@ PROMPT = "the cat sat"
 
 @pytest.fixture(scope="module")
 def trained(serve_all, train_cats):
-    """A server with one tiny run of two blocks, and what its model makes of the prompt."""
+    """A server with one tiny run of two blocks, and the forward pass of its model on the prompt."""
     server = serve_all()
     folder = train_cats(server.home)
     run = load_run(folder.path)
@@ -32,7 +32,7 @@ def box(page, name):
 
 
 def is_open(page, name, title, shape):
-    """Wait until a box is open in the picture and its shape stands beside it."""
+    """Wait until a box is open in the picture and its shape is shown beside it."""
     expect(box(page, name)).to_have_attribute("aria-pressed", "true")
     expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
     expect(page.get_by_test_id("stCode").get_by_text(shape)).to_be_visible()
@@ -108,7 +108,7 @@ def test_another_token_is_followed_by_pressing_it(trained, open_page):
     expect(page.locator(".odds .share").first).to_have_text(f"{share} %")
 
 
-def test_on_a_phone_the_bar_says_what_the_page_says_further_down(trained, open_page):
+def test_on_a_phone_the_bar_shows_what_the_page_shows_further_down(trained, open_page):
     url, _ = trained
     page = open_page(url, width=390, height=844)
     read(page, PROMPT)

@@ -90,7 +90,7 @@ def test_hover_open_and_step_through_the_mask(trained, open_page):
     expect(page.get_by_text(t("attention.stage_2_meaning"))).to_be_visible()
     expect(page.get_by_text("4 scores to its right are struck out")).to_be_visible()
     expect(hatched).to_have_count(1)
-    page.get_by_role("button", name=t("attention.stage_back"), exact=True).click()  # the mask is not there yet
+    page.get_by_role("button", name=t("attention.stage_back"), exact=True).click()  # the mask is not applied yet
     expect(page.get_by_text("√8")).to_be_visible()
     expect(hatched).to_have_count(0)
     page.get_by_role("button", name=t("attention.try_mask")).click()
@@ -114,7 +114,7 @@ def test_lines_show_where_a_token_looks_and_who_looks_at_it(trained, open_page):
         expect(said).to_contain_text(f"{PROMPT[key]} {key + 1} {round(float(weight) * 100)} %")
     expect(page.locator(".lines path.looked").first).to_be_attached()
 
-    tokens.nth(2).click()  # it stays, and the other views show the same row
+    tokens.nth(2).click()  # the choice stays, and the other views show the same row
     expect(page.get_by_text(re.compile("Position 3, .*gives most"))).to_be_visible()
     page.locator(".lines .tokens").focus()
     page.keyboard.press("ArrowRight")
@@ -178,7 +178,7 @@ def test_the_grid_is_reached_by_keyboard(trained, open_page):
         expect(page.locator(".minigpt-chart-said").first).to_contain_text(f"{told}, weight ")
 
 
-def test_what_hover_shows_a_press_shows_on_a_phone(trained, open_page):
+def test_on_a_phone_a_press_shows_what_hovering_shows(trained, open_page):
     url, _ = trained
     page = open_page(url, width=390, height=844)
     read(page, PROMPT)
@@ -204,7 +204,7 @@ def test_the_buttons_of_a_chart_come_with_a_tap_and_do_not_lie_over_it_before(tr
     expect(buttons).to_have_css("opacity", "0")
 
 
-def test_strangers_in_the_prompt_are_named(trained, open_page):
+def test_unknown_characters_in_the_prompt_are_named(trained, open_page):
     url, _ = trained
     page = open_page(url)
     page.get_by_label(t("inside.prompt")).fill("the 😀 שלום")
@@ -213,7 +213,7 @@ def test_strangers_in_the_prompt_are_named(trained, open_page):
     expect(page.locator("[data-testid=stAlert]")).to_contain_text(t("inside.note_empty"))
 
 
-def test_homes_text_grows_and_keeps_still_where_motion_is_unwelcome(serve, open_page, chromium):
+def test_homes_text_grows_and_keeps_still_if_reduced_motion_is_set(serve, open_page, chromium):
     server = serve()
     page = open_page(server.url)
     line = page.locator(".flow .line")
