@@ -5,12 +5,12 @@ import pytest
 from minigpt import resources
 
 
-def test_in_a_checkout_everything_lies_beside_the_package():
+def test_in_a_checkout_everything_is_beside_the_package():
     assert resources.root() == Path(resources.__file__).parents[1]
     assert (resources.root() / "pyproject.toml").is_file()
 
 
-def test_in_a_wheel_everything_lies_inside_the_package(tmp_path, monkeypatch):
+def test_in_a_wheel_everything_is_inside_the_package(tmp_path, monkeypatch):
     (tmp_path / "_resources" / "configs" / "presets").mkdir(parents=True)
     (tmp_path / "_resources" / "configs" / "presets" / "own.yaml").write_text("")
     monkeypatch.setattr(resources, "_PACKAGE", tmp_path)

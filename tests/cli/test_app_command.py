@@ -24,7 +24,7 @@ def test_alone_the_page_is_for_this_machine_only() -> None:
     assert environment["MINIGPT_PROFILE"] == "local"
 
 
-def test_a_class_is_let_in_and_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_classroom_profile_listens_on_the_network_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     command, environment = streamlit_command("classroom")
     assert "--server.address" not in command
     assert environment["MINIGPT_PROFILE"] == "classroom"

@@ -18,7 +18,7 @@ def test_the_machine_is_described(call, own_home) -> None:
     assert found["compile"]["available"] == (found["compile"]["reason"] == "")
 
 
-def test_what_is_missing_to_compile_is_said(call, monkeypatch) -> None:
+def test_what_is_missing_to_compile_is_reported(call, monkeypatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert "compile       training.compile needs a C" in call("doctor").stdout
     assert json.loads(call("doctor", "--json").stdout)["compile"]["available"] is False

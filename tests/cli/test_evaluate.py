@@ -41,7 +41,7 @@ def test_the_text_is_cleaned_as_the_training_text_was(call, run: Path, tmp_path:
     assert one == other
 
 
-def test_unknown_characters_are_charged_and_said(call, run: Path, tmp_path: Path) -> None:
+def test_unknown_characters_are_charged_and_reported(call, run: Path, tmp_path: Path) -> None:
     path = tmp_path / "cat.txt"
     path.write_text("the 猫 sat", "utf-8")
     assert "1 characters are unknown" in call("evaluate", run, "--data", path).stderr

@@ -55,7 +55,7 @@ def test_each_sampling_option_reaches_the_sampler(call, run: Path, options: list
     assert printed["completion"] == TextGenerator(load_run(run)).generate("", max_new_tokens=12, **settings).completion
 
 
-def test_the_runs_own_settings_count_where_nothing_is_said(call, tiny, corpus_file: Path, tmp_path: Path) -> None:
+def test_the_runs_own_settings_count_unless_others_are_given(call, tiny, corpus_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "own"
     settings = ["--set=generation.temperature=1.5", "--set=generation.max_new_tokens=7"]
     call("train", *tiny, *settings, "--data", corpus_file, "--out", out)
@@ -74,7 +74,7 @@ def test_several_samples_are_rows_of_the_same_seed(call, run: Path) -> None:
     assert len(set(expected)) == 3
 
 
-def test_a_file_holds_one_prompt_a_line(call, run: Path, tmp_path: Path) -> None:
+def test_a_file_has_one_prompt_per_line(call, run: Path, tmp_path: Path) -> None:
     path = tmp_path / "prompts.txt"
     path.write_bytes("the cat\r\n\r\nthe dög\n".encode())
     result = call("generate", run, "--prompt-file", path, "--max-new-tokens", "3", "--json")
@@ -96,13 +96,13 @@ def test_stop_texts_end_it(call, run: Path) -> None:
     assert printed["stop_reason"] == "stop"
 
 
-def test_a_prompt_longer_than_the_context_and_unseen_characters_are_said(call, run: Path) -> None:
+def test_a_long_prompt_and_unseen_characters_are_reported(call, run: Path) -> None:
     result = call("generate", run, "--prompt", "猫" + "the cat " * 9, "--max-new-tokens", "2")
     assert "猫" in result.stderr
     assert "newest 16" in result.stderr
 
 
-def test_what_was_overridden_is_said(call, run: Path) -> None:
+def test_what_was_overridden_is_reported(call, run: Path) -> None:
     result = call("generate", run, "--sampler", "greedy", "--top-k", "5", "--max-new-tokens", "2")
     assert "top_k=5 has no effect" in result.stderr
 

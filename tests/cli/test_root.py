@@ -27,7 +27,7 @@ def raising() -> Iterator[list[BaseException]]:
     del cli.commands["boom"]
 
 
-def test_the_version_is_said(call) -> None:
+def test_the_version_is_printed(call) -> None:
     assert call("--version").stdout == f"minigpt, version {__version__}\n"
 
 
@@ -68,7 +68,7 @@ def test_each_error_of_the_tree_is_one_message_with_its_code(call, raising, kind
     assert result.stdout == ""
 
 
-def test_what_nobody_foresaw_is_one_line_and_1(call, raising, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_is_one_line_and_exit_code_1(call, raising, monkeypatch: pytest.MonkeyPatch) -> None:
     raising.append(ZeroDivisionError("division by zero"))
     result = call("boom", code=1)
     assert result.stderr.splitlines()[0] == "Error: minigpt itself has failed (ZeroDivisionError: division by zero)."

@@ -52,7 +52,7 @@ def test_json_says_what_scripts_rely_on(trained: tuple[Path, dict[str, Any]]) ->
 
 
 @pytest.mark.parametrize(("eval_batches", "is_sampled"), [(1, True), (1000, False)])
-def test_the_last_line_tells_how_much_of_the_machine_was_used_and_which_step_was_best(
+def test_the_last_line_has_the_share_of_the_peak_and_the_best_step(
     call, tiny, corpus_file: Path, tmp_path: Path, eval_batches: int, is_sampled: bool
 ) -> None:
     hopeless = ["learning_rate=10", "eval_steps=2", "max_steps=100", "early_stopping=2", "warmup_steps=0"]
@@ -171,7 +171,7 @@ def test_damaged_settings_are_one_fault_for_every_command(
         assert "preset" not in said
 
 
-def test_nobody_is_sent_back_to_the_command_that_has_just_failed(
+def test_no_command_to_resume_is_shown_if_it_would_fail_again(
     call, tiny, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = Watch.on_step
@@ -190,7 +190,7 @@ def test_nothing_to_learn_from(call) -> None:
     assert "--data" in call("train", code=2).stderr
 
 
-def test_a_second_ctrl_c_stops_at_once_and_says_how_to_go_on(
+def test_a_second_ctrl_c_stops_at_once_and_says_how_to_resume(
     call, tiny, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(self: Watch, trainer: Trainer, record: Record) -> None:
@@ -307,7 +307,7 @@ def test_resume_of_a_mistyped_path_says_that_there_is_no_run(call, tmp_path: Pat
     assert not (tmp_path / "mine").exists()
 
 
-def test_resume_with_more_steps_goes_on(call, tiny, corpus_file: Path, tmp_path: Path) -> None:
+def test_resume_with_more_steps_trains_further(call, tiny, corpus_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     call("train", *tiny, "--data", corpus_file, "--out", out)
     result = call("train", "--resume", "--out", out, "--set", "max_steps=14")
@@ -365,7 +365,7 @@ def test_a_signal_saves_and_the_rest_ends_bit_identical(
 
 
 @pytest.mark.parametrize("fault", ["not a number", "a full disk"])
-def test_a_fault_keeps_the_run_and_says_how_to_go_on(
+def test_a_fault_keeps_the_run_and_says_how_to_resume(
     call, tiny, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     import minigpt.training.trainer as module
@@ -389,7 +389,7 @@ def test_a_fault_keeps_the_run_and_says_how_to_go_on(
 
 @pytest.mark.process
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
-def test_a_killed_training_goes_on_from_its_last_checkpoint(
+def test_a_killed_training_resumes_from_its_last_checkpoint(
     call, tiny, trained, corpus_file: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
@@ -437,7 +437,7 @@ def test_stored_runs_are_found_by_their_id(call, tiny, own_home: Path, corpus_fi
 # -- trainings that are meant for a GPU
 
 
-def test_a_device_that_is_not_there_is_told_before_anything_is_read(
+def test_a_missing_device_is_reported_before_anything_is_read(
     call, monkeypatch: pytest.MonkeyPatch, own_home: Path
 ) -> None:
     monkeypatch.setattr(devices, "_cuda", lambda: ("NVIDIA GPU", "PyTorch finds none."))
@@ -446,7 +446,7 @@ def test_a_device_that_is_not_there_is_told_before_anything_is_read(
     assert not own_home.exists()
 
 
-def test_hours_on_a_processor_are_told_before_they_begin(
+def test_hours_on_a_processor_are_announced_before_they_begin(
     call, tiny, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warning = "it is meant for a GPU"

@@ -208,7 +208,7 @@ def test_a_file_put_there_by_hand_is_used():
     assert load_corpus("shakespeare").num_chars == len(PLAY)
 
 
-def test_a_damaged_copy_is_fetched_anew(server):
+def test_a_damaged_copy_is_downloaded_again(server):
     shakespeare_path().parent.mkdir(parents=True)
     shakespeare_path().write_bytes(PLAY[:10])
     assert load_corpus("shakespeare").num_chars == len(PLAY)
@@ -235,7 +235,7 @@ def test_a_cache_that_cannot_be_written_costs_only_the_next_download(server, mon
     assert "was not kept" in caplog.text
 
 
-def test_an_unfinished_copy_never_stands_in_the_cache(server, monkeypatch):
+def test_an_unfinished_copy_is_never_in_the_cache(server, monkeypatch):
     def fail(*arguments):
         raise OSError("disk full")
 

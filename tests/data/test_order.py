@@ -80,7 +80,7 @@ def test_billions_of_windows_cost_no_memory():
     assert batch.tolist() == [order.permute_naive(16 * 10**9 + n, 0) for n in range(16)]
 
 
-def test_the_walk_goes_on_from_any_step():
+def test_the_order_continues_from_any_step():
     order = BatchOrder(seed=0, num_windows=10, batch_size=4)
     from_two = order.from_step(2)
     assert [next(from_two).tolist() for _ in range(3)] == [order.indices(step).tolist() for step in (2, 3, 4)]

@@ -16,7 +16,7 @@ def make_corpus(*documents):
     return Corpus("two words", documents, "made up")
 
 
-def test_bos_stands_first_and_between_documents():
+def test_bos_is_first_and_between_documents():
     corpus = make_corpus("ab", "ba")
     tokenizer = CharacterTokenizer().train(corpus.documents)
     ids = encode_corpus(corpus, tokenizer)

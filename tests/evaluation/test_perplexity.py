@@ -215,7 +215,7 @@ def test_windows_are_computed_side_by_side(monkeypatch):
     assert run.model.shapes == [(2, 8), (2, 8)]
 
 
-def test_progress_is_told_and_cancelling_works():
+def test_progress_is_reported_and_cancelling_works():
     run, calls = uniform_run(), []
     ModelEvaluator(run, batch_size=2).evaluate("abcd" * 10, progress=lambda done, total: calls.append((done, total)))
     assert calls == [(16, 40), (32, 40), (40, 40)]

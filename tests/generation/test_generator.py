@@ -276,7 +276,7 @@ def test_a_seed_too_large_for_the_dice_is_refused():
         TextGenerator(real_run()).generate("a", temperature=1, seed=2**70)
 
 
-def test_settings_without_effect_are_said():
+def test_settings_without_effect_are_in_the_notes():
     stream = TextGenerator(real_run()).stream("a", temperature=0, top_k=5)
     assert stream.notes == ("top_k=5 has no effect: temperature 0 is greedy.",)
     assert stream.stop_reason is None

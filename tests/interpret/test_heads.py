@@ -177,7 +177,7 @@ def test_a_head_that_copies_the_next_token_is_called_so():
     assert head_habits(pattern(np.tril(rows))).ahead[0, 0] == 0
 
 
-def test_each_kind_is_scored_on_the_text_on_which_it_can_be_told() -> None:
+def test_each_kind_is_scored_on_a_text_that_separates_it() -> None:
     model = Transformer(TransformerConfig(num_layers=2, num_heads=2, d_model=8, sequence_length=16), 11, seed=3)
     natural, repeats = torch.tensor([[4, 5, 6, 5, 9]]), repeats_within(16, range(4, 11), bos_id=2)
     apart, one, other = (

@@ -73,7 +73,7 @@ def test_a_name_that_is_none_says_which_there_are(model):
         _ = trace["blocks.9.q"]
 
 
-def test_a_trace_of_an_edited_pass_holds_what_the_model_went_on_with(model):
+def test_a_trace_of_an_edited_pass_has_the_edited_tensors(model):
     def edit(name, tensor):
         return torch.zeros_like(tensor) if name == "blocks.1.ff_out" else tensor
 

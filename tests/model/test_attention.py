@@ -102,7 +102,7 @@ def test_every_stage_is_what_it_is_called(small, generator):
     assert (seen["attn_pattern"][..., ~allowed] == 0).all()
 
 
-def test_what_the_probe_returns_is_what_attention_goes_on_with(small, generator):
+def test_attention_continues_with_what_the_probe_returns(small, generator):
     attention = CausalSelfAttention(small(), 0)
     x = torch.randn(1, 3, 32, generator=generator)
 

@@ -144,7 +144,7 @@ def test_a_vocabulary_of_nothing_is_refused(small):
         Transformer(small(), 0)
 
 
-def test_every_refusal_says_how_to_mend_it(model):
+def test_every_error_says_how_to_fix_it(model):
     with pytest.raises(MinigptError) as caught:
         model(torch.zeros(1, 99, dtype=torch.int64))
     assert caught.value.mend

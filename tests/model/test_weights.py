@@ -126,7 +126,7 @@ def test_a_full_disk_keeps_the_old_file_and_leaves_no_litter(saved, model, monke
 
 @pytest.mark.process
 @pytest.mark.skipif(os.name != "posix", reason="file size limits")
-def test_a_limit_of_the_system_is_told_like_a_full_disk(saved):
+def test_a_limit_of_the_system_is_reported_like_a_full_disk(saved):
     """A real failure of the write itself, in a process of its own whose files may not grow past 20 kB."""
     before = saved.read_bytes()
     code = f"""
@@ -218,7 +218,7 @@ def test_integers_are_no_weights(model, tmp_path):
         ({"config": '{"n_embd": 32}'}, "describes no model: n_embd"),
     ],
 )
-def test_a_header_that_is_wrong_is_told_apart(model, tmp_path, change, words):
+def test_each_kind_of_wrong_header_has_its_own_message(model, tmp_path, change, words):
     path = rewritten(tmp_path / "w", model.state_dict(), model_metadata(CONFIG, V) | change)
     with pytest.raises(CheckpointError, match=re.escape(words)):
         load_model(path)

@@ -107,7 +107,7 @@ def test_the_memory_of_micro_batches_is_that_of_one():
     assert memory_megabytes(RunConfig(training=whole), 65) == memory_megabytes(RunConfig(training=parts), 65)
 
 
-def test_the_memory_that_is_allowed_is_the_machines_unless_said_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_that_is_allowed_is_the_machines_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     config = small(batch_size=4096)
     needed = memory_megabytes(config, 20)
     check_memory(config, 20, int(needed) + 1)
@@ -191,7 +191,7 @@ def test_a_disk_that_does_not_say_how_full_it_is_is_no_reason_to_refuse(
 # -- seconds
 
 
-def test_what_was_measured_stands_above_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_measured_is_written_above_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heads = {
         "slow": "# slow: a model.\n# corpus: 1,000 characters of tales\n# seconds on two cores: 1,118, with other work\n"
         "# expected loss: 0.22 nats per character\n\nmodel:\n",
@@ -210,7 +210,7 @@ def test_what_was_measured_stands_above_the_settings(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("name", resources.preset_names())
-def test_an_unchanged_preset_is_foretold_to_take_what_it_took(name: str) -> None:
+def test_the_estimate_of_an_unchanged_preset_is_its_measured_time(name: str) -> None:
     found, config = measured(name), load_config(name, environment={})
     if found.machine == USUAL_MACHINE:
         foretold = seconds_per_step(config, vocab_size=64) * config.training.max_steps

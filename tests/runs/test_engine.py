@@ -142,7 +142,7 @@ def test_a_run_is_trained_to_its_end_and_stays_on_disk(make, corpus) -> None:  #
     assert [snapshot.id for snapshot in engine.list()] == [run_id]
 
 
-def test_what_is_seen_live_is_what_lies_on_disk(make, corpus) -> None:  # type: ignore[no-untyped-def]
+def test_the_live_snapshot_equals_the_one_from_disk(make, corpus) -> None:  # type: ignore[no-untyped-def]
     engine = make()
     run_id, live = paused_after(engine, corpus, 5)
     disk = snapshot_of(RunStore().get(run_id))
@@ -177,7 +177,7 @@ def test_snapshots_are_plain_data_that_cannot_be_changed(make, corpus) -> None: 
 # -- commands
 
 
-def test_pausing_is_not_stepping(make, corpus) -> None:  # type: ignore[no-untyped-def]
+def test_a_paused_run_gets_no_turns(make, corpus) -> None:  # type: ignore[no-untyped-def]
     engine = make()
     run_id, paused = paused_after(engine, corpus, 3)
     other = engine.submit(settings(), corpus, BOB)  # the thread trains another run; the paused one stays as it is
@@ -343,7 +343,7 @@ def test_only_the_owner_may_command(make, corpus) -> None:  # type: ignore[no-un
     assert engine.list(BOB) == []
 
 
-def test_a_run_without_an_owner_is_nobodys_where_tokens_are_asked_for(make, corpus) -> None:  # type: ignore[no-untyped-def]
+def test_where_tokens_are_required_a_run_without_an_owner_takes_no_commands(make, corpus) -> None:  # type: ignore[no-untyped-def]
     engine = make(owner_tokens=False)
     run_id = engine.submit(settings(**{"training.max_steps": 1}), corpus, "")
     status(engine, run_id, "finished")
@@ -353,7 +353,7 @@ def test_a_run_without_an_owner_is_nobodys_where_tokens_are_asked_for(make, corp
 
 
 @pytest.mark.parametrize("run_id", ["../../etc", "/etc/passwd", "", "a" * 26, "tales/../x"])
-def test_what_is_no_id_is_no_run(make, run_id: str) -> None:  # type: ignore[no-untyped-def]
+def test_an_invalid_id_is_not_found(make, run_id: str) -> None:  # type: ignore[no-untyped-def]
     engine = make(owner_tokens=False)
     for ask in (engine.snapshot, engine.weights, lambda run_id: engine.command(run_id, "", "delete")):
         with pytest.raises(RunNotFoundError):
@@ -398,7 +398,7 @@ def test_more_runs_than_places_wait_in_order(make, corpus) -> None:  # type: ign
     assert engine.snapshot(third).queue_position is None
 
 
-def test_a_paused_run_leaves_its_place_to_others_and_goes_on_where_it_was(make, corpus) -> None:  # type: ignore[no-untyped-def]
+def test_a_paused_run_leaves_its_place_to_others_and_continues_where_it_was(make, corpus) -> None:  # type: ignore[no-untyped-def]
     engine = make(max_concurrent=1)
     first = engine.submit(settings(**ENDLESSLY), corpus, ANN)
     trained(engine, first, 2)
@@ -500,7 +500,7 @@ def test_many_look_and_command_at_once(make, corpus) -> None:  # type: ignore[no
 # -- limits and mistakes
 
 
-def test_an_owner_has_so_many_runs_and_no_more(make, corpus) -> None:  # type: ignore[no-untyped-def]
+def test_the_number_of_an_owners_runs_is_limited(make, corpus) -> None:  # type: ignore[no-untyped-def]
     engine = make(max_running_per_owner=1)
     run_id = engine.submit(settings(**ENDLESSLY), corpus, ANN)
     with pytest.raises(LimitError, match="Stop one"):
@@ -513,7 +513,7 @@ def test_an_owner_has_so_many_runs_and_no_more(make, corpus) -> None:  # type: i
     assert engine.snapshot(other).is_active
 
 
-def test_a_server_keeps_so_many_runs_and_no_more(make, corpus) -> None:  # type: ignore[no-untyped-def]
+def test_the_number_of_a_servers_runs_is_limited(make, corpus) -> None:  # type: ignore[no-untyped-def]
     engine = make(max_runs=1)
     run_id = engine.submit(settings(**{"training.max_steps": 1}), corpus, ANN)
     status(engine, run_id, "finished")
@@ -531,7 +531,7 @@ def test_a_server_keeps_so_many_runs_and_no_more(make, corpus) -> None:  # type:
         ({"device": "cuda:63"}, None, DeviceError),
     ],
 )
-def test_a_mistake_is_told_by_submit_and_leaves_nothing_behind(make, corpus, changes, text, error) -> None:  # type: ignore[no-untyped-def]
+def test_submit_refuses_a_mistake_and_leaves_nothing_behind(make, corpus, changes, text, error) -> None:  # type: ignore[no-untyped-def]
     engine = make()
     with pytest.raises(error) as caught:
         engine.submit(settings(**changes), corpus if text is None else corpus_from_text(text, name="short"), ANN)

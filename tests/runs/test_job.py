@@ -431,7 +431,7 @@ def test_a_disk_so_full_that_not_even_that_can_be_written(caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize("name", ["data/train.bin", "data/meta.json", "tokenizer.json", "config.yaml"])
-def test_a_damaged_run_is_said_in_words(name: str) -> None:
+def test_a_damaged_run_is_explained(name: str) -> None:
     folder = new_run()
     (folder.path / name).write_text("")
     with pytest.raises(CheckpointError):

@@ -149,7 +149,7 @@ def test_a_tracker_that_is_not_installed(corpus: Corpus, own_home: Path, monkeyp
     assert not own_home.exists() or list(own_home.iterdir()) == []
 
 
-def test_a_compiler_that_is_missing_is_told_before_anything_is_made(
+def test_a_missing_compiler_is_reported_before_anything_is_made(
     corpus: Corpus, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)

@@ -22,7 +22,7 @@ from minigpt.runs.preparation import create_run
 from minigpt.runs.store import RunStore, new_run_id
 
 
-def test_ids_of_others_are_never_told(small_run: RunConfig) -> None:
+def test_no_message_contains_the_ids_of_others(small_run: RunConfig) -> None:
     secret = RunStore().create(small_run, name="diary").id
     for wrong in (new_run_id(), "nothing", "tales2"):
         with pytest.raises(RunNotFoundError) as error:

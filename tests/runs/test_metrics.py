@@ -34,7 +34,7 @@ def test_append_and_read(tmp_path: Path) -> None:
     assert path.read_bytes().count(b"\n") == 2
 
 
-def test_resumed_takes_back_what_lies_beyond() -> None:
+def test_a_resumed_record_drops_the_records_of_later_steps() -> None:
     resumed = {"kind": "resumed", "step": 2}
     found = parse_records(encoded(step(1), step(2), step(3, loss=9), step(4), resumed, step(3, loss=1)))
     assert found == [step(1), step(2), resumed, step(3, loss=1)]
@@ -113,7 +113,7 @@ def test_not_a_number_is_never_written(tmp_path: Path) -> None:
         append_record(tmp_path / "metrics.jsonl", step(1, loss=float("nan")))
 
 
-def test_a_full_disk_is_said_in_words_and_the_lines_before_stay(
+def test_a_full_disk_is_explained_and_the_lines_before_stay(
     tmp_path: Path, small_files: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     path = tmp_path / "metrics.jsonl"

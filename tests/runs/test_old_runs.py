@@ -42,7 +42,7 @@ def test_v1_is_opened_and_measures_what_it_did(v1: RunFolder) -> None:
     assert {record["kind"] for record in v1.metrics()} == {"step", "evaluation", "sample"}
 
 
-def test_v1_goes_on(v1: RunFolder) -> None:
+def test_v1_is_resumed(v1: RunFolder) -> None:
     check_resume(v1, v1.config.updated({"training.max_steps": STEPS + 1}))
     job = TrainingJob(v1)
     assert job.trainer.step == STEPS

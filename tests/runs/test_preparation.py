@@ -109,7 +109,7 @@ def test_a_run_prepared_later_is_the_same_as_one_made_at_once(tmp_path: Path) ->
     assert list(prepare_run(folder)) == []  # it is done
 
 
-def test_files_of_a_corpus_may_go_once_the_run_has_begun(tmp_path: Path) -> None:
+def test_files_of_a_corpus_may_be_deleted_once_the_run_has_begun(tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_text(generate_tales(3000))
     expected = contents(create_run(CONFIG, corpus_from_files([path]), path=tmp_path / "at once"))
@@ -120,7 +120,7 @@ def test_files_of_a_corpus_may_go_once_the_run_has_begun(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("pieces", range(1, 12, 2))
-def test_preparing_begins_anew_after_it_was_broken_off(tmp_path: Path, pieces: int) -> None:
+def test_preparing_starts_again_after_an_interruption(tmp_path: Path, pieces: int) -> None:
     folder = begin_run(CONFIG, CORPUS, store=RunStore(tmp_path / "runs"))
     work = prepare_run(folder)
     for _ in range(pieces):

@@ -130,7 +130,7 @@ def same(folder: RunFolder, expected: tuple[dict[str, bytes], list[Any]]) -> Non
 
 
 @pytest.mark.parametrize("pieces", [0, 1, 7, 20, 41, 42, 43, 60, 90, 125])
-def test_broken_off_after_some_pieces(
+def test_interrupted_after_some_pieces(
     tmp_path: Path, expected: tuple[dict[str, bytes], list[Any]], pieces: int
 ) -> None:
     folder = make_run(tmp_path / "run")
@@ -141,7 +141,7 @@ def test_broken_off_after_some_pieces(
     same(finished(folder), expected)
 
 
-def test_broken_off_again_and_again(tmp_path: Path, expected: tuple[dict[str, bytes], list[Any]]) -> None:
+def test_interrupted_again_and_again(tmp_path: Path, expected: tuple[dict[str, bytes], list[Any]]) -> None:
     folder = make_run(tmp_path / "run")
     breaks = 0
     for pieces in (5, 37, 31, 29, 60, 35, 70, 50):
@@ -156,7 +156,7 @@ def test_broken_off_again_and_again(tmp_path: Path, expected: tuple[dict[str, by
     same(finished(folder), expected)
 
 
-def test_broken_off_after_each_save(tmp_path: Path, expected: tuple[dict[str, bytes], list[Any]]) -> None:
+def test_interrupted_after_each_save(tmp_path: Path, expected: tuple[dict[str, bytes], list[Any]]) -> None:
     """All work of a step is done and written before the step is saved: a resumed training does not repeat it."""
     folder, saved = make_run(tmp_path / "run"), 0
     while folder.info.status != "finished":
@@ -193,7 +193,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_broken_off_under_other_settings(tmp_path: Path, name: str) -> None:
+def test_interrupted_under_other_settings(tmp_path: Path, name: str) -> None:
     expected = outcome(finished(make_run(tmp_path / "undisturbed", **OPTIONS[name])))
     folder = make_run(tmp_path / "run", **OPTIONS[name])
     for pieces in (7, 45, 60, 30, 85):
@@ -205,7 +205,7 @@ def test_broken_off_under_other_settings(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("history_per_octave", [0, 64], ids=["saved in one piece", "saved in two pieces"])
-def test_broken_off_before_the_last_measurement_of_an_early_end(tmp_path: Path, history_per_octave: int) -> None:
+def test_interrupted_before_the_last_evaluation_of_an_early_end(tmp_path: Path, history_per_octave: int) -> None:
     """The checkpoint knows that the training is over, so that resuming measures and does not train on.
 
     At this learning rate rounding decides at which step the training ends early, so the step differs between
@@ -231,7 +231,7 @@ def test_broken_off_before_the_last_measurement_of_an_early_end(tmp_path: Path, 
     same(folder, expected)
 
 
-def test_averaged_weights_are_what_is_used_and_the_raw_ones_what_is_trained(tmp_path: Path) -> None:
+def test_averaged_weights_are_used_and_raw_ones_are_trained(tmp_path: Path) -> None:
     folder = finished(make_run(tmp_path / "run", training__weights_ema=0.9))
     plain = finished(make_run(tmp_path / "plain"))
     averaged, header = load_weights(folder.weights_path("last"))
@@ -267,7 +267,7 @@ def test_stopped_at_once_after_resuming(tmp_path: Path) -> None:
     assert folder.steps()[-1] == step
 
 
-def test_stopped_with_a_word(tmp_path: Path, expected: tuple[dict[str, bytes], list[Any]]) -> None:
+def test_stopped_on_request(tmp_path: Path, expected: tuple[dict[str, bytes], list[Any]]) -> None:
     folder = make_run(tmp_path / "run")
     job = TrainingJob(folder)
     for work in job.work():
@@ -316,7 +316,7 @@ def test_all_checkpoints_are_damaged(tmp_path: Path, expected: tuple[dict[str, b
     same(folder, expected)
 
 
-def test_other_conditions_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_other_conditions_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = make_run(tmp_path / "run")
     work = TrainingJob(folder).work()
     while next(work).step < 5:

@@ -50,7 +50,7 @@ def test_weights_of_every_kind(copied: RunFolder) -> None:
         copied.weights_path(77)
 
 
-def test_weights_that_nobody_knows(copied: RunFolder) -> None:
+def test_unknown_weights_are_refused(copied: RunFolder) -> None:
     with pytest.raises(RunNotFoundError, match="best, last"):
         copied.weights_path("finest")  # type: ignore[arg-type]
 

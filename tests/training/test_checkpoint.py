@@ -54,7 +54,7 @@ def test_names_of_steps() -> None:
     assert [parse_step(name) for name in ("best", "step-12", "step-0000001x", "step-0000001.tmp")] == [None] * 4
 
 
-def test_what_lies_in_it(saved: Path, trainer: Trainer) -> None:
+def test_its_files(saved: Path, trainer: Trainer) -> None:
     assert sorted(path.name for path in saved.iterdir()) == sorted([*FILES, "manifest.json"])
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]  # no temporary folder beside it
     check_checkpoint(saved)

@@ -69,7 +69,7 @@ def test_it_takes_the_matrices_of_the_blocks_and_nothing_else(make_trainer: Call
     assert sorted(every) == sorted(names.values())
 
 
-def test_its_memory_goes_on_exactly(make_trainer: Callable[..., Trainer]) -> None:
+def test_its_state_is_resumed_exactly(make_trainer: Callable[..., Trainer]) -> None:
     one, two = (make_trainer(training__optimizer="muon") for _ in range(2))
     for _ in range(3):
         one.step_once()

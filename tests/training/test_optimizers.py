@@ -59,7 +59,7 @@ def step(model: torch.nn.Module, optimizer: torch.optim.Optimizer, times: int) -
         optimizer.step()
 
 
-def test_state_is_keyed_by_name_and_goes_on_exactly() -> None:
+def test_state_is_keyed_by_name_and_resumed_exactly() -> None:
     one, two = Small(), Small()
     first = build_optimizer(one, CONFIG)
     step(one, first, 3)

@@ -116,7 +116,7 @@ def test_a_scale_that_can_fall_no_further_is_an_error(make_trainer: MakeTrainer,
         broken.step_once()
 
 
-def test_the_factor_goes_on_where_it_was(make_trainer: MakeTrainer, weights: Weights, anywhere: None) -> None:
+def test_the_factor_is_resumed(make_trainer: MakeTrainer, weights: Weights, anywhere: None) -> None:
     whole, first, second = (make_trainer(training__precision="float16") for _ in range(3))
     first._scaler.set_growth_interval(4)  # type: ignore[union-attr]
     whole._scaler.set_growth_interval(4)  # type: ignore[union-attr]

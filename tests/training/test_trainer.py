@@ -382,7 +382,7 @@ def test_step_once_gives_the_same_as_fit(make_trainer: MakeTrainer, weights: Wei
     assert driven.val_loss == fitted.val_loss
 
 
-def test_broken_off_in_the_middle_of_an_update(make_trainer: MakeTrainer, weights: Weights) -> None:
+def test_interrupted_in_the_middle_of_an_update(make_trainer: MakeTrainer, weights: Weights) -> None:
     broken, whole = make_trainer(training__accumulation_steps=3), make_trainer(training__accumulation_steps=3)
     work = broken.work()
     while next(work).step < 5:
