@@ -135,7 +135,7 @@ def test_an_unknown_corpus_lists_the_known():
         load_corpus("tales", num_chars=0)
 
 
-def test_tales_lie_in_books_that_join_to_the_generators_text():
+def test_tales_are_documents_that_join_to_the_generators_text():
     corpus = load_corpus("tales", num_chars=30_000, seed=4)
     assert corpus.text == generate_tales(30_000, seed=4)
     assert [len(book.split("\n\n")) for book in corpus.documents[:-1]] == [8] * (len(corpus.documents) - 1)
@@ -149,7 +149,7 @@ def test_tales_of_any_length(num_chars):
     assert corpus.text == generate_tales(num_chars)
 
 
-def test_repeats_are_one_document_a_line():
+def test_repeats_are_one_document_per_line():
     corpus = load_corpus("repeat", num_chars=500, seed=3)
     assert list(corpus.documents) == generate_repeats(500, seed=3).splitlines()
     assert load_corpus("repeat", num_chars=1).num_chars == 1
@@ -222,7 +222,7 @@ def test_wrong_content_is_refused_and_not_kept(server):
     assert not shakespeare_path().exists()
 
 
-def test_an_answer_of_the_server_that_is_none(server):
+def test_an_error_of_the_server_is_reported(server):
     server.status = 404
     with pytest.raises(DownloadError, match="Not Found"):
         load_corpus("shakespeare")

@@ -49,7 +49,7 @@ def test_cleaning_in_pieces_is_cleaning_the_whole(text: str, size: int) -> None:
     assert all(pieces)
 
 
-def test_no_character_joins_one_behind_which_is_cut() -> None:
+def test_no_character_combines_across_a_cut() -> None:
     """Pieces are cut after a line end or a space and before ASCII or an ideograph: no characters combine across a cut."""
     for number in range(0x110000):
         character = chr(number)
@@ -214,7 +214,7 @@ def test_what_is_clean_is_cleaned_only_once(tmp_path: Path, monkeypatch: pytest.
 # --- memory
 
 
-def test_a_piece_is_all_that_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_one_piece_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tokenizer gets about one block at a time, however long the file is."""
     path = tmp_path / "long.txt"
     path.write_bytes(b"0123456 \n" * 2000)

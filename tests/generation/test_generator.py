@@ -117,7 +117,7 @@ def test_decoding_reads_one_token_and_prefills_again_when_full():
     assert model.widths == [3, 1, 3, 1, 3, 1, 3]
 
 
-def test_rows_throw_dice_of_their_own_and_seeds_repeat(endless):
+def test_rows_have_their_own_random_numbers_and_seeds_repeat(endless):
     generator = TextGenerator(real_run())
     texts = [
         generator.generate("a", temperature=2, seed=seed, row=row).text

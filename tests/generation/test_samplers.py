@@ -77,7 +77,7 @@ def test_draw_refuses_what_is_not_a_number():
         draw(torch.tensor([[0.5, math.nan]]), [0.1])
 
 
-def test_dice_land_as_often_as_probable():
+def test_tokens_are_drawn_as_often_as_probable():
     probs = torch.tensor([[0.1, 0.6, 0.3]]).repeat(1000, 1)
     counts = torch.bincount(draw(probs, [(i + 0.5) / 1000 for i in range(1000)]), minlength=3)
     assert counts.tolist() == [100, 600, 300]

@@ -42,7 +42,7 @@ def test_fewer_vectors_than_directions():
     np.testing.assert_allclose(view.explained, 0)
 
 
-def test_a_trail_ends_where_the_view_is_from():
+def test_a_trail_ends_at_the_projected_points_of_its_basis():
     first, last = np.eye(4, 5, dtype=np.float32), np.diag([4.0, 3, 2, 1])[:, [0, 1, 2, 3, 3]].astype(np.float32)
     view = principal_components(last)
     way = trail([first, last], view)

@@ -50,7 +50,7 @@ def test_every_step_is_what_a_trace_of_the_model_holds(changes, layer):
         assert passed.lengths[number + 1] == pytest.approx(float(stream[0].norm(dim=-1).mean()), rel=1e-5)
 
 
-def test_what_the_layers_read_is_known_to_be_a_norms_answer():
+def test_the_inputs_of_the_layers_are_known_to_come_from_the_norms():
     model = small()
     passed = forward_pass(model, IDS, 1)
     assert passed.parts == {"attn_in": "attention_norm", "ff_in": "feedforward_norm"}
@@ -73,7 +73,7 @@ class Shouting(Block):
         return tap(probe, "resid_post", x)
 
 
-def test_a_block_that_works_otherwise_shows_what_it_does():
+def test_a_block_with_another_structure_shows_its_own_steps():
     model = small()
     model.blocks[1] = Shouting(model.config, 1)
     passed = forward_pass(model, IDS, 1)

@@ -64,7 +64,7 @@ def test_parts_add_up_to_the_logit(model, ids, position, versus):
     assert attribution.heads.shape == (3, 4)
 
 
-def test_what_is_left_are_the_biases_and_nothing_else(model, ids):
+def test_the_rest_is_the_biases(model, ids):
     """The parts are computed one by one, so without biases there is no rest."""
     attribution = logit_attribution(model, ids, 5, 9)
     if not model.config.bias:

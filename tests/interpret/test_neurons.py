@@ -36,14 +36,14 @@ def test_snippets_are_the_strongest_places_of_their_windows(model):
     assert top_snippets(model, WINDOWS, 2, 3, 1)[0].window == snippets[0].window
 
 
-def test_places_that_only_lead_in_are_not_looked_at(model):
+def test_skipped_positions_are_ignored(model):
     strengths = unit_activations(model, WINDOWS, 2, 3)
     snippets = top_snippets(model, WINDOWS, 2, 3, skipped=3)
     assert [snippet.value for snippet in snippets] == sorted(strengths[:, 3:].max(axis=1).tolist(), reverse=True)
     assert all(snippet.position >= 3 and snippet.peak == snippet.position for snippet in snippets)
 
 
-def test_a_unit_made_to_like_one_token_finds_it(make):
+def test_a_unit_built_for_one_token_finds_it(make):
     model = make(num_layers=1)
     with torch.no_grad():
         model.blocks[0].attention.out.weight.zero_()  # nothing but the token itself reaches the unit

@@ -65,7 +65,7 @@ def test_the_model_is_left_as_it_was():
     assert model.training
 
 
-def test_a_name_that_is_none_says_which_there_are(model):
+def test_an_unknown_name_lists_the_known_ones(model):
     trace = trace_forward(model, IDS)
     with pytest.raises(AttributeError, match="attn_pattern"):
         _ = trace.pattern

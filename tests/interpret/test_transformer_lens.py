@@ -70,7 +70,7 @@ def pair(request, make):
     return model, theirs
 
 
-def test_inside_and_outside_are_the_same(pair, ids):
+def test_activations_and_logits_are_the_same(pair, ids):
     model, theirs = pair
     trace = trace_forward(model, ids)
     with torch.no_grad():

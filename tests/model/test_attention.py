@@ -81,7 +81,7 @@ def test_explicit_attention_checks_its_mask(generator):
         explicit_attention(q, k, v, causal_mask(2, 3))
 
 
-def test_every_stage_is_what_it_is_called(small, generator):
+def test_each_stage_has_the_values_its_name_says(small, generator):
     attention = CausalSelfAttention(small(), 0)
     seen = {}
 

@@ -183,7 +183,7 @@ def test_initial_weights_have_the_stated_spread():
         assert parameter.mean().item() == pytest.approx(0, abs=0.001), name
 
 
-def test_a_new_model_is_as_unsure_as_one_over_v(model, ids):
+def test_the_loss_of_a_new_model_is_that_of_a_uniform_guess(model, ids):
     loss = F.cross_entropy(model(ids)[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
     assert loss.item() == pytest.approx(math.log(V), abs=0.2)
 
@@ -197,7 +197,7 @@ def test_the_seed_decides_the_weights_and_nothing_global_is_touched(small):
     assert not torch.equal(first.blocks[0].attention.qkv.weight, first.blocks[1].attention.qkv.weight)
 
 
-def test_a_tensors_start_does_not_depend_on_which_others_there_are(small):
+def test_initial_weights_of_a_tensor_do_not_depend_on_other_tensors(small):
     one, other = Transformer(small(), V), Transformer(small(positions="learned", tie_embeddings=False), V)
     assert torch.equal(one.blocks[1].feedforward.up.weight, other.blocks[1].feedforward.up.weight)
 

@@ -103,7 +103,7 @@ def test_tensors_that_are_views_can_be_written(tmp_path, generator):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits")
-def test_others_may_read_what_the_folder_lets_them(saved):
+def test_the_file_has_the_permissions_of_any_new_file(saved):
     plain = saved.parent / "plain"
     plain.touch()
     assert saved.stat().st_mode == plain.stat().st_mode

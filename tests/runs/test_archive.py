@@ -80,7 +80,7 @@ def weights(path: Path, step: int) -> torch.Tensor:
 # -- export and import
 
 
-def test_there_and_back(trained: RunFolder, exported: Path, own_home: Path) -> None:
+def test_export_and_import(trained: RunFolder, exported: Path, own_home: Path) -> None:
     imported = RunStore().import_zip(exported)
     assert imported.path == own_home / imported.id
     assert imported.id != trained.id
@@ -96,7 +96,7 @@ def test_there_and_back(trained: RunFolder, exported: Path, own_home: Path) -> N
         assert torch.equal(weights(imported.path, step), weights(trained.path, step))
 
 
-def test_what_is_private_stays(trained: RunFolder, exported: Path) -> None:
+def test_private_fields_are_not_exported(trained: RunFolder, exported: Path) -> None:
     with zipfile.ZipFile(exported) as archive:
         names = archive.namelist()
         contents = b"".join(archive.read(name) for name in names)
@@ -168,13 +168,13 @@ def refused(source: Path, told: str) -> None:
 
 
 @pytest.mark.parametrize("contents", [b"", b"dear", b"PK\x03\x04 and no more", b"\x00" * 1000])
-def test_what_is_no_zip(tmp_path: Path, contents: bytes) -> None:
+def test_a_file_that_is_no_zip(tmp_path: Path, contents: bytes) -> None:
     path = tmp_path / "letter.zip"
     path.write_bytes(contents)
     refused(path, "no zip file")
 
 
-def test_cut_and_bent(exported: Path) -> None:
+def test_truncated_and_altered_archives(exported: Path) -> None:
     data = exported.read_bytes()
     exported.write_bytes(data[: len(data) // 2])
     refused(exported, "no zip file")
@@ -298,7 +298,7 @@ def test_a_model_that_is_not_the_configured_one(exported: Path) -> None:
     refused(edit(exported, grow), "does not fit")
 
 
-def test_what_comes_in_names_no_path_and_no_owner(exported: Path) -> None:
+def test_an_imported_run_has_no_path_and_no_owner(exported: Path) -> None:
     def plant(files: dict[str, bytes]) -> None:
         files["config.yaml"] = files["config.yaml"].replace(b"paths: []", b'paths: ["/etc/passwd"]')
         info = json.loads(files["run.json"])

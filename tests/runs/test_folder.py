@@ -79,7 +79,7 @@ def test_a_newer_format_is_refused(copied: RunFolder) -> None:
         copied.info  # noqa: B018 - reading it is what is tested
 
 
-def test_unknown_fields_of_a_newer_writer_are_passed_over(copied: RunFolder) -> None:
+def test_unknown_fields_of_a_newer_writer_are_ignored(copied: RunFolder) -> None:
     values = json.loads((copied.path / "run.json").read_text())
     (copied.path / "run.json").write_text(json.dumps({**values, "mood": "good"}))
     assert copied.info.name == "cats"
@@ -104,7 +104,7 @@ def test_a_tokenizer_without_bos_gives_the_text_back_as_one_document(
     assert copied.corpus().documents == (whole,)
 
 
-def test_metrics_are_on_the_disk_before_the_checkpoint_that_they_led_to(
+def test_metrics_are_flushed_before_their_checkpoint(
     small_run: RunConfig, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = create_run(small_run.updated({"training.checkpoint_steps": 4}), corpus_from_text(CATS, name="cats"))

@@ -230,7 +230,7 @@ def test_a_finished_run_is_done_at_once() -> None:
     assert one.val_loss == pytest.approx(two.val_loss, abs=1e-6)  # read back from the metrics
 
 
-def test_threads_are_settled_once_and_set_where_it_trains(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_number_of_threads_is_chosen_once_and_set_in_the_training_thread(caplog: pytest.LogCaptureFixture) -> None:
     before = torch.get_num_threads()
     folder = new_run(training__num_threads=None)
     seen: list[int] = []
@@ -254,7 +254,7 @@ def test_threads_are_settled_once_and_set_where_it_trains(caplog: pytest.LogCapt
     assert folder.config.training.num_threads == 2
 
 
-def test_the_precision_is_settled_once_and_kept() -> None:
+def test_the_precision_is_chosen_once_and_kept() -> None:
     folder = new_run(training__precision="auto")
     TrainingJob(folder)
     settled = folder.config.training.precision
@@ -265,7 +265,7 @@ def test_the_precision_is_settled_once_and_kept() -> None:
         check_resume(folder, folder.config.updated({"training.precision": other}), None)
 
 
-def test_time_is_settled_in_the_runs_own_settings() -> None:
+def test_a_time_limit_becomes_steps_in_the_runs_own_settings() -> None:
     folder = new_run(training__max_seconds=0.2)
     job = TrainingJob(folder)
     run_all(job)
@@ -333,7 +333,7 @@ def test_what_another_process_trains_is_running_until_that_process_ends() -> Non
 
 
 @pytest.mark.process
-def test_looking_does_not_let_go_of_a_lock_of_ones_own() -> None:
+def test_asking_does_not_release_ones_own_lock() -> None:
     folder = new_run()
     work = TrainingJob(folder).work()
     assert not is_being_trained(folder.path)
@@ -372,7 +372,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_checkpoint() -> None:
     assert folder.info.error_type is None
 
 
-def test_an_unexpected_fault_is_kept_in_words() -> None:
+def test_an_unexpected_error_is_recorded_in_words() -> None:
     class Break(Callback):
         def on_step(self, trainer: Trainer, record: Record) -> None:
             raise KeyError("oh")
@@ -410,7 +410,7 @@ def test_a_full_disk_fails_the_run_and_keeps_what_was_saved() -> None:
     assert folder.info.status == "finished"
 
 
-def test_a_disk_so_full_that_not_even_that_can_be_written(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failure_that_a_full_disk_cannot_record_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     folder = new_run(training__checkpoint_steps=3, training__eval_steps=0, training__history_per_octave=0)
     resource = pytest.importorskip("resource")  # not on Windows
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -439,7 +439,7 @@ def test_a_damaged_run_is_explained(name: str) -> None:
 
 
 @pytest.mark.parametrize("section", ["", *SECTIONS])
-def test_settings_that_were_cut_off_are_no_defaults(section: str) -> None:
+def test_a_truncated_settings_file_is_not_read_as_defaults(section: str) -> None:
     folder = new_run()
     path = folder.path / "config.yaml"
     text = path.read_text("utf-8")
@@ -493,7 +493,7 @@ def test_resuming_with_another_corpus() -> None:
 
 
 @pytest.mark.parametrize(("lost", "fault"), [("num_chars", RunExistsError), ("sha256", CheckpointError)])
-def test_another_corpus_where_little_is_known_of_the_first(lost: str, fault: type[Exception]) -> None:
+def test_resuming_with_another_corpus_if_facts_about_the_first_are_missing(lost: str, fault: type[Exception]) -> None:
     folder = new_run()
     folder.write_meta({key: value for key, value in folder.meta.items() if key != lost})
     with pytest.raises(fault, match="begun with"):

@@ -93,7 +93,7 @@ def test_the_engine_says_it_too(corpus: Corpus) -> None:
     ended_early(seen, seen.best_step)
 
 
-def test_it_may_be_let_wait_for_longer(corpus: Corpus) -> None:
+def test_a_resumed_run_may_have_more_patience(corpus: Corpus) -> None:
     folder = create_run(config(**HOPELESS), corpus)
     ended_at = trained(folder).trainer.step
     check_resume(folder, folder.config.updated({"training.early_stopping": 5}))
@@ -161,9 +161,7 @@ def test_a_missing_compiler_is_reported_before_anything_is_made(
 # -- the machine's owner decides about tracking
 
 
-def test_a_run_that_was_opened_is_tracked_nowhere(
-    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_imported_run_is_not_tracked(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = create_run(config(), corpus)
     trained(folder)
     folder.write_config(config(training__track=["wandb", "tensorboard"]))
@@ -171,7 +169,7 @@ def test_a_run_that_was_opened_is_tracked_nowhere(
     assert RunStore().import_zip(tmp_path / "run.zip").config.training.track == ()
 
 
-def test_a_server_for_many_does_not_send_what_one_of_them_measures(corpus: Corpus) -> None:
+def test_a_shared_server_refuses_tracking(corpus: Corpus) -> None:
     tracked = config(training__track="wandb")
     with pytest.raises(LimitError, match="tracked with wandb"):
         load_limits("hosted").check_run(tracked, corpus, 20)
@@ -193,7 +191,7 @@ def test_a_job_tracks_under_the_runs_own_name(corpus: Corpus, monkeypatch: pytes
     assert tracking.PROJECT
 
 
-def test_a_server_for_many_does_not_compile_for_one_of_them(corpus: Corpus) -> None:
+def test_a_shared_server_refuses_compiling(corpus: Corpus) -> None:
     slow = config(training__compile=True)
     with pytest.raises(LimitError, match=r"compiled first.*training.compile to false"):
         load_limits("classroom").check_run(slow, corpus, 20)

@@ -76,7 +76,7 @@ def test_started_over_from_the_beginning() -> None:
         '{"kind": "budget", "step": 0}',
     ],
 )
-def test_a_record_that_lacks_what_readers_count_on_is_passed_over(line: str) -> None:
+def test_a_record_without_a_required_field_is_skipped(line: str) -> None:
     assert parse_records(encoded(step(1)) + line.encode() + b"\n" + encoded(step(2))) == [step(1), step(2)]
 
 
@@ -86,12 +86,12 @@ def test_the_last_two_measurements_are_two() -> None:
 
 
 @pytest.mark.parametrize("junk", [b"", b"{", b"null", b"[1]", b'{"kind": "step"}', b"\xff\xfe", b"[" * 100_000])
-def test_a_line_that_is_no_record_is_passed_over(junk: bytes) -> None:
+def test_a_line_that_is_no_record_is_skipped(junk: bytes) -> None:
     assert parse_records(encoded(step(1)) + junk + b"\n" + encoded(step(2))) == [step(1), step(2)]
 
 
 @given(st.integers(0, 200))
-def test_torn_anywhere(length: int) -> None:
+def test_metrics_truncated_anywhere(length: int) -> None:
     data = encoded(*(step(number, loss=1.5) for number in range(5)))
     whole = data[:length].count(b"\n")
     found = parse_records(data[:length])
@@ -130,7 +130,7 @@ def test_no_folder(tmp_path: Path) -> None:
         append_record(tmp_path / "none" / "metrics.jsonl", step(1))
 
 
-def test_the_losses_of_a_training_that_goes_astray_are_not_lost() -> None:
+def test_the_losses_of_a_diverging_training_are_kept() -> None:
     """Its perplexity and its gradient are huge, but the record must be kept."""
     measured = {"kind": "evaluation", "step": 4, "val_loss": 275.7, "perplexity": 5.4e119, "whole": True}
     update = {"kind": "step", "step": 4, "loss": 1.7e14, "loss_ema": 2e16, "grad_norm": 1e18}
@@ -151,7 +151,7 @@ NORMS = {"kind": "norms", "step": 2, "gradient": {"embedding": 1.0}, "update": {
         {"ratio": {"embedding": 1e300}},
     ],
 )
-def test_norms_that_are_no_numbers_by_layer_are_passed_over(change: dict[str, object]) -> None:
+def test_norms_that_are_no_numbers_by_layer_are_skipped(change: dict[str, object]) -> None:
     assert parse_records(encoded(NORMS)) == [NORMS]
     assert parse_records(encoded({**NORMS, **change})) == []
 
@@ -174,7 +174,7 @@ def test_samples_carry_the_loss_measured_before_them(tmp_path: Path) -> None:
     assert RunFolder(tmp_path / "nothing").samples() == []
 
 
-def test_a_sample_that_a_resume_took_back_was_never_written(tmp_path: Path) -> None:
+def test_a_sample_after_the_resumed_step_is_dropped(tmp_path: Path) -> None:
     for record in (
         {"kind": "sample", "step": 5, "prompt": "", "text": "kept"},
         {"kind": "sample", "step": 9, "prompt": "", "text": "lost"},

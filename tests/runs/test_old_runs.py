@@ -28,7 +28,7 @@ def v1(tmp_path: Path) -> RunFolder:
     return RunFolder(shutil.copytree(OLD / "v1", tmp_path / "v1"))
 
 
-def test_there_is_one_of_every_version() -> None:
+def test_every_format_version_has_a_run() -> None:
     found = [json.loads(path.read_text("utf-8"))["format_version"] for path in OLD.glob("*/run.json")]
     assert sorted(found) == list(range(1, FORMAT_VERSION + 1))
 

@@ -20,9 +20,7 @@ from minigpt.runs.weights import thinned
 CATS = "the cat sat on the mat and the dog ate the cake. " * 12
 
 
-def test_a_damaged_checkpoint_is_passed_over_with_a_warning(
-    copied: RunFolder, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(copied: RunFolder, caplog: pytest.LogCaptureFixture) -> None:
     path = copied.checkpoint_path(8) / "model.safetensors"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -91,7 +89,7 @@ def test_history_stays_within_its_bytes_and_even(trained: RunFolder, tmp_path: P
     assert folder.history_steps() == before  # a file larger than the whole budget removes no other
 
 
-def test_rolling_checkpoints_and_the_best_apart(small_run: RunConfig, own_home: Path) -> None:
+def test_the_newest_checkpoints_and_the_best_are_kept(small_run: RunConfig, own_home: Path) -> None:
     config = small_run.updated(
         {"training.max_steps": 12, "training.checkpoint_steps": 1, "training.keep_checkpoints": 2}
     )

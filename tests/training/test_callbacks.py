@@ -124,7 +124,7 @@ def test_samples_from_noise_to_the_end(make_trainer: MakeTrainer, tokenizer: Cha
     assert trainer.model.training
 
 
-def test_samples_throw_the_same_dice(make_trainer: MakeTrainer, tokenizer: CharacterTokenizer) -> None:
+def test_samples_use_the_same_random_numbers(make_trainer: MakeTrainer, tokenizer: CharacterTokenizer) -> None:
     texts = []
     for _ in range(2):
         written: list[Record] = []
@@ -178,7 +178,7 @@ def test_early_stopping_ends_with_all_that_belongs_to_the_last_step(make_trainer
     assert [record["step"] for record in evaluations[1:-1] if record["val_loss"] == best] == [trainer.best_step]
 
 
-def test_without_early_stopping_it_goes_on(make_trainer: MakeTrainer) -> None:
+def test_without_early_stopping_it_trains_to_the_last_step(make_trainer: MakeTrainer) -> None:
     settings = {"training__max_steps": 30, "training__learning_rate": 10.0, "training__eval_steps": 2}
     trainer = make_trainer(callbacks=[EarlyStopping()], **settings)
     trainer.fit()

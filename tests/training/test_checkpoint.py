@@ -67,7 +67,7 @@ def test_its_files(saved: Path, trainer: Trainer) -> None:
     assert "embedding.weight.exp_avg_sq" in loaded.state.optimizer
 
 
-def test_going_on_from_disk_is_exact(saved: Path, trainer: Trainer, make_trainer: MakeTrainer) -> None:
+def test_resuming_from_disk_is_exact(saved: Path, trainer: Trainer, make_trainer: MakeTrainer) -> None:
     other = make_trainer(model__dropout=0.1)
     other.load_state_dict(load_checkpoint(saved).state)
     one, two = trainer.fit(), other.fit()
@@ -166,7 +166,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, trainer: Trainer, token
         save_checkpoint(tmp_path / "file" / step_name(3), trainer, tokenizer)
 
 
-def test_moments_of_a_save(
+def test_killed_at_any_moment_of_a_save(
     saved: Path, trainer: Trainer, tokenizer: CharacterTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process can be killed at any moment: under the checkpoint's name there is a complete checkpoint or nothing."""

@@ -85,7 +85,7 @@ def test_state_is_a_copy_both_ways() -> None:
     assert all(torch.equal(state[name], before[name]) for name in state)
 
 
-def test_an_empty_state_forgets() -> None:
+def test_loading_an_empty_state_clears_it() -> None:
     model = Small()
     optimizer = build_optimizer(model, CONFIG)
     step(model, optimizer, 1)

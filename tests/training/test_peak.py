@@ -74,7 +74,9 @@ def test_a_later_process_knows_the_best(machine: dict[str, float], monkeypatch: 
 
 
 @pytest.mark.parametrize("damage", ["", "[]", "{", '{"other": "fast"}', '{"other": -1, "more": Infinity}', "\udcff"])
-def test_a_damaged_file_is_as_none(machine: dict[str, float], monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
+def test_a_damaged_file_counts_as_missing(
+    machine: dict[str, float], monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
     path = resources.cache() / peak.FILE
     path.parent.mkdir()
     path.write_bytes(damage.encode("utf-8", "surrogateescape"))
