@@ -327,7 +327,7 @@ def test_patching_compares_two_texts_of_one_length(untrained, monkeypatch):
     run = untrained()
     first = "the cat sat"
     second = patching_view.one_changed(run, first)
-    monkeypatch.setattr(patching_view, "SAME", 0.0)
+    monkeypatch.setattr(patching_view, "MIN_GAP_CHANGE", 0.0)
     view = patching_view.patched(run, first, second, never)
     assert view.maps.residual.shape == (3, 11)
     assert view.maps.heads.shape == (2, 2)
@@ -345,7 +345,7 @@ def test_patching_compares_two_texts_of_one_length(untrained, monkeypatch):
     assert sum("<b>" in label for label in labels) == 1
     with pytest.raises(ShapeError, match="second 12"):
         patching_view.patched(run, first, first + "!", never)
-    monkeypatch.setattr(patching_view, "SAME", np.inf)
+    monkeypatch.setattr(patching_view, "MIN_GAP_CHANGE", np.inf)
     assert patching_view.patched(run, first, second, never).maps is None
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BUDGET = 1e11
 """Floating point operations that one map may cost: a few seconds of one core. Longer texts are cut to stay below."""
 FEWEST_TOKENS = 8
-SAME = 0.1
+MIN_GAP_CHANGE = 0.1
 """If the score difference changes by less than this between the texts, both lead to one answer: shares are noise."""
 
 
@@ -97,7 +97,7 @@ def patched(run: Run, first: str, second: str, cancelled: Callable[[], bool]) ->
     gaps = [float(logits[target] - logits[versus]) for logits in (after_clean, after_corrupt)]
     shares = (float(after_clean.softmax(dim=-1)[target]), float(after_corrupt.softmax(dim=-1)[target]))
     maps = None
-    if abs(gaps[0] - gaps[1]) >= SAME:
+    if abs(gaps[0] - gaps[1]) >= MIN_GAP_CHANGE:
         residual = patch_residual(run.model, ids, other, target=target, versus=versus, cancelled=cancelled)
         heads = patch_heads(run.model, ids, other, target=target, versus=versus, cancelled=cancelled)
         maps = PatchMaps(residual, heads)
@@ -130,9 +130,9 @@ def one_changed(run: Run, text: str) -> str:
 def patching_sentences(view: PatchView, maps: PatchMaps) -> list[str]:
     """Return three sentences that quote the numbers on screen: on the answers, the stream, and the heads."""
     # After the last block, the last position holds the answer itself, so the largest share is searched before that.
-    has_way = len(maps.residual) > 2
-    on_the_way = maps.residual[1:-1] if has_way else maps.residual[1:]
-    place, position = largest(on_the_way)
+    has_inner = len(maps.residual) > 2
+    inner = maps.residual[1:-1] if has_inner else maps.residual[1:]
+    place, position = largest(inner)
     head = largest(maps.heads)
     return [
         t(
@@ -143,11 +143,11 @@ def patching_sentences(view: PatchView, maps: PatchMaps) -> list[str]:
             versus=quoted(view.versus),
         ),
         t(
-            "circuits.see_patch_between" if has_way else "circuits.see_patch",
+            "circuits.see_patch_between" if has_inner else "circuits.see_patch",
             position=position + 1,
             token=quoted(visible_token(view.clean.tokens[position])),
             block=place + 1,
-            share=_whole_percent(on_the_way[place, position]),
+            share=_whole_percent(inner[place, position]),
         ),
         t("circuits.see_patch_head", head=f"**{head_name(*head)}**", share=_whole_percent(maps.heads[head])),
     ]

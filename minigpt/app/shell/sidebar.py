@@ -46,12 +46,12 @@ def _picker(ref: RunRef) -> None:
         index=list(names).index(ref.id),
         format_func=lambda run_id: names.get(run_id, run_id),
         key=key,
-        on_change=_follow,
+        on_change=_use_picked_run,
         args=(key, ref.id),
     )
 
 
-def _follow(key: str, drawn_for: str) -> None:
+def _use_picked_run(key: str, drawn_for: str) -> None:
     """Make the picked run the current one, unless the picker was drawn for a run that is no longer the current one.
 
     Until a rerun is complete, the browser still sends the value of the old picker, which the rerun no longer draws.

@@ -39,7 +39,7 @@ def verdict(snapshot: RunSnapshot) -> str:
         f"train.verdict_{where}", nats=nats(loss), bits=bits, choices=equally_likely(loss), unit=_unit(snapshot)
     )
     averaged = t("train.verdict_averaged") if validation and snapshot.config.training.weights_ema else ""
-    return " ".join(filter(None, (sentence, averaged, passed(curve, snapshot))))
+    return " ".join(filter(None, (sentence, averaged, progress_sentence(curve, snapshot))))
 
 
 def _unit(snapshot: RunSnapshot) -> str:
@@ -67,7 +67,7 @@ def whole_loss(snapshot: RunSnapshot) -> float | None:
     return loss if curve and loss is not None and loss != curve[-1][1] else None
 
 
-def passed(curve: Sequence[tuple[int, float]], snapshot: RunSnapshot) -> str:
+def progress_sentence(curve: Sequence[tuple[int, float]], snapshot: RunSnapshot) -> str:
     """Return a sentence on the best reference line that the loss has passed, or on a loss that rises again."""
     best_step, best = min(curve, key=lambda point: point[1])
     last_step, last = curve[-1]
