@@ -9,9 +9,9 @@ nanoGPT runs as its README says: its prepare.py and train.py with its config/tra
 heads, width 384, context 256, batch 64, 5,000 updates, dropout 0.2, compiled, bfloat16 if the GPU supports it). Its
 README reports a loss of 1.4697 after about 3 minutes on an A100. Ours is `minigpt train`, with settings changed by
 `--set`. Both train on the first 90 % of the text and are evaluated on the last 10 % in windows of 256: nanoGPT on 200
-random batches, ours on all of it. The script prints the seconds of the whole process, the seconds of training (the time
-of an update, without the first one, which compiles, times the number of updates), the best and the last loss, and the
-ratios of both times. Goal: half of nanoGPT's time.
+random batches, ours on all of it. The script prints the seconds of the whole process, the seconds of training, the best
+and the last loss, and the ratios of both times. The seconds of training are the number of updates times the
+time of one, measured without the first, which compiles. Goal: half of nanoGPT's time.
 
 `--soak` trains the preset for that many minutes on a text of 100 MB (`--megabytes`) and prints memory each minute: of
 the process (anonymous pages; the corpus is mapped and does not count) and, on a GPU, of the device.

@@ -91,10 +91,10 @@ for _command in (app, train, generate, evaluate, runs, export_run, import_run, c
 def limit_spinning() -> None:
     """Let torch's waiting threads sleep after about 50 microseconds, unless the environment says otherwise.
 
-    By default they spin for milliseconds. That is fastest on an idle machine and very slow on a busy one: training of 4
-    layers and width 128, with two threads beside ten busy processes on two cores, made 160 to 1,200 tokens per second
-    by default, 1,800 with this count, and 2,500 without spinning. It must be set before torch is imported. Only GNU's
-    OpenMP, which is part of PyTorch for Linux, reads it.
+    By default they spin for milliseconds. That is fastest on an idle machine and very slow on a busy one. Training of
+    4 layers of width 128, measured with two threads on two cores beside ten busy processes: 160 to 1,200 tokens per
+    second by default, 1,800 with this count, 2,500 without spinning. The variable must be set before torch is imported.
+    Only GNU's OpenMP, which is part of PyTorch for Linux, reads it.
     """
     if "GOMP_SPINCOUNT" not in os.environ and "OMP_WAIT_POLICY" not in os.environ:
         os.environ["GOMP_SPINCOUNT"] = "1000"

@@ -225,7 +225,7 @@ def load_corpus(name: str, *, num_chars: int | None = None, seed: int = 0) -> Co
     }
     if name not in makers:
         names = ", ".join(info.name for info in corpus_infos())
-        raise CorpusError(f"There is no built-in corpus {name!r}.", mend=f"Built in are {names}.")
+        raise CorpusError(f"There is no built-in corpus {name!r}.", mend=f"The built-in corpora are {names}.")
     corpus = makers[name]()
     return corpus if num_chars is None else corpus.head(num_chars)
 

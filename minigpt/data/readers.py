@@ -1,7 +1,7 @@
 """Bytes to text: which files are accepted as text, and how text is normalised.
 
-Accepted are UTF-8, with or without a byte-order mark, and UTF-16 with one. Everything else is refused with the name of
-its format. A wrong guess of the encoding would teach the model garbled text, which shows only when it writes.
+UTF-8, with or without a byte-order mark, and UTF-16 with one are accepted. Everything else is refused, and the message
+names its format. A wrong guess of the encoding would teach the model garbled text, which shows only when it writes.
 
 Reading and cleaning work block by block, and the result does not depend on where the blocks end. So a text that is
 larger than the memory is read in the same way as a single line. `TextFile` in files.py combines the two.

@@ -129,7 +129,9 @@ def test_no_corpus_at_all_says_what_there_is():
 
 
 def test_an_unknown_corpus_lists_the_known():
-    with pytest.raises(CorpusError, match=r"no built-in corpus 'poems'.*Built in are tales, repeat, python-manual"):
+    with pytest.raises(
+        CorpusError, match=r"no built-in corpus 'poems'.*The built-in corpora are tales, repeat, python-manual"
+    ):
         load_corpus("poems")
     with pytest.raises(CorpusError, match="at least 1 character"):
         load_corpus("tales", num_chars=0)
