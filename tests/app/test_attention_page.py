@@ -183,7 +183,9 @@ def test_a_run_in_training_is_shown_with_its_latest_weights(pages, monkeypatch):
     try:
         pages.wait(run_id, "running")
         with monkeypatch.context() as patched:
-            patched.setattr("minigpt.app.session.steps.RunFolder.steps", lambda folder: [])  # as right after the start
+            patched.setattr(
+                "minigpt.app.session.steps.RunFolder.history_steps", lambda folder: []
+            )  # as right after the start
             at = pages.open(PAGE, run=run_id)
         assert not at.error
         assert not steps_of(at)

@@ -127,6 +127,20 @@ def test_a_long_history_is_thinned_and_keeps_its_ends(pages, monkeypatch):
     assert set(few) <= set(whole)
 
 
+def test_a_run_in_training_offers_no_checkpoint_that_may_be_replaced(pages, monkeypatch):
+    ref = runs.find_run(pages.trained(training__max_steps=11, training__history_per_octave=1))
+    folder = RunFolder(ref.path)
+    replaceable = set(folder.steps()) - set(folder.history_steps())
+    assert replaceable
+    finished, newest = steps.kept_steps(ref)
+    assert replaceable <= {*finished, newest}
+    monkeypatch.setattr(runs, "snapshot_of", lambda ref: SimpleNamespace(is_active=True, step=1000))
+    training, newest = steps.kept_steps(ref)
+    assert newest == 1000
+    assert training == folder.history_steps()
+    assert [step for step, _ in steps.history(ref)] == training
+
+
 def test_a_missing_corpus_is_offered_if_the_server_may_download_it(pages, monkeypatch):
     at = pages.open("inside/circuits", run="shakespeare")
     at.segmented_control(key="circuits:view").set_value("neurons").run()

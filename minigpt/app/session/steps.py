@@ -17,10 +17,11 @@ def kept_steps(run: RunRef) -> tuple[list[int], int]:
     else the last. Their step is not among the kept ones.
     """
     folder, snapshot = RunFolder(run.path), runs.snapshot_of(run)
-    steps = folder.steps()
     if snapshot is not None and snapshot.is_active:
+        steps = folder.history_steps()  # its checkpoints may be replaced at any moment
         newest = snapshot.step
     else:
+        steps = folder.steps()
         best = folder.best_step
         newest = best if best is not None else max(steps, default=0)
     return [step for step in steps if step != newest], newest
