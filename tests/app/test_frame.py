@@ -116,10 +116,11 @@ def test_if_tokens_are_required_only_the_owner_may_control(pages, monkeypatch):
 
 
 @pytest.mark.process
-def test_torch_is_not_imported_by_the_frame():
-    code = "import sys, minigpt.app.shell.frame, minigpt.app.shell.server; print('torch' in sys.modules)"
+def test_the_frame_imports_nothing_heavy():
+    # the server answers the sooner, the less it imports before; the rest is imported while the browser loads its scripts
+    code = "import sys, minigpt.app.shell.frame; print({'torch', 'numpy', 'pandas', 'pydantic'} & {*sys.modules})"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "False"
+    assert out.stdout.strip() == "set()"
 
 
 def test_the_headers_are_added_once():

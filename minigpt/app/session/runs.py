@@ -1,4 +1,8 @@
-"""The runs that this server can show: found by id, read through the engine. Imports neither streamlit nor torch."""
+"""The runs that this server can show: found by id, read through the engine. Imports neither streamlit nor torch.
+
+The server imports this module before it answers, so settings and run folders are imported inside the functions: that
+happens while the browser loads its first scripts.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,7 @@ from typing import TYPE_CHECKING
 
 from minigpt import resources
 from minigpt.app.texts import unit
-from minigpt.config import TokenizerConfig
 from minigpt.errors import MinigptError
-from minigpt.runs import manager
-from minigpt.runs.loading import find_by_id
-from minigpt.tokenizers.base import make_tokenizer
 
 if TYPE_CHECKING:
     from minigpt.runs.engine import RunEngine
@@ -39,6 +39,8 @@ def default_run() -> RunRef:
 
 def find_run(run_id: str) -> RunRef | None:
     """Return the run of that id or bundled name, None if it does not exist or cannot be read."""
+    from minigpt.runs.loading import find_by_id
+
     try:
         folder = find_by_id(run_id)
         return RunRef(run_id, folder.name, folder.is_bundled, folder.path)
@@ -48,6 +50,8 @@ def find_run(run_id: str) -> RunRef | None:
 
 def engine() -> RunEngine:
     """Return the process-wide training engine; it does not import torch before something is trained."""
+    from minigpt.runs import manager
+
     return manager.get_engine()
 
 
@@ -61,6 +65,9 @@ def snapshot_of(ref: RunRef) -> RunSnapshot | None:
 
 def token_unit(ref: RunRef) -> str:
     """Return the word for one token of a run; see `texts.unit`."""
+    from minigpt.config import TokenizerConfig
+    from minigpt.tokenizers.base import make_tokenizer
+
     snapshot = snapshot_of(ref)
     return unit(make_tokenizer(TokenizerConfig() if snapshot is None else snapshot.config.tokenizer))
 

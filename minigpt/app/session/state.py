@@ -15,8 +15,6 @@ import streamlit as st
 from minigpt.app.session import profile, runs
 from minigpt.app.session.runs import DEFAULT_RUN, RunRef
 from minigpt.errors import MinigptError
-from minigpt.runs.folder import RunFolder
-from minigpt.runs.info import token_sha256
 
 if TYPE_CHECKING:
     from minigpt.runs.snapshots import RunSnapshot
@@ -96,6 +94,8 @@ def set_owner_token(token: str) -> None:
 
 def owner_token_sha256() -> str:
     """Return the hash of the owner's token, as a run's folder stores it."""
+    from minigpt.runs.info import token_sha256
+
     return token_sha256(owner_token())
 
 
@@ -113,6 +113,8 @@ def may_control(ref: RunRef) -> bool:
         return False
     if not profile.limits().owner_tokens:
         return True
+    from minigpt.runs.folder import RunFolder
+
     try:
         return RunFolder(ref.path).is_owner(owner_token())
     except MinigptError:

@@ -30,6 +30,8 @@ from minigpt.viz.training import (
 )
 
 POLL_SECONDS = 1.0
+FIRST_POLL_SECONDS = 0.1
+"""Until the first point is on the chart: a small text is prepared and measured sooner than within a second."""
 CHART_HEIGHT = 372
 ICONS = {"pause": ":material/pause:", "resume": ":material/play_arrow:", "stop": ":material/stop:"}
 NORMS = ("ratio", "update", "gradient")
@@ -37,7 +39,7 @@ NORMS = ("ratio", "update", "gradient")
 
 
 def live_panel(ref: RunRef, snapshot: RunSnapshot) -> None:
-    """Draw the run; while it trains, refresh every second without a rerun of the page.
+    """Draw the run; while it trains, refresh every second, at first more often, without a rerun of the page.
 
     The buttons are outside the refreshed part, so that no click is lost between two refreshes.
     """
@@ -62,13 +64,18 @@ def live_panel(ref: RunRef, snapshot: RunSnapshot) -> None:
     elif snapshot.message and not snapshot.is_elsewhere:
         ended_early = snapshot.status == "finished"
         (st.info if ended_early else st.caption)(escape(in_words(snapshot.message)))
-    drawn = (snapshot.status, snapshot.queue_position)
-    st.fragment(_panel, run_every=POLL_SECONDS if snapshot.is_active else None)(ref, drawn)
+    seconds = POLL_SECONDS if view.has_points(snapshot) or snapshot.status == "queued" else FIRST_POLL_SECONDS
+    st.fragment(_panel, run_every=seconds if snapshot.is_active else None)(ref, _drawn(snapshot))
 
 
-def _panel(ref: RunRef, drawn: tuple[str, int | None]) -> None:
+def _drawn(snapshot: RunSnapshot) -> tuple[str, int | None, bool]:
+    """Return what the buttons and the timer depend on; if it changes, the whole page is drawn again."""
+    return snapshot.status, snapshot.queue_position, view.has_points(snapshot)
+
+
+def _panel(ref: RunRef, drawn: tuple[str, int | None, bool]) -> None:
     snapshot = runs.snapshot_of(ref)
-    if snapshot is None or (snapshot.status, snapshot.queue_position) != drawn:
+    if snapshot is None or _drawn(snapshot) != drawn:
         st.rerun()  # the whole page: its buttons and its timer change
     if snapshot.status != "finished":
         _progress(snapshot)

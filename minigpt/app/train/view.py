@@ -15,6 +15,11 @@ from minigpt.viz.labels import nats, short
 from minigpt.viz.training import REFERENCES, LossWords, first_step_below
 
 
+def has_points(snapshot: RunSnapshot) -> bool:
+    """Return whether the loss chart has a point."""
+    return bool(snapshot.curves.get("val_loss") or snapshot.curves.get("loss_ema"))
+
+
 def steps_done(snapshot: RunSnapshot) -> str:
     """Return the progress of the training in steps."""
     return t("train.progress", step=number(snapshot.step), steps=number(snapshot.max_steps))
