@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime, timedelta
@@ -43,8 +42,8 @@ from minigpt.runs.snapshots import RunSnapshot, snapshot_of
 from minigpt.runs.store import RunStore
 from minigpt.runs.thread_engine import ThreadEngine
 from minigpt.training import trainer
+from tests.runs.waiting import PATIENCE, status, until
 
-PATIENCE = 60.0
 ENDLESS = 1_000_000
 ANN, BOB = "ann's token", "bob's token"
 
@@ -84,26 +83,6 @@ def make(own_home: Path) -> Iterator[Callable[..., ThreadEngine]]:
     yield make
     for engine in engines:
         engine.close()
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.005)
-    return answer
-
-
-def status(engine: RunEngine, run_id: str, *wanted: str) -> RunSnapshot:
-    """Wait until a run has one of these states."""
-
-    def seen() -> RunSnapshot | None:
-        snapshot = engine.snapshot(run_id)
-        assert snapshot.status != "failed" or "failed" in wanted, snapshot.message
-        return snapshot if snapshot.status in wanted else None
-
-    found: RunSnapshot = until(seen)
-    return found
 
 
 def trained(engine: RunEngine, run_id: str, steps: int) -> RunSnapshot:

@@ -26,11 +26,11 @@ from minigpt.runs.archive import export_zip
 from minigpt.runs.job import TrainingJob
 from minigpt.runs.limits import load_limits
 from minigpt.runs.preparation import begin_run, create_run, prepare_run
-from minigpt.runs.snapshots import RunSnapshot, snapshot_of
+from minigpt.runs.snapshots import snapshot_of
 from minigpt.runs.store import RunFolder, RunStore
 from minigpt.runs.thread_engine import ThreadEngine
+from tests.runs.waiting import status, until
 
-PATIENCE = 60.0
 SETTINGS = {
     "model.num_layers": 1, "model.num_heads": 2, "model.d_model": 8, "model.sequence_length": 16,
     "training.batch_size": 2, "training.warmup_steps": 0, "training.max_steps": 6, "training.eval_steps": 3,
@@ -43,24 +43,6 @@ PREPARED = ("tokenizer.json", "data/train.bin", "data/validation.bin", "data/met
 
 def contents(folder: RunFolder) -> list[bytes]:
     return [(folder.path / name).read_bytes() for name in PREPARED]
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.005)
-    return answer
-
-
-def status(engine: ThreadEngine, run_id: str, *wanted: str) -> RunSnapshot:
-    def seen() -> RunSnapshot | None:
-        snapshot = engine.snapshot(run_id)
-        assert snapshot.status != "failed" or "failed" in wanted, snapshot.message
-        return snapshot if snapshot.status in wanted else None
-
-    found: RunSnapshot = until(seen)
-    return found
 
 
 @pytest.fixture
