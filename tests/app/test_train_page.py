@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -460,3 +462,12 @@ def test_presets_are_ordered_by_their_time_and_those_of_other_machines_come_last
     monkeypatch.setattr(resources, "preset_names", lambda: sorted([*heads, "bare"]))
     monkeypatch.setattr(presets, "measured", cost.measured.__wrapped__)
     assert presets.names.__wrapped__() == ["quick", "slow", "bare", "big"]
+
+
+@pytest.mark.parametrize(
+    ("age", "curves", "expected"),
+    [(0, {}, True), (0, {"loss_ema": ((0, 4.0),)}, False), (10, {}, False), (None, {}, False)],
+)
+def test_only_a_run_that_was_just_started_is_looked_at_often(age, curves, expected):
+    created = "" if age is None else (datetime.now(UTC) - timedelta(seconds=age)).isoformat()
+    assert train_view.is_awaited(SimpleNamespace(created=created, curves=curves)) is expected

@@ -31,7 +31,7 @@ from minigpt.viz.training import (
 
 POLL_SECONDS = 1.0
 FIRST_POLL_SECONDS = 0.1
-"""Until the first point is on the chart: a small text is prepared and measured sooner than within a second."""
+"""In the first seconds of a run: a small text is prepared and measured sooner than within a second."""
 CHART_HEIGHT = 372
 ICONS = {"pause": ":material/pause:", "resume": ":material/play_arrow:", "stop": ":material/stop:"}
 NORMS = ("ratio", "update", "gradient")
@@ -64,13 +64,13 @@ def live_panel(ref: RunRef, snapshot: RunSnapshot) -> None:
     elif snapshot.message and not snapshot.is_elsewhere:
         ended_early = snapshot.status == "finished"
         (st.info if ended_early else st.caption)(escape(in_words(snapshot.message)))
-    seconds = POLL_SECONDS if view.has_points(snapshot) or snapshot.status == "queued" else FIRST_POLL_SECONDS
+    seconds = FIRST_POLL_SECONDS if view.is_awaited(snapshot) else POLL_SECONDS
     st.fragment(_panel, run_every=seconds if snapshot.is_active else None)(ref, _drawn(snapshot))
 
 
 def _drawn(snapshot: RunSnapshot) -> tuple[str, int | None, bool]:
     """Return what the buttons and the timer depend on; if it changes, the whole page is drawn again."""
-    return snapshot.status, snapshot.queue_position, view.has_points(snapshot)
+    return snapshot.status, snapshot.queue_position, view.is_awaited(snapshot)
 
 
 def _panel(ref: RunRef, drawn: tuple[str, int | None, bool]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from minigpt.app.texts import equally_likely, has, number, size, t, template, unit
@@ -14,10 +15,16 @@ from minigpt.tokenizers.base import make_tokenizer
 from minigpt.viz.labels import nats, short
 from minigpt.viz.training import REFERENCES, LossWords, first_step_below
 
+FIRST_SECONDS = 3.0
+"""After this time a run without a point has a large text or a slow model, and frequent looks would only cost time."""
 
-def has_points(snapshot: RunSnapshot) -> bool:
-    """Return whether the loss chart has a point."""
-    return bool(snapshot.curves.get("val_loss") or snapshot.curves.get("loss_ema"))
+
+def is_awaited(snapshot: RunSnapshot) -> bool:
+    """Return whether a run was started within `FIRST_SECONDS` and its loss chart has no point yet."""
+    if snapshot.curves.get("val_loss") or snapshot.curves.get("loss_ema") or not snapshot.created:
+        return False
+    age = datetime.now(UTC) - datetime.fromisoformat(snapshot.created)
+    return age.total_seconds() < FIRST_SECONDS
 
 
 def steps_done(snapshot: RunSnapshot) -> str:
