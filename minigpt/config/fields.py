@@ -156,10 +156,18 @@ def nest(values: Mapping[str, Any], source: str) -> dict[str, Any]:
         source: Where the values come from, for messages.
 
     Raises:
-        ConfigError: A setting is unknown, or a flat key fits more than one section.
+        ConfigError: A setting is unknown or given twice, or a flat key fits more than one section.
     """
     names = field_names()
     result: dict[str, Any] = {}
+
+    def put(section: str, field: str, value: Any) -> None:
+        place = result.setdefault(section, {}) if section else result
+        if field in place:
+            dotted = f"{section}.{field}" if section else field
+            raise ConfigError(f"{source}: {dotted} is given twice, in two spellings.", mend="Keep the one you mean.")
+        place[field] = value
+
     for key, value in values.items():
         if key in SECTIONS:
             if value is None:  # a section whose lines are all commented out
@@ -172,13 +180,13 @@ def nest(values: Mapping[str, Any], source: str) -> dict[str, Any]:
             for field, inner in value.items():
                 if field not in SECTIONS[key].model_fields:
                     raise unknown_setting(f"{key}.{field}", source)
-                result.setdefault(key, {})[field] = inner
+                put(key, field, inner)
             continue
         section, _, field = key.rpartition(".")
         if section:
             if section not in SECTIONS or field not in SECTIONS[section].model_fields:
                 raise unknown_setting(key, source)
-            result.setdefault(section, {})[field] = value
+            put(section, field, value)
             continue
         dotted = names.get(key)
         if dotted is None:
@@ -186,10 +194,7 @@ def nest(values: Mapping[str, Any], source: str) -> dict[str, Any]:
         if len(dotted) > 1:
             raise ConfigError(f"{source}: {key} could be {' or '.join(dotted)}.", mend="Write the one you mean.")
         section, _, field = dotted[0].rpartition(".")
-        if section:
-            result.setdefault(section, {})[field] = value
-        else:
-            result[field] = value
+        put(section, field, value)
     return result
 
 

@@ -32,7 +32,13 @@ class _Repeated(yaml.YAMLError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads 3e-4 as a number, which YAML 1.1 does only with a decimal point, and refuses a key given twice."""
+    """Reads plain scalars by the core schema of YAML 1.2, and refuses a key given twice.
+
+    PyYAML reads YAML 1.1, in which 0100 is 64, 12:30 is 750, `no` is false and 3e-4 is text. Here a number is decimal,
+    only true and false are booleans, and everything else is text, which each setting then reads or refuses.
+    """
+
+    yaml_implicit_resolvers: dict[str, Any] = {}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -43,9 +49,16 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+_NULLS = ("", "~", "null", "Null", "NULL")
+for _kind, _pattern, _first in (
+    ("null", "|".join(_NULLS), ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+", list("-+0123456789")),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"({_pattern})$"), _first)
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node)))
+_Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: float(loader.construct_scalar(node)))
 
 
 def _load_yaml(text: str) -> Any:
@@ -57,11 +70,14 @@ def _load_yaml(text: str) -> Any:
 
 
 def _parse_scalar(text: str, dotted: str, source: str) -> Any:
-    """Read one value as YAML; for a setting that holds text, take it unchanged unless it is in quotes."""
+    """Read one value as YAML; for a setting that holds text, take it unchanged unless it is in quotes.
+
+    A setting that may be empty is emptied by the words for nothing that YAML has.
+    """
     names = field_names().get(dotted.rpartition(".")[2], [])
     kinds = plain_types(field_info(names[0]).annotation) if names else set()
     if str in kinds and not text.startswith(('"', "'")):
-        return text or (None if type(None) in kinds else "")
+        return None if type(None) in kinds and text in _NULLS else text
     try:
         return _load_yaml(text)
     except yaml.YAMLError:
