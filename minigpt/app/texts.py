@@ -1,6 +1,7 @@
 """All texts of the app, in one catalogue for each page, so that a second language can be added.
 
 `assets/texts/<language>/<page>.yaml` maps names to texts with `{placeholders}`; `t("train.start")` looks one up.
+A placeholder can also choose a word by a number: `{count} {count:token|tokens}` becomes "1 token" or "2 tokens".
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+import string
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -40,7 +42,20 @@ def t(key: str, /, **values: Any) -> str:
     Raises:
         KeyError: There is no such text.
     """
-    return template(key).format(**values)
+    return _FORMATTER.vformat(template(key), (), values)
+
+
+class _Formatter(string.Formatter):
+    """Formats like `str.format`, and chooses between words: `{count:token|tokens}` is "token" only for 1."""
+
+    def format_field(self, value: Any, format_spec: str) -> Any:
+        one, bar, many = format_spec.partition("|")
+        if bar:
+            return one if str(value).strip("*") == "1" else many
+        return super().format_field(value, format_spec)
+
+
+_FORMATTER = _Formatter()
 
 
 def template(key: str) -> str:

@@ -282,7 +282,9 @@ def test_progress_says_how_far_a_training_has_come():
     assert training_view.progress(snapshot(), "masked") == steps
     eta = t("attention.train_eta", time="8 s")
     assert training_view.progress(snapshot(eta_seconds=8.0), "masked") == f"{steps} · {eta}"
-    assert training_view.progress(snapshot(queue_position=2), "masked") == t("attention.train_queued", position=2)
+    assert training_view.progress(snapshot(queue_position=1), "masked").endswith("it starts next")
+    assert training_view.progress(snapshot(queue_position=2), "masked").endswith("1 training starts before it")
+    assert training_view.progress(snapshot(queue_position=3), "masked").endswith("2 trainings start before it")
 
 
 def test_the_sentences_on_the_two_curves():

@@ -30,7 +30,7 @@ def number(at, label):
 def test_it_opens_with_the_bundled_tales_and_a_verdict(pages):
     at = pages.open(PAGE)
     assert number(at, "Characters") == tales()
-    assert "is good for a context of" in at.success[0].value
+    assert "in pieces of" in at.success[0].value
     assert len(at.get("plotly_chart")) == 2
     assert "␣" in pages.words(at)
 

@@ -52,8 +52,38 @@ def test_home_is_whole_with_and_without_a_recording(pages, monkeypatch, kind):
     if flows:
         data = json.loads(flows[0].proto.json)
         assert data["flow"]["tokens"] == ["a", "b"]
-        assert "7 tokens" in data["words"]["say_odds"]
-        assert "{dice}" in data["words"]["say_fallen"]
+        assert "list of 8 learned numbers" in data["words"]["say_read"]
+        for name in ("say_fallen", "say_next"):
+            assert all(field in data["words"][name] for field in ("{draw}", "{token}", "{share}"))
+
+
+def flows_of(at):
+    """Return the message of each animation on the page."""
+    found = [json.loads(item.proto.json) for item in at.get("bidi_component") if "choices" in item.proto.json]
+    return [data["flow"] for data in found]
+
+
+@pytest.mark.parametrize("prompt", ["Q", "the owl", "日本 ☃", "x" * home_flow.MOST_PROMPT, " "])
+def test_own_words_are_continued_by_the_model(pages, prompt):
+    from minigpt.runs.loading import load_run
+
+    at = pages.open()
+    [shown] = flows_of(at)
+    assert shown == home_flow.load_flow()
+    at.text_input(key="home:prompt").set_value(prompt).run()
+    assert not at.exception
+    [own] = flows_of(at)
+    run = load_run(home_flow.BUNDLED)
+    assert own["ids"][: own["num_prompt"]] == run.tokenizer.encode(prompt)
+    assert len(own["ids"]) == home_flow.MOST_TOKENS
+    at.text_input(key="home:prompt").set_value("").run()
+    assert flows_of(at) == [shown]
+
+
+def test_the_recording_begins_where_the_draw_matters():
+    first = home_flow.load_flow()["choices"][:2]
+    assert all(choice["candidates"][0][1] < 0.6 for choice in first)
+    assert any(choice["chosen"] for choice in first)
 
 
 def recording():

@@ -51,7 +51,7 @@ def test_four_rules_stand_side_by_side_on_the_same_dice(pages, run_id):
     assert "The columns differ from token" in words or "All columns wrote the same" in words
     assert "At token" in words
     assert "bits of surprise a token" in words
-    assert "The dice at" in words
+    assert "The draw" in words
 
 
 def test_top_k_of_one_is_greedy(pages, run_id):

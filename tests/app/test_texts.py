@@ -85,3 +85,29 @@ def test_a_users_text_cannot_become_markdown(text):
     assert "\n" not in escaped
     assert not re.search(r"(?<!\\)[*`#<>$\[\]_!:]", escaped)
     assert re.sub(r"\\(.)", r"\1", escaped) == " ".join(text.split())
+
+
+NOUNS = (
+    "tokens|characters|positions|blocks|heads|windows|parts|passages|scores|steps|moments|layers|runs|files|trainings"
+)
+NEVER_ONE = {"d_model", "vocab_size", "width", "d_head", "d_ff", "shown", "total", "steps", "left", "piece"}
+"""Numbers that are never 1."""
+COUNT_IS_MANY = {"forward.see_numbers", "corpus.split_hover"}
+"""Texts with a text of their own for a count of 1, or a label that an axis fills."""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_noun_after_a_number_has_a_singular(page):
+    for name, text in texts.catalogue(page).items():
+        if f"{page}.{name}" in COUNT_IS_MANY:
+            continue
+        found = re.findall(rf"(?<!\{{)\{{(\w+)\}} (?:{NOUNS})\b", text)
+        assert set(found) <= NEVER_ONE, (name, text)
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, "0 heads"), (1, "1 head"), ("1", "1 head"), (2, "2 heads"), (1.5, "1.5 heads")]
+)
+def test_a_word_is_chosen_by_its_number(count, said, monkeypatch):
+    monkeypatch.setattr(texts, "template", lambda _: "{count} {count:head|heads}")
+    assert texts.t("any.text", count=count) == said

@@ -12,7 +12,9 @@ import pytest
 from playwright.sync_api import expect
 from plotly.subplots import make_subplots
 
-from minigpt.app.components import attention_grid, attention_lines, forward_map, live_chart, scripts, token_strip
+from minigpt.app.components import attention_grid, attention_lines, flow, forward_map, live_chart, scripts, token_strip
+from minigpt.app.components.messages import both_themes
+from minigpt.app.home import view as home_view
 
 pytestmark = pytest.mark.browser
 
@@ -38,8 +40,10 @@ async (script) => {
 def stage(open_page):
     """Set up a component's script on a page without Streamlit, to be called as Streamlit calls it, in any order."""
 
-    def start(component):
+    def start(component, *, with_clock=False):
         page = open_page("about:blank")
+        if with_clock:
+            page.clock.install()
         name = component.__name__.rpartition(".")[2]
         page.set_content(f'<main style="width: 900px">{component.HTML}</main>')
         page.add_style_tag(path=scripts.FOLDER / name / "style.css")
@@ -340,3 +344,20 @@ def test_the_steps_lead_through_every_block_and_back(stage):
     expect(count).to_have_text(f"{len(way) - 1} of {len(way)}")
     page.locator("[data-layer='2']").click()
     assert page.evaluate("window.triggers.at(-1)") == ["opened", {"layer": 2, "name": "stream_in"}]
+
+
+def test_every_sentence_of_the_flow_stands_long_enough_to_be_read(stage):
+    recording = home_view.load_flow()
+    page = stage(flow, with_clock=True)
+    call(page, {"flow": recording, "words": home_view.flow_words(recording), **both_themes(*flow.COLOURS)})
+    said = page.locator(".said")
+    stood: list[tuple[str, int]] = []
+    for _ in range(300):
+        text = said.inner_text()
+        if not stood or stood[-1][0] != text:
+            stood.append((text, 0))
+        stood[-1] = (text, stood[-1][1] + 100)
+        page.clock.run_for(100)
+    assert len(stood) > 6
+    for text, milliseconds in stood[:-1]:
+        assert milliseconds >= 250 * len(text.split()), text

@@ -232,7 +232,7 @@ def test_homes_text_grows_and_keeps_still_if_reduced_motion_is_set(serve, open_p
     page = open_page(server.url)
     line = page.locator(".flow .line")
     first = line.inner_text()
-    expect(line).not_to_have_text(first)
+    expect(line).not_to_have_text(first, timeout=30_000)  # each sentence before it stands long enough to be read
     page.get_by_role("button", name=t("home.flow_pause")).click()
     page.get_by_role("button", name=t("home.flow_step")).click()
     expect(page.locator(".flow .bar.chosen")).to_have_count(1)

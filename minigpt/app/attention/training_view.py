@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minigpt.app.texts import duration, number, t
+from minigpt.app.ui.status import queue_words
 from minigpt.runs.snapshots import RunSnapshot
 
 KINDS = ("masked", "unmasked")
@@ -57,7 +58,7 @@ def progress(running: RunSnapshot, kind: str) -> str:
         kind: Which of `KINDS` it is.
     """
     if running.queue_position:
-        return t("attention.train_queued", position=running.queue_position)
+        return t("attention.train_queued", when=queue_words(running.queue_position))
     text = t(f"attention.train_progress_{kind}", step=number(running.step), steps=number(running.max_steps))
     if running.eta_seconds is not None:
         text += " · " + t("attention.train_eta", time=duration(running.eta_seconds))

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from minigpt.app.session.readings import DocumentReading
-from minigpt.app.texts import compact, escape, number, size, t
+from minigpt.app.texts import compact, escape, number, size, t, unit
 from minigpt.config import RunConfig
 from minigpt.data.split import count_windows, largest_context, split_counts
 from minigpt.data.statistics import TextStatistics
+from minigpt.tokenizers.base import make_tokenizer
 from minigpt.viz.labels import visible_token
 
 SMALL_CHARS = 20_000
@@ -83,7 +84,8 @@ def verdict(view: CorpusView) -> tuple[Grade, str]:
         )
     if view.facts.num_chars < SMALL_CHARS:
         return "small", t("corpus.good_small", name=label)
-    return "good", t("corpus.good", name=label, context=context, windows=number(windows))
+    word = unit(make_tokenizer(view.config.tokenizer))
+    return "good", t("corpus.good", name=label, context=context, windows=number(windows), unit=word)
 
 
 def warnings(view: CorpusView) -> list[str]:

@@ -9,15 +9,36 @@ import streamlit as st
 
 from minigpt.app.components.flow import flow
 from minigpt.app.home import view
+from minigpt.app.session import runs
+from minigpt.app.session.ask import ask, errors_explained
 from minigpt.app.texts import t
 from minigpt.app.ui import anatomy
 from minigpt.app.ui.navigation import page_path
 
 
+@st.fragment
 def draw_flow(recording: Mapping[str, Any]) -> None:
-    """Draw the recorded forward passes of the bundled model."""
-    flow(recording, words=view.flow_words(recording), key="home:flow")
-    st.caption(t("home.flow_truth", run=view.BUNDLED, parameters=f"{recording['num_parameters']:,}"))
+    """Draw the way of a text through the bundled model: the recording, or words of the visitor's own.
+
+    Args:
+        recording: What is shown at first.
+    """
+    place = st.container(width=420)
+    prompt = place.text_input(
+        t("home.flow_prompt"),
+        key="home:prompt",
+        max_chars=view.MOST_PROMPT,
+        placeholder=view.prompt_of(recording),
+        help=t("home.flow_prompt_help", run=view.BUNDLED),
+    )
+    shown = recording
+    if prompt:
+        with errors_explained(), st.spinner(t("home.flow_computing")):
+            run = runs.default_run()
+            shown = ask(run, "home-flow", lambda loaded, _: view.flow_of(loaded, prompt), prompt)
+    flow(shown, words=view.flow_words(shown), key="home:flow")
+    truth = "home.flow_truth_own" if prompt else "home.flow_truth"
+    st.caption(t(truth, run=view.BUNDLED, parameters=f"{shown['num_parameters']:,}"))
 
 
 def draw_history() -> None:

@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minigpt import resources
-from minigpt.app.texts import t
+from minigpt.app.texts import equally_likely, t
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.metrics import WrittenSample
 
+if TYPE_CHECKING:
+    from minigpt.runs.loading import Run
+
 BUNDLED = "tales"
 """The run that Home shows."""
+SENTENCES = ("say_read", "say_layer", "say_odds", "say_fallen", "say_again", "say_next")
+"""What is said below the picture, in this order."""
+MOST_TOKENS = 30
+"""Tokens of prompt and continuation together that the picture has room for."""
+MOST_PROMPT = 20
+"""Characters of the visitor's prompt."""
 
 
 @functools.cache
@@ -31,16 +39,28 @@ def load_flow() -> dict[str, Any] | None:
     return recording
 
 
+def flow_of(run: Run, prompt: str) -> dict[str, Any]:
+    """Let a model continue a prompt, and return what it computed, as `load_flow` returns the recording."""
+    from minigpt.interpret.flow import record_flow
+
+    room = min(MOST_TOKENS, run.model.config.sequence_length)
+    return record_flow(run, prompt, num_tokens=room - len(run.tokenizer.encode(prompt))).to_dict()
+
+
 def flow_words(recording: Mapping[str, Any]) -> dict[str, str]:
     """Return the texts on the picture of the recording."""
     facts = {name: recording[name] for name in ("d_model", "vocab_size")}
     facts |= {"layers": recording["num_layers"], "heads": recording["num_heads"]}
-    prompt = "".join(recording["tokens"][: recording["num_prompt"]])
-    names = ("text", "layer", "next", "play", "pause", "step", "say_read", "say_layer", "say_odds", "say_fallen")
+    names = ("text", "layer", "next", "play", "pause", "step", *SENTENCES)
     words = {name: t(f"home.flow_{name}", **facts) for name in names}
     words["numbers"] = t("home.flow_numbers", shown=24, **facts)
-    words["alt"] = t("home.flow_alt", prompt=prompt, **facts)
+    words["alt"] = t("home.flow_alt", prompt=prompt_of(recording), **facts)
     return words
+
+
+def prompt_of(recording: Mapping[str, Any]) -> str:
+    """Return the text that the model continues."""
+    return "".join(recording["tokens"][: recording["num_prompt"]])
 
 
 def samples() -> list[WrittenSample]:
@@ -54,7 +74,7 @@ def loss_sentence(sample: WrittenSample) -> str:
         return t("home.history_start")
     if sample.val_loss is None:
         return ""
-    return t("home.history_loss", loss=f"{sample.val_loss:.2f}", choices=f"{math.exp(sample.val_loss):.3g}")
+    return t("home.history_loss", loss=f"{sample.val_loss:.2f}", choices=equally_likely(sample.val_loss))
 
 
 def milestones(samples: list[WrittenSample], count: int = 5) -> list[WrittenSample]:

@@ -14,7 +14,8 @@ from minigpt.app.train import view
 from minigpt.app.train.form import start_with_lower_rate
 from minigpt.app.ui import anatomy, theme
 from minigpt.app.ui.forms import in_words
-from minigpt.app.ui.status import status_badge, status_words
+from minigpt.app.ui.gloss import gloss
+from minigpt.app.ui.status import queue_words, status_badge, status_words
 from minigpt.errors import MinigptError
 from minigpt.runs.engine import Command
 from minigpt.runs.snapshots import RunSnapshot
@@ -47,7 +48,7 @@ def live_panel(ref: RunRef, snapshot: RunSnapshot) -> None:
     if snapshot.status == "finished":  # there is no use in a full progress bar
         label += " · " + view.steps_done(snapshot)
     if snapshot.queue_position:
-        label += " · " + t("train.queue", position=snapshot.queue_position)
+        label += " · " + queue_words(snapshot.queue_position)
     with st.container(horizontal=True, vertical_alignment="center", key="train_status"):
         st.markdown(label)
         if state.may_control(ref) and snapshot.status != "finished" and not snapshot.is_elsewhere:
@@ -79,7 +80,8 @@ def _panel(ref: RunRef, drawn: tuple[str, int | None, bool]) -> None:
         st.rerun()  # the whole page: its buttons and its timer change
     if snapshot.status != "finished":
         _progress(snapshot)
-    st.markdown(view.verdict(snapshot))
+    verdict = view.verdict(snapshot)
+    st.markdown(verdict, help=gloss(verdict))
     left, right = st.columns([5, 2], gap="medium")
     with left:
         _chart(snapshot)

@@ -94,7 +94,7 @@ def progress_sentence(curve: Sequence[tuple[int, float]], snapshot: RunSnapshot)
         if level is None or last >= level:
             continue
         step = first_step_below(curve, level)
-        if step is not None:
+        if step:  # at step 0 it has learned nothing; a loss below the line was luck
             return t(f"train.passed_{name}", step=number(step), nats=f"{level:.2f}", unit=_unit(snapshot))
     return t("train.passed_nothing")
 

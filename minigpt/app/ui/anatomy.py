@@ -13,6 +13,7 @@ from typing import Any
 import streamlit as st
 
 from minigpt.app.texts import escape, t
+from minigpt.app.ui.gloss import gloss
 from minigpt.errors import MinigptError
 
 Experiment = tuple[str, Callable[[], None]]
@@ -37,9 +38,9 @@ def notes(sentences: Iterable[str]) -> None:
 
 
 def what_you_see(sentences: str | Iterable[str]) -> None:
-    """Write the two or three sentences that quote the numbers on screen."""
+    """Write the two or three sentences that quote the numbers on screen; the help says what their terms mean."""
     text = sentences if isinstance(sentences, str) else " ".join(sentences)
-    st.header(t("frame.what_you_see"), anchor=False)
+    st.header(t("frame.what_you_see"), anchor=False, help=gloss(text))
     st.markdown(text)
 
 

@@ -1,4 +1,4 @@
-"""The badge of a run's status: colour, icon and word."""
+"""A run's status in words, its badge with colour and icon, and its place in the queue."""
 
 from __future__ import annotations
 
@@ -33,6 +33,15 @@ def status_words(status: str, progress: float | None = None) -> str:
     """
     words = t(f"frame.status_{status}")
     return words if progress is None else t("frame.status_progress", status=words, share=percent(progress))
+
+
+def queue_words(position: int) -> str:
+    """Return how many trainings start before one in the queue.
+
+    Args:
+        position: Its place in the queue, from 1.
+    """
+    return t("frame.queue_next") if position == 1 else t("frame.queue", ahead=position - 1)
 
 
 def status_badge(status: str, progress: float | None = None) -> str:

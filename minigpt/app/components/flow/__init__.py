@@ -33,7 +33,7 @@ HTML = f"""
 </div>
 """
 
-_COLOURS = (
+COLOURS = (
     "attention", "training", "query", "reference", "background", "secondary", "blocked", "sequential", "diverging"
 )  # fmt: skip
 
@@ -46,8 +46,8 @@ def flow(recording: Mapping[str, Any], *, words: Mapping[str, str], key: str) ->
     Args:
         recording: `minigpt.interpret.flow.Flow.to_dict()`, read from JSON.
         words: `alt`, headings `text`, `numbers`, `layer`, `next`, buttons `play`, `pause`, `step`, and the sentences
-            `say_read`, `say_layer`, `say_odds`, `say_fallen`, with the placeholders `{layer}`, `{dice}`, `{token}` and
-            `{share}`.
+            `say_read`, `say_layer`, `say_odds`, `say_fallen` for the first character, `say_again` and `say_next` for
+            the others, with the placeholders `{draw}`, `{token}` and `{share}`.
         key: Key of the element.
     """
-    _component(key=key, data={"flow": dict(recording), "words": dict(words), **both_themes(*_COLOURS)})
+    _component(key=key, data={"flow": dict(recording), "words": dict(words), **both_themes(*COLOURS)})

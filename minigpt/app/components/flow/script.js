@@ -1,5 +1,5 @@
 // The way from text to next character, from a recording of a real forward pass: characters become numbers, numbers pass
-// through the layers' heads, and the last position becomes a probability for every next character. Then the dice fall.
+// through the layers' heads, and the last position becomes a probability for every next character. Then one is drawn.
 //
 // It moves by itself only while it is on screen and only where motion is welcome; the buttons always work.
 
@@ -34,6 +34,8 @@ import { find, hatch, keep, make, makeSvg, penOf, percent, scale, setColours, sh
  */
 
 /** @typedef {Themes<Colours> & { flow: Flow, words: Record<string, string> }} Message `flow.flow` lists the words. */
+
+const MS_PER_WORD = 300; // a slow reader's pace
 
 /** @param {Component<Message>} component */
 export default function (component) {
@@ -177,9 +179,6 @@ class FlowView {
     clearTimeout(this.timer);
     this.root.classList.toggle("moving", this.isPlaying && this.isVisible);
     if (!this.isPlaying || !this.isVisible) return;
-    const isAtEnd = this.step === this.flow.choices.length - 1 && this.phase === this.lastPhase;
-    const isDeciding = this.phase >= this.lastPhase - 1;
-    const wait = isAtEnd ? 4000 : isDeciding ? 1100 : this.phase === 0 ? 900 : 450;
     this.timer = setTimeout(() => {
       if (this.phase === this.lastPhase) {
         this.step = (this.step + 1) % this.flow.choices.length;
@@ -187,12 +186,37 @@ class FlowView {
       } else {
         this.show(this.phase + 1);
       }
-    }, wait);
+    }, this.waitOf(this.phase));
+  }
+
+  /**
+   * How long a phase stays, in milliseconds: its sentence stands long enough to be read, also over several phases.
+   * @param {number} phase
+   */
+  waitOf(phase) {
+    const isAtEnd = this.step === this.flow.choices.length - 1 && phase === this.lastPhase;
+    const name = this.sentenceOf(phase);
+    let phases = 0; // that show the same sentence
+    for (let other = 0; other <= this.lastPhase; other++) phases += this.sentenceOf(other) === name ? 1 : 0;
+    const reading = this.words[name].split(" ").length * MS_PER_WORD;
+    return Math.max(isAtEnd ? 4000 : 450, reading / phases);
+  }
+
+  /**
+   * The name of the sentence of a phase. All is explained at the first character; after it, one sentence stands for
+   * the whole way, and only the draw gets its own.
+   * @param {number} phase
+   */
+  sentenceOf(phase) {
+    if (this.step) return phase === this.lastPhase ? "say_next" : "say_again";
+    if (phase === 0) return "say_read";
+    if (phase <= this.flow.num_layers) return "say_layer";
+    return phase === this.lastPhase ? "say_fallen" : "say_odds";
   }
 
   /**
    * @param {number} phase Of the character that is written: 0 the text is read, 1 to L one layer after another, L + 1
-   *   the probabilities are there, L + 2 the dice have fallen.
+   *   the probabilities are there, L + 2 one has been drawn.
    */
   show(phase) {
     this.phase = phase;
@@ -224,10 +248,9 @@ class FlowView {
     });
     this.paint(read);
     this.drawRibbons();
-    const sentence = words[`say_${name}`]
-      .replace("{layer}", String(phase))
-      .replace("{dice}", choice.u.toFixed(2))
-      .replace("{token}", visible(flow.tokens[read] ?? ""))
+    const sentence = words[this.sentenceOf(phase)]
+      .replace("{draw}", choice.u.toFixed(2))
+      .replaceAll("{token}", () => visible(flow.tokens[read] ?? ""))
       .replace("{share}", percent(choice.candidates[choice.chosen][1]));
     this.write(".said", sentence);
     this.schedule();
