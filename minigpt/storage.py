@@ -157,6 +157,24 @@ def sweep(folder: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
+class TooLargeError(ValueError):
+    """A file that is read as a whole has more bytes than such a file ever has."""
+
+
+def read_small(path: Path, max_bytes: int) -> bytes:
+    """Read a whole file, but never more than `max_bytes`: it may be somebody else's.
+
+    Raises:
+        TooLargeError: It has more; the message says how many are allowed.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise TooLargeError(f"has more than {max_bytes:,} bytes")
+    return content
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:

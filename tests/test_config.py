@@ -193,7 +193,7 @@ def test_with_a_time_budget_the_warm_up_is_settled_later():
         ("model: [", "is not valid YAML at line 1"),
         ("model:\n  d_model: 8\n bad: : 1", "is not valid YAML at line 3"),
         ("a: !!timestamp 2024-99-99", "is not valid YAML"),
-        ("[" * 100_000, "is not valid YAML"),
+        ("[" * 100_000, "there are more than 8 levels of nesting at line 1"),
         ("- 1\n- 2", "holds no settings"),
         ("just words", "holds no settings"),
         ("d_model: 3", "settings.yaml: model.d_model is 3"),

@@ -145,7 +145,7 @@ def unknown_setting(key: str, source: str) -> ConfigError:
         close = difflib.get_close_matches(plain, list(names), n=1, cutoff=0.6)
         guess = close[0] if close else ""
     hint = f"did you mean {' or '.join(names[guess])}?" if guess in names else "`minigpt config` lists all settings."
-    return ConfigError(f"{source}: there is no setting {key}.", mend=hint[0].upper() + hint[1:])
+    return ConfigError(f"{source}: there is no setting {key[:80]}.", mend=hint[0].upper() + hint[1:])
 
 
 def nest(values: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def nest(values: Mapping[str, Any], source: str) -> dict[str, Any]:
                 continue
             if not isinstance(value, Mapping):
                 raise ConfigError(
-                    f"{source}: {key} is {value!r}; it must be a section of settings.",
+                    f"{source}: {key} is {repr(value)[:80]}; it must be a section of settings.",
                     mend=f"Write {key}: on a line of its own and its settings below it, indented.",
                 )
             for field, inner in value.items():

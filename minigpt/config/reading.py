@@ -19,16 +19,27 @@ from minigpt import resources
 from minigpt.config.fields import SECTIONS, Section, field_info, field_names, merge, nest, plain_types
 from minigpt.config.sections import RunConfig, build_config
 from minigpt.errors import ConfigError
+from minigpt.storage import TooLargeError, read_small
 
 ENVIRONMENT_PREFIX = "MINIGPT__"
 
+MAX_BYTES = 1_000_000
+"""Largest settings file; one with every setting and its description has 7,000."""
+_MAX_NODES = 10_000
+"""Most values in a settings file: PyYAML needs up to 20 microseconds and some hundred bytes for each."""
+_MAX_DEPTH = 8
+"""Most levels of brackets and indentation; a section with a list in it has three."""
+_MAX_DIGITS = 64
+"""Longest number: Python refuses to print a whole number of more than 4,300 digits."""
 
-class _Repeated(yaml.YAMLError):
-    """A key appears twice in one mapping."""
 
-    def __init__(self, key: str, line: int) -> None:
-        super().__init__(f"{key} is given twice, again at line {line}")
-        self.key, self.line = key, line
+class _Refused(yaml.YAMLError):
+    """The text is YAML, but no settings file needs what it holds."""
+
+    def __init__(self, problem: str, mark: yaml.Mark | None, *, mend: str) -> None:
+        super().__init__(problem)
+        self.problem, self.mend = problem, mend
+        self.line = 1 if mark is None else mark.line + 1
 
 
 class _Loader(yaml.SafeLoader):
@@ -36,15 +47,46 @@ class _Loader(yaml.SafeLoader):
 
     PyYAML reads YAML 1.1, in which 0100 is 64, 12:30 is 750, `no` is false and 3e-4 is text. Here a number is decimal,
     only true and false are booleans, and everything else is text, which each setting then reads or refuses.
+
+    Anchors and aliases are refused: nested, a few hundred bytes of them stand for gigabytes. Depth, number of values
+    and length of numbers are bounded too, each before the value is built.
     """
 
     yaml_implicit_resolvers: dict[str, Any] = {}
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = self._num_nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise _Refused(
+                f"there is an anchor or alias {event.anchor[:20]!r}",
+                event.start_mark,
+                mend="Write the value out where it is used; text that begins with * or & needs quotes.",
+            )
+        self._depth, self._num_nodes = self._depth + 1, self._num_nodes + 1
+        for given, allowed, what in (
+            (self._depth, _MAX_DEPTH, "levels of nesting"),
+            (self._num_nodes, _MAX_NODES, "values"),
+        ):
+            if given > allowed:
+                mend = "Write sections with one setting on each line, such as max_steps: 100."
+                raise _Refused(f"there are more than {allowed:,} {what}", event.start_mark, mend=mend)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if isinstance(node, yaml.ScalarNode) and not node.tag.endswith(":str") and len(node.value) > _MAX_DIGITS:
+            mend = "Give a shorter one; put it in quotes if it is text."
+            raise _Refused(f"there is a number or date of {len(node.value):,} characters", node.start_mark, mend=mend)
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise _Repeated(key.value, key.start_mark.line + 1)
+                problem = f"{key.value[:40]} is given twice in one section, again"
+                raise _Refused(problem, key.start_mark, mend="Keep the one you mean.")
             seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
         return super().construct_mapping(node, deep)
 
@@ -90,6 +132,8 @@ def _parse_scalar(text: str, dotted: str, source: str) -> Any:
         return None if type(None) in kinds and text in _NULLS else text
     try:
         return _load_yaml(text)
+    except _Refused as error:
+        raise ConfigError(f"{source}: {error.problem}.", mend=error.mend) from None
     except yaml.YAMLError:
         raise ConfigError(f"{source}: {text!r} cannot be read as a value.", mend="Put it in quotes.") from None
 
@@ -133,16 +177,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: The file cannot be read, is no YAML, or names an unknown setting.
     """
     try:
-        values = _load_yaml(path.read_text("utf-8-sig"))
+        values = _load_yaml(read_small(path, MAX_BYTES).decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.", mend="Check the path.") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not text in UTF-8.", mend="Save it as UTF-8.") from None
-    except _Repeated as error:
-        raise ConfigError(
-            f"{path}: {error.key} is given twice in one section, again at line {error.line}.",
-            mend="Keep the one you mean.",
-        ) from None
+    except TooLargeError as error:
+        raise ConfigError(f"{path} {error}.", mend="Give a settings file, not a text to learn from.") from None
+    except _Refused as error:
+        raise ConfigError(f"{path}: {error.problem} at line {error.line}.", mend=error.mend) from None
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""
