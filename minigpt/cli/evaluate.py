@@ -32,14 +32,12 @@ def evaluate(run: str, data: Path, stride: int | None, device: str | None, as_js
 
     RUN is a run's folder, its id, an exported zip, or the name of a bundled run.
     """
-    from minigpt.data.readers import clean_text, read_text
+    from minigpt.data.readers import read_text
     from minigpt.evaluation.perplexity import ModelEvaluator
     from minigpt.runs.loading import load_run
 
     text = read_text(data).text
     loaded = load_run(run, device=device or "cpu")
-    if loaded.config.data.clean:
-        text = clean_text(text)  # like the training text; otherwise Windows line ends would count as unknown characters
     with progress_bar() as bar:
         task = bar.add_task("scoring", total=None)
         result = ModelEvaluator(loaded).evaluate(

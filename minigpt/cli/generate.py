@@ -147,7 +147,7 @@ def _print_as_written(generator: TextGenerator, prompt: str, row: int, settings:
     stream = generator.stream(prompt, settings, row=row)
     for text in stream.notes:
         note(text)
-    print_text(prompt, bold=True)
+    print_text(stream.prompt, bold=True)
     count = 0
     for token in stream:
         print_text(token.text)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from minigpt.errors import CorpusError, InputError
-from minigpt.generation.inference import evaluation_mode
+from minigpt.generation.inference import cleaned_for, evaluation_mode
 from minigpt.generation.results import Candidate
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ class ModelEvaluator:
     """
 
     def __init__(self, run: LanguageModel, *, batch_size: int = 16) -> None:
+        self._run = run
         self._model = run.model
         self._tokenizer = run.tokenizer
         self._batch_size = batch_size
@@ -139,7 +140,8 @@ class ModelEvaluator:
         characters that the tokenizer does not know.
 
         Args:
-            text: What to score: at least two tokens, or one if the tokenizer has BOS.
+            text: What to score: at least two tokens, or one if the tokenizer has BOS. It is cleaned like the training
+                text, and its characters and bytes are counted after that.
             stride: Number of tokens that each window scores, from 1 to the context. A smaller stride is slower and
                 gives each token more context. None means the context.
             return_predictions: Whether to return the score of each token, which needs memory.
@@ -159,6 +161,7 @@ class ModelEvaluator:
                 f"stride is {stride}; with this model's context it must be a whole number from 1 to {context}.",
                 mend=f"Set it to {context} to score window by window, or lower to give each token more context.",
             )
+        text = cleaned_for(self._run, text)
         encoded = tokenizer.encode(text)
         ids = torch.tensor(encoded if tokenizer.bos_id is None else [tokenizer.bos_id, *encoded], dtype=torch.int64)
         if len(ids) < 2:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from minigpt.errors import InputError
-from minigpt.generation.inference import evaluation_mode
+from minigpt.generation.inference import cleaned_for, evaluation_mode
 from minigpt.generation.results import Candidate, GeneratedToken, Generation
 from minigpt.generation.samplers import Sampler, draw
 from minigpt.generation.settings import GenerationSettings
@@ -91,11 +91,15 @@ class TokenStream(Iterator[GeneratedToken]):
     """Iterator over the tokens as they are written.
 
     Attributes:
+        prompt: The prompt as the model reads it, cleaned like its training text.
         notes: What was overridden, replaced or left out, each in one sentence; known before the first token.
         stop_reason: `length`, `stop`, `eos` or `cancelled`; None until the text has ended.
     """
 
-    def __init__(self, tokens: Callable[[TokenStream], Iterator[GeneratedToken]], notes: tuple[str, ...]) -> None:
+    def __init__(
+        self, prompt: str, tokens: Callable[[TokenStream], Iterator[GeneratedToken]], notes: tuple[str, ...]
+    ) -> None:
+        self.prompt = prompt
         self.notes = notes
         self.stop_reason: str | None = None
         self._tokens = tokens(self)
@@ -115,6 +119,7 @@ class TextGenerator:
     """
 
     def __init__(self, run: LanguageModel) -> None:
+        self._run = run
         self._model = run.model
         self._tokenizer = run.tokenizer
         self._never = [i for i in run.tokenizer.special_ids if i != run.tokenizer.eos_id]
@@ -131,7 +136,8 @@ class TextGenerator:
         """Write token by token. Settings are checked immediately, before the first token is asked for.
 
         Args:
-            prompt: The text to continue; empty starts a new document. Only the newest part that fits is read.
+            prompt: The text to continue; empty starts a new document. It is cleaned like the training text, and only
+                the newest part that fits is read.
             settings: How to write; None means the defaults of `GenerationSettings`.
             probe: Watches or edits what the model computes, for example to switch a part of it off.
             cancelled: Asked before each token; True ends the writing.
@@ -144,7 +150,9 @@ class TextGenerator:
         """
         settings = replace(settings or GenerationSettings(), **options)
         resolved = settings.resolve()
-        matcher = StopMatcher(settings.stop_texts)
+        prompt = cleaned_for(self._run, prompt)
+        # a stop text of control characters alone stays as it is: it can never be found, and the empty text always is
+        matcher = StopMatcher([cleaned_for(self._run, stop) or stop for stop in settings.stop_texts])
         ids, notes = self._encode(prompt)
 
         def tokens(stream: TokenStream) -> Iterator[GeneratedToken]:
@@ -167,7 +175,7 @@ class TextGenerator:
             yield from matcher.flush()
             stream.stop_reason = reason
 
-        return TokenStream(tokens, (*resolved.notes, *notes))
+        return TokenStream(prompt, tokens, (*resolved.notes, *notes))
 
     def generate(
         self,
@@ -185,9 +193,9 @@ class TextGenerator:
         seconds = time.perf_counter() - start
         completion = "".join(token.text for token in tokens)
         return Generation(
-            prompt=prompt,
+            prompt=stream.prompt,
             completion=completion,
-            text=prompt + completion,
+            text=stream.prompt + completion,
             tokens=tokens,
             num_new_tokens=len(tokens),
             seconds=seconds,

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from minigpt.generation.generator import TextGenerator
+from minigpt.generation.inference import cleaned_for
 from minigpt.interpret.trace import trace_forward
 from minigpt.model.protocols import LanguageModel
 
@@ -86,7 +87,7 @@ def record_flow(run: LanguageModel, prompt: str, *, num_tokens: int, seed: int =
         seed: Seed of the random numbers.
     """
     tokenizer, model = run.tokenizer, run.model
-    prompt_ids = tokenizer.encode(prompt)
+    prompt_ids = tokenizer.encode(cleaned_for(run, prompt))
     written = list(TextGenerator(run).stream(prompt, max_new_tokens=num_tokens, temperature=1.0, seed=seed))
     ids = [*prompt_ids, *(token.token_id for token in written)]
     trace = trace_forward(model, torch.tensor([ids]))

@@ -22,6 +22,7 @@ from minigpt.tokenizers.base import BaseTokenizer
 from minigpt.training.events import Record, TrainerView, Work
 
 if TYPE_CHECKING:
+    from minigpt.config import RunConfig
     from minigpt.model.transformer import Transformer
 
 
@@ -122,10 +123,11 @@ class Records(Callback):
 
 @dataclass(frozen=True)
 class _ModelWithTokenizer:
-    """The two attributes that `TextGenerator` needs."""
+    """What `TextGenerator` needs of a run."""
 
     model: Transformer
     tokenizer: BaseTokenizer
+    config: RunConfig
 
 
 class Samples(Callback):
@@ -156,17 +158,18 @@ class Samples(Callback):
             for name in ("temperature", "top_k", "top_p", "min_p")
             if (value := getattr(generation, name)) is not None
         }
-        pieces = []
-        for token in TextGenerator(_ModelWithTokenizer(trainer.eval_model, self._tokenizer)).stream(
+        run = _ModelWithTokenizer(trainer.eval_model, self._tokenizer, trainer.config)
+        stream = TextGenerator(run).stream(
             settings.sample_prompt,
             max_new_tokens=settings.sample_tokens,
             seed=trainer.config.seed,
             **(strategy or {"temperature": self.TEMPERATURE}),
-        ):
+        )
+        pieces = [stream.prompt]
+        for token in stream:
             pieces.append(token.text)
             yield Work("sample", trainer.step)
-        text = settings.sample_prompt + "".join(pieces)
-        trainer.report({"kind": "sample", "step": trainer.step, "prompt": settings.sample_prompt, "text": text})
+        trainer.report({"kind": "sample", "step": trainer.step, "prompt": stream.prompt, "text": "".join(pieces)})
 
 
 def is_history_step(step: int, per_octave: float) -> bool:

@@ -4,6 +4,7 @@ import base64
 import json
 import struct
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -362,12 +363,12 @@ def row_slider(at):
 
 def test_reading_keeps_the_last_tokens_and_counts_unknown_characters():
     tokenizer = CharacterTokenizer().train("abc")
-    reading = read_prompt(tokenizer, "abcz" * 100, 10_000)
+    reading = read_prompt(SimpleNamespace(tokenizer=tokenizer), "abcz" * 100, 10_000)
     assert reading.num_given == 400
     assert len(reading.ids) == MAX_TOKENS
     assert dict(reading.unknown) == {"z": 100}
     assert reading.tokens[-2:] == ("c", "<unk>")
-    (said,) = prompt_notes(read_prompt(tokenizer, "0123456789", 10), "0123456789")
+    (said,) = prompt_notes(read_prompt(SimpleNamespace(tokenizer=tokenizer), "0123456789", 10), "0123456789")
     assert " × 1 and 2 more." in said
 
 

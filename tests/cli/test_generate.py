@@ -153,3 +153,12 @@ def test_a_damaged_run_is_a_fault(call, run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, copy)
     (copy / "tokenizer.json").write_text("{")
     assert "tokenizer.json" in call("generate", copy, code=1).stderr
+
+
+def test_a_prompt_is_read_as_the_training_text_was(call, run: Path) -> None:
+    def written(prompt: str) -> dict[str, object]:
+        values = json.loads(call("generate", run, "--prompt", prompt, "--max-new-tokens", "8", "--json").stdout)
+        return {name: value for name, value in values.items() if "second" not in name}
+
+    assert written("the cat\r\nsat\x07 on") == written("the cat\nsat on")
+    assert "\r" not in call("generate", run, "--prompt", "the\r\ncat").stdout

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt.config import TransformerConfig
+from minigpt.config import RunConfig, TransformerConfig
 from minigpt.errors import CorpusError, InputError
 from minigpt.evaluation import perplexity
 from minigpt.evaluation.perplexity import ModelEvaluator, windows
@@ -181,8 +181,11 @@ def test_unknown_characters_are_charged_and_reported():
     assert sum(score.nats for score in found.predictions) / 4 == pytest.approx(found.loss)
 
 
-def test_a_lone_surrogate_is_one_more_unknown_character():
-    assert ModelEvaluator(uniform_run()).evaluate("a\ud800").num_unknown == 1
+def test_a_lone_surrogate_is_one_more_unknown_character_unless_the_text_is_cleaned():
+    run = uniform_run()
+    assert ModelEvaluator(run).evaluate("a\ud800").num_chars == 1
+    run.config = RunConfig().updated({"data.clean": False})
+    assert ModelEvaluator(run).evaluate("a\ud800").num_unknown == 1
 
 
 # --- predictions ---

@@ -88,7 +88,7 @@ def view_of(run: Run, text: str, head: tuple[int, int] | None = None) -> Attenti
     from minigpt.interpret.trace import trace_forward
 
     config = run.model.config
-    reading = read_prompt(run.tokenizer, text, config.sequence_length)
+    reading = read_prompt(run, text, config.sequence_length)
     trace = trace_forward(run.model, torch.tensor([reading.ids]))
     patterns = attention_patterns(trace)
     habits = head_habits(patterns)

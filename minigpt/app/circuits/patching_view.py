@@ -84,7 +84,7 @@ def patched(run: Run, first: str, second: str, cancelled: Callable[[], bool]) ->
     from minigpt.interpret.trace import trace_forward
 
     length = min(most_tokens(run), run.model.config.sequence_length)
-    clean, corrupt = (read_prompt(run.tokenizer, text, length) for text in (first, second))
+    clean, corrupt = (read_prompt(run, text, length) for text in (first, second))
     if clean.num_given != corrupt.num_given:
         raise ShapeError(
             t("circuits.unequal", first=clean.num_given, second=corrupt.num_given), mend=t("circuits.unequal_mend")
@@ -114,10 +114,11 @@ def one_changed(run: Run, text: str) -> str:
     """
     import torch
 
+    from minigpt.generation.inference import cleaned_for
     from minigpt.interpret.patching import turning_change
 
-    tokenizer = run.tokenizer
-    reading = read_prompt(tokenizer, text, most_tokens(run))
+    tokenizer, text = run.tokenizer, cleaned_for(run, text)
+    reading = read_prompt(run, text, most_tokens(run))
     change = turning_change(run.model, torch.tensor([reading.ids]), excluded=tokenizer.special_ids)
     if change is None:
         return text

@@ -97,7 +97,7 @@ def view_of(run: Run, text: str, layer: int = 0) -> ForwardView:
 
     config = run.model.config
     layer = max(0, min(layer, config.num_layers - 1))
-    reading = read_prompt(run.tokenizer, text, config.sequence_length)
+    reading = read_prompt(run, text, config.sequence_length)
     passed = forward_pass(run.model, torch.tensor([reading.ids]), layer)
     return ForwardView(
         reading=reading,

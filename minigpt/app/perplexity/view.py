@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from minigpt.app.components.token_strip import StripToken, top_candidates
 from minigpt.app.session import runs
 from minigpt.app.texts import has, number, plain, probability, quoted, t, unit
-from minigpt.data.readers import clean_text
 from minigpt.errors import RunFault
 from minigpt.randomness import Stream, derive_key
 from minigpt.runs.folder import RunFolder
@@ -79,8 +78,9 @@ def score(
         with_tokens: Whether each token's own score is wanted, which takes memory.
     """
     from minigpt.evaluation.perplexity import ModelEvaluator
+    from minigpt.generation.inference import cleaned_for
 
-    text = clean_text(text) if run.config.data.clean else text
+    text = cleaned_for(run, text)
     evaluation = ModelEvaluator(run).evaluate(
         text,
         stride=stride,

@@ -127,7 +127,7 @@ def write(
     result = TextGenerator(run).generate(
         prompt, max_new_tokens=num_tokens, seed=seed, num_runners_up=4, cancelled=cancelled, **rule.settings()
     )
-    pieces = tuple(run.tokenizer.token_pieces(prompt))  # an unknown character is shown as it was typed
+    pieces = tuple(run.tokenizer.token_pieces(result.prompt))  # an unknown character is shown as it was typed
     return Column(rule, pieces, result.tokens, result.notes, result.stop_reason)
 
 

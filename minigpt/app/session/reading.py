@@ -10,8 +10,8 @@ from minigpt.app.texts import number, quoted, t, unit
 from minigpt.errors import TokenizerError
 
 if TYPE_CHECKING:
+    from minigpt.model.protocols import LanguageModel
     from minigpt.runs.loading import Run
-    from minigpt.tokenizers.base import BaseTokenizer
 
 MAX_TOKENS = 256
 """Most tokens that are drawn: with more, a cell would be narrower than a pixel."""
@@ -44,11 +44,11 @@ class Reading:
     unit: str
 
 
-def read_prompt(tokenizer: BaseTokenizer, text: str, context: int, most: int = MAX_TOKENS) -> Reading:
-    """Cut a prompt into tokens and keep the last that fit.
+def read_prompt(run: LanguageModel, text: str, context: int, most: int = MAX_TOKENS) -> Reading:
+    """Clean a prompt like the run's training text, cut it into tokens and keep the last that fit.
 
     Args:
-        tokenizer: The run's tokenizer.
+        run: The run that reads it.
         text: Any text, also an empty one.
         context: How many tokens the model sees at once.
         most: How many tokens the page can show.
@@ -56,6 +56,9 @@ def read_prompt(tokenizer: BaseTokenizer, text: str, context: int, most: int = M
     Raises:
         TokenizerError: The prompt is empty and the tokenizer has no start token.
     """
+    from minigpt.generation.inference import cleaned_for
+
+    tokenizer, text = run.tokenizer, cleaned_for(run, text)
     everything = tokenizer.encode(text)
     if not everything:
         if tokenizer.bos_id is None:
@@ -70,7 +73,7 @@ def read_prompt(tokenizer: BaseTokenizer, text: str, context: int, most: int = M
 
 def read_few(run: Run, text: str) -> Reading:
     """Cut a prompt into at most `FEW_TOKENS`; see `read_prompt`."""
-    return read_prompt(run.tokenizer, text, run.model.config.sequence_length, FEW_TOKENS)
+    return read_prompt(run, text, run.model.config.sequence_length, FEW_TOKENS)
 
 
 def prompt_notes(reading: Reading, text: str) -> list[str]:
