@@ -23,7 +23,9 @@ MinigptError
 ```
 
 A message says what was given, what is allowed, and how to fix it. The last part is a separate argument, so that it
-cannot be forgotten and a page can show it separately.
+cannot be forgotten and a page can show it separately. It is written for a person at a terminal; where it names what the
+visitor of a page does not have, a second one says what that visitor can do. Settings are named by their dotted keys and
+files by their paths: the terminal and the library show both, and a page replaces them, see `app/ui/anatomy.py`.
 """
 
 from __future__ import annotations
@@ -35,16 +37,19 @@ class MinigptError(Exception):
     Args:
         problem: What was given and what is allowed, as one or two full sentences.
         mend: How to fix it, as one full sentence.
+        on_page: How the visitor of a page can fix it, who has no terminal and may be at another machine; None: in the
+            same way.
 
     >>> error = InputError("batch_size is 0; it must be at least 1.", mend="Set training.batch_size to 1 or more.")
     >>> str(error)
     'batch_size is 0; it must be at least 1. Set training.batch_size to 1 or more.'
     """
 
-    def __init__(self, problem: str, *, mend: str) -> None:
+    def __init__(self, problem: str, *, mend: str, on_page: str | None = None) -> None:
         super().__init__(f"{problem} {mend}".strip())
         self.problem = problem
         self.mend = mend
+        self.on_page = mend if on_page is None else on_page
 
 
 class InputError(MinigptError):

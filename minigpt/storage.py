@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from minigpt.errors import StorageError
+from minigpt.wording import cause_of, visible
 
 TEMPORARY_PREFIX = ".tmp-"
 """How the names of unfinished files and folders begin."""
@@ -37,12 +38,9 @@ def storage_errors(path: Path, *also: type[Exception]) -> Iterator[None]:
     try:
         yield
     except kinds as error:
-        reason = getattr(error, "strerror", None) or error
-        raise StorageError(
-            f"{path} could not be written: {reason}.",
-            mend="Free some space, or check that the folder exists and may be written to; "
-            "what was saved before is kept.",
-        ) from error
+        cause = cause_of(error)
+        problem = f"{visible(str(path))} could not be written: {cause.why}."
+        raise StorageError(problem, mend=cause.mend, on_page=cause.on_page) from error
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "minigpt"
 
 LAYERS: list[list[str]] = [
-    ["version", "errors", "glossary", "resources", "randomness", "storage", "pieces"],
+    ["version", "errors", "glossary", "resources", "randomness", "wording", "storage", "pieces"],
     ["config"],
     ["tokenizers", "data"],
     ["model"],
@@ -59,7 +59,18 @@ ONLY = {
 """Parts that may import less than their row."""
 NEVER = {"app": {"cli"}, "pages": {"cli", "pages", "streamlit_app"}, "streamlit_app": {"cli", "pages"}}
 """Parts that may not import another part although it is above them."""
-TORCH_FREE = ["version", "errors", "glossary", "resources", "randomness", "storage", "config", "tokenizers", "viz"]
+TORCH_FREE = [
+    "version",
+    "errors",
+    "glossary",
+    "resources",
+    "randomness",
+    "wording",
+    "storage",
+    "config",
+    "tokenizers",
+    "viz",
+]
 """Parts that do not load torch when they are imported; functions in them may."""
 
 

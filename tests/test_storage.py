@@ -35,7 +35,7 @@ def names(folder: Path) -> list[str]:
 def test_a_system_error_names_the_file_and_gives_a_hint(tmp_path: Path) -> None:
     with pytest.raises(StorageError) as caught, storage_errors(tmp_path / "file"):
         raise OSError(28, "No space left on device")
-    assert caught.value.problem == f"{tmp_path / 'file'} could not be written: No space left on device."
+    assert caught.value.problem == f"{tmp_path / 'file'} could not be written: the disk is full."
     assert caught.value.mend.startswith("Free some space")
     assert isinstance(caught.value.__cause__, OSError)
 

@@ -23,6 +23,7 @@ from minigpt.errors import CheckpointError
 from minigpt.pieces import Pieces, completed, portion
 from minigpt.storage import flush, sha256_of, storage_errors, write_text
 from minigpt.tokenizers.base import BaseTokenizer, IdArray, smallest_id_type
+from minigpt.wording import cause_of
 
 FORMAT_VERSION = 1
 PARTS = ("train", "validation")
@@ -235,7 +236,7 @@ def open_data(directory: Path, *, check: bool = True) -> PreparedData:
         if min(lengths) < 0:
             raise ValueError("a length cannot be negative")
     except OSError as error:
-        raise CheckpointError(f"{directory} holds no prepared corpus: {error.strerror}.", mend=mend) from None
+        raise CheckpointError(f"{directory} holds no prepared corpus: {cause_of(error).why}.", mend=mend) from None
     except (ValueError, TypeError, KeyError, RecursionError):
         raise CheckpointError(f"{directory / 'meta.json'} is damaged.", mend=mend) from None
     if id_type.kind != "u" or meta.get("format_version") != FORMAT_VERSION:

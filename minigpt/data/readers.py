@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from minigpt.errors import CorpusError
+from minigpt.wording import cause_of
 
 _MEND = "Save it as plain text in UTF-8 and try again."
 
@@ -109,8 +110,8 @@ def open_text(path: Path, label: str) -> Iterator[BinaryIO]:
     except IsADirectoryError:
         raise CorpusError(f"{label} is a folder, not a text file.", mend="Name the files in it.") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or str(error)
-        raise CorpusError(f"{label} cannot be read: {reason}.", mend="Check the path and its rights.") from None
+        cause = cause_of(error)
+        raise CorpusError(f"{label} cannot be read: {cause.why}.", mend="Check the path and its rights.") from None
 
 
 def read_blocks(file: BinaryIO, size: int = BLOCK_BYTES) -> Iterator[bytes]:

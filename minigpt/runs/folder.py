@@ -29,6 +29,7 @@ from minigpt.runs.metrics import WrittenSample, append_record, read_records, wri
 from minigpt.runs.weights import CHECKPOINTS, HISTORY, RunWeights
 from minigpt.storage import flush, storage_errors, sweep, write_text
 from minigpt.tokenizers.base import BaseTokenizer, load_tokenizer
+from minigpt.wording import cause_of
 
 if TYPE_CHECKING:
     from minigpt.data.corpora import Corpus
@@ -85,7 +86,7 @@ class RunFolder(RunWeights):
         except (FileNotFoundError, NotADirectoryError):
             raise RunNotFoundError(f"{self.path} is no run: it has no {INFO}.", mend="Check the path.") from None
         except OSError as error:
-            raise self.damaged(f"{INFO} cannot be read ({error.strerror})") from None
+            raise self.damaged(f"{INFO} cannot be read: {cause_of(error).why}") from None
         except ValidationError as error:
             detail = error.errors()[0]
             where = ".".join(map(str, detail["loc"]))

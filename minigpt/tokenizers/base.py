@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from minigpt.errors import TokenizerError
 from minigpt.storage import write_text
+from minigpt.wording import cause_of
 
 if TYPE_CHECKING:
     from minigpt.config import TokenizerConfig
@@ -306,7 +307,7 @@ def load_tokenizer(path: Path) -> BaseTokenizer:
     try:
         values = json.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise TokenizerError(f"The tokenizer {path} cannot be read: {error.strerror}.", mend=mend) from None
+        raise TokenizerError(f"The tokenizer {path} cannot be read: {cause_of(error).why}.", mend=mend) from None
     except (ValueError, RecursionError):  # ValueError: no JSON, or no UTF-8
         raise TokenizerError(f"The tokenizer {path} is damaged: it is not JSON.", mend=mend) from None
     if not isinstance(values, dict):

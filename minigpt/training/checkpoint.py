@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from minigpt.errors import CheckpointError
 from minigpt.storage import atomic_folder, flush, sha256_of, write_text
+from minigpt.wording import cause_of
 
 if TYPE_CHECKING:
     import torch
@@ -212,7 +213,7 @@ def check_checkpoint(directory: Path, *, hashes: bool = True) -> None:
             if hashes and sha256_of(path) != digest:
                 raise _damaged(directory, f"{name} has other contents than when it was saved")
         except OSError as error:
-            raise _damaged(directory, f"{name}: {error.strerror}") from None
+            raise _damaged(directory, f"{name}: {cause_of(error).why}") from None
 
 
 def verify_checkpoint(directory: Path, *, hashes: bool = True) -> bool:

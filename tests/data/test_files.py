@@ -192,7 +192,7 @@ def test_a_file_that_grows_between_its_two_readings_is_refused(tmp_path: Path) -
 def test_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="No file"):
         corpus_from_files([])
-    with pytest.raises(CorpusError, match=r"none\.txt cannot be read: No such file"):
+    with pytest.raises(CorpusError, match=r"none\.txt cannot be read: there is no such file"):
         corpus_from_files([tmp_path / "none.txt"])
     with pytest.raises(CorpusError, match="is a folder"):
         corpus_from_files([tmp_path])

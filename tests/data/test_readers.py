@@ -80,7 +80,7 @@ def test_everything_else_is_refused_by_name(tmp_path, content, problem):
 
 
 def test_a_path_that_cannot_be_read_is_named(tmp_path):
-    with pytest.raises(CorpusError, match=r"none\.txt cannot be read: No such file"):
+    with pytest.raises(CorpusError, match=r"none\.txt cannot be read: there is no such file"):
         read_text(tmp_path / "none.txt")
     with pytest.raises(CorpusError, match="is a folder"):
         read_text(tmp_path)

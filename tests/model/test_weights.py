@@ -118,7 +118,7 @@ def test_a_full_disk_keeps_the_old_file_and_leaves_no_litter(saved, model, monke
         raise error
 
     monkeypatch.setattr(weights, "save_file", full)
-    with pytest.raises(StorageError, match="could not be written"):
+    with pytest.raises(StorageError, match="could not be written: the disk is full"):
         save_model(saved, model)
     assert saved.read_bytes() == before
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
