@@ -1,14 +1,22 @@
 """How long a person waits for the app, in a real browser: Chromium through Playwright, headless.
 
     python benchmarks/app_speed.py --repeat 20
+    python benchmarks/app_speed.py --only home attention train cold-start score --against ../minigpt-before --repeat 5
 
-Three waits, medians of `--repeat`, each with its goal:
+Waits, medians of `--repeat`:
 
-- **home**: from starting a fresh server process to Home drawn, with its flow picture (3 s);
-- **start**: from pressing Start to the first point of the new run on the chart, torch warm (2 s);
-- **page**: from pressing a menu entry to the other page drawn with its chart or table, while a run trains (0.5 s).
+- **home**, **attention**, **train**: from starting a fresh server process to the heading of that page, as a first visitor
+  sees it; and, for comparison, to the page drawn with its picture or chart (`home-drawn` and so on);
+- **cold-start**: on a fresh server, from pressing Start, as soon as the Train page offers it, to the first point of the
+  new run on the chart;
+- **score**: on Perplexity, from leaving the field with a new text of 10,000 characters to its figures, torch warm;
+- **start**: from pressing Start to the first point of the new run on the chart, torch warm;
+- **page**: from pressing a menu entry to the other page drawn with its chart or table, while a run trains.
 
-The server runs with the settings that ship, with a runs folder of its own. Chromium itself is started before the clock.
+Beside each wait, `cpu` is the processor time of the server from its start (cold waits) or during the wait: on a machine
+with other work, it repeats better. `--against` measures another checkout of minigpt with the same browser and the same
+libraries, in turns with this one, and prints the ratios of the medians. The server runs with the settings that ship,
+with a runs folder of its own. Chromium itself is started before the clock.
 """
 
 from __future__ import annotations
@@ -16,7 +24,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
+import math
 import os
+import random
 import shutil
 import socket
 import statistics
@@ -24,20 +34,25 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
-GOALS = {"home": 3.0, "start": 2.0, "page": 0.5}
+COLD = {"home": "", "attention": "attention", "train": "train"}
+"""The waits on a fresh server, and the address of each page."""
+WARM = ("score", "start", "page")
+HEADING = "[data-testid=stMain] h1"
 DRAWN = {
-    "": ".st-key-home-start button",
+    "home": ".st-key-home-start button",
+    "attention": "[class*=st-key-attention] [data-testid=stBidiComponentRegular]",
     "corpus": ".st-key-corpus_characters .js-plotly-plot .main-svg",
     "train": ".st-key-train_loss .js-plotly-plot .main-svg",
     "runs": ".st-key-runs_table canvas",
 }
-"""What is on a page once it is drawn; the address of Home is empty."""
+"""What is on a page once it is drawn."""
 FIRST_POINT = """([before, steps]) => {
     const run = new URL(location.href).searchParams.get('run');
     const chart = document.querySelector('.st-key-train_loss .js-plotly-plot');
@@ -46,113 +61,209 @@ FIRST_POINT = """([before, steps]) => {
     return x.length > 0 && document.querySelector('.st-key-train-stop button') !== null;
 }"""
 """The address names another run than before, it can be stopped, and its chart has a point."""
+SCORED = """before => {
+    const shown = document.querySelector('.st-key-perplexity_figures')?.innerText ?? '';
+    return shown && shown !== before && document.querySelector('[data-test-script-state=notRunning]') !== null;
+}"""
 PATIENCE = 60_000
+NUM_CHARS = 10_000
+WORDS = "once there was a little dog who found the red ball in his garden and gave it to her friend".split()
+
+Found = dict[str, list[tuple[float, float]]]
+"""Name of a wait to (wall seconds, processor seconds of the server), one for each repetition."""
+
+
+class Server:
+    """The app of a checkout, served in a process of its own; it may not be up yet.
+
+    Args:
+        checkout: The folder of minigpt's source.
+        home: Where its runs go.
+    """
+
+    def __init__(self, checkout: Path, home: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        self.address = f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless=true"]
+        command += ["--server.address=127.0.0.1", f"--server.port={port}"]
+        environment = {**os.environ, "MINIGPT_HOME": str(home), "MINIGPT_PROFILE": "local"}
+        self._process = subprocess.Popen(
+            command, cwd=checkout, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def wait_until_up(self) -> None:
+        """Wait until it answers."""
+        for _ in range(2000):
+            with contextlib.suppress(OSError):
+                connection = http.client.HTTPConnection(self.address.removeprefix("http://"), timeout=5)
+                connection.request("GET", "/_stcore/health")
+                if connection.getresponse().status == 200:
+                    return
+            time.sleep(0.02)
+        raise SystemExit("The server did not come up.")
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time of the process so far, NaN if the system does not report it."""
+        try:
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return math.nan
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime, see proc(5)
+
+    def close(self) -> None:
+        """Stop it."""
+        self._process.terminate()
+        try:
+            self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
 
 
 @contextlib.contextmanager
-def server(home: Path) -> Iterator[str]:
-    """Serve the app in a process of its own and return its address, at once; it may not be up yet."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless=true"]
-    command += ["--server.address=127.0.0.1", f"--server.port={port}"]
-    environment = {**os.environ, "MINIGPT_HOME": str(home), "MINIGPT_PROFILE": "local"}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
+def server(checkout: Path) -> Iterator[Server]:
+    """Serve a checkout's app, with an empty folder of runs."""
+    with tempfile.TemporaryDirectory() as home, contextlib.closing(Server(checkout, Path(home))) as served:
+        yield served
 
 
-def wait_until_up(address: str) -> None:
-    for _ in range(2000):
-        with contextlib.suppress(OSError):
-            connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=5)
-            connection.request("GET", "/_stcore/health")
-            if connection.getresponse().status == 200:
-                return
-        time.sleep(0.02)
-    raise SystemExit("The server did not come up.")
+@contextlib.contextmanager
+def clock(name: str, found: Found, served: Server, *, since: float = 0.0) -> Iterator[None]:
+    """Measure a block: its wall time, and the processor time of the server meanwhile.
+
+    Args:
+        name: The wait.
+        found: Where the result goes.
+        served: The server.
+        since: Seconds already gone, for a wait that began with the server's start.
+    """
+    began, cpu = time.perf_counter(), served.cpu_seconds()
+    yield
+    found[name].append((since + time.perf_counter() - began, served.cpu_seconds() - cpu))
 
 
 def see(page: Page, selector: str) -> None:
+    """Wait until something is visible."""
     page.wait_for_selector(selector, state="visible", timeout=PATIENCE)
 
 
-def home_seconds(browser: Browser) -> float:
-    """Start a server and wait until Home is drawn."""
-    with tempfile.TemporaryDirectory() as home, browser.new_context() as context:
+def measure_cold(browser: Browser, checkout: Path, name: str, found: Found, *, start: bool) -> None:
+    """Start a server, open a page, and wait for its heading and for all of it; then, if asked, press Start."""
+    with browser.new_context(viewport={"width": 1400, "height": 1000}) as context:
         page = context.new_page()
         began = time.perf_counter()
-        with server(Path(home)) as address:
-            wait_until_up(address)
-            page.goto(address)
-            see(page, DRAWN[""])
-            return time.perf_counter() - began
+        with server(checkout) as served:
+            served.wait_until_up()
+            page.goto(f"{served.address}/{COLD[name]}", wait_until="commit")
+            see(page, HEADING)
+            if start:
+                see(page, ".st-key-train-start button")
+                with clock("cold-start", found, served):
+                    press_start(page)
+            else:
+                found[name].append((time.perf_counter() - began, served.cpu_seconds()))
+                see(page, DRAWN[name])
+                found[f"{name}-drawn"].append((time.perf_counter() - began, served.cpu_seconds()))
 
 
-def start_seconds(page: Page) -> float:
-    """Press Start on the Train page, wait for the first point, and stop the run again."""
+def press_start(page: Page) -> None:
+    """Press Start on the Train page and wait for the first point."""
     before = page.evaluate("new URL(location.href).searchParams.get('run')")
-    button = page.locator(".st-key-train-start button")
-    button.wait_for(state="visible", timeout=PATIENCE)
-    began = time.perf_counter()
-    button.click()
+    page.locator(".st-key-train-start button").click(timeout=PATIENCE)
     page.wait_for_function(FIRST_POINT, arg=[before, 0], polling=20, timeout=PATIENCE)
-    seconds = time.perf_counter() - began
+
+
+def stop_run(page: Page) -> None:
+    """Press Stop and wait until the run has stopped."""
     page.locator(".st-key-train-stop button").click()
     page.wait_for_selector(".st-key-train-stop button", state="detached", timeout=PATIENCE)
-    return seconds
 
 
-def page_seconds(page: Page, target: str) -> float:
-    """Press a menu entry and wait until that page is drawn."""
-    link = page.locator(f"[data-testid=stSidebarNav] a[href*='/{target}']").first
-    began = time.perf_counter()
-    link.click()
-    see(page, DRAWN[target])
-    return time.perf_counter() - began
+def measure_score(page: Page, served: Server, found: Found, number: int) -> None:
+    """Score a new text of 10,000 characters on Perplexity."""
+    text = " ".join(random.Random(number).choices(WORDS, k=NUM_CHARS))[:NUM_CHARS]
+    before = page.locator(".st-key-perplexity_figures").inner_text(timeout=PATIENCE)
+    field = page.locator("[data-testid=stMain] textarea").first
+    field.fill(text)
+    with clock("score", found, served):
+        field.press("Control+Enter")
+        page.wait_for_function(SCORED, arg=before, polling=20, timeout=PATIENCE)
 
 
-def report(name: str, seconds: list[float]) -> None:
-    ordered = sorted(seconds)
-    print(
-        f"{name:>6}: median {statistics.median(ordered):.2f} s, slowest {ordered[-1]:.2f} s, "
-        f"of {len(ordered)}; goal {GOALS[name]:g} s",
-        flush=True,
-    )
+def measure_warm(browser: Browser, checkout: Path, wanted: set[str], repeat: int, found: Found) -> None:
+    """Measure the waits on a server that has been up for a moment."""
+    with server(checkout) as served, browser.new_context(viewport={"width": 1400, "height": 1000}) as context:
+        served.wait_until_up()
+        page = context.new_page()
+        if "score" in wanted:
+            page.goto(f"{served.address}/perplexity")
+            see(page, ".st-key-perplexity_figures")
+            time.sleep(5)
+            for number in range(repeat):
+                measure_score(page, served, found, number)
+        if {"start", "page"} & wanted:
+            page.goto(f"{served.address}/train")
+            see(page, ".st-key-train-start button")
+            time.sleep(8)  # for the warm-up thread
+        for _ in range(repeat if "start" in wanted else 0):
+            with clock("start", found, served):
+                press_start(page)
+            stop_run(page)
+        if "page" in wanted:
+            page.locator(".st-key-train-start button").click()
+            see(page, ".st-key-train-stop button")
+            for number in range(repeat):
+                target = ("corpus", "train", "runs")[number % 3]
+                with clock("page", found, served):
+                    page.locator(f"[data-testid=stSidebarNav] a[href*='/{target}']").first.click()
+                    see(page, DRAWN[target])
+
+
+def report(founds: dict[Path, Found]) -> None:
+    """Print the medians of each checkout, and their ratios to those of the last one."""
+    ours, *others = founds.values()
+    for name, values in ours.items():
+        wall, cpu = ([value[index] for value in values] for index in (0, 1))
+        line = f"{name:>15}: median {statistics.median(wall):5.2f} s, {min(wall):.2f} to {max(wall):.2f}; "
+        line += f"cpu {statistics.median(cpu):5.2f} s; of {len(wall)}"
+        for other in others:
+            medians = [statistics.median(value[index] for value in other[name]) for index in (0, 1)]
+            ratios = [statistics.median(mine) / theirs for mine, theirs in zip((wall, cpu), medians, strict=True)]
+            line += f"; against {medians[0]:.2f} s, cpu {medians[1]:.2f} s: ratio {ratios[0]:.2f}, cpu {ratios[1]:.2f}"
+        print(line, flush=True)
 
 
 def main() -> None:
+    """Measure what is asked for and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = [*COLD, "cold-start", *WARM]
     parser.add_argument("--repeat", type=int, default=20, help="measurements of each wait")
-    parser.add_argument("--only", choices=list(GOALS), nargs="*", default=list(GOALS))
+    parser.add_argument("--only", choices=names, nargs="*", default=names)
+    parser.add_argument("--against", type=Path, help="another checkout of minigpt to measure in turns with this one")
     arguments = parser.parse_args()
+    wanted = set(arguments.only)
+    founds: dict[Path, Found] = {ROOT: defaultdict(list)}
+    if arguments.against:
+        founds[arguments.against.resolve()] = defaultdict(list)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"),
             args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"],
         )
-        if "home" in arguments.only:
-            report("home", [home_seconds(browser) for _ in range(arguments.repeat)])
-        with tempfile.TemporaryDirectory() as home, server(Path(home)) as address:
-            wait_until_up(address)
-            page = browser.new_page(viewport={"width": 1400, "height": 1000})
-            page.goto(f"{address}/train")
-            see(page, ".st-key-train-start button")
-            time.sleep(8)  # for the warm-up thread: what is measured is a server that has been up for a moment
-            if "start" in arguments.only:
-                report("start", [start_seconds(page) for _ in range(arguments.repeat)])
-            if "page" in arguments.only:
-                page.locator(".st-key-train-start button").click()
-                see(page, ".st-key-train-stop button")
-                targets = [("corpus", "train", "runs")[number % 3] for number in range(arguments.repeat)]
-                report("page", [page_seconds(page, target) for target in targets])
+        for number in range(arguments.repeat):
+            for checkout in list(founds)[:: 1 if number % 2 else -1]:
+                for name in COLD:
+                    if name in wanted:
+                        measure_cold(browser, checkout, name, founds[checkout], start=False)
+                if "cold-start" in wanted:
+                    measure_cold(browser, checkout, "train", founds[checkout], start=True)
+        report(founds)
+        if set(WARM) & wanted:
+            for checkout, found in founds.items():
+                found.clear()
+                measure_warm(browser, checkout, wanted, arguments.repeat, found)
+            report(founds)
         browser.close()
 
 
