@@ -5,8 +5,8 @@
 
 Waits, medians of `--repeat`:
 
-- **home**, **attention**, **train**: from starting a fresh server process to the heading of that page, as a first visitor
-  sees it; and, for comparison, to the page drawn with its picture or chart (`home-drawn` and so on);
+- **home**, **attention**, **train**: from starting a fresh server process to the heading of that page, as a first
+  visitor sees it; and, for comparison, to the page drawn with its picture or chart (`home-drawn` and so on);
 - **cold-start**: on a fresh server, from pressing Start, as soon as the Train page offers it, to the first point of the
   new run on the chart;
 - **score**: on Perplexity, from leaving the field with a new text of 10,000 characters to its figures, torch warm;
@@ -67,7 +67,7 @@ SCORED = """before => {
 }"""
 PATIENCE = 60_000
 NUM_CHARS = 10_000
-WORDS = "once there was a little dog who found the red ball in his garden and gave it to her friend".split()
+WORDS = ("once", "there", "was", "a", "little", "dog", "who", "found", "the", "red", "ball", "in", "his", "garden")
 
 Found = dict[str, list[tuple[float, float]]]
 """Name of a wait to (wall seconds, processor seconds of the server), one for each repetition."""
