@@ -28,7 +28,7 @@ def figures(at):
 
 def opened(pages, run_id, text=TEXT):
     at = pages.open(PAGE, run=run_id)
-    at.text_area(key="perplexity:text").set_value(text).run()
+    at.text_area[0].set_value(text).run()
     assert not at.exception
     return at
 
@@ -76,7 +76,7 @@ def test_any_text_is_scored(pages, run_id, text):
 def test_an_empty_text_keeps_the_result(pages, run_id):
     at = opened(pages, run_id)
     before = figures(at)
-    at.text_area(key="perplexity:text").set_value("").run()
+    at.text_area[0].set_value("").run()
     assert not at.exception
     assert "There is no text yet" in pages.words(at)
     assert "of the earlier text" in pages.words(at)
@@ -108,12 +108,12 @@ def test_shuffling_and_another_kind_can_be_tried(pages, run_id):
     at = opened(pages, run_id)
     before = float(figures(at)["Bits per character"])
     at.button(key="perplexity:try_1").click().run()
-    text = at.text_area(key="perplexity:text").value
+    text = at.text_area[0].value
     assert text != TEXT
     assert sorted(text) == sorted(TEXT)
     assert float(figures(at)["Bits per character"]) != before
     at.button(key="perplexity:try_0").click().run()
-    assert "committee" in at.text_area(key="perplexity:text").value
+    assert "committee" in at.text_area[0].value
     assert not at.exception
 
 

@@ -9,7 +9,6 @@ import pytest
 from minigpt import resources
 from minigpt.app.circuits.patching import one_changed
 from minigpt.app.session import download, profile, run_text, runs, steps
-from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import t
 from minigpt.data.corpora import load_corpus
 from minigpt.data.prepared import encode_corpus
@@ -66,32 +65,6 @@ def test_the_passage_of_an_own_run_is_what_it_never_learned_from(pages):
         passage = run_text.fixed_passage(ref, run, prompt)
         assert passage.origin == "prompt"
         assert len(passage.ids) >= 2  # a single token has no next token
-
-
-def test_a_line_to_propose_is_the_runs_own(pages):
-    ref = runs.find_run(pages.trained())
-    assert pages.text.startswith("the cat sat on the mat and the dog sat on the log\n")
-    assert run_text.line_of(ref, 14) == "the cat sat on"
-    assert run_text.line_of(ref, 13) == "the cat sat"
-    assert run_text.line_of(ref, 2) == "th"  # part of a word is better than nothing
-    assert run_text.line_of(ref, 500) == "the cat sat on the mat and the dog sat on the log"
-    assert run_text.default_prompt(ref, "attention") == "the cat sat on"  # its context has 16 tokens
-    shutil.rmtree(ref.path / "data")
-    assert run_text.line_of(ref, 14) == ""
-    assert run_text.default_prompt(ref, "attention") == RunFolder(ref.path).samples()[-1].text.strip()
-
-
-def test_a_line_to_propose_is_the_first_that_is_long_enough(monkeypatch, tmp_path):
-    ids, ref = np.arange(4), RunRef("x", "x", bundled=False, path=tmp_path)
-    text = "a\n\n  def  f(x):\n    return x + 1\n"
-    monkeypatch.setattr("minigpt.data.prepared.open_data", lambda path, check: SimpleNamespace(train=ids))
-    monkeypatch.setattr(RunFolder, "tokenizer", SimpleNamespace(decode=lambda ids: text))
-    assert run_text.line_of(ref, 5) == "def"
-    assert run_text.line_of(ref, 9) == "def f(x):"
-    assert run_text.line_of(ref, 12) == "return x + 1"
-    assert run_text.line_of(ref, 40) == "return x + 1"
-    text = "\n"
-    assert run_text.line_of(ref, 40) == ""
 
 
 def test_the_changed_token_changes_the_answer(tales):

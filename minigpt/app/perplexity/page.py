@@ -12,15 +12,20 @@ from minigpt.app.perplexity.view import MOST_DRAWN, Score
 from minigpt.app.session import profile, state
 from minigpt.app.session.ask import ask
 from minigpt.app.session.compute import Superseded
+from minigpt.app.session.openings import choose_opening, opening_text
 from minigpt.app.session.runs import RunRef, token_unit
 from minigpt.app.texts import escape, number, t
 from minigpt.app.ui import anatomy, controls, theme
 from minigpt.data.readers import read_text
 from minigpt.errors import MinigptError
 
-TEXT = "perplexity:text"
 TALLEST = 380
 SOURCES = ("write", "upload")
+
+
+def text_key(run: RunRef) -> str:
+    """Return the session-state key of the text to score; each run opens with a text of its own."""
+    return f"perplexity:text_{run.id}"
 
 
 def given_text(run: RunRef) -> tuple[str, str] | None:
@@ -40,16 +45,19 @@ def given_text(run: RunRef) -> tuple[str, str] | None:
         persist_state="session",
     )
     if source == "write":
-        st.session_state.setdefault(TEXT, perplexity_view.default_text(run))
+        key = text_key(run)
+        if key not in st.session_state:
+            st.session_state[key] = opening_text(run, key)
         text = st.text_area(
             t("perplexity.text"),
-            key=TEXT,
+            key=key,
             height=100,
             max_chars=profile.limits().max_score_chars,
             placeholder=t("perplexity.text_placeholder"),
             label_visibility="collapsed",
             persist_state="session",
         )
+        choose_opening(run, "perplexity", key)
         return "", text
     limits = profile.limits()
     file = st.file_uploader(
@@ -219,9 +227,10 @@ def experiments(run: RunRef, context: int) -> None:
     """Draw the experiments."""
 
     def write(text: str) -> None:
-        st.session_state.update({TEXT: text, "perplexity:source": "write"})
+        st.session_state.update({key: text, "perplexity:source": "write"})
 
-    text = st.session_state.get(TEXT) or perplexity_view.default_text(run)
+    key = text_key(run)
+    text = st.session_state.get(key) or opening_text(run, key)
     quarter = perplexity_view.nearest_stride(context // 4, perplexity_view.strides(context, len(text)))
     anatomy.try_this(
         [

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from minigpt.app.components.token_strip import StripToken, top_candidates
 from minigpt.app.session import runs
-from minigpt.app.texts import has, number, plain, probability, quoted, t, unit
+from minigpt.app.texts import number, plain, probability, quoted, t, unit
 from minigpt.errors import RunFault
 from minigpt.randomness import Stream, derive_key
 from minigpt.runs.folder import RunFolder
@@ -113,12 +113,6 @@ def strides(context: int, num_chars: int) -> list[int]:
 def nearest_stride(stride: int, offered: list[int]) -> int:
     """Return the nearest of the offered strides."""
     return min(offered, key=lambda s: abs(s - stride))
-
-
-def default_text(run: RunRef) -> str:
-    """Return a text in the style of the run's corpus."""
-    name = f"perplexity.text_{run.id}"
-    return t(name) if run.bundled and has(name) else t("perplexity.text_default")
 
 
 def context_of(run: RunRef) -> int:

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from minigpt.app.components.token_strip import StripToken, top_candidates
-from minigpt.app.texts import has, plain, probability, quoted, t
-from minigpt.runs.folder import RunFolder
+from minigpt.app.texts import plain, probability, quoted, t
 from minigpt.viz.distribution import TokenChance
 
 if TYPE_CHECKING:
-    from minigpt.app.session.runs import RunRef
     from minigpt.generation.results import GeneratedToken
     from minigpt.model.protocols import LanguageModel
 
@@ -78,14 +76,6 @@ RANGES = {
 }
 DEFAULT_RULES = ("greedy", "temperature", "top_k", "top_p")
 RULES = ("greedy", *RANGES)
-
-
-def default_prompt(run: RunRef) -> str:
-    """Return a beginning of a text in the style of the run's corpus."""
-    if run.bundled and has(f"sampling.prompt_{run.id}"):
-        return t(f"sampling.prompt_{run.id}")
-    samples = RunFolder(run.path).samples()
-    return (samples[-1].text.strip()[:28].rpartition(" ")[0] if samples else "") or t("sampling.prompt_default")
 
 
 @dataclass(frozen=True)

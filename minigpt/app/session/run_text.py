@@ -1,12 +1,16 @@
-"""A run's own text: a passage to score, windows to search for the activations of a unit, a line to propose as a prompt.
+"""A run's own text: the texts that pages open with, a passage to score, windows to search for a unit's activations.
 
-A run that was trained here keeps its data. The corpus of a bundled run is generated again if that is cheap. If there is
-no text (the data was left out of an export, or would have to be downloaded), the caller says so and uses the prompt.
+A run that was trained here keeps its data. The corpus of a bundled run is generated again, which is cheap. If there is
+no text (the data was left out of an export, or would have to be downloaded), pages open with what the run wrote during
+its training, and say so.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,24 +18,35 @@ import numpy as np
 from minigpt.app.session import runs
 from minigpt.app.texts import has, t
 from minigpt.data.corpora import Corpus, CorpusInfo, corpus_infos, read_corpus
-from minigpt.errors import MinigptError
+from minigpt.errors import CorpusError, MinigptError
 from minigpt.runs.folder import RunFolder
+from minigpt.tokenizers.base import REPLACEMENT
 
 if TYPE_CHECKING:
     from minigpt.app.session.runs import RunRef
     from minigpt.runs.loading import Run
+    from minigpt.tokenizers.base import BaseTokenizer
 
 PASSAGE_TOKENS = 128
+PASSAGE_CHARS = 400
+"""Length in characters of a passage that a page opens with, at most."""
+
+SHORTEST_PASSAGE = 24
+"""A document with fewer characters is offered as a passage only if there is no longer one beside it."""
+
+MOST_PASSAGES = 24
+"""So many passages of a run are offered at most."""
+
 PROPOSED = 36
 """Length in characters of a proposed prompt that comes from the run."""
 
 CORPUS_CHARS = 64_000
 """Length in characters of the part of a built-in corpus that is generated again."""
 
-LINE_TOKENS = 2_000
-"""The proposed line is taken from this many tokens at the beginning of a run's text."""
-
 Origin = Literal["held_out", "shipped", "prompt"]
+Source = Literal["held_out", "learned", "written", "shipped"]
+"""Where an opening text comes from: the held-out part of the run's text, the part that it learned from, a sample that
+it wrote during its training, or the page."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +119,7 @@ def stream(ref: RunRef, run: Run, *, held_out: bool = False) -> np.ndarray | Non
         return data.validation if held_out else data.train
     except MinigptError:
         pass
-    if held_out:  # it is the end of the corpus, so the whole corpus would have to be generated
+    if held_out:  # on the pages that use it, a bundled run has a passage of its own
         return None
     try:
         corpus = rebuilt(folder)
@@ -113,28 +128,169 @@ def stream(ref: RunRef, run: Run, *, held_out: bool = False) -> np.ndarray | Non
         return None
 
 
-def line_of(ref: RunRef, length: int) -> str:
-    """Return a line from the beginning of a run's training text, cut at a word; "" if the text is not available.
+@dataclass(frozen=True)
+class Opening:
+    """A text from the run itself, or else from the page, that a page opens with.
+
+    Attributes:
+        text: The text. The run's model can read all of its characters; "" if there is no such text.
+        source: Where it comes from.
+        number: Which of the passages it is, from 0; 0 if it is no passage.
+        count: How many passages there are; 0 if there are none.
+        step: The step at which the run wrote it; 0 unless it is a sample.
+    """
+
+    text: str
+    source: Source
+    number: int = 0
+    count: int = 0
+    step: int = 0
+
+
+def opening(ref: RunRef, number: int = 0, line: int | None = None) -> Opening:
+    """Return the text that a page opens with for a run: a passage of its own text, else a sample that it wrote.
+
+    The passage is of the part that the run never learned from. If nothing was held out, it is of the part that it
+    learned from.
 
     Args:
         ref: The run.
+        number: Which of the passages, from 0; after the last comes the first again.
+        line: Most characters of a line of the passage, if one is wanted, such as a prompt; None: the whole passage.
+    """
+    for source, ids in _parts(ref):
+        count = max(1, min(MOST_PASSAGES, len(ids) // PASSAGE_CHARS))
+        chosen = number % count
+        passage = passage_of(RunFolder(ref.path).tokenizer, ids, len(ids) * chosen // count)
+        if text := _cut(ref, passage, line):
+            return Opening(text, source, chosen, count)
+    return sample_of(ref, line) or Opening(_cut(ref, t("inside.prompt_default"), line), "shipped")
+
+
+def sample_of(ref: RunRef, line: int | None = None) -> Opening | None:
+    """Return the last sample that a run wrote during its training, None if there is none that its model can read.
+
+    Args:
+        ref: The run.
+        line: As in `opening`.
+    """
+    snapshot = runs.snapshot_of(ref)
+    for step, text in reversed(snapshot.samples if snapshot else ()):
+        if readable := _cut(ref, _to_word(text.strip("\n"), PASSAGE_CHARS), line):
+            return Opening(readable, "written", step=step)
+    return None
+
+
+def _cut(ref: RunRef, text: str, line: int | None) -> str:
+    """Return a text, or a line of it, if the run's model can read all of its characters, else ""."""
+    snapshot = runs.snapshot_of(ref)
+    if line is not None:
+        context = snapshot.config.model.sequence_length if snapshot else line
+        text = line_of(text, min(line, context))  # a prompt must fit into the context
+    try:
+        return "" if RunFolder(ref.path).tokenizer.unknown_characters(text) else text
+    except MinigptError:  # its text is still being prepared
+        return ""
+
+
+def passage_of(tokenizer: BaseTokenizer, ids: np.ndarray, start: int) -> str:
+    """Return the first whole passage after a position of a stream: from the beginning of a document, line or word.
+
+    Args:
+        tokenizer: The run's tokenizer.
+        ids: The stream (N,).
+        start: The position, in tokens.
+    """
+    block = ids[start : start + 3 * PASSAGE_CHARS]
+    begins = [] if tokenizer.bos_id is None else np.flatnonzero(block == tokenizer.bos_id).tolist()
+    rest, *documents = [_whole(tokenizer.decode(part.tolist())) for part in np.split(block, begins)]
+    texts = [text.strip("\n") for text in (*documents, _from_start(rest))]
+    text = next((text for text in texts if len(text.strip()) >= SHORTEST_PASSAGE), max(texts, key=len))
+    lines, _, more = text[:PASSAGE_CHARS].rpartition("\n")
+    return lines.rstrip("\n") if len(text) > PASSAGE_CHARS and len(lines) > len(more) else _to_word(text, PASSAGE_CHARS)
+
+
+def line_of(text: str, length: int) -> str:
+    """Return a line of a text, without white space around its words, cut after a word: the text of a prompt.
+
+    Args:
+        text: Any text.
         length: Characters at most. The first line of this length is taken, else the longest line.
     """
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    return _to_word(next((line for line in lines if len(line) >= length), max(lines, key=len, default="")), length)
+
+
+def _parts(ref: RunRef) -> Iterator[tuple[Source, np.ndarray]]:
+    """Yield what is available of a run's text: the held-out part, then the part that it learned from."""
     from minigpt.data.prepared import open_data
 
     folder = RunFolder(ref.path)
     try:
-        ids = open_data(folder.data_path, check=False).train[:LINE_TOKENS]
-        lines = [" ".join(line.split()) for line in folder.tokenizer.decode(ids.tolist()).splitlines()]
+        data = open_data(folder.data_path, check=False)
+        held_out, learned = data.validation, data.train
     except MinigptError:
-        return ""
-    line = next((line for line in lines if len(line) >= length), max(lines, key=len, default=""))
-    words, space, _ = line[: length + 1].rpartition(" ")
-    return words if space and len(line) > length else line[:length]
+        try:
+            held_out, learned = _rebuilt_parts(ref.path)
+        except MinigptError:
+            return
+    if len(held_out):
+        yield "held_out", held_out
+    if len(learned):
+        yield "learned", learned
 
 
-def rebuilt(folder: RunFolder) -> Corpus | None:
-    """Return the beginning of the built-in corpus that a run was trained on; None if it was trained on another text.
+@functools.lru_cache(maxsize=4)
+def _rebuilt_parts(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the held-out part of a run whose built-in corpus is generated again, and the beginning of the other part.
+
+    Raises:
+        MinigptError: The corpus cannot be had here, or it is not the text that the run learned from.
+    """
+    from minigpt.data.prepared import encode_corpus
+    from minigpt.data.split import split_ids
+
+    folder = RunFolder(path)
+    corpus, settings = rebuilt(folder, whole=True), folder.config.data
+    if corpus is None or corpus.sha256 != folder.meta.get("sha256"):
+        raise CorpusError("The text of this run is not on this machine.", mend="Use a text of your own.")
+    ids = encode_corpus(corpus, folder.tokenizer)
+    learned, held_out = split_ids(ids, settings.validation_fraction, settings.max_validation_tokens)
+    return held_out.copy(), learned[:CORPUS_CHARS].copy()  # copies, so that the whole corpus is not kept
+
+
+def _whole(text: str) -> str:
+    """Return the longest part of a decoded text without replacement characters, which stand for no text."""
+    return max(text.split(REPLACEMENT), key=len)
+
+
+def _from_start(text: str) -> str:
+    """Return a text from its first whole line, else from its first whole word, if most of it is left."""
+    for border in ("\n", " "):
+        _, found, rest = text.partition(border)
+        if found and len(rest) > len(text) / 2:
+            return rest
+    return text
+
+
+def _to_word(text: str, length: int) -> str:
+    """Return the beginning of a text, cut after a word.
+
+    >>> _to_word("the cat sat", 9), _to_word("the cat", 9), _to_word("thecatsat", 4)
+    ('the cat', 'the cat', 'thec')
+    """
+    if len(text) <= length:
+        return text
+    cut = max(text.rfind(" ", 1, length + 1), text.rfind("\n", 1, length + 1))
+    return text[:cut] if cut > 0 else text[:length]
+
+
+def rebuilt(folder: RunFolder, *, whole: bool = False) -> Corpus | None:
+    """Return the built-in corpus that a run was trained on; None if it was trained on another text.
+
+    Args:
+        folder: The run.
+        whole: Whether all of it is wanted, or only its beginning.
 
     Raises:
         MinigptError: The run's folder is damaged, or this Python does not contain the corpus.
@@ -143,7 +299,9 @@ def rebuilt(folder: RunFolder) -> Corpus | None:
     known = {info.name: info for info in corpus_infos()}
     if settings.paths or settings.corpus not in known or known[settings.corpus].needs_download:
         return None
-    size = CORPUS_CHARS if settings.num_chars is None else min(CORPUS_CHARS, settings.num_chars)
+    size = settings.num_chars
+    if not whole:
+        size = CORPUS_CHARS if size is None else min(CORPUS_CHARS, size)
     corpus = read_corpus(settings.model_copy(update={"num_chars": size}))
     # The settings may name a built-in corpus although the run learned another text; the metadata has the right one.
     return corpus if (corpus.name, corpus.origin) == (meta.get("name"), meta.get("origin")) else None
@@ -160,7 +318,7 @@ def to_fetch(ref: RunRef) -> CorpusInfo | None:
 
 
 def default_prompt(run: RunRef, page: str, length: int = PROPOSED) -> str:
-    """Return a prompt in the style of the run's corpus: a line of its own text, else a sample that it wrote.
+    """Return a prompt in the style of the run's corpus.
 
     Args:
         run: The run.
@@ -169,13 +327,7 @@ def default_prompt(run: RunRef, page: str, length: int = PROPOSED) -> str:
     """
     if run.bundled and has(f"inside.prompt_{page}_{run.id}"):
         return shipped(f"inside.prompt_{page}_{run.id}")
-    snapshot = runs.snapshot_of(run)
-    if snapshot:
-        length = min(length, snapshot.config.model.sequence_length)  # the whole prompt must fit into the context
-    if line := line_of(run, length):
-        return line
-    samples = RunFolder(run.path).samples()
-    return (samples[-1].text.strip()[:length].strip() if samples else "") or t("inside.prompt_default")
+    return opening(run, line=length).text
 
 
 def shipped(key: str) -> str:
