@@ -1,5 +1,7 @@
 """Files and folders that appear whole or not at all, and one error for a disk that is full or cannot be written.
 
+Small files are read here too, never more of them than such a file ever has: it may be somebody else's.
+
 A new file is written under a temporary name beside its own, flushed to the disk, and then renamed. Renaming is atomic:
 at each moment, also after the process is killed or the power fails, the name stands for the old contents or for the
 whole new ones. A killed process leaves the temporary name behind; `sweep` removes it.
@@ -9,11 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NoReturn
 
 from minigpt.errors import StorageError
 from minigpt.wording import cause_of, visible
@@ -155,12 +160,19 @@ def sweep(folder: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
+MAX_JSON_BYTES = 1_000_000
+"""Largest JSON file, unless a reader allows more. In memory, JSON takes up to 25 times as much."""
+_MAX_DEPTH = 16
+_MAX_DIGITS = 20
+"""Longest whole number in JSON; Python refuses to print one of more than 4,300 digits."""
+
+
 class TooLargeError(ValueError):
     """A file that is read as a whole has more bytes than such a file ever has."""
 
 
 def read_small(path: Path, max_bytes: int) -> bytes:
-    """Read a whole file, but never more than `max_bytes`: it may be somebody else's.
+    """Read a whole file, but never more than `max_bytes`.
 
     Raises:
         TooLargeError: It has more; the message says how many are allowed.
@@ -171,6 +183,70 @@ def read_small(path: Path, max_bytes: int) -> bytes:
     if len(content) > max_bytes:
         raise TooLargeError(f"has more than {max_bytes:,} bytes")
     return content
+
+
+def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
+    """Read a file that holds one JSON object; see `parse_json`.
+
+    Raises:
+        ValueError: It is too large or no such JSON; the message says why.
+        OSError: It cannot be read.
+    """
+    return parse_json(read_small(path, max_bytes))
+
+
+def parse_json(content: bytes) -> dict[str, Any]:
+    """Read one JSON object in UTF-8. Keys given twice, long whole numbers and deep nesting are refused.
+
+    Raises:
+        ValueError: It is no such JSON; the message continues a sentence that begins with the name of the file.
+
+    >>> parse_json(b'{"step": 3}')
+    {'step': 3}
+    """
+    try:
+        value = json.loads(content.decode(), parse_int=_whole_number, object_pairs_hook=_unique)
+    except _UnusableError:
+        raise
+    except (ValueError, RecursionError) as error:
+        _refuse("is nested too deeply" if isinstance(error, RecursionError) else "is not JSON")
+    if not isinstance(value, dict):
+        _refuse("holds no fields")
+    check_depth(value)
+    return value
+
+
+def check_depth(value: dict[str, Any] | list[Any]) -> None:
+    """Raise a ValueError if lists and mappings are nested so deeply that working with them could fail."""
+    level: list[Any] = [value]
+    for _ in range(_MAX_DEPTH):
+        inner = (each for outer in level for each in (outer.values() if isinstance(outer, dict) else outer))
+        level = [each for each in inner if isinstance(each, dict | list)]
+        if not level:
+            return
+    _refuse("is nested too deeply")
+
+
+class _UnusableError(ValueError):
+    """JSON, but not as any of our files holds it."""
+
+
+def _refuse(why: str) -> NoReturn:
+    raise _UnusableError(why) from None
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        _refuse(f"has a number of {len(digits):,} digits")
+    return int(digits)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
+        _refuse(f"names {key[:40]!r} twice")
+    return found
 
 
 def sha256_of(path: Path) -> str:

@@ -21,12 +21,13 @@ from minigpt.data.corpora import Corpus, Fingerprint
 from minigpt.data.split import split_counts
 from minigpt.errors import CheckpointError
 from minigpt.pieces import Pieces, completed, portion
-from minigpt.storage import flush, sha256_of, storage_errors, write_text
+from minigpt.storage import flush, read_json, sha256_of, storage_errors, write_text
 from minigpt.tokenizers.base import BaseTokenizer, IdArray, smallest_id_type
 from minigpt.wording import cause_of
 
 FORMAT_VERSION = 1
 PARTS = ("train", "validation")
+_TEXTS = {"name", "origin", "sha256", "dtype", "train_sha256", "validation_sha256"}
 _CHUNK = 1 << 20
 """Tokens counted, or bytes copied, at a time."""
 
@@ -216,35 +217,59 @@ def _mapped(path: Path, id_type: np.dtype[np.unsignedinteger[Any]]) -> IdArray:
     return np.memmap(path, id_type, mode="r") if path.stat().st_size else np.zeros(0, id_type)
 
 
+def _largest(ids: IdArray) -> int:
+    """Return the largest id of a stream, -1 if it is empty; little of it is in memory at a time."""
+    return max((int(ids[start : start + _CHUNK].max()) for start in range(0, len(ids), _CHUNK)), default=-1)
+
+
+def read_meta(directory: Path) -> dict[str, Any]:
+    """Read `meta.json` and check the types of what it holds; none of it has to be there.
+
+    Raises:
+        ValueError: It is damaged; the message continues a sentence that begins with the name of the file.
+        OSError: It cannot be read.
+    """
+    meta = read_json(directory / "meta.json")
+    for name, value in meta.items():
+        if name.startswith("num_") or name in ("vocab_size", "format_version"):
+            if type(value) is not int or not 0 <= value < 2**53:
+                raise ValueError(f"says {repr(value)[:40]} for {name[:40]}, which is a whole number")
+        elif name in _TEXTS and not isinstance(value, str):
+            raise ValueError(f"says {repr(value)[:40]} for {name}, which is text")
+    return meta
+
+
 def open_data(directory: Path, *, check: bool = True) -> PreparedData:
     """Open what `prepare_data` wrote; it is read once to be checked, and not kept in memory.
 
     Args:
         directory: The folder that `prepare_data` wrote to.
-        check: Whether to compare the contents with their hashes, which takes half a second for a gigabyte; not needed
-            right after they were written.
+        check: Whether to compare the contents with their hashes and with the size of the vocabulary, which takes half
+            a second for a gigabyte; not needed right after they were written.
 
     Raises:
-        CheckpointError: A file is missing or damaged, or its length or hash differs from that in `meta.json`. Data from
-            before hashes were stored is compared by length only.
+        CheckpointError: A file is missing or damaged, its length or hash differs from that in `meta.json`, or an id is
+            outside the vocabulary. Data from before hashes were stored has none to compare.
     """
     mend = "Start a new run with the corpus; this one can still be looked at and sampled from."
     try:
-        meta = json.loads((directory / "meta.json").read_text("utf-8"))
-        id_type = np.dtype(meta["dtype"]).newbyteorder("<")
-        lengths = [int(meta[f"num_{name}_tokens"]) for name in PARTS]
-        if min(lengths) < 0:
-            raise ValueError("a length cannot be negative")
+        meta = read_meta(directory)
     except OSError as error:
         raise CheckpointError(f"{directory} holds no prepared corpus: {cause_of(error).why}.", mend=mend) from None
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise CheckpointError(f"{directory / 'meta.json'} is damaged.", mend=mend) from None
-    if id_type.kind != "u" or meta.get("format_version") != FORMAT_VERSION:
+    except ValueError as error:
+        raise CheckpointError(f"{directory / 'meta.json'} is damaged: it {error}.", mend=mend) from None
+    lacking = {"format_version", "dtype", "vocab_size", *(f"num_{name}_tokens" for name in PARTS)} - meta.keys()
+    if lacking:
+        raise CheckpointError(f"{directory / 'meta.json'} is damaged: it lacks {min(lacking)}.", mend=mend)
+    version, dtype = meta["format_version"], meta["dtype"][:40]
+    if dtype not in ("uint8", "uint16", "uint32") or version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{directory / 'meta.json'} has format version {meta.get('format_version')!r} and type {id_type.name}; "
-            f"this version of minigpt reads {FORMAT_VERSION} and unsigned integers.",
+            f"{directory / 'meta.json'} has format version {version} and type {dtype}; this version of minigpt reads "
+            f"{FORMAT_VERSION} and unsigned integers.",
             mend=mend,
         )
+    id_type = np.dtype(dtype).newbyteorder("<")
+    lengths = [meta[f"num_{name}_tokens"] for name in PARTS]
     parts = []
     for name, length in zip(PARTS, lengths, strict=True):
         path = directory / f"{name}.bin"
@@ -255,4 +280,8 @@ def open_data(directory: Path, *, check: bool = True) -> PreparedData:
         if check and meta.get(f"{name}_sha256") not in (None, sha256_of(path)):
             raise CheckpointError(f"{path} is damaged: it has other contents than were written.", mend=mend)
         parts.append(_mapped(path, id_type))
+        if check and _largest(parts[-1]) >= meta["vocab_size"]:
+            raise CheckpointError(
+                f"{path} is damaged: it holds ids outside the vocabulary of {meta['vocab_size']} tokens.", mend=mend
+            )
     return PreparedData(train=parts[0], validation=parts[1], meta=meta)

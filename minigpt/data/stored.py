@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from minigpt.data.corpora import Corpus
 from minigpt.errors import CheckpointError
-from minigpt.storage import storage_errors
+from minigpt.storage import parse_json, storage_errors
 
 FORMAT_VERSION = 1
 _BLOCK_BYTES = 1 << 20
+_HEADER_BYTES = 1 << 26
+"""Longest first line: some 20 bytes for each of three million documents."""
 
 
 def store_corpus(corpus: Corpus, path: Path) -> None:
@@ -49,14 +51,16 @@ def stored_corpus(path: Path) -> Corpus:
     """
     try:
         with path.open("rb") as file:
-            header: dict[str, Any] = json.loads(file.readline())
-            start = file.tell()
+            header = parse_json(file.readline(_HEADER_BYTES))
+            start, end = file.tell(), file.seek(0, os.SEEK_END)
         sources = []
         for num_bytes, num_chars in header["documents"]:
-            sources.append(StoredText(path, start, int(num_bytes), int(num_chars)))
-            start += int(num_bytes)
+            if not 0 <= num_chars <= num_bytes <= end - start:
+                raise ValueError("a document is longer than its text")
+            sources.append(StoredText(path, start, num_bytes, num_chars))
+            start += num_bytes
         return Corpus(str(header["name"]), tuple(sources), str(header["origin"]))
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError):
         raise _damaged(path) from None
 
 

@@ -23,11 +23,12 @@ from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from minigpt import resources
 from minigpt.config import SECTIONS, RunConfig, dump_yaml, read_yaml
+from minigpt.data.prepared import read_meta
 from minigpt.errors import CheckpointError, ConfigError, MinigptError, RunNotFoundError, TokenizerError
-from minigpt.runs.info import FORMAT_VERSION, RunInfo, describe_failure, token_sha256
+from minigpt.runs.info import FORMAT_VERSION, MAX_BYTES, RunInfo, describe_failure, token_sha256
 from minigpt.runs.metrics import WrittenSample, append_record, read_records, written_samples
 from minigpt.runs.weights import CHECKPOINTS, HISTORY, RunWeights
-from minigpt.storage import flush, storage_errors, sweep, write_text
+from minigpt.storage import TooLargeError, flush, read_small, storage_errors, sweep, write_text
 from minigpt.tokenizers.base import BaseTokenizer, load_tokenizer
 from minigpt.wording import cause_of
 
@@ -82,7 +83,7 @@ class RunFolder(RunWeights):
         """
         path = self.path / INFO
         try:
-            info = RunInfo.model_validate_json(path.read_bytes())
+            info = RunInfo.model_validate_json(read_small(path, MAX_BYTES))
         except (FileNotFoundError, NotADirectoryError):
             raise RunNotFoundError(f"{self.path} is no run: it has no {INFO}.", mend="Check the path.") from None
         except OSError as error:
@@ -91,6 +92,8 @@ class RunFolder(RunWeights):
             detail = error.errors()[0]
             where = ".".join(map(str, detail["loc"]))
             raise self.damaged(f"{INFO}: {f'{where}: ' if where else ''}{detail['msg']}") from None
+        except TooLargeError as error:
+            raise self.damaged(f"{INFO} {error}") from None
         if info.format_version > FORMAT_VERSION:
             raise CheckpointError(
                 f"The run {self.path} has format {info.format_version}; this minigpt reads up to {FORMAT_VERSION}.",
@@ -202,17 +205,15 @@ class RunFolder(RunWeights):
             CheckpointError: It is missing or damaged.
         """
         try:
-            meta = json.loads((self.data_path / "meta.json").read_text("utf-8"))
-        except (OSError, ValueError, RecursionError):
+            meta = read_meta(self.data_path)
+        except OSError:
             raise self.damaged("data/meta.json cannot be read") from None
-        if not isinstance(meta, dict):
-            raise self.damaged("data/meta.json holds no fields")
+        except ValueError as error:
+            raise self.damaged(f"data/meta.json: it {error}") from None
         try:
             _BASELINES.validate_python(meta.get("baselines", {}), strict=True)
         except ValidationError:
             raise self.damaged("data/meta.json: the baselines are not numbers by name") from None
-        if any(type(value) is not int for name, value in meta.items() if name.startswith("num_")):
-            raise self.damaged("data/meta.json: a count is not a whole number")
         return meta
 
     def write_meta(self, meta: dict[str, Any]) -> None:

@@ -6,12 +6,15 @@ Importing this module does not import torch.
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from minigpt.errors import MinigptError
 
+MAX_BYTES = 1_000_000
+"""Largest `run.json`."""
 FORMAT_VERSION = 1
 """Format of the whole run folder; a reader refuses newer ones."""
 
@@ -27,7 +30,7 @@ class RunInfo(BaseModel):
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
     name: Annotated[str, Field(min_length=1, max_length=200)]
     status: Status = "queued"
-    created: AwareDatetime
+    created: Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC))]
     expires: AwareDatetime | None = None
     owner_token_sha256: str | None = None
     parent: str | None = None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from minigpt.errors import CheckpointError, RunNotFoundError
-from minigpt.storage import remove_folder, storage_errors, write_text
+from minigpt.storage import read_small, remove_folder, storage_errors, write_text
 from minigpt.training.checkpoint import (
     MODEL,
     check_checkpoint,
@@ -80,7 +80,7 @@ class RunWeights:
     def best_step(self) -> int | None:
         """The step with the lowest validation loss, None if it has no whole checkpoint."""
         try:
-            step = parse_step((self.path / CHECKPOINTS / "best").read_text("utf-8").strip())
+            step = parse_step(read_small(self.path / CHECKPOINTS / "best", 100).decode().strip())
         except (OSError, ValueError):
             return None
         return step if step is not None and verify_checkpoint(self.checkpoint_path(step), hashes=False) else None

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigpt.errors import TokenizerError
-from minigpt.storage import write_text
+from minigpt.storage import read_json, write_text
 from minigpt.wording import cause_of
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ SPECIAL_TOKENS = ("<pad>", "<unk>", "<bos>", "<eos>")
 REPLACEMENT = "\ufffd"
 """The character that stands for an unknown token in decoded text."""
 FORMAT_VERSION = 1
+MAX_BYTES = 32_000_000
+"""Largest file of a tokenizer: enough for every character of Unicode, escaped, one a line."""
 
 IdArray = NDArray[np.unsignedinteger[Any]]
 """Token ids in the smallest unsigned type that can hold the vocabulary."""
@@ -305,21 +307,21 @@ def load_tokenizer(path: Path) -> BaseTokenizer:
     """
     mend = "Use the tokenizer.json that was written beside the model."
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = read_json(path, MAX_BYTES)
     except OSError as error:
         raise TokenizerError(f"The tokenizer {path} cannot be read: {cause_of(error).why}.", mend=mend) from None
-    except (ValueError, RecursionError):  # ValueError: no JSON, or no UTF-8
-        raise TokenizerError(f"The tokenizer {path} is damaged: it is not JSON.", mend=mend) from None
-    if not isinstance(values, dict):
-        raise TokenizerError(f"The tokenizer {path} is damaged: it holds no fields.", mend=mend)
+    except ValueError as error:
+        raise TokenizerError(f"The tokenizer {path} is damaged: it {error}.", mend=mend) from None
     kind, version = values.get("kind"), values.get("format_version")
     cls = BaseTokenizer.kinds.get(kind) if isinstance(kind, str) else None
     if cls is None:
         allowed = ", ".join(sorted(BaseTokenizer.kinds))
-        raise TokenizerError(f"The tokenizer {path} is of kind {kind!r}; this version knows {allowed}.", mend=mend)
+        raise TokenizerError(
+            f"The tokenizer {path} is of kind {repr(kind)[:40]}; this version knows {allowed}.", mend=mend
+        )
     if version != FORMAT_VERSION:
         raise TokenizerError(
-            f"The tokenizer {path} has format version {version!r}; this version reads {FORMAT_VERSION}.",
+            f"The tokenizer {path} has format version {repr(version)[:40]}; this version reads {FORMAT_VERSION}.",
             mend="Open it with the minigpt that wrote it, or a newer one.",
         )
     try:

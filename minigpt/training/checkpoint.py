@@ -23,10 +23,12 @@ import platform
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from minigpt.errors import CheckpointError
-from minigpt.storage import atomic_folder, flush, sha256_of, write_text
+from minigpt.storage import atomic_folder, flush, read_json, sha256_of, write_text
 from minigpt.wording import cause_of
 
 if TYPE_CHECKING:
@@ -48,6 +50,39 @@ MODEL, TOKENIZER, STATE, PROGRESS, MANIFEST = (
 )
 RAW = "raw:"
 """Prefix of the names of weights in `trainer.safetensors`; optimizer state has none."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True)
+
+
+class _ManifestEntry(_Strict):
+    """Size and hash of one file."""
+
+    bytes: int
+    sha256: str
+
+
+class _Manifest(_Strict):
+    """The contents of `manifest.json`. A name in it is that of a file in the folder itself."""
+
+    format_version: int
+    files: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")], _ManifestEntry]
+
+
+class _Progress(_Strict):
+    """The types of what `trainer.json` holds; more may be in it."""
+
+    format_version: int
+    step: Annotated[int, Field(ge=0)]
+    seconds: Annotated[float, Field(ge=0)]
+    tokens_seen: Annotated[int, Field(ge=0)]
+    smoothed_loss: float
+    loss: float | None
+    best_val_loss: float | None
+    best_step: int | None
+    early_end: str | None = None
+    environment: dict[str, str | int]
 
 
 @dataclass(frozen=True)
@@ -177,21 +212,20 @@ def read_manifest(directory: Path) -> dict[str, tuple[int, str]]:
     """
     path = directory / MANIFEST
     try:
-        values = json.loads(path.read_text("utf-8"))
-        version = int(values["format_version"])
-        files = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in values["files"].items()}
+        manifest = _Manifest.model_validate(read_json(path))
     except FileNotFoundError:
         raise _damaged(directory, f"{MANIFEST} is missing") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError):
         raise _damaged(directory, f"{MANIFEST} cannot be read") from None
-    if version > FORMAT_VERSION:
+    if manifest.format_version > FORMAT_VERSION:
         raise CheckpointError(
-            f"The checkpoint {directory} has format {version}; this minigpt reads up to {FORMAT_VERSION}.",
+            f"The checkpoint {directory} has format {manifest.format_version}; this minigpt reads up to "
+            f"{FORMAT_VERSION}.",
             mend="Update minigpt.",
         )
-    if not files.keys() >= {MODEL, TOKENIZER} or any(Path(name).name != name for name in files):
-        raise _damaged(directory, f"{MANIFEST} names {', '.join(files) or 'nothing'}")
-    return files
+    if not manifest.files.keys() >= {MODEL, TOKENIZER}:
+        raise _damaged(directory, f"{MANIFEST} names {', '.join(manifest.files)[:80] or 'nothing'}")
+    return {name: (entry.bytes, entry.sha256) for name, entry in manifest.files.items()}
 
 
 def check_checkpoint(directory: Path, *, hashes: bool = True) -> None:
@@ -246,10 +280,10 @@ def load_checkpoint(directory: Path) -> Checkpoint:
             mend="Use it to generate and to look inside; to train further, start a new run.",
         )
     try:
-        progress = json.loads((directory / PROGRESS).read_text("utf-8"))
-        environment = dict(progress.pop("environment"))
-        int(progress["step"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        progress = read_json(directory / PROGRESS)
+        _Progress.model_validate(progress)
+        environment = progress.pop("environment")
+    except (OSError, ValueError):
         raise _damaged(directory, f"{PROGRESS} cannot be read") from None
     model, metadata = load_weights(directory / MODEL)
     optimizer, averaged = load_weights(directory / STATE)[0], None

@@ -98,10 +98,13 @@ def load_optimizer_state(
     for key, value in state.items():
         name, _, slot = key.rpartition(".")
         parameter = parameters.get(name)
-        if parameter is None or value.shape not in (parameter.shape, torch.Size([])):
-            expected = "no such parameter" if parameter is None else f"shape {tuple(parameter.shape)}"
+        # AdamW's count of updates is a scalar; every other slot has a number for each of the parameter's
+        shape = None if parameter is None else torch.Size([]) if slot == "step" else parameter.shape
+        if parameter is None or value.shape != shape or not value.is_floating_point():
+            expected = "no such parameter" if shape is None else f"shape {tuple(shape)}, in floating-point numbers"
             raise CheckpointError(
-                f"The optimizer state {key} has shape {tuple(value.shape)}; the model has {expected}.",
+                f"The optimizer state {key} has shape {tuple(value.shape)} and type {value.dtype}; "
+                f"the model has {expected}.",
                 mend="Resume from the checkpoint of a run with the same model settings.",
             )
         # a scalar is AdamW's count of updates; the fused update needs it on the parameter's device, in float32

@@ -9,6 +9,7 @@ from minigpt.data.corpora import Corpus
 from minigpt.data.dataset import LanguageModelDataset
 from minigpt.data.prepared import encode_corpus, open_data, prepare_data
 from minigpt.errors import CheckpointError, StorageError, TokenizerError
+from minigpt.storage import sha256_of
 from minigpt.tokenizers import CharacterTokenizer
 
 
@@ -66,13 +67,28 @@ def test_prepared_data_opens_again(tmp_path):
 def test_other_contents_of_the_same_length_are_noticed(tmp_path, name):
     prepare_data(make_corpus("abcdeabcde"), CharacterTokenizer().train("abcde"), DataConfig(), tmp_path)
     content = (tmp_path / name).read_bytes()
-    (tmp_path / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    (tmp_path / name).write_bytes(content[:-1] + b"\0")
     with pytest.raises(CheckpointError, match=f"{name} is damaged"):
         open_data(tmp_path)
     meta = json.loads((tmp_path / "meta.json").read_text())
     older = {key: value for key, value in meta.items() if not key.endswith("_sha256")}
     (tmp_path / "meta.json").write_text(json.dumps(older))
     assert len(open_data(tmp_path).train) == 10  # from before hashes were written: known by its length alone
+
+
+def test_an_id_outside_the_vocabulary_is_noticed(tmp_path):
+    """Whoever changes the stream can change the hash with it."""
+    prepare_data(make_corpus("abcdeabcde"), CharacterTokenizer().train("abcde"), DataConfig(), tmp_path)
+    for name in ("train", "validation"):
+        content = (tmp_path / f"{name}.bin").read_bytes()
+        (tmp_path / f"{name}.bin").write_bytes(content[:-1] + b"\x09")
+        meta = json.loads((tmp_path / "meta.json").read_text())
+        written = {**meta, f"{name}_sha256": sha256_of(tmp_path / f"{name}.bin")}
+        (tmp_path / "meta.json").write_text(json.dumps(written))
+        with pytest.raises(CheckpointError, match=f"{name}.bin is damaged: it holds ids outside the vocabulary of 9"):
+            open_data(tmp_path)
+        (tmp_path / f"{name}.bin").write_bytes(content)
+        (tmp_path / "meta.json").write_text(json.dumps(meta))
 
 
 def test_wider_ids_are_little_endian_on_disk(tmp_path):
@@ -126,10 +142,10 @@ def test_preparing_needs_a_trained_tokenizer_and_a_folder(tmp_path):
         ("meta.json", b"[]", "is damaged"),
         ("meta.json", b"{}", "is damaged"),
         ("meta.json", b"\xff", "is damaged"),
-        ("meta.json", b'{"dtype": "float32", "num_train_tokens": 3, "num_validation_tokens": 0}', "unsigned integers"),
+        ("meta.json", b'{"dtype": "float32", "vocab_size": 9, "num_train_tokens": 3, "num_validation_tokens": 0, "format_version": 1}', "unsigned integers"),
         ("meta.json", b'{"dtype": "uint8", "num_train_tokens": -1, "num_validation_tokens": 0}', "is damaged"),
         ("meta.json", b'{"dtype": "uint8", "num_train_tokens": "x", "num_validation_tokens": 0}', "is damaged"),
-        ("meta.json", b'{"dtype": "uint8", "num_train_tokens": 3, "num_validation_tokens": 0, "format_version": 2}', "version 2"),
+        ("meta.json", b'{"dtype": "uint8", "vocab_size": 9, "num_train_tokens": 3, "num_validation_tokens": 0, "format_version": 2}', "version 2"),
         ("train.bin", None, "train.bin is missing"),
         ("train.bin", b"ab", "train.bin has 2 bytes; 10 were written"),
         ("validation.bin", b"", "validation.bin has 0 bytes; 1 were written"),

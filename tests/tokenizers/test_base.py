@@ -121,7 +121,7 @@ def test_settings_name_the_kind():
     [
         ("", "is not JSON"),
         ("{", "is not JSON"),
-        ("[" * 100_000, "is not JSON"),
+        ("[" * 100_000, "is nested too deeply"),
         ("\udcff", "is not JSON"),
         ("[]", "holds no fields"),
         ("{}", "kind None"),
