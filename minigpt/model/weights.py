@@ -7,6 +7,7 @@ docs/format.md lists the names of the tensors.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,6 +32,8 @@ def save_weights(
 ) -> None:
     """Write named tensors to a safetensors file atomically: `path` holds either the old file or the whole new one.
 
+    Equal tensors and metadata make equal files, byte for byte.
+
     Args:
         path: Where to write; its folder must exist.
         state: Name to tensor, on any device.
@@ -45,6 +48,7 @@ def save_weights(
         unfinished.touch()
         mode = unfinished.stat().st_mode
         save_file(tensors, unfinished, metadata=dict(metadata))
+        _sort_metadata(unfinished)
         unfinished.chmod(mode)  # safetensors writes a file that only its owner can read
 
 
@@ -180,6 +184,18 @@ def check_state(
                 f"{path} does not fit the model: {name} has dtype {state[name].dtype}, the model has torch.float32.",
                 mend=mend,
             )
+
+
+def _sort_metadata(path: Path) -> None:
+    """Sort the text entries in a file's header: safetensors writes them in an order that differs from call to call."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        assert len(text) <= size, "the same entries in another order take the same space"
+        file.seek(8)
+        file.write(text.ljust(size))
 
 
 def _for_disk(tensor: torch.Tensor, half: bool) -> torch.Tensor:

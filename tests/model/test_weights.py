@@ -87,6 +87,29 @@ def test_the_header_says_what_it_is(saved):
     assert json.loads(metadata["config"])["d_model"] == 32
 
 
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        dict.fromkeys("zyxwvutsrqponmlkjihgfedcba", ""),
+        {
+            "config": '{"a": "\\"quoted\\" \\\\ back"}',
+            "b": "tab\t line\r\n bell\x07 delete\x7f",
+            "a": "é 漢字 😀 \u2028",
+        },
+    ],
+    ids=["none", "many", "special characters"],
+)
+def test_equal_weights_are_equal_files(tmp_path, metadata):
+    state = {"b": torch.arange(3.0), "a": torch.ones(2, 2)}
+    for number in range(4):  # the library's own order is random
+        save_weights(tmp_path / f"{number}", state, metadata=metadata)
+    assert len({(tmp_path / f"{number}").read_bytes() for number in range(4)}) == 1
+    loaded, found = load_weights(tmp_path / "0")
+    assert found == metadata
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in state.items())
+
+
 def test_loaded_tensors_outlive_the_file(saved):
     state, _ = load_weights(saved)
     before = state["embedding.weight"].clone()
