@@ -25,7 +25,7 @@ MinigptError
 A message says what was given, what is allowed, and how to fix it. The last part is a separate argument, so that it
 cannot be forgotten and a page can show it separately. It is written for a person at a terminal; where it names what the
 visitor of a page does not have, a second one says what that visitor can do. Settings are named by their dotted keys and
-files by their paths: the terminal and the library show both, and a page replaces them, see `app/ui/anatomy.py`.
+files by their paths: the terminal and the library show both, and a page replaces them, see `app/ui/messages.py`.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import yaml
 
 from minigpt import resources
 from minigpt.viz.labels import visible_token
+from minigpt.wording import visible
 
 if TYPE_CHECKING:
     from minigpt.tokenizers.base import BaseTokenizer
@@ -79,18 +80,27 @@ _ICON = re.compile(r":(?=(?:material[/_]|streamlit:))")
 
 
 def escape(text: str) -> str:
-    r"""Make a user's text safe inside Markdown: it is shown unchanged and on one line.
+    r"""Make a user's text safe inside a sentence in Markdown: it is shown on one line, and all of it can be seen.
 
-    >>> escape("a*b")
-    'a\\*b'
+    >>> escape("a*b"), escape("gpj\u202etxt.exe")
+    ('a\\*b', 'gpj\ufffdtxt\\.exe')
+    """
+    return markdown(visible(" ".join(text.split())))
+
+
+def markdown(sentences: str) -> str:
+    r"""Make a message safe inside Markdown; the names in it are visible already, see `minigpt.wording`.
+
+    >>> markdown("2 * 3")
+    '2 \\* 3'
     """
     # Streamlit replaces icon names after Markdown has removed the backslashes; an invisible word joiner prevents that.
-    return _MARKDOWN.sub(r"\\\1", _ICON.sub(":\u2060", " ".join(text.split())))
+    return _MARKDOWN.sub(r"\\\1", _ICON.sub(":\u2060", " ".join(sentences.split())))
 
 
 def quoted(token: str) -> str:
     """Return a token for a sentence in Markdown: visible, quoted, escaped, and with its text direction isolated."""
-    return f"\u2068“{escape(visible_token(token))}”\u2069"
+    return f"\u2068“{markdown(visible_token(token))}”\u2069"
 
 
 def plain(sentence: str) -> str:

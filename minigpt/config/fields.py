@@ -229,13 +229,13 @@ def explain_error(error: ValidationError, source: str, section: str = "") -> Con
     more = f" ({len(error.errors()) - 1} more after it.)" if len(error.errors()) > 1 else ""
     if dotted not in dotted_fields():  # a contradiction between two settings
         mend = f"Change one of them{f' in section {dotted}' if dotted else ''}.{more}"
-        return ConfigError(f"{source}: {detail['ctx']['error']}.", mend=mend)
+        return ConfigError(f"{source}: {detail['ctx']['error']}.", mend=mend, on_page=f"Change one of them.{more}")
     given = "empty" if detail["input"] is None else repr(detail["input"])
     given = given if len(given) <= 80 else given[:77] + "..."
     default = field_info(dotted).default
     usual = "" if default in (None, (), "") else f"; the default is {default}"
     problem = f"{source}: {dotted} is {given}; it must be {_allowed(dotted, dict(detail))}."
-    return ConfigError(problem, mend=f"Correct it or leave it out{usual}.{more}")
+    return ConfigError(problem, mend=f"Correct it or leave it out{usual}.{more}", on_page=f"Correct it{usual}.{more}")
 
 
 def allowed_values(dotted: str) -> str:

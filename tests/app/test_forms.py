@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from minigpt.app.ui.forms import error_in_words, in_words, label_of
+from minigpt import config
+from minigpt.app.ui.messages import error_words, in_words, label_of
 from minigpt.config import RunConfig
 from minigpt.errors import ConfigError
 
@@ -26,15 +27,18 @@ def test_names_in_code_become_labels(text, said):
 def test_an_error_uses_the_labels_of_the_page():
     with pytest.raises(ConfigError) as caught:
         RunConfig().updated({"training.warmup_steps": 2000}, source="These settings")
-    error = error_in_words(caught.value)
-    assert error.problem.startswith("These settings: “Warm-up steps” 2000 is more than “Steps” 1000")
+    problem, mend = error_words(caught.value)
+    assert problem.startswith("These settings: “Warm-up steps” 2000 is more than “Steps” 1000")
+    assert mend == "Change one of them."
     with pytest.raises(ConfigError) as caught:
         RunConfig().updated({"training.batch_size": 0}, source="These settings")
-    error = error_in_words(caught.value)
-    assert "“Windows in a step” is 0; it must be a whole number, at least 1" in error.problem
-    assert error.mend == "Correct it; the default is 16."
+    problem, mend = error_words(caught.value)
+    assert "“Windows in a step” is 0; it must be a whole number, at least 1" in problem
+    assert mend == "Correct it; the default is 16."
 
 
-def test_a_setting_without_a_label_keeps_its_name():
-    assert label_of("training.num_threads") == "num_threads"
-    assert in_words("training.num_threads") == "training.num_threads"
+@pytest.mark.parametrize("dotted", config.dotted_fields())
+def test_every_setting_has_a_label(dotted):
+    assert label_of(dotted)
+    if "." in dotted:
+        assert in_words(f"Set {dotted} to something.") == f"Set “{label_of(dotted)}” to something."

@@ -14,7 +14,7 @@ from minigpt.app.session.openings import choose_opening, opening_text
 from minigpt.app.session.run_text import PROPOSED
 from minigpt.app.session.runs import RunRef, token_unit
 from minigpt.app.session.subject import prompt_input
-from minigpt.app.texts import escape, t
+from minigpt.app.texts import markdown, t
 from minigpt.app.ui import anatomy, controls, theme
 
 FIRST_SEED = 9
@@ -179,7 +179,7 @@ def compare(run: RunRef) -> None:
                 draw_text(column, number, sampling_view.mark_of(columns, number))
         legend(token_unit(run))
         for note in dict.fromkeys(note for column in columns for note in column.notes):
-            st.info(escape(note), icon=":material/info:")
+            st.info(markdown(note), icon=":material/info:")
         choose(run, columns, prompt, seed, (run.id, prompt, seed, length, tuple(rules)))
 
 

@@ -8,7 +8,7 @@ from minigpt import resources
 from minigpt.app.session import profile, runs, state
 from minigpt.app.session.runs import RunRef
 from minigpt.app.shell import archive
-from minigpt.app.texts import duration, escape, number, t
+from minigpt.app.texts import duration, markdown, number, t
 from minigpt.app.ui.status import status_badge
 from minigpt.version import __version__
 
@@ -79,7 +79,7 @@ def _card(ref: RunRef, was_active: bool) -> None:
         done = snapshot.step / max(snapshot.max_steps, 1) if snapshot.progress is None else snapshot.progress
         st.progress(min(1.0, done))
     st.markdown(status_badge(snapshot.status, snapshot.progress))
-    st.caption(escape(" · ".join(parts)))
+    st.caption(markdown(" · ".join(parts)))
 
 
 def _about() -> None:

@@ -12,7 +12,8 @@ from minigpt.app.components.live_chart import live_chart
 from minigpt.app.texts import t, template
 from minigpt.app.train.expert_view import FIELDS, ONLY_WHERE, get, plan_alt, planned
 from minigpt.app.ui import theme
-from minigpt.app.ui.forms import config_widget, label_of
+from minigpt.app.ui.forms import config_widget
+from minigpt.app.ui.messages import label_of
 from minigpt.config import RunConfig
 from minigpt.errors import ConfigError
 from minigpt.viz.training import ScheduleWords, schedule_figure

@@ -16,7 +16,6 @@ from minigpt.app.train import form_view as view
 from minigpt.app.train import presets
 from minigpt.app.train.expert_view import FIELDS, get
 from minigpt.app.ui import anatomy
-from minigpt.app.ui.forms import error_in_words
 from minigpt.app.ui.navigation import page_path
 from minigpt.config import RunConfig
 from minigpt.data.corpora import Corpus
@@ -76,7 +75,7 @@ def draw() -> None:
     with messages:
         for found_error in (st.session_state.pop("train:error", None), error):
             if found_error is not None:
-                anatomy.explain_error(error_in_words(found_error))
+                anatomy.explain_error(found_error)
         if config is not None:
             _cost(config)
         if about := presets.about(preset):

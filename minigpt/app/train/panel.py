@@ -9,12 +9,12 @@ import streamlit as st
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.session import runs, state
 from minigpt.app.session.runs import RunRef
-from minigpt.app.texts import compact, duration, escape, number, t, template
+from minigpt.app.texts import compact, duration, escape, markdown, number, t, template
 from minigpt.app.train import view
 from minigpt.app.train.form import start_with_lower_rate
 from minigpt.app.ui import anatomy, theme
-from minigpt.app.ui.forms import in_words
 from minigpt.app.ui.gloss import gloss
+from minigpt.app.ui.messages import message_words
 from minigpt.app.ui.status import queue_words, status_badge, status_words
 from minigpt.errors import MinigptError
 from minigpt.runs.engine import Command
@@ -61,10 +61,10 @@ def live_panel(ref: RunRef, snapshot: RunSnapshot) -> None:
     elif snapshot.is_active and not state.may_control(ref):
         st.caption(t("train.not_yours"))
     if snapshot.status == "failed":
-        st.error(escape(in_words(snapshot.message)), icon=":material/error:")
+        st.error(markdown(message_words(snapshot.message)), icon=":material/error:")
     elif snapshot.message and not snapshot.is_elsewhere:
         ended_early = snapshot.status == "finished"
-        (st.info if ended_early else st.caption)(escape(in_words(snapshot.message)))
+        (st.info if ended_early else st.caption)(markdown(message_words(snapshot.message)))
     seconds = FIRST_POLL_SECONDS if view.is_awaited(snapshot) else POLL_SECONDS
     st.fragment(_panel, run_every=seconds if snapshot.is_active else None)(ref, _drawn(snapshot))
 

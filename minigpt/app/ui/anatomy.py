@@ -12,8 +12,9 @@ from typing import Any
 
 import streamlit as st
 
-from minigpt.app.texts import escape, t
+from minigpt.app.texts import markdown, t
 from minigpt.app.ui.gloss import gloss
+from minigpt.app.ui.messages import error_words
 from minigpt.errors import MinigptError
 
 Experiment = tuple[str, Callable[[], None]]
@@ -78,5 +79,6 @@ def show_code(*objects: Any) -> None:
 
 
 def explain_error(error: MinigptError) -> None:
-    """Show what is wrong and how to fix it."""
-    st.error(f"{escape(error.problem)}  \n**{escape(error.mend)}**", icon=":material/info:")
+    """Show what is wrong and what this visitor can do about it, in the words of the page."""
+    problem, mend = error_words(error)
+    st.error(f"{markdown(problem)}  \n**{markdown(mend)}**", icon=":material/info:")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import re
 import types
 import typing
 from typing import Any
@@ -12,50 +10,8 @@ from typing import Any
 import streamlit as st
 
 from minigpt import config
-from minigpt.app.texts import has, t
-from minigpt.errors import MinigptError
-
-
-def label_of(dotted: str) -> str:
-    """Return the label of a setting: from the text catalogue, else the field's own name.
-
-    Args:
-        dotted: For example `training.max_steps`.
-    """
-    key = f"frame.field_{dotted.replace('.', '_')}"
-    return t(key) if has(key) else dotted.rpartition(".")[2]
-
-
-@functools.cache
-def _names() -> tuple[dict[str, str], re.Pattern[str]]:
-    """Return the labels of the settings by name, and a pattern that finds these names in a sentence.
-
-    A name of one word, such as `positions`, is also an English word; it is replaced only in its dotted form.
-    """
-    known: dict[str, str] = {}
-    for dotted in config.dotted_fields():
-        plain = dotted.rpartition(".")[2]
-        if has(f"frame.field_{dotted.replace('.', '_')}"):
-            known |= {name: label_of(dotted) for name in (dotted, plain) if "." in name or "_" in name}
-    longest_first = sorted(known, key=len, reverse=True)
-    return known, re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, longest_first))})(?!\w)")
-
-
-def in_words(text: str) -> str:
-    """Replace the names of settings in a sentence by the labels of their widgets.
-
-    >>> in_words("model.d_model 32 is not divisible by num_heads 3")
-    '“Width” 32 is not divisible by “Heads in each layer” 3'
-    """
-    known, pattern = _names()
-    return pattern.sub(lambda found: f"“{known[found[1]]}”", text)
-
-
-def error_in_words(error: MinigptError) -> MinigptError:
-    """Return an error reworded for a page: with labels instead of names, without advice that only fits a file."""
-    mend = error.mend.replace("Correct it or leave it out", "Correct it").replace(" in section model", "")
-    mend = mend.replace(" in section training", "")
-    return type(error)(in_words(error.problem), mend=in_words(mend))
+from minigpt.app.texts import t
+from minigpt.app.ui.messages import in_words, label_of
 
 
 def _plain_type(annotation: Any) -> tuple[Any, bool]:
