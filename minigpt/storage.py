@@ -171,6 +171,10 @@ class TooLargeError(ValueError):
     """A file that is read as a whole has more bytes than such a file ever has."""
 
 
+class UnusableError(ValueError):
+    """A file holds no JSON, or not such as our files hold."""
+
+
 def read_small(path: Path, max_bytes: int) -> bytes:
     """Read a whole file, but never more than `max_bytes`.
 
@@ -189,7 +193,8 @@ def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
     """Read a file that holds one JSON object; see `parse_json`.
 
     Raises:
-        ValueError: It is too large or no such JSON; the message says why.
+        TooLargeError: It is too large.
+        UnusableError: It is no such JSON; both messages continue a sentence that begins with the name of the file.
         OSError: It cannot be read.
     """
     return parse_json(read_small(path, max_bytes))
@@ -199,14 +204,14 @@ def parse_json(content: bytes) -> dict[str, Any]:
     """Read one JSON object in UTF-8. Keys given twice, long whole numbers and deep nesting are refused.
 
     Raises:
-        ValueError: It is no such JSON; the message continues a sentence that begins with the name of the file.
+        UnusableError: It is no such JSON; the message continues a sentence that begins with the name of the file.
 
     >>> parse_json(b'{"step": 3}')
     {'step': 3}
     """
     try:
         value = json.loads(content.decode(), parse_int=_whole_number, object_pairs_hook=_unique)
-    except _UnusableError:
+    except UnusableError:
         raise
     except (ValueError, RecursionError) as error:
         _refuse("is nested too deeply" if isinstance(error, RecursionError) else "is not JSON")
@@ -217,7 +222,7 @@ def parse_json(content: bytes) -> dict[str, Any]:
 
 
 def check_depth(value: dict[str, Any] | list[Any]) -> None:
-    """Raise a ValueError if lists and mappings are nested so deeply that working with them could fail."""
+    """Raise an `UnusableError` if lists and mappings are nested so deeply that working with them could fail."""
     level: list[Any] = [value]
     for _ in range(_MAX_DEPTH):
         inner = (each for outer in level for each in (outer.values() if isinstance(outer, dict) else outer))
@@ -227,12 +232,8 @@ def check_depth(value: dict[str, Any] | list[Any]) -> None:
     _refuse("is nested too deeply")
 
 
-class _UnusableError(ValueError):
-    """JSON, but not as any of our files holds it."""
-
-
 def _refuse(why: str) -> NoReturn:
-    raise _UnusableError(why) from None
+    raise UnusableError(why) from None
 
 
 def _whole_number(digits: str) -> int:

@@ -15,9 +15,12 @@ import torch
 
 from minigpt.config import TransformerConfig
 
+FIRST_ROOM = 1024
+"""Positions that a new cache has memory for, if the context is longer than that."""
+
 
 class KVCache:
-    """Memory for the keys and values of a whole context, allocated once and filled from the left.
+    """Memory for the keys and values of a context, filled from the left. Its room doubles when it is used up.
 
     No gradient flows through it.
 
@@ -29,7 +32,8 @@ class KVCache:
     """
 
     def __init__(self, config: TransformerConfig, batch_size: int, device: torch.device, dtype: torch.dtype) -> None:
-        shape = (batch_size, config.kv_heads, config.sequence_length, config.d_head)
+        self._room = min(config.sequence_length, FIRST_ROOM)
+        shape = (batch_size, config.kv_heads, self._room, config.d_head)
         # A tensor created in inference mode cannot be written to outside it. These can be used in both.
         with torch.inference_mode(False):
             self._keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
@@ -53,12 +57,25 @@ class KVCache:
         Returns:
             All keys and all values so far, each (B, Hkv, S, K), as views into the cache.
         """
-        keys, values, old, new = self._keys[layer], self._values[layer], self.length, k.shape[2]
+        old, new = self.length, k.shape[2]
+        if old + new > self._room:
+            self._grow(old + new)
+        keys, values = self._keys[layer], self._values[layer]
         if k.requires_grad:
             k, v = k.detach(), v.detach()
         keys.narrow(2, old, new).copy_(k)
         values.narrow(2, old, new).copy_(v)
         return keys.narrow(2, 0, old + new), values.narrow(2, 0, old + new)
+
+    def _grow(self, length: int) -> None:
+        """Make room for at least `length` positions in every layer, and keep what is stored."""
+        self._room = min(self.capacity, max(length, 2 * self._room))
+        with torch.inference_mode(False):
+            for tensors in (self._keys, self._values):
+                for layer, old in enumerate(tensors):
+                    larger = old.new_zeros((*old.shape[:2], self._room, old.shape[3]))
+                    larger.narrow(2, 0, self.length).copy_(old.narrow(2, 0, self.length))
+                    tensors[layer] = larger
 
     def extend(self, slot: int, x: torch.Tensor) -> torch.Tensor:
         """Return `x` with the W - 1 positions before it in front, and keep its last W - 1 for the next call.

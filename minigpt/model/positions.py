@@ -45,7 +45,8 @@ class RotaryPositions(nn.Module):
         angle(t, i) = t * base^(-2i/K) radians, for pair i of K/2
 
     The first pair rotates by one radian per token and tells near positions apart; the last pairs rotate slowly and tell
-    far ones apart. The table is neither learned nor stored with the weights.
+    far ones apart. The table is neither learned nor stored with the weights. It is computed when it is used, no longer
+    than needed: a file with a context of a million tokens may come from anyone.
 
     Args:
         sequence_length: Number of positions.
@@ -54,22 +55,28 @@ class RotaryPositions(nn.Module):
 
     def __init__(self, sequence_length: int, d_head: int) -> None:
         super().__init__()
+        self._sequence_length = sequence_length
         self.table: torch.Tensor
-        self.register_buffer("table", torch.empty(sequence_length, 1, d_head // 2, 2), persistent=False)
-        self.fill()
+        self.register_buffer("table", torch.empty(0, 1, d_head // 2, 2), persistent=False)
 
-    def fill(self) -> None:
-        """Compute the table on its device."""
-        length, _, num_pairs, _ = self.table.shape
+    def reserve(self, length: int) -> None:
+        """Compute the table for at least the first `length` positions, unless it is there already."""
+        known, _, num_pairs, _ = self.table.shape
+        if length <= known:
+            return
+        length = min(self._sequence_length, 1 << (length - 1).bit_length())  # doubled, so that it is seldom made again
         # In float64, so that large angles stay exact; on the CPU, because not every device has float64.
         pair = torch.arange(num_pairs, dtype=torch.float64, device="cpu")
         position = torch.arange(length, dtype=torch.float64, device="cpu")
         angle = torch.outer(position, ROTARY_BASE ** (-pair / num_pairs))  # (S, K/2)
-        if not self.table.is_meta:
-            self.table.copy_(torch.stack((angle.cos(), angle.sin()), dim=-1).unsqueeze(1))  # (S, 1, K/2, 2)
+        table = torch.stack((angle.cos(), angle.sin()), dim=-1).unsqueeze(1)  # (S, 1, K/2, 2)
+        # A tensor made in inference mode could not be used with gradients later.
+        with torch.inference_mode(False):
+            self.table = table.clone().to(self.table)
 
     def forward(self, start: int, length: int) -> torch.Tensor:
         """Return the rotations at positions start, ..., start + length - 1: (T, 1, K/2), complex, of length 1."""
+        self.reserve(start + length)
         rotation = self.table.narrow(0, start, length).float()
         # torch.compile does not support complex numbers; there the pairs stay apart, (T, 1, K/2, 2).
         return rotation if torch.compiler.is_compiling() else torch.view_as_complex(rotation)

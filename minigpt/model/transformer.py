@@ -76,7 +76,7 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def _initialise(self, seed: int) -> None:
-        """Fill every parameter and table: matrices from a normal distribution, norms with 1, biases with 0."""
+        """Fill every parameter: matrices from a normal distribution, norms with 1, biases with 0."""
         for name, parameter in self.named_parameters():
             if "convolution" in name:
                 parameter.zero_()[0] = 1  # the identity: each position reads only itself
@@ -86,8 +86,6 @@ class Transformer(nn.Module):
                 # Keyed by the name, so that a tensor's initial weights do not depend on which other tensors exist.
                 generator = make_generator(seed, Stream.INITIALISATION, zlib.crc32(name.encode()))
                 parameter.normal_(0, self._initial_std(name, parameter), generator=generator)
-        if isinstance(self.positions, RotaryPositions):
-            self.positions.fill()
 
     def _initial_std(self, name: str, parameter: torch.Tensor) -> float:
         """Return the standard deviation of a matrix's initial weights."""

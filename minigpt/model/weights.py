@@ -7,9 +7,12 @@ docs/format.md lists the names of the tensors.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -17,12 +20,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from minigpt.config import TransformerConfig
+from minigpt.config.fields import join_or
 from minigpt.errors import CheckpointError
 from minigpt.model.devices import resolve_device
 from minigpt.model.size import tensor_shapes
 from minigpt.model.transformer import Transformer
-from minigpt.storage import atomic_file
+from minigpt.storage import UnusableError, atomic_file, parse_json
 
+MAX_HEADER_BYTES = 4_000_000
+"""Longest header: a model of 96 layers with the state of its optimizer has half a megabyte."""
+FLOATS = ("F64", "F32", "F16", "BF16")
+"""Types of weights, as safetensors names them."""
 FORMAT_VERSION = 1
 """Format of a model's file; newer formats are refused."""
 
@@ -61,14 +69,36 @@ def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     Raises:
         CheckpointError: The file is missing, damaged, or not a safetensors file.
     """
+    with _opened(path) as file:
+        # Copied, because `safe_open` may return views of the mapped file, and the file may be replaced.
+        state = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        return state, dict(file.metadata() or {})
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a safetensors file. Its header has been checked then; none of its numbers has been read.
+
+    The safetensors library accepts headers of 100 MB, and a name that is given twice.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or not a safetensors file.
+    """
     try:
+        with path.open("rb") as raw:
+            length = int.from_bytes(raw.read(8), "little")
+            if length > MAX_HEADER_BYTES:
+                raise ValueError(f"its header of {length:,} bytes is longer than {MAX_HEADER_BYTES:,}")
+            header = parse_json(raw.read(length))
+        texts = header.get("__metadata__", {})
+        if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+            raise ValueError("the entries of its header are not texts")
         with safe_open(path, framework="pt") as file:
-            # Copied, because `safe_open` may return views of the mapped file, and the file may be replaced.
-            state = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - it is no mapping
-            return state, dict(file.metadata() or {})
-    except (OSError, SafetensorError) as error:
+            yield file
+    except (OSError, ValueError, SafetensorError) as error:
+        why = f"its header {error}" if isinstance(error, UnusableError) else error
         raise CheckpointError(
-            f"{path} cannot be read as weights: {error}.", mend="Take another checkpoint, or copy the file again."
+            f"{path} cannot be read as weights: {why}.", mend="Take another checkpoint, or copy the file again."
         ) from error
 
 
@@ -98,12 +128,36 @@ def load_model(path: Path, *, device: str = "cpu") -> Transformer:
         DeviceError: This machine does not have the device.
     """
     target = resolve_device(device)
-    state, metadata = load_weights(path)
-    config, vocab_size = parse_metadata(metadata, path)
-    check_state(state, config, vocab_size, path)  # before building the model: a damaged header may ask for any size
-    model = Transformer(config, vocab_size)
-    model.load_state_dict(state)  # copies into float32
+    with _opened(path) as file:
+        config, vocab_size = _checked_shape(file, path)  # before anything is allocated: a header may ask for any size
+        model = Transformer(config, vocab_size)
+        # copies into float32
+        model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - it is no mapping
     return model.to(target).eval()
+
+
+def read_shape(path: Path) -> tuple[TransformerConfig, int]:
+    """Read the shape of the model in a file and compare its tensors with it; none of its numbers is read.
+
+    Returns:
+        The model's configuration and the size of its vocabulary.
+
+    Raises:
+        CheckpointError: As for `load_model`.
+    """
+    with _opened(path) as file:
+        return _checked_shape(file, path)
+
+
+def _checked_shape(file: Any, path: Path) -> tuple[TransformerConfig, int]:
+    config, vocab_size = parse_metadata(file.metadata() or {}, path)
+    found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    check_tensors(
+        {name: (tuple(tensor.get_shape()), tensor.get_dtype()) for name, tensor in found.items()},
+        tensor_shapes(config, vocab_size),
+        path,
+    )
+    return config, vocab_size
 
 
 def model_metadata(config: TransformerConfig, vocab_size: int) -> dict[str, str]:
@@ -132,9 +186,10 @@ def parse_metadata(metadata: Mapping[str, str], path: Path) -> tuple[Transformer
             mend="Give a model.safetensors that minigpt wrote.",
         )
     version, vocab_size = metadata["format_version"], metadata["vocab_size"]
-    if not version.isdecimal() or not vocab_size.isdecimal() or int(vocab_size) < 1:
+    # nine digits are enough for both; Python refuses to read a whole number of more than 4,300
+    if not re.fullmatch("[0-9]{1,9}", version) or not re.fullmatch("[1-9][0-9]{0,8}", vocab_size):
         raise CheckpointError(
-            f"The header of {path} is damaged: format_version {version!r}, vocab_size {vocab_size!r}.",
+            f"The header of {path} is damaged: format_version {version[:20]!r}, vocab_size {vocab_size[:20]!r}.",
             mend="Take another checkpoint.",
         )
     if int(version) > FORMAT_VERSION:
@@ -152,36 +207,34 @@ def parse_metadata(metadata: Mapping[str, str], path: Path) -> tuple[Transformer
         ) from error
 
 
-def check_state(
-    state: Mapping[str, torch.Tensor], config: TransformerConfig, vocab_size: int, path: Path | str
+def check_tensors(
+    found: Mapping[str, tuple[tuple[int, ...], str]], expected: Mapping[str, tuple[int, ...]], path: Path
 ) -> None:
-    """Compare the names, shapes and types of weights with those that a configuration asks for.
+    """Compare the names, shapes and types of the tensors in a file with those of a model.
 
     Args:
-        state: Name to tensor.
-        config: The model's shape.
-        vocab_size: V.
-        path: Where the weights come from, for messages.
+        found: Name to shape and type, as the header of the file gives them.
+        expected: Name to shape, see `tensor_shapes`.
+        path: Of the file, for messages.
 
     Raises:
         CheckpointError: A tensor is missing, unknown, of another shape, or holds no floating-point numbers.
     """
-    expected = tensor_shapes(config, vocab_size)
     mend = "Take another checkpoint, or the configuration that these weights were saved with."
-    for problem, names in (("lacks", expected.keys() - state.keys()), ("has too much", state.keys() - expected.keys())):
+    for problem, names in (("lacks", expected.keys() - found.keys()), ("has too much", found.keys() - expected.keys())):
         if names:
-            few = ", ".join(sorted(names)[:3])
+            few = ", ".join(name[:80] for name in sorted(names)[:3])
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise CheckpointError(f"{path} does not fit the model: it {problem}: {few}{more}.", mend=mend)
     for name, shape in expected.items():
-        if tuple(state[name].shape) != shape:
+        given, dtype = found[name]
+        if given != shape:
             raise CheckpointError(
-                f"{path} does not fit the model: {name} has shape {tuple(state[name].shape)}, the model has {shape}.",
-                mend=mend,
+                f"{path} does not fit the model: {name} has shape {given}, the model has {shape}.", mend=mend
             )
-        if not state[name].is_floating_point():
+        if dtype not in FLOATS:
             raise CheckpointError(
-                f"{path} does not fit the model: {name} has dtype {state[name].dtype}, the model has torch.float32.",
+                f"{path} does not fit the model: {name} has the type {dtype}; weights have {join_or(FLOATS)}.",
                 mend=mend,
             )
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from minigpt.config import TransformerConfig
 from minigpt.errors import ContextLengthError, ShapeError
+from minigpt.model import kv_cache
 from minigpt.model.decode import Decoder
 from minigpt.model.transformer import Transformer
 
@@ -95,6 +96,22 @@ def test_past_the_context_is_an_error_that_leaves_the_cache_usable(model):
         model(ids[:, :1], cache=cache)
 
 
+@every_model
+@pytest.mark.parametrize("pieces", [[1] * 16, [5, 1, 1, 9], [3, 13], [2, 2, 2, 2, 2, 2, 2, 2]])
+def test_a_cache_that_grows_equals_one_with_room_for_all(model, pieces, generator, monkeypatch):
+    ids = torch.randint(0, V, (2, 16), generator=generator)
+    kept = model.make_cache(2)
+    monkeypatch.setattr(kv_cache, "FIRST_ROOM", 2)
+    grown = model.make_cache(2)
+    start = 0
+    with torch.inference_mode():
+        for length in pieces:
+            piece = ids[:, start : start + length]
+            assert torch.allclose(model(piece, cache=grown), model(piece, cache=kept), atol=1e-6)
+            start += length
+    assert grown.length == 16
+
+
 def test_a_reset_cache_starts_over(generator):
     model = MODELS["rotary", 2]
     ids = torch.randint(V, (1, 12), generator=generator)
@@ -104,7 +121,7 @@ def test_a_reset_cache_starts_over(generator):
     torch.testing.assert_close(model(ids[:, 4:], cache=cache), model(ids[:, 4:]))
 
 
-def test_the_cache_is_allocated_once_and_for_the_whole_context():
+def test_a_cache_for_a_usual_context_is_allocated_once():
     cache = MODELS["rotary", 2].make_cache(3)
     k = torch.zeros(3, 2, 1, 8)
     first, _ = cache.append(0, k, k)

@@ -47,6 +47,28 @@ def test_products_depend_on_the_distance_alone(generator):
     torch.testing.assert_close(torch.stack(products), products[0].expand(3))
 
 
+def test_the_table_is_no_longer_than_needed_and_its_values_do_not_depend_on_its_length():
+    whole = RotaryPositions(200, 8)
+    whole.reserve(200)
+    grown = RotaryPositions(200, 8)
+    assert len(grown.table) == 0
+    for length, rows in ((1, 1), (3, 4), (2, 4), (65, 128), (150, 200)):
+        assert torch.equal(grown(0, length), whole(0, length))
+        assert len(grown.table) == rows
+    huge = RotaryPositions(1 << 20, 4096)
+    assert torch.equal(huge(5, 2), RotaryPositions(16, 4096)(5, 2))
+    assert len(huge.table) == 8
+
+
+def test_a_table_made_in_inference_mode_is_used_with_gradients(generator):
+    positions = RotaryPositions(16, 8)
+    with torch.inference_mode():
+        positions(0, 8)
+    x = torch.randn(1, 8, 1, 8, generator=generator, requires_grad=True)
+    rotate(x, positions(0, 8)).sum().backward()
+    assert x.grad is not None
+
+
 def test_half_precision_stays_half(generator):
     x = torch.randn(1, 4, 1, 8, generator=generator, dtype=torch.float16)
     assert rotate(x, RotaryPositions(8, 8)(0, 4)).dtype == torch.float16

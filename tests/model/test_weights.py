@@ -224,7 +224,7 @@ def test_missing_and_surplus_tensors_are_named(model, tmp_path):
 
 def test_integers_are_no_weights(model, tmp_path):
     state = {name: tensor.to(torch.int32) for name, tensor in model.state_dict().items()}
-    with pytest.raises(CheckpointError, match=r"dtype torch\.int32"):
+    with pytest.raises(CheckpointError, match="the type I32; weights have F64, F32, F16 or BF16"):
         load_model(rewritten(tmp_path / "w", state, model_metadata(CONFIG, V)))
 
 
