@@ -19,6 +19,11 @@ from minigpt.interpret.trace import to_numpy
 from minigpt.model.positions import LearnedPositions, RotaryPositions
 from minigpt.model.transformer import Transformer
 
+MOST_POSITIONS = 1024
+"""Positions compared with each other; a context may hold a million, which makes a million millions of pairs."""
+_PAIRS = 4_000_000
+"""Cosines in memory at a time."""
+
 
 @dataclass(frozen=True)
 class Projection:
@@ -109,11 +114,16 @@ def cosine_similarity(matrix: np.ndarray) -> np.ndarray:
     Returns:
         (n, n).
     """
+    unit = _unit(matrix)
+    return np.asarray(unit @ unit.T, np.float32).clip(-1, 1)
+
+
+def _unit(matrix: np.ndarray) -> np.ndarray:
+    """Return the vectors, each divided by its length."""
     _check_matrix(matrix)
     vectors = matrix.astype(np.float64)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = vectors / np.where(lengths > 0, lengths, 1)
-    return np.asarray(unit @ unit.T, np.float32).clip(-1, 1)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1))
 
 
 def nearest_neighbours(matrix: np.ndarray, count: int = 3) -> list[list[tuple[int, float]]]:
@@ -126,14 +136,27 @@ def nearest_neighbours(matrix: np.ndarray, count: int = 3) -> list[list[tuple[in
     Returns:
         For each vector (index, cosine) of its neighbours, the nearest first; equally near ones in their order.
     """
-    similar = cosine_similarity(matrix)
-    np.fill_diagonal(similar, -np.inf)  # so that no vector is its own neighbour
-    order = np.argsort(-similar, axis=1, kind="stable")[:, : min(count, len(matrix) - 1)]
-    return [[(other, float(similar[index, other])) for other in row] for index, row in enumerate(order.tolist())]
+    unit = _unit(matrix)
+    found: list[list[tuple[int, float]]] = []
+    rows = max(1, _PAIRS // len(unit))  # the cosines of some vectors with all, as a large vocabulary has too many pairs
+    for start in range(0, len(unit), rows):
+        similar = np.asarray(unit[start : start + rows] @ unit.T, np.float32).clip(-1, 1)  # (rows, n)
+        each = np.arange(len(similar))
+        similar[each, start + each] = -np.inf  # so that no vector is its own neighbour
+        nearest: list[list[tuple[int, float]]] = [[] for _ in each]
+        for _ in range(min(count, len(unit) - 1)):
+            best = similar.argmax(axis=1)  # the first of equally near ones
+            for row, other in enumerate(best.tolist()):
+                nearest[row].append((other, float(similar[row, other])))
+            similar[each, best] = -np.inf
+        found += nearest
+    return found
 
 
 def position_similarity(model: Transformer) -> np.ndarray | None:
-    """Return how similar each two positions are to the model, (T, T), from -1 to 1.
+    """Return how similar each two of the first positions are to the model, (T, T), from -1 to 1.
+
+    T is the context, but at most `MOST_POSITIONS`.
 
     For learned positions, this is the cosine between their vectors. For rotary positions, it is the mean over all pairs
     of cos(angle at one position - angle at the other), which depends only on their distance.
@@ -141,7 +164,7 @@ def position_similarity(model: Transformer) -> np.ndarray | None:
     Returns:
         None if the model has another kind of positions, or none.
     """
-    length = model.config.sequence_length
+    length = min(model.config.sequence_length, MOST_POSITIONS)
     if isinstance(model.positions, LearnedPositions):
         return cosine_similarity(to_numpy(model.positions(0, length)))
     if isinstance(model.positions, RotaryPositions):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minigpt.errors import InputError, ShapeError
+from minigpt.interpret import embeddings
 from minigpt.interpret.embeddings import (
     cosine_similarity,
     nearest_neighbours,
@@ -84,6 +85,21 @@ def test_what_is_no_matrix_is_refused():
         principal_components(np.zeros((5, 3)), 4)
     with pytest.raises(ShapeError, match=r"2 numbers, the projection is for 3"):
         trail([np.zeros((5, 2))], principal_components(np.eye(3)))
+
+
+def test_nearest_neighbours_of_many_vectors_are_those_of_the_whole_matrix(monkeypatch):
+    matrix = np.random.default_rng(0).integers(-1, 2, (30, 3))  # many are equally near, some are zero
+    similar = cosine_similarity(matrix)
+    np.fill_diagonal(similar, -np.inf)
+    order = np.argsort(-similar, axis=1, kind="stable")[:, :5]
+    monkeypatch.setattr(embeddings, "_PAIRS", 100)  # three rows at a time
+    found = nearest_neighbours(matrix, 5)
+    for row, (near, wanted) in enumerate(zip(found, order.tolist(), strict=True)):
+        np.testing.assert_allclose([similar[row, other] for other, _ in near], similar[row, wanted], atol=1e-6)
+
+
+def test_few_of_a_million_positions_are_compared(make):
+    assert position_similarity(make(sequence_length=1 << 20)).shape == (1024, 1024)
 
 
 def test_nearest_neighbours_by_hand():
