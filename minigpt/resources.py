@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from minigpt.errors import InputError
+from minigpt.paths import user_path
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -56,9 +59,21 @@ def asset_path(*parts: str) -> Path:
 
 def home() -> Path:
     """Return the folder of the user's runs: `MINIGPT_HOME`, else `./runs`; it need not exist."""
-    return Path(os.environ.get("MINIGPT_HOME") or "runs").expanduser().resolve()
+    return _folder("MINIGPT_HOME", "runs")
 
 
 def cache() -> Path:
     """Return the folder for downloads: `MINIGPT_CACHE`, else `~/.cache/minigpt`; it need not exist."""
-    return Path(os.environ.get("MINIGPT_CACHE") or "~/.cache/minigpt").expanduser().resolve()
+    return _folder("MINIGPT_CACHE", "~/.cache/minigpt")
+
+
+def _folder(variable: str, default: str) -> Path:
+    """Return the folder that a variable of the environment names, or else the default.
+
+    Raises:
+        InputError: No folder of this machine can have that path.
+    """
+    try:
+        return user_path(os.environ.get(variable) or default, for_reading=False)
+    except InputError as error:
+        raise InputError(f"{variable}: {error.problem}", mend=error.mend) from None

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "minigpt"
 
 LAYERS: list[list[str]] = [
-    ["version", "errors", "glossary", "resources", "randomness", "wording", "storage", "pieces"],
+    ["version", "errors", "glossary", "paths", "resources", "randomness", "wording", "storage", "pieces"],
     ["config"],
     ["tokenizers", "data"],
     ["model"],
@@ -63,6 +63,7 @@ TORCH_FREE = [
     "version",
     "errors",
     "glossary",
+    "paths",
     "resources",
     "randomness",
     "wording",

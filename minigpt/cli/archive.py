@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 import click
 
 from minigpt.cli.console import note, print_json
-from minigpt.cli.options import json_option, run_argument
+from minigpt.cli.options import input_file, json_option, output_path, run_argument
 from minigpt.errors import InputError
 
 
 @click.command("export")
 @run_argument
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The file to write.")
+@click.option("--out", required=True, type=output_path, metavar="FILE", help="The file to write.")
 @click.option("--format", "kind", type=click.Choice(["zip"]), default="zip", help="What to write.  [default: zip]")
 @click.option("--include-data", is_flag=True, help="Include the encoded corpus, so that the run can be resumed.")
 @json_option
@@ -27,8 +29,10 @@ def export_run(run: str, out: Path, kind: str, include_data: bool, as_json: bool
 
     if out.exists():
         raise InputError(f"The file {out} exists already.", mend="Choose another name, or remove the file first.")
-    if not out.absolute().parent.is_dir():
+    if not out.parent.is_dir():
         raise InputError(f"There is no folder {out.parent} to write {out.name} into.", mend="Create the folder first.")
+    if not os.access(out.parent, os.W_OK | os.X_OK):
+        raise InputError(f"You may not write into {out.parent}.", mend="Choose another folder for the file.")
     folder = find_run(run)
     export_zip(folder, out, include_data=include_data)
     if as_json:
@@ -38,16 +42,25 @@ def export_run(run: str, out: Path, kind: str, include_data: bool, as_json: bool
 
 
 @click.command("import")
-@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("path", type=input_file, metavar="FILE")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: a new one in MINIGPT_HOME, or ./runs]"
+    "--out",
+    type=output_path,
+    metavar="FOLDER",
+    help="Folder of the run.  [default: a new one in MINIGPT_HOME, or ./runs]",
 )
 @json_option
 def import_run(path: Path, out: Path | None, as_json: bool) -> None:
-    """Open a file that `minigpt export` wrote as a run of your own."""
+    """Open a file that `minigpt export` wrote as a run of your own; - is standard input."""
+    from minigpt.paths import is_stream, read_stream
+    from minigpt.runs.archive import MAX_BYTES
     from minigpt.runs.store import RunStore
 
-    target = RunStore().import_zip(path, path=out).path
+    with path.open("rb") as file, tempfile.TemporaryFile() as copy:
+        if is_stream(path):  # a zip file is read from its end, which a pipe cannot do
+            for block in read_stream(file, str(path), block_bytes=1 << 20, max_bytes=MAX_BYTES):
+                copy.write(block)
+        target = RunStore().import_zip(copy if is_stream(path) else path, path=out).path
     if as_json:
         print_json({"run": str(target)})
     else:

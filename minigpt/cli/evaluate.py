@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from minigpt.cli.console import note, print_json
-from minigpt.cli.options import device_option, json_option, run_argument
+from minigpt.cli.options import device_option, input_file, json_option, run_argument, step_option
 from minigpt.cli.progress import progress_bar
 
 
@@ -17,17 +18,26 @@ from minigpt.cli.progress import progress_bar
 @click.option(
     "--data",
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Text to score.",
+    type=input_file,
+    metavar="FILE",
+    help="Text to score, - for standard input.",
 )
 @click.option(
     "--stride",
     type=int,
     help="Tokens between two windows; a smaller stride gives each token more context and takes longer.",
 )
+@step_option
 @device_option("cpu")
 @json_option
-def evaluate(run: str, data: Path, stride: int | None, device: str | None, as_json: bool) -> None:
+def evaluate(
+    run: str,
+    data: Path,
+    stride: int | None,
+    step: int | Literal["best", "last"] | None,
+    device: str | None,
+    as_json: bool,
+) -> None:
     """Score a text: loss, perplexity, bits per character and per byte.
 
     RUN is a run's folder, its id, an exported zip, or the name of a bundled run.
@@ -37,7 +47,7 @@ def evaluate(run: str, data: Path, stride: int | None, device: str | None, as_js
     from minigpt.runs.loading import load_run
 
     text = read_text(data).text
-    loaded = load_run(run, device=device or "cpu")
+    loaded = load_run(run, step=step, device=device or "cpu")
     with progress_bar() as bar:
         task = bar.add_task("scoring", total=None)
         result = ModelEvaluator(loaded).evaluate(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from minigpt.cli.console import note, print_json, print_text
-from minigpt.cli.options import device_option, json_option, run_argument, seed_option
+from minigpt.cli.options import device_option, input_file, json_option, run_argument, seed_option, step_option
 from minigpt.cli.progress import progress_bar
 from minigpt.errors import InputError
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 @click.option("--prompt", help="The beginning of the text; empty starts a new document.")
 @click.option(
     "--prompt-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A file with one prompt per line.",
+    type=input_file,
+    metavar="FILE",
+    help="A file with one prompt per line, - for standard input.",
 )
 @click.option(
     "--max-new-tokens", type=int, metavar="N", help="Largest number of tokens to write.  [default: the run's setting]"
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 )
 @click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; may be given several times.")
 @click.option("--num-samples", type=click.IntRange(min=1), default=1, metavar="N", help="Texts for each prompt.")
+@step_option
 @seed_option(0)
 @device_option("cpu")
 @json_option
@@ -60,6 +62,7 @@ def generate(
     sampler: str | None,
     stop: tuple[str, ...],
     num_samples: int,
+    step: int | Literal["best", "last"] | None,
     seed: int,
     device: str | None,
     as_json: bool,
@@ -86,7 +89,7 @@ def generate(
         value is not None for value in strategy.values()
     ):  # one sampling option replaces all sampling settings of the run
         given |= strategy
-    loaded = load_run(run, device=device or "cpu")
+    loaded = load_run(run, step=step, device=device or "cpu")
     settings = GenerationSettings.from_config(loaded.config.generation, **given)
     generator = TextGenerator(loaded)
     jobs = [(text, row) for text in prompts for row in range(num_samples)]

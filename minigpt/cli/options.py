@@ -2,12 +2,63 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from minigpt.errors import InputError
+from minigpt.paths import user_path
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _path(value: str, *, for_reading: bool) -> Path:
+    try:
+        return user_path(value, for_reading=for_reading)
+    except InputError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def output_path(value: str) -> Path:
+    """Return the path of something to write, absolute; for `type=` of an option.
+
+    Raises:
+        BadParameter: No file of this machine can have it.
+    """
+    return _path(value, for_reading=False)
+
+
+def input_file(value: str) -> Path:
+    """Return a file to read, or a pipe; `-` is standard input. For `type=` of an option.
+
+    Raises:
+        BadParameter: It does not exist, is a folder, or may not be read.
+    """
+    found = _path(value, for_reading=True)
+    if found.is_dir():
+        raise click.BadParameter(f"{found} is a folder. Give a file.")
+    if not found.exists():
+        raise click.BadParameter(f"There is no file {found}. Check the path.")
+    if not os.access(found, os.R_OK):
+        raise click.BadParameter(f"You may not read {found}. Change its permissions, or give another file.")
+    return found
+
+
+def _step(value: str) -> int | str:
+    if value in ("best", "last"):
+        return value
+    if not (value.isascii() and value.isdecimal() and len(value) < 10):
+        raise click.BadParameter(f"{value!r} is no step. Give best, last, or the number of a step.")
+    return int(value)
+
+
+def step_option(function: F) -> F:
+    """Add `--step`, None if it is not given."""
+    text = "Which weights: best, last, or the number of a step that was kept.  [default: best, else last]"
+    return click.option("--step", type=_step, metavar="N|best|last", help=text)(function)
 
 
 def json_option(function: F) -> F:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from minigpt import resources
-from minigpt.cli.options import device_option, json_option, seed_option, set_option
+from minigpt.cli.options import device_option, input_file, json_option, output_path, seed_option, set_option
 from minigpt.config import SECTIONS, RunConfig, allowed_values, field_info, parse_assignments
 
 
@@ -40,13 +40,15 @@ def _described(dotted: str) -> str:
 @click.option(
     "--data",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Text to learn from, one document a file; may be given again.",
+    type=input_file,
+    metavar="FILE",
+    help="Text to learn from, one document a file, - for standard input; may be given again.",
 )
 @set_option
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=output_path,
+    metavar="FOLDER",
     help="Folder of the run.  [default: a new one in MINIGPT_HOME, or ./runs]",
 )
 @click.option("--resume", is_flag=True, help="Resume the run in --out, or start it there.")

@@ -55,7 +55,6 @@ def run_training(
         SystemExit: With 130 or 143 after a signal; the run has been saved.
     """
     started = time.perf_counter()
-    out = None if out is None else out.expanduser().resolve()
     folder = _resumed(out, source, overrides) if resume and out is not None and (out / "run.json").is_file() else None
     if folder is None:
         config = load_config(source, overrides=overrides)

@@ -18,7 +18,8 @@ import yaml
 from minigpt import resources
 from minigpt.config.fields import SECTIONS, Section, field_info, field_names, merge, nest, plain_types
 from minigpt.config.sections import RunConfig, build_config
-from minigpt.errors import ConfigError
+from minigpt.errors import ConfigError, InputError
+from minigpt.paths import user_path
 from minigpt.storage import TooLargeError, read_small
 
 ENVIRONMENT_PREFIX = "MINIGPT__"
@@ -217,19 +218,18 @@ def load_config(
     above = nest(overrides or {}, "--set")
     origin = "the settings"
     if source is not None:
-        path, exists = Path(source), False
-        with contextlib.suppress(OSError, RuntimeError, ValueError):  # no possible file name, or no such home folder
-            path = path.expanduser()
-            exists = path.exists()
-        is_preset = str(source) in resources.preset_names() and not path.is_file()
-        if not is_preset and not exists:
+        path = None
+        with contextlib.suppress(InputError):  # no file can have this name
+            path = user_path(source)
+        is_preset = str(source) in resources.preset_names() and (path is None or not path.is_file())
+        if not is_preset and (path is None or not path.exists()):
             shown = str(source) if len(str(source)) <= 80 else str(source)[:77] + "..."
             raise ConfigError(
                 f"There is no settings file and no preset {shown!r}.",
                 mend=f"Presets are {', '.join(resources.preset_names())}.",
             )
         origin = f"preset {source}" if is_preset else str(path)
-        values = read_yaml(resources.preset_path(str(source)) if is_preset else path)
+        values = read_yaml(resources.preset_path(str(source)) if is_preset or path is None else path)
         if is_preset:
             values["preset"] = str(source)
     from_environment = nest(environment_values(environment), "the environment")

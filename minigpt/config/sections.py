@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_serializer, field_validator, model_validator
 
 from minigpt.config.fields import DEVICES, TRACKERS, Section, explain_error, join_or, merge, nest
+from minigpt.errors import InputError
+from minigpt.paths import user_path
 
 
 class TransformerConfig(Section):
@@ -142,8 +144,8 @@ class DataConfig(Section):
         if not isinstance(value, list | tuple):
             return value
         try:
-            return tuple(Path(item).expanduser().resolve() if isinstance(item, str | Path) else item for item in value)
-        except (OSError, RuntimeError, ValueError):  # no such home folder, a NUL, a loop of links
+            return tuple(user_path(item) if isinstance(item, str | Path) else item for item in value)
+        except InputError:
             raise ValueError("a path, or a list of paths, that this machine can have") from None
 
     @field_serializer("paths")

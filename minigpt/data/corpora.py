@@ -23,6 +23,7 @@ from minigpt.data.files import TextFile
 from minigpt.data.readers import Document, clean_text, read_text
 from minigpt.data.synthetic import TALE_SEPARATOR, generate_repeats, generate_tales
 from minigpt.errors import CorpusError, DownloadError, StorageError
+from minigpt.paths import STDIN, is_stream
 from minigpt.storage import storage_errors, write_bytes
 
 logger = logging.getLogger(__name__)
@@ -272,14 +273,22 @@ def corpus_from_documents(documents: Sequence[Document], clean: bool = True) -> 
 def corpus_from_files(paths: Sequence[Path], clean: bool = True) -> Corpus:
     """Return a corpus of files, one document each. They are read when they are needed and never kept in memory.
 
+    Only what comes out of a pipe is read at once and kept, because it cannot be read again.
+
     Raises:
         CorpusError: There is no file, or one of them cannot be read or does not begin with text.
+        InputError: More came out of a pipe than is kept in memory.
     """
-    files = tuple(TextFile(path, clean=clean) for path in paths)
-    name, origin = _name_and_origin([file.name for file in files])
-    for file in files:
-        file.check()
-    return Corpus(name, files, origin)
+    sources: list[str | TextSource] = []
+    for path in paths:
+        if is_stream(path):
+            sources += _cleaned(str(path), [read_text(path).text], "", clean=clean).sources
+        else:
+            file = TextFile(path, clean=clean)
+            file.check()
+            sources.append(file)
+    name, origin = _name_and_origin(["standard input" if path == STDIN else path.name for path in paths])
+    return Corpus(name, tuple(sources), origin)
 
 
 def _name_and_origin(names: Sequence[str]) -> tuple[str, str]:

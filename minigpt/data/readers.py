@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from minigpt.errors import CorpusError
+from minigpt.paths import is_stream, read_stream
 from minigpt.wording import cause_of
 
 _MEND = "Save it as plain text in UTF-8 and try again."
@@ -81,20 +82,30 @@ def read_text(source: Path | bytes, *, name: str | None = None) -> Document:
     """Read one text file, or its bytes.
 
     Args:
-        source: A path, or the bytes of an upload.
+        source: A path, also that of a pipe, or the bytes of an upload.
         name: Name of the text; needed only for bytes.
 
     Raises:
         CorpusError: The file cannot be read, is empty, or is not text in UTF-8 or UTF-16; the message names it.
+        InputError: More came out of a pipe than is kept in memory.
     """
     if isinstance(source, bytes):
         label = name = name or "the text"
         encoding, pieces = decode_blocks([source], label)
         return Document(name=name, text="".join(pieces), encoding=encoding, num_bytes=len(source))
     label, name = name or str(source), name or source.name
+    num_bytes = 0
+
+    def counted(blocks: Iterable[bytes]) -> Iterator[bytes]:
+        nonlocal num_bytes
+        for block in blocks:
+            num_bytes += len(block)
+            yield block
+
     with open_text(source, label) as file:
-        encoding, pieces = decode_blocks(read_blocks(file), label)
-        return Document(name=name, text="".join(pieces), encoding=encoding, num_bytes=file.tell())
+        blocks = read_stream(file, label, block_bytes=BLOCK_BYTES) if is_stream(source) else read_blocks(file)
+        encoding, pieces = decode_blocks(counted(blocks), label)
+        return Document(name=name, text="".join(pieces), encoding=encoding, num_bytes=num_bytes)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ Reads after: store.py.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import zipfile
 from dataclasses import dataclass
@@ -17,13 +18,22 @@ from typing import TYPE_CHECKING, Literal
 
 from minigpt import resources
 from minigpt.config import RunConfig
-from minigpt.errors import ArchiveError, RunExistsError, RunNotFoundError, StorageError
+from minigpt.errors import (
+    ArchiveError,
+    CheckpointError,
+    InputError,
+    MinigptError,
+    RunExistsError,
+    RunNotFoundError,
+    StorageError,
+)
+from minigpt.paths import user_path
 from minigpt.runs.archive import EXPORT_WANTED
 from minigpt.runs.folder import INFO, RunFolder
 from minigpt.runs.store import RunStore, is_valid_id
 from minigpt.storage import sha256_of
-from minigpt.tokenizers.base import BaseTokenizer
-from minigpt.training.checkpoint import parse_step
+from minigpt.tokenizers.base import BaseTokenizer, load_tokenizer
+from minigpt.training.checkpoint import MODEL, TOKENIZER, check_checkpoint, parse_step
 
 if TYPE_CHECKING:
     from minigpt.model.transformer import Transformer
@@ -56,17 +66,23 @@ def find_run(name: str | Path, *, store: RunStore | None = None) -> RunFolder:
     """Return the run that a person names.
 
     Args:
-        name: A run's folder, its id, an exported zip file, or the name of a bundled run; tried in this order.
+        name: A run's folder or the folder of one of its checkpoints, its id, an exported zip file, or the name of a
+            bundled run; tried in this order.
         store: Where to look for ids; None: the user's home of runs.
 
     Raises:
         RunNotFoundError: There is no such run; the message names the bundled ones.
         ArchiveError: It is a file, but not an exported run.
     """
-    text, path = str(name), Path(name).expanduser()
-    if max(map(len, (*path.parts, ""))) > 255:  # no file has such a name, and some systems fail when asked for it
-        path = Path(f"{text[:40]}...")
-        text = str(path)
+    path = _path_of(name)
+    text = str(name)
+    if _is_checkpoint(path):
+        path = _run_of(path)
+        if not (path / INFO).is_file():
+            raise RunNotFoundError(
+                f"The folder {name} is a checkpoint without its run.",
+                mend="By itself it can generate and be evaluated; for everything else give the run's folder.",
+            )
     if (path / INFO).is_file():
         return RunFolder(path)
     if path.is_file():
@@ -79,6 +95,27 @@ def find_run(name: str | Path, *, store: RunStore | None = None) -> RunFolder:
         mend=f"Give a run's folder, its id, an exported zip file, or a bundled run ({bundled}); "
         "`minigpt runs` lists your own.",
     )
+
+
+def _path_of(name: str | Path) -> Path:
+    """Return the path that a person may mean by the name of a run; it need not exist.
+
+    Raises:
+        RunNotFoundError: No file can have this path.
+    """
+    try:
+        return user_path(name, for_reading=False)
+    except InputError as error:
+        raise RunNotFoundError(f"There is no run of this name. {error.problem}", mend=error.mend) from None
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return parse_step(path.name) is not None and (path / MODEL).is_file()
+
+
+def _run_of(checkpoint: Path) -> Path:
+    """Return the folder of the run that a checkpoint lies in, if it lies in one."""
+    return checkpoint.parent.parent
 
 
 def _unpacked(path: Path) -> RunFolder:
@@ -132,18 +169,43 @@ def load_run(
     """Load a run's weights and tokenizer.
 
     Args:
-        name: A run's folder, its id, an exported zip file, or the name of a bundled run; tried in this order.
+        name: A run's folder, its id, an exported zip file, or the name of a bundled run; tried in this order. Also the
+            folder of a checkpoint; if it is not inside its run, all settings but the model's are the defaults.
         step: A step whose weights were kept, `best`, `last`, or None for the best and else the last.
         device: `auto`, `cpu`, `cuda` or `mps`.
         store: Where to look for ids; None: the user's home of runs.
 
     Raises:
         RunNotFoundError: There is no such run or no such step.
-        CheckpointError: It is damaged.
+        InputError: A step is given beside the folder of a checkpoint.
+        CheckpointError: It is damaged, or its weights are not finite.
         DeviceError: This machine does not have the device.
     """
-    folder = find_run(name, store=store)
-    return load_weights_file(folder, folder.weights_path(step), device=device)
+    path = _path_of(name)
+    if not _is_checkpoint(path):
+        folder = find_run(name, store=store)
+        return load_weights_file(folder, folder.weights_path(step), device=device)
+    if step is not None:
+        raise InputError(
+            f"{path.name} is a checkpoint, so its step cannot be chosen; {step} was given.",
+            mend="Give the run's folder and a step, or the checkpoint alone.",
+        )
+    check_checkpoint(path)
+    if (_run_of(path) / INFO).is_file():
+        return load_weights_file(RunFolder(_run_of(path)), path / MODEL, device=device)
+    return _load_checkpoint_alone(path, device)
+
+
+def _load_checkpoint_alone(path: Path, device: str) -> Run:
+    """Load a checkpoint that is not inside its run, from its weights and its tokenizer."""
+    from minigpt.model.weights import load_model
+
+    tokenizer, model = load_tokenizer(path / TOKENIZER), load_model(path / MODEL, device=device)
+    if model.vocab_size != tokenizer.vocab_size or not _is_finite(model):
+        what = "its weights are not finite" if not _is_finite(model) else "its weights do not fit its tokenizer"
+        raise CheckpointError(f"The checkpoint {path} cannot be used: {what}.", mend="Take another checkpoint.")
+    config = RunConfig(model=model.config)
+    return Run(model, tokenizer, config, path, step_of(path / MODEL), id=path.name, name=path.name)
 
 
 def load_weights_file(folder: RunFolder, weights: Path, *, device: str = "cpu") -> Run:
@@ -156,7 +218,7 @@ def load_weights_file(folder: RunFolder, weights: Path, *, device: str = "cpu") 
 
     Raises:
         RunNotFoundError: The folder is no run.
-        CheckpointError: Something is damaged.
+        CheckpointError: Something is damaged, or the weights are not finite.
         DeviceError: This machine does not have the device.
     """
     from minigpt.model.weights import load_model
@@ -165,7 +227,29 @@ def load_weights_file(folder: RunFolder, weights: Path, *, device: str = "cpu") 
     model = load_model(weights, device=device)
     if model.vocab_size != tokenizer.vocab_size:
         raise folder.damaged(f"the tokenizer has {tokenizer.vocab_size} tokens and the model {model.vocab_size}")
+    if not _is_finite(model):
+        raise _non_finite(folder, step_of(weights))
     return Run(model, tokenizer, config, folder.path, step_of(weights), info.id, info.name)
+
+
+def _is_finite(model: Transformer) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values())
+
+
+def _non_finite(folder: RunFolder, step: int) -> CheckpointError:
+    """Return the error for weights that are not finite, with the newest step whose weights are."""
+    from minigpt.model.weights import load_model
+
+    for other in reversed(folder.steps()):
+        with contextlib.suppress(MinigptError):
+            if other != step and _is_finite(load_model(folder.weights_path(other))):
+                mend = f"Take the weights of step {other:,} instead: --step {other}."
+                break
+    else:
+        mend = "None of its weights can be used; train a new run with a lower training.learning_rate."
+    return CheckpointError(
+        f"The weights of step {step:,} of the run {folder.path} are not finite: they hold infinity or NaN.", mend=mend
+    )
 
 
 def step_of(weights: Path) -> int:

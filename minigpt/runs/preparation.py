@@ -27,6 +27,7 @@ from minigpt.data.split import check_window, split_counts
 from minigpt.data.stored import store_corpus, stored_corpus
 from minigpt.evaluation.baselines import count_baselines
 from minigpt.model.devices import resolve_device
+from minigpt.paths import user_path
 from minigpt.pieces import Pieces, portion
 from minigpt.runs.cost import check_disk
 from minigpt.runs.folder import TOKENIZER, RunFolder
@@ -89,7 +90,7 @@ def create_run(
     check_machine(config)
     store = RunStore() if store is None else store
     if path is not None:
-        path = Path(path).expanduser().resolve()
+        path = user_path(path, for_reading=False)
         check_free(path)
     trained = tokenizer or make_tokenizer(config.tokenizer)
     if tokenizer is None:

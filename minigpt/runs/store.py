@@ -23,6 +23,7 @@ from typing import BinaryIO
 from minigpt import resources
 from minigpt.config import RunConfig
 from minigpt.errors import MinigptError, RunExistsError, RunNotFoundError
+from minigpt.paths import check_new_folder, user_path
 from minigpt.runs import archive
 from minigpt.runs.folder import INFO, RunFolder
 from minigpt.runs.info import RunInfo, token_sha256
@@ -52,7 +53,7 @@ class RunStore:
     """
 
     def __init__(self, root: Path | None = None) -> None:
-        self.root = resources.home() if root is None else Path(root).expanduser().resolve()
+        self.root = resources.home() if root is None else user_path(root, for_reading=False)
 
     def create(
         self,
@@ -97,7 +98,9 @@ class RunStore:
         return RunFolder(target)
 
     def _free_target(self, run_id: str, path: Path | None) -> Path:
-        target = self.root / run_id if path is None else Path(path).expanduser().resolve()
+        if path is None:
+            return self.root / run_id  # a new id, so nothing can be there
+        target = user_path(path, for_reading=False)
         check_free(target)
         return target
 
@@ -186,6 +189,7 @@ def check_free(path: Path) -> None:
 
     Raises:
         RunExistsError: There is a run, or something else, at `path`.
+        InputError: No folder can be made there, see `check_new_folder`.
     """
     if (path / INFO).exists():
         raise RunExistsError(
@@ -193,3 +197,4 @@ def check_free(path: Path) -> None:
         )
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunExistsError(f"{path} is not empty.", mend="Choose a folder that does not exist yet or is empty.")
+    check_new_folder(path)
