@@ -59,7 +59,9 @@ class Limits(BaseModel):
     max_runs: _Count
     """Runs kept on disk."""
     run_ttl_hours: Annotated[float, Field(gt=0)] | None
-    """Hours after which a run is deleted; empty: never."""
+    """Hours after which a run is deleted, and, from their last visit, what a visitor has brought; empty: never."""
+    max_kept_megabytes: _Count
+    """Most that is kept of what all visitors have brought, in MB; then the oldest goes."""
     allow_download: bool
     """Whether the server may download corpora."""
     owner_tokens: bool

@@ -36,8 +36,12 @@ def get_engine() -> RunEngine:
 
 
 def start() -> None:
-    """Create the engine and warm torch up, so that the first run begins at once; the server calls it in a thread."""
+    """Start the engine and warm torch up, so that the first run begins at once; the server calls it in a thread.
+
+    The engine's thread runs even if nothing is trained, because it removes what has expired.
+    """
     get_engine()
+    _home().engine.start()
     warm_up()
 
 

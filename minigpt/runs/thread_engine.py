@@ -17,6 +17,7 @@ import functools
 import itertools
 import logging
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -37,6 +38,7 @@ from minigpt.runs.live import LiveRun, lower_priority
 from minigpt.runs.lock import is_being_trained
 from minigpt.runs.snapshots import RunSnapshot
 from minigpt.runs.store import RunStore
+from minigpt.runs.visitors import VisitorStore
 
 if TYPE_CHECKING:
     from minigpt.data.corpora import Corpus
@@ -49,7 +51,7 @@ that takes longer is still carried out."""
 WEIGHTS_SECONDS = 20.0
 """How long to wait for a copy of the present weights before the newest ones on disk are taken instead."""
 SWEEP_SECONDS = 60.0
-"""Time between two searches for expired runs, while nothing trains."""
+"""Time between two searches for what has expired."""
 
 
 @dataclass(eq=False)
@@ -88,6 +90,8 @@ class ThreadEngine:
     ) -> None:
         self.limits = limits or load_limits()
         self._store = store or RunStore()
+        self._visitors = VisitorStore(self.limits, self._store.root)
+        self._swept = time.monotonic()
         self._num_threads = num_threads
         self._nice = nice
         self._slice_seconds = slice_seconds
@@ -323,15 +327,16 @@ class ThreadEngine:
             self._queue.clear()
 
     def _wait(self) -> None:
-        """Sleep until there is something to do; look for expired runs now and then."""
+        """Sleep until there is something to do; look now and then for what has expired."""
 
         def is_busy() -> bool:
             is_working = any(live.takes_turns for live in self._live.values())
             return self._closing or bool(self._requests) or bool(self._queue) or is_working
 
         with self._changed:
-            is_idle = not self._changed.wait_for(is_busy, timeout=SWEEP_SECONDS)
-        if is_idle:
+            self._changed.wait_for(is_busy, timeout=SWEEP_SECONDS)
+        if time.monotonic() - self._swept >= SWEEP_SECONDS:
+            self._swept = time.monotonic()
             self._sweep()
 
     def _handle_requests(self) -> None:
@@ -427,8 +432,9 @@ class ThreadEngine:
                 self._live.pop(live.id, None)
 
     def _sweep(self) -> None:
-        """Delete expired runs, and what a killed process left unfinished in the store."""
+        """Delete expired runs, what expired visitors have brought, and what a killed process left unfinished."""
         self._store.sweep(older_than_seconds=LEFTOVER_SECONDS)
+        self._visitors.sweep()
         if self.limits.run_ttl_hours is None:
             return
         now = datetime.now(UTC)

@@ -16,7 +16,7 @@ from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from minigpt import resources
-from minigpt.app.session import profile
+from minigpt.app.session import kept, profile
 from minigpt.app.shell import server
 from minigpt.config import RunConfig, TransformerConfig
 from minigpt.data.corpora import Corpus, corpus_from_text
@@ -30,6 +30,7 @@ from minigpt.tokenizers.character import CharacterTokenizer
 
 ENTRY = Path(__file__).resolve().parents[2] / "streamlit_app.py"
 TEXT = "the cat sat on the mat and the dog sat on the log\n" * 40
+BROWSER = "the-key-of-the-tests-browser"
 TINY = {
     "model.num_layers": 1,
     "model.num_heads": 2,
@@ -174,6 +175,7 @@ def untrained() -> Callable[..., Run]:
 
 @pytest.fixture(autouse=True)
 def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start no warm-up thread, and read the limits again."""
+    """Start no warm-up thread, read the limits again, and let every page have the same browser's key from the start."""
     monkeypatch.setattr(server, "_started", True)
+    monkeypatch.setattr(kept, "browser_key", lambda offered, **arguments: BROWSER)
     profile.limits.cache_clear()

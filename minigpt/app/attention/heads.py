@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -14,6 +16,7 @@ from minigpt.app.components import attention_grid, attention_lines
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.session.run_text import default_prompt
 from minigpt.app.session.subject import Subject, prompt_key
+from minigpt.app.session.typed import PROMPT, write
 from minigpt.app.texts import plain, t, template
 from minigpt.app.ui import anatomy, controls, theme
 from minigpt.app.ui.anatomy import Experiment
@@ -97,8 +100,8 @@ def _draw_map_view(subject: Subject, view: AttentionView) -> Findings:
     )
     heads = open_heads(view, try_previous=view.habits.find("previous"), try_first_head=view.habits.find("first"))
     repeated = heads_view.repeated(subject.prompt or default_prompt(subject.run, "attention"))
-    again = {prompt_key(subject.run, "attention"): repeated}
-    return sentences, [(t("attention.try_repeat"), lambda: st.session_state.update(again)), *heads[:1]]
+    again = partial(write, PROMPT, prompt_key(subject.run, "attention"), repeated)
+    return sentences, [(t("attention.try_repeat"), again), *heads[:1]]
 
 
 def _draw_map(view: AttentionView, stage: int, finding: str, *, height: int) -> None:

@@ -10,20 +10,39 @@ from minigpt.app.components.live_chart import live_chart
 from minigpt.app.session.reading import prompt_notes
 from minigpt.app.session.run_text import default_prompt, shipped
 from minigpt.app.session.subject import Subject, prompt_input
+from minigpt.app.session.typed import typed, write
 from minigpt.app.texts import has, plain, quoted, t
 from minigpt.app.ui import anatomy, theme
 from minigpt.errors import ShapeError
 
+CLEAN, CORRUPT = "clean", "corrupt"
+"""The kinds of text of the two fields, see `typed`."""
+
 
 def draw(subject: Subject) -> None:
     """Draw the view."""
-    first_key, second_key = (f"circuits:{name}_{subject.run.id}" for name in ("clean", "corrupt"))
-    if first_key not in st.session_state:
-        first, second = _default_texts(subject)
-        st.session_state.update({first_key: first, second_key: second})
+    first_key, second_key = (f"circuits:{name}_{subject.run.id}" for name in (CLEAN, CORRUPT))
     left, right = st.columns(2, gap="medium")
-    first = prompt_input(left, t("circuits.clean"), key=first_key)
-    second = prompt_input(right, t("circuits.corrupt"), key=second_key, help=t("circuits.corrupt_help"))
+    first = prompt_input(
+        left,
+        t("circuits.clean"),
+        key=first_key,
+        opening=lambda: _opening_texts(subject)[0],
+        name=CLEAN,
+    )
+    second = prompt_input(
+        right,
+        t("circuits.corrupt"),
+        key=second_key,
+        opening=lambda: _find_second(subject, first) if typed(CLEAN) else _opening_texts(subject)[1],
+        name=CORRUPT,
+        help=t("circuits.corrupt_help"),
+    )
+
+    def swap() -> None:
+        write(CLEAN, first_key, second)
+        write(CORRUPT, second_key, first)
+
     try:
         with st.spinner(t("circuits.patching")):
             view = subject.ask("patching", lambda run, cancelled: patched(run, first, second, cancelled), first, second)
@@ -33,14 +52,14 @@ def draw(subject: Subject) -> None:
         _draw_answer(view, first, second)
     anatomy.try_this(
         [
-            (t("circuits.try_find"), lambda: st.session_state.update({second_key: _find_second(subject, first)})),
-            (t("circuits.try_swap"), lambda: st.session_state.update({first_key: second, second_key: first})),
+            (t("circuits.try_find"), lambda: write(CORRUPT, second_key, _find_second(subject, first))),
+            (t("circuits.try_swap"), swap),
         ],
         key="circuits:try_patching",
     )
 
 
-def _default_texts(subject: Subject) -> tuple[str, str]:
+def _opening_texts(subject: Subject) -> tuple[str, str]:
     """Return two texts to start with: those of a bundled run, else a line of the run's own text and a variant."""
     run = subject.run
     if run.bundled and has(f"circuits.clean_{run.id}"):

@@ -9,7 +9,7 @@ import streamlit as st
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.corpus import view as corpus_view
 from minigpt.app.corpus.view import CorpusView
-from minigpt.app.session import corpora, draft, profile
+from minigpt.app.session import corpora, draft, profile, typed
 from minigpt.app.texts import escape, number, size, t, template
 from minigpt.app.ui import anatomy, theme
 from minigpt.app.ui.navigation import page_path
@@ -135,12 +135,15 @@ def upload() -> None:
 
 def paste() -> None:
     """Draw a field to paste a text into."""
-    with st.form("corpus_paste", border=False):
-        text = st.text_area(
-            t("corpus.paste"), key="corpus:pasted", height=160, placeholder=t("corpus.paste_placeholder")
-        )
-        if st.form_submit_button(t("corpus.paste_use"), type="primary"):
-            attempt(lambda: corpora.use_text(text, t("corpus.paste_name")))
+    text = st.text_area(
+        t("corpus.paste"),
+        height=160,
+        placeholder=t("corpus.paste_placeholder"),
+        persist_state="session",
+        **typed.field(typed.PASTED, "corpus:pasted", str),
+    )
+    if st.button(t("corpus.paste_use"), type="primary", key="corpus:paste_use"):
+        attempt(lambda: corpora.use_text(text, t("corpus.paste_name")))
 
 
 def take_first_part() -> None:

@@ -9,7 +9,7 @@ from minigpt.app.components.live_chart import live_chart
 from minigpt.app.components.token_strip import token_strip
 from minigpt.app.perplexity import view as perplexity_view
 from minigpt.app.perplexity.view import MOST_DRAWN, Score
-from minigpt.app.session import profile, state
+from minigpt.app.session import profile, state, typed
 from minigpt.app.session.ask import ask
 from minigpt.app.session.compute import Superseded
 from minigpt.app.session.openings import choose_opening, opening_text
@@ -46,18 +46,16 @@ def given_text(run: RunRef) -> tuple[str, str] | None:
     )
     if source == "write":
         key = text_key(run)
-        if key not in st.session_state:
-            st.session_state[key] = opening_text(run, key)
         text = st.text_area(
             t("perplexity.text"),
-            key=key,
             height=100,
             max_chars=profile.limits().max_score_chars,
             placeholder=t("perplexity.text_placeholder"),
             label_visibility="collapsed",
             persist_state="session",
+            **typed.field(typed.PASSAGE, key, lambda: opening_text(run, key)),
         )
-        choose_opening(run, "perplexity", key)
+        choose_opening(run, "perplexity", typed.PASSAGE, key)
         return "", text
     limits = profile.limits()
     file = st.file_uploader(
@@ -227,7 +225,8 @@ def experiments(run: RunRef, context: int) -> None:
     """Draw the experiments."""
 
     def write(text: str) -> None:
-        st.session_state.update({key: text, "perplexity:source": "write"})
+        typed.offer(typed.PASSAGE, key, text)
+        st.session_state["perplexity:source"] = "write"
 
     key = text_key(run)
     text = st.session_state.get(key) or opening_text(run, key)

@@ -13,7 +13,8 @@ from minigpt.app.session.ask import ask, errors_explained
 from minigpt.app.session.openings import choose_opening, opening_text
 from minigpt.app.session.run_text import PROPOSED
 from minigpt.app.session.runs import RunRef, token_unit
-from minigpt.app.session.subject import prompt_input
+from minigpt.app.session.subject import prompt_input, prompt_key
+from minigpt.app.session.typed import PROMPT
 from minigpt.app.texts import markdown, t
 from minigpt.app.ui import anatomy, controls, theme
 
@@ -29,13 +30,17 @@ def set_state(**values: object) -> None:
 
 def choose_settings(run: RunRef) -> tuple[str, int, int, float]:
     """Draw the row above the columns; return prompt, seed, length, and the temperature applied before other rules."""
-    prompt_key = f"sampling:prompt_{run.id}"
-    if prompt_key not in st.session_state:
-        st.session_state[prompt_key] = opening_text(run, prompt_key, PROPOSED)
+    key = prompt_key(run, "sampling")
     st.session_state.setdefault("sampling:seed", FIRST_SEED)
     lengths = sampling_view.lengths(profile.limits().max_new_tokens)
     left, middle, right, last = st.columns([5, 1.6, 2.6, 1.2], vertical_alignment="bottom")
-    prompt = prompt_input(left, t("sampling.prompt"), key=prompt_key, help=t("sampling.prompt_help"))
+    prompt = prompt_input(
+        left,
+        t("sampling.prompt"),
+        key=key,
+        opening=lambda: opening_text(run, key, PROPOSED),
+        help=t("sampling.prompt_help"),
+    )
     seed = middle.number_input(
         t("sampling.seed"),
         min_value=0,
@@ -56,7 +61,7 @@ def choose_settings(run: RunRef) -> tuple[str, int, int, float]:
         base_temperature = st.slider(
             t("sampling.warmth"), 0.0, 2.0, 1.0, 0.05, key="sampling:warmth", help=t("sampling.warmth_help")
         )
-    choose_opening(run, "sampling", prompt_key, PROPOSED)
+    choose_opening(run, "sampling", PROMPT, key, PROPOSED)
     return prompt, int(seed), int(length), base_temperature
 
 

@@ -5,20 +5,21 @@ Every failure raises a `MinigptError` and leaves the current corpus unchanged.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import streamlit as st
 
-from minigpt.app.session import profile
+from minigpt.app.session import kept, profile
 from minigpt.app.session.readings import DocumentReading
 from minigpt.config import TokenizerConfig
 from minigpt.data.corpora import Corpus, corpus_from_documents, corpus_from_text, load_corpus
 from minigpt.data.prepared import expected_vocab_size
-from minigpt.data.readers import read_text
+from minigpt.data.readers import clean_text, read_text
 from minigpt.data.statistics import TextStatistics, text_statistics
-from minigpt.errors import CorpusError
+from minigpt.errors import CorpusError, MinigptError
 from minigpt.tokenizers.base import make_tokenizer
 
 DEFAULT_CORPUS = "tales"
@@ -37,14 +38,11 @@ class UploadedFile(Protocol):
 def current_corpus() -> Corpus:
     """Return the corpus of the next run; the built-in tales until the visitor chooses another one."""
     if "app:corpus" not in st.session_state:
-        st.session_state["app:corpus"] = default_corpus()
+        if not kept.is_known():
+            return default_corpus()
+        st.session_state["app:corpus"], st.session_state["app:readings"] = _restored(kept.get("corpus"))
     corpus: Corpus = st.session_state["app:corpus"]
     return corpus
-
-
-def set_current_corpus(corpus: Corpus) -> None:
-    """Set the current corpus."""
-    st.session_state["app:corpus"] = corpus
 
 
 @functools.cache
@@ -76,7 +74,7 @@ def use_files(files: Sequence[UploadedFile]) -> None:
         )
         for document, cleaned in zip(documents, corpus.documents, strict=True)
     ]
-    _keep(corpus, readings)
+    _own(corpus, readings)
 
 
 def use_text(text: str, name: str) -> None:
@@ -90,7 +88,7 @@ def use_text(text: str, name: str) -> None:
     profile.limits().check_upload(name, num_bytes)
     corpus = corpus_from_text(text, name=name, clean=True)
     cleaned = corpus.text
-    _keep(corpus, [DocumentReading(name, "UTF-8", num_bytes, len(text), len(cleaned), cleaned != text)])
+    _own(corpus, [DocumentReading(name, "UTF-8", num_bytes, len(text), len(cleaned), cleaned != text)])
 
 
 def use_built_in(name: str) -> None:
@@ -99,19 +97,67 @@ def use_built_in(name: str) -> None:
     Raises:
         DownloadError: It must be downloaded, and that failed or is not allowed.
     """
-    corpus = default_corpus() if name == DEFAULT_CORPUS else load_corpus(name)
-    _keep(corpus, [])
+    _keep(_built_in(name), [])
+    kept.put("corpus", None if name == DEFAULT_CORPUS else {"built_in": name})
 
 
-def _keep(corpus: Corpus, readings: list[DocumentReading]) -> None:
-    statistics = _counted(corpus)
-    if statistics.num_distinct < 2:
+def _built_in(name: str) -> Corpus:
+    return default_corpus() if name == DEFAULT_CORPUS else load_corpus(name)
+
+
+def _own(corpus: Corpus, readings: list[DocumentReading]) -> None:
+    """Make a text that the visitor has brought the current corpus, and keep it."""
+    _keep(corpus, readings)
+    kept.put(
+        "corpus",
+        {
+            "name": corpus.name,
+            "origin": corpus.origin,
+            "documents": list(corpus.documents),
+            "readings": [dataclasses.asdict(reading) for reading in readings],
+        },
+    )
+
+
+def _restored(value: Any) -> tuple[Corpus, list[DocumentReading]]:
+    """Return the corpus that a file holds and how it was read; the built-in tales if it holds none that can be used."""
+    try:
+        if "built_in" in value:
+            return _built_in(value["built_in"]), []
+        documents = tuple(clean_text(text) for text in value["documents"])
+        corpus = Corpus(clean_text(value["name"]), documents, clean_text(value["origin"]))
+        _check_content(corpus)
+        profile.limits().check_corpus(corpus)
+        return corpus, [_restored_reading(**reading) for reading in value["readings"]]
+    except (MinigptError, LookupError, TypeError, ValueError, AttributeError):
+        return default_corpus(), []
+
+
+def _restored_reading(*, name: str, encoding: str, is_changed: bool, **counts: int) -> DocumentReading:
+    if not all(isinstance(count, int) and 0 <= count < 2**53 for count in counts.values()):
+        raise ValueError("a count is no count")
+    return DocumentReading(name=clean_text(name), encoding=clean_text(encoding), is_changed=bool(is_changed), **counts)
+
+
+def _check_content(corpus: Corpus) -> None:
+    """Refuse a text that holds nothing to learn.
+
+    Raises:
+        CorpusError: It is one character over and over.
+    """
+    documents = corpus.documents
+    if not any(document.strip(documents[0][:1]) for document in documents):
         raise CorpusError(
             f"{corpus.name} is one character over and over, so there is nothing to guess.",
             mend="Choose a text with at least two different characters.",
         )
+
+
+def _keep(corpus: Corpus, readings: list[DocumentReading]) -> None:
+    _check_content(corpus)
     profile.limits().check_corpus(corpus)
-    set_current_corpus(corpus)
+    statistics = _counted(corpus)
+    st.session_state["app:corpus"] = corpus
     st.session_state["app:statistics"] = (corpus, statistics)
     st.session_state["app:readings"] = readings
 

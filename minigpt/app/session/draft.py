@@ -1,16 +1,30 @@
-"""The settings of the next run, kept across pages."""
+"""The settings of the next run, kept across pages, reloads and restarts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import streamlit as st
+from pydantic import TypeAdapter, ValidationError
 
-from minigpt.config import RunConfig, load_config
+from minigpt import resources
+from minigpt.app.session import kept
+from minigpt.config import RunConfig, dotted_fields, field_info, load_config
 from minigpt.errors import ConfigError
 
 DEFAULT_PRESET = "nano"
+LARGEST = 2**53 - 1
+"""Largest number that a widget can hold."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What the next run starts from: a preset, and changes from it, dotted field to value."""
+
+    preset: str = DEFAULT_PRESET
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def current_config() -> RunConfig:
@@ -24,15 +38,44 @@ def current_config() -> RunConfig:
 
 def current_preset() -> str:
     """Return the preset that the next run starts from."""
-    return str(st.session_state.get("app:preset", DEFAULT_PRESET))
+    return _current().preset
 
 
 def current_changes() -> dict[str, Any]:
     """Return the changes from the preset: dotted field to value."""
-    return dict(st.session_state.get("app:changes", {}))
+    return dict(_current().changes)
 
 
 def keep(preset: str, changes: Mapping[str, Any]) -> None:
-    """Keep the settings of the next run across pages."""
-    st.session_state["app:preset"] = preset
-    st.session_state["app:changes"] = dict(changes)
+    """Keep the settings of the next run across pages, reloads and restarts."""
+    draft = st.session_state["app:draft"] = Draft(preset, dict(changes))
+    kept.put("settings", None if draft == Draft() else {"preset": preset, "changes": draft.changes})
+
+
+def _current() -> Draft:
+    if "app:draft" not in st.session_state:
+        if not kept.is_known():
+            return Draft()
+        st.session_state["app:draft"] = _restored(kept.get("settings"))
+    draft: Draft = st.session_state["app:draft"]
+    return draft
+
+
+def _restored(value: Any) -> Draft:
+    """Return what a file holds, without what no widget can hold, such as settings of another version."""
+    if not isinstance(value, dict) or value.get("preset") not in resources.preset_names():
+        return Draft()
+    given, known = value.get("changes"), set(dotted_fields())
+    pairs = given.items() if isinstance(given, dict) else ()
+    return Draft(value["preset"], {name: change for name, change in pairs if name in known and _fits(name, change)})
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Return whether a value has the type of a setting; its bounds are checked where the settings are shown."""
+    if isinstance(value, int | float) and abs(value) > LARGEST:
+        return False
+    try:
+        TypeAdapter(field_info(name).annotation).validate_python(value, strict=True)
+    except ValidationError:
+        return False
+    return True

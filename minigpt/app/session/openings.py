@@ -1,12 +1,13 @@
 """Fields that open with a text of the run's own: where it comes from, and others to take instead.
 
-What the visitor typed stays in the field until the visitor takes another text.
+What the visitor typed stays in the field until the visitor takes another text; see `typed`.
 """
 
 from __future__ import annotations
 
 import streamlit as st
 
+from minigpt.app.session import typed
 from minigpt.app.session.download import offer_download
 from minigpt.app.session.run_text import Opening, opening, sample_of
 from minigpt.app.session.runs import RunRef
@@ -24,17 +25,19 @@ def opening_text(run: RunRef, key: str, line: int | None = None) -> str:
     return _offered(run, key, line).text
 
 
-def put(key: str, text: Opening) -> None:
+def put(name: str, key: str, text: Opening) -> None:
     """Put a text of the run into a field. For callbacks."""
-    st.session_state.update({f"{key}:opening": text, key: text.text})
+    st.session_state[f"{key}:opening"] = text
+    typed.offer(name, key, text.text)
 
 
-def choose_opening(run: RunRef, page: str, key: str, line: int | None = None) -> None:
+def choose_opening(run: RunRef, page: str, name: str, key: str, line: int | None = None) -> None:
     """Draw where the text in a field comes from, and buttons that put another text of the run there.
 
     Args:
         run: The run.
         page: The page.
+        name: The kind of text, as in `typed`.
         key: Key of the field's widget.
         line: As in `run_text.opening`.
     """
@@ -48,10 +51,12 @@ def choose_opening(run: RunRef, page: str, key: str, line: int | None = None) ->
             st.caption(origin_words(offered), width="content")
         if passage.count > is_passage:
             words = t("frame.opening_another" if is_passage else "frame.opening_passage")
-            st.button(words, key=f"{page}:another", icon=":material/menu_book:", on_click=put, args=(key, passage))
+            st.button(
+                words, key=f"{page}:another", icon=":material/menu_book:", on_click=put, args=(name, key, passage)
+            )
         if sample is not None and not (is_shown and offered.source == "written"):
             words = t("frame.opening_sample")
-            st.button(words, key=f"{page}:sample", icon=":material/edit_note:", on_click=put, args=(key, sample))
+            st.button(words, key=f"{page}:sample", icon=":material/edit_note:", on_click=put, args=(name, key, sample))
         if not passage.count:
             offer_download(run, page)
 

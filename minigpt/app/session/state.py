@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from minigpt.app.session import profile, runs
+from minigpt.app.session import kept, profile, runs
 from minigpt.app.session.runs import DEFAULT_RUN, RunRef
 from minigpt.errors import MinigptError
 
@@ -44,14 +44,16 @@ def place() -> Place:
 def sync_run() -> str | None:
     """Read the current run from the address if that has changed, then write the current run into the address.
 
-    The frame calls it on every rerun: Streamlit empties the address when the page changes, and loses what a
-    callback writes there, so only this function writes it.
+    The frame calls it on every rerun once the visitor is known: Streamlit empties the address when the page changes,
+    and loses what a callback writes there, so only this function writes it.
 
     Returns:
         An id in the address that belongs to no run, for a message to the visitor; else None.
     """
     asked, lost = st.query_params.get("run"), None
-    if asked and asked != st.session_state.get("app:address"):
+    if not asked:
+        _restore_run()
+    elif asked != st.session_state.get("app:address"):
         if runs.find_run(asked) is None:
             lost = asked
         else:
@@ -62,7 +64,14 @@ def sync_run() -> str | None:
     elif asked != run_id:
         st.query_params["run"] = run_id
     st.session_state["app:address"] = run_id
+    kept.put("run", None if run_id == DEFAULT_RUN else run_id)
     return lost
+
+
+def _restore_run() -> None:
+    """In a new session whose address names no run, look at the run that the visitor looked at last, in any tab."""
+    if "app:address" not in st.session_state and isinstance(run_id := kept.get("run"), str):
+        place().run_id = run_id
 
 
 def current_run() -> RunRef:
@@ -84,12 +93,7 @@ def owner_token() -> str:
     """Return the token that proves that a run is this visitor's; empty if the profile requires none."""
     if not profile.limits().owner_tokens:
         return ""
-    return str(st.session_state.setdefault("app:owner", secrets.token_urlsafe(24)))
-
-
-def set_owner_token(token: str) -> None:
-    """Use the token that the visitor's browser has stored."""
-    st.session_state["app:owner"] = token
+    return kept.key()
 
 
 def owner_token_sha256() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
@@ -19,6 +20,7 @@ from minigpt.app.session.compute import Cancelled
 from minigpt.app.session.run_text import PROPOSED, default_prompt
 from minigpt.app.session.runs import RunRef
 from minigpt.app.session.steps import kept_steps
+from minigpt.app.session.typed import PROMPT, field, typed
 from minigpt.app.texts import number, t
 from minigpt.app.ui.controls import move, moved_slider
 
@@ -63,7 +65,7 @@ class Subject:
 
 
 def prompt_key(run: RunRef, page: str) -> str:
-    """Return the session-state key of a run's prompt on a page."""
+    """Return the key of the prompt's field on a page; for each run its own, because the opening text depends on it."""
     return f"{page}:prompt_{run.id}"
 
 
@@ -81,17 +83,16 @@ def choose(run: RunRef, page: str, *, with_prompt: bool = True, length: int = PR
         with_prompt: Whether to draw the prompt field; the prompt is returned in any case.
         length: As in `default_prompt`.
     """
-    key = prompt_key(run, page)
-    if key not in st.session_state:
-        st.session_state[key] = default_prompt(run, page, length)
-    prompt = st.session_state[key]
     steps, newest = kept_steps(run)
     snapshot = runs.snapshot_of(run)
     is_active = snapshot is not None and snapshot.is_active
     has_more = bool(steps) or is_active
     left, right = st.columns([13, 8], gap="medium", vertical_alignment="bottom") if has_more else (st.container(), None)
+    opening = partial(default_prompt, run, page, length)
     if with_prompt:
-        prompt = prompt_input(left, t("inside.prompt"), key=key)
+        prompt = prompt_input(left, t("inside.prompt"), key=prompt_key(run, page), opening=opening)
+    else:
+        prompt = typed(PROMPT) or opening()
     if right is None:
         return Subject(run, None, newest, prompt)
     with right if with_prompt else left:
@@ -99,17 +100,29 @@ def choose(run: RunRef, page: str, *, with_prompt: bool = True, length: int = PR
     return Subject(run, None, newest, prompt) if step == NEWEST else Subject(run, int(step), int(step), prompt)
 
 
-def prompt_input(place: DeltaGenerator, label: str, *, key: str, help: str | None = None) -> str:
+def prompt_input(
+    place: DeltaGenerator,
+    label: str,
+    *,
+    key: str,
+    opening: Callable[[], str],
+    name: str = PROMPT,
+    help: str | None = None,
+) -> str:
     """Draw a field for a text that a model reads, and return the text.
 
     Args:
         place: Where to draw it.
         label: Its label.
         key: Key of the widget.
+        opening: Returns the text that it opens with if the visitor has typed none.
+        name: The kind of text, as in `typed`; fields of one kind share what the visitor types.
         help: Its tooltip.
     """
     most = profile.limits().max_prompt_chars
-    return place.text_input(label, key=key, max_chars=most, live="400ms", persist_state="session", help=help)
+    arguments = field(name, key, opening)
+    text: str = place.text_input(label, max_chars=most, live="400ms", persist_state="session", help=help, **arguments)
+    return text
 
 
 def _choose_step(run: RunRef, page: str, options: list[int | str], newest: int, *, is_active: bool) -> int | str:

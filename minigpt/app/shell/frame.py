@@ -7,10 +7,13 @@ import functools
 import streamlit as st
 
 from minigpt import resources
-from minigpt.app.session import state
+from minigpt.app.session import kept, state
 from minigpt.app.shell import server, sidebar
 from minigpt.app.texts import t
+from minigpt.app.ui import anatomy
 from minigpt.app.ui.navigation import PAGES
+
+WAITING_HEIGHT = 300
 
 
 def run() -> None:
@@ -18,7 +21,9 @@ def run() -> None:
     st.set_page_config(page_title=t("frame.product"), page_icon=":material/blur_on:", layout="wide")
     st.logo(resources.asset_path("images", "logo.svg"), size="large")
     st.html(_style())
-    lost = state.sync_run()
+    with st.sidebar:
+        is_known = kept.identify()
+    lost = state.sync_run() if is_known else None
     sections: dict[str, list[st.Page]] = {}
     for entry in PAGES:
         page = st.Page(
@@ -30,8 +35,13 @@ def run() -> None:
         )
         sections.setdefault(t(f"frame.section_{entry.section}"), []).append(page)
     page = st.navigation(sections, expanded=True)
-    with st.sidebar:
-        sidebar.draw()
+    if is_known:
+        with st.sidebar:
+            sidebar.draw()
+    elif page.url_path:  # any page but Home would show what a stranger sees, and change a moment later
+        anatomy.header(page.url_path)
+        st.skeleton(WAITING_HEIGHT)
+        return
     if lost:
         st.warning(t("frame.run_not_found"), icon=":material/link_off:")
     page.run()

@@ -16,11 +16,7 @@ POLL_SECONDS = 2.0
 
 
 def draw() -> None:
-    """Draw the sidebar's part below the menu."""
-    if profile.limits().owner_tokens:
-        from minigpt.app.components.owner import remember_owner
-
-        remember_owner(state.owner_token(), on_token=state.set_owner_token)
+    """Draw the sidebar's part below the menu, once the visitor is known."""
     ref = state.current_run()
     snapshot = runs.snapshot_of(ref)
     _picker(ref)

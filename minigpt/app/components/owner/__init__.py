@@ -1,32 +1,35 @@
-"""Keeps the owner's token in the browser's local storage, so that a visitor can still stop their run after a reload.
+"""Asks the browser for its key, which only pages of this site can read, and makes the browser leave a session.
 
-The token is never part of an address. The script receives this session's token: a browser without a token stores it, a
-browser with one answers with its own.
+The key is in the browser's local storage: unlike a cookie it reaches the server on every host, and no other server on
+the same machine can read it. It is never part of an address. The script receives a fresh key: a browser without a key
+stores it, a browser with one answers with its own.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from minigpt.app.components.registry import Component
 
 _component = Component("owner", "<span hidden></span>")
 
 
-def remember_owner(offered: str, *, on_token: Callable[[str], None]) -> None:
-    """Replace the session's token by the browser's, if the browser has one. Draws nothing.
+def browser_key(offered: str, *, is_known: bool = False, leave: str = "") -> str | None:
+    """Return the browser's key; None until it has answered. Draws nothing.
 
     Args:
-        offered: The session's token.
-        on_token: Called with the browser's token if it differs and is well formed.
+        offered: A fresh key, or the one that the browser has given.
+        is_known: Whether the browser has given it, so that it need not answer again.
+        leave: If given, the browser stores the offered key in place of its own, and all its pages of this site begin
+            again, each with a new session. A different text each time.
     """
     import streamlit as st
 
-    def take() -> None:
-        token = st.session_state["frame:owner"].get("token")
-        if isinstance(token, str) and re.fullmatch(r"[\w-]{16,64}", token):
-            on_token(token)
-
     with st.container(height=1, border=False, key="frame_owner"):
-        _component(key="frame:owner", data={"offered": offered}, on_token_change=take)
+        _component(
+            key="frame:owner",
+            data={"offered": offered, "known": is_known, "leave": leave},
+            on_key_change=lambda: None,  # without it Streamlit keeps no value
+        )
+    key = st.session_state["frame:owner"].get("key")
+    return key if isinstance(key, str) and re.fullmatch(r"[\w-]{16,64}", key, re.ASCII) else None

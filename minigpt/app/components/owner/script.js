@@ -1,17 +1,44 @@
-// One token for each browser, kept where only pages of this site can read it.
+// One key for each browser, kept where only pages of this site can read it.
 
 /** @import { Component } from "../shared.js" */
 
 const PLACE = "minigpt:owner";
+const LEFT = "minigpt:left"; // changes when the visitor leaves, which tells the other tabs
 
-/** @param {Component<{ offered: string }>} component */
-export default function ({ data, setStateValue }) {
-  let kept = null;
+/** Begin again with a new session, and without the run in the address. */
+function begin() {
+  window.location.replace(window.location.pathname);
+}
+
+/** @param {string} offered @returns {string} The browser's key. */
+function browserKey(offered) {
   try {
-    kept = window.localStorage.getItem(PLACE);
-    if (!kept) window.localStorage.setItem(PLACE, data.offered);
+    const kept = window.localStorage.getItem(PLACE);
+    if (kept && /^[\w-]{16,64}$/.test(kept)) return kept;
+    window.localStorage.setItem(PLACE, offered);
   } catch {
-    return; // storage is switched off: the token lives as long as the session
+    // storage is switched off: the key lives as long as the session
   }
-  if (kept && kept !== data.offered) setStateValue("token", kept);
+  return offered;
+}
+
+/** @param {Component<{ offered: string, known: boolean, leave: string }>} component */
+export default function ({ data, setStateValue }) {
+  if (data.leave) {
+    try {
+      window.localStorage.setItem(PLACE, data.offered);
+      window.localStorage.setItem(LEFT, data.leave);
+    } catch {
+      // storage is switched off, and a new session gets a new key anyway
+    }
+    begin();
+    return;
+  }
+  if (!data.known) setStateValue("key", browserKey(data.offered));
+  /** @param {StorageEvent} event */
+  const follow = (event) => {
+    if (event.key === LEFT) begin();
+  };
+  window.addEventListener("storage", follow);
+  return () => window.removeEventListener("storage", follow);
 }
