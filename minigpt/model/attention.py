@@ -30,6 +30,7 @@ from minigpt.config import TransformerConfig
 from minigpt.errors import ShapeError
 from minigpt.model.dropout import Dropout
 from minigpt.model.kv_cache import KVCache
+from minigpt.model.layers import Linear
 from minigpt.model.norms import unit_rms
 from minigpt.model.points import Probe, tap
 from minigpt.model.positions import rotate
@@ -187,8 +188,8 @@ class CausalSelfAttention(nn.Module):
         self.d_head = config.d_head
         self.causal = config.causal
         self.qk_norm = config.qk_norm
-        self.qkv = nn.Linear(config.d_model, (config.num_heads + 2 * config.kv_heads) * config.d_head, config.bias)
-        self.out = nn.Linear(config.d_model, config.d_model, config.bias)
+        self.qkv = Linear(config.d_model, (config.num_heads + 2 * config.kv_heads) * config.d_head, config.bias)
+        self.out = Linear(config.d_model, config.d_model, config.bias)
         self.attention_dropout = Dropout(config.attention_dropout)
         self.dropout = Dropout(config.dropout)
 

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from minigpt.config import TransformerConfig
 from minigpt.model.dropout import Dropout
+from minigpt.model.layers import Linear
 from minigpt.model.points import Probe, tap
 
 
@@ -37,9 +38,9 @@ class FeedForward(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.activation = config.activation
-        self.gate = nn.Linear(config.d_model, config.ff_width, config.bias) if config.activation == "swiglu" else None
-        self.up = nn.Linear(config.d_model, config.ff_width, config.bias)
-        self.down = nn.Linear(config.ff_width, config.d_model, config.bias)
+        self.gate = Linear(config.d_model, config.ff_width, config.bias) if config.activation == "swiglu" else None
+        self.up = Linear(config.d_model, config.ff_width, config.bias)
+        self.down = Linear(config.ff_width, config.d_model, config.bias)
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: torch.Tensor, *, probe: Probe | None = None) -> torch.Tensor:

@@ -29,6 +29,7 @@ from minigpt.model.block import Block
 from minigpt.model.decode import Decoder, DecodingCache
 from minigpt.model.dropout import Dropout
 from minigpt.model.kv_cache import KVCache
+from minigpt.model.layers import Embedding, Linear
 from minigpt.model.norms import make_norm
 from minigpt.model.points import Probe, tap
 from minigpt.model.positions import LearnedPositions, RotaryPositions
@@ -60,7 +61,7 @@ class Transformer(nn.Module):
         # The modules are built on the meta device, without memory, because torch would fill them from its global
         # generator. Then they get memory, and weights from our generators.
         with torch.device("meta"):
-            self.embedding = nn.Embedding(vocab_size, config.d_model)
+            self.embedding = Embedding(vocab_size, config.d_model)
             self.positions: LearnedPositions | RotaryPositions
             if config.positions == "learned":
                 self.positions = LearnedPositions(config.sequence_length, config.d_model)
@@ -70,8 +71,9 @@ class Transformer(nn.Module):
             self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
             self.final_norm = make_norm(config)
             # With tied embeddings there is one parameter: no head, the embedding's matrix is the output matrix too.
-            self.head = None if config.tie_embeddings else nn.Linear(config.d_model, vocab_size, bias=False)
-        self.to_empty(device="cpu")
+            self.head = None if config.tie_embeddings else Linear(config.d_model, vocab_size, bias=False)
+        # what `to_empty` does, without importing the compiler
+        self._apply(lambda tensor: torch.empty(tensor.shape, device="cpu"))  # type: ignore[no-untyped-call]
         self._initialise(seed)
 
     @torch.no_grad()
