@@ -48,6 +48,7 @@ def attention_map(
     stage: int,
     query: int | None = None,
     causal: bool = True,
+    full: float = 1.0,
     compact: bool = False,
     height: int = 500,
 ) -> go.Figure:
@@ -61,6 +62,7 @@ def attention_map(
         stage: 0 q·k, 1 scaled, 2 masked, 3 weights after softmax.
         query: The position whose row is outlined.
         causal: Whether the model has a causal mask; its cells are hatched from stage 2 on.
+        full: The weight from which on the colour is the strongest; scores have no such weight.
         compact: Whether it is shown on a phone.
         height: In pixels; smaller on a phone.
     """
@@ -79,7 +81,7 @@ def attention_map(
             hovertemplate=f"%{{text}}<br>{name} <b>%{{z:.3g}}</b><extra></extra>",
             xgap=1 if length <= 40 else 0,
             ygap=1 if length <= 40 else 0,
-            **_colour_axis(shown, is_weight, palette, name),
+            **_colour_axis(shown, is_weight, palette, name, full),
         ),
         # the zoom survives another head or stage, but not another text
         token_layout(palette, height=335 if compact else height, revision=length),
@@ -231,7 +233,7 @@ def mix_map(
             x=np.arange(1, width + 1),
             xgap=1,
             ygap=1,
-            **({"texttemplate": "%{z:.2f}", "textfont": {"size": 9}} if width <= 16 and not compact else {}),
+            **({"texttemplate": "%{z:.2f}", "textfont": {"size": 11}} if width <= 16 and not compact else {}),
         ),
         token_layout(palette, height=335 if compact else height),
     )
@@ -255,12 +257,15 @@ def mix_map(
     return figure
 
 
-def _colour_axis(shown: np.ndarray, is_weight: bool, palette: Palette, name: str) -> dict[str, Any]:
-    """Return a heat map's colour settings: always 0 to 1 for weights, symmetric about zero for scores."""
+def _colour_axis(shown: np.ndarray, is_weight: bool, palette: Palette, name: str, full: float) -> dict[str, Any]:
+    """Return a heat map's colour settings: 0 to `full` for weights, symmetric about zero for scores."""
     bar = colour_bar(palette, name)
     if is_weight:
         scale = palette.scale("sequential")
-        return {"zmin": 0, "zmax": 1, "colorscale": scale, "colorbar": {**bar, "tickvals": [0, 0.5, 1]}}
+        ticks = {"tickvals": [0, full / 2, full]}
+        if full < 1:  # the largest weights are beyond the scale, and the bar must say so
+            ticks["ticktext"] = ["0", f"{full / 2:.2g}", f"≥ {full:.2g}"]
+        return {"zmin": 0, "zmax": full, "colorscale": scale, "colorbar": {**bar, **ticks}}
     most = float(np.abs(shown[np.isfinite(shown)]).max()) or 1.0
     scale = palette.scale("diverging")
     return {"zmin": -most, "zmax": most, "colorscale": scale, "colorbar": {**bar, "nticks": 5}}

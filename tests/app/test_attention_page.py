@@ -236,7 +236,7 @@ def test_the_mask_can_be_lifted(trained, pages):
     assert weights.sum(axis=1) == pytest.approx(np.ones(11), abs=1e-5)
     assert np.triu(weights, 1).sum() > 0
     at.selectbox(key="attention:head_pick").set_value((0, 1)).run()
-    assert "Head 1.2 with the mask lifted" in [item.value for item in at.subheader]
+    assert "Head 1.2 with the mask lifted" in [item.value for item in at.header]
 
 
 def test_a_model_without_a_mask_is_described_as_such(pages):
@@ -280,7 +280,7 @@ def test_opening_a_head_draws_that_head(trained, pages):
     _, at = trained
     at.session_state["attention:head"] = (0, 1)
     at.run()
-    assert "Head 1.2" in " ".join(item.value for item in at.subheader)
+    assert "Head 1.2" in " ".join(item.value for item in at.header)
     assert grid(at)[0]["selected"] == [0, 1]
 
 

@@ -295,3 +295,17 @@ def test_the_sentences_on_the_two_curves():
     assert said[2] == t("attention.see_train_why")
     assert len(training_view.training_sentences(masked, masked)) == 2
     assert training_view.training_sentences(Training(), Training()) == [t("attention.see_train_wait")]
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("length", [1, 2, 33])
+def test_scaled_colours_leave_one_weight_in_a_hundred_beyond_the_strongest(causal, length):
+    weights = np.random.default_rng(length).dirichlet(np.ones(length), size=(2, 3, length)) ** 2
+    bytes_ = (np.tril(weights) * 255 if causal else weights * 255).astype(np.uint8)
+    full = heads_view.full_colour(bytes_, causal=causal)
+    assert full.shape == (2, 3)
+    allowed = np.tril(np.ones((length, length), bool)) if causal else np.ones((length, length), bool)
+    beyond = (bytes_[:, :, allowed] / 255 > full[..., None]).mean(axis=-1)
+    assert (beyond <= 0.01 + 1 / allowed.sum()).all()
+    assert (0 < full).all()
+    assert (full <= 1).all()

@@ -91,7 +91,7 @@ def test_the_shape_says_letters_and_numbers(trained, pages):
     assert "(B, H, T, K) = (1, 2, 7, 8)" in pages.words(at)
     open_box(at, "ff_act")
     assert "(B, T, F) = (1, 7, 64)" in pages.words(at)
-    assert "GELU" in " ".join(item.value for item in at.subheader)
+    assert "GELU" in " ".join(item.value for item in at.header)
 
 
 def test_steps_are_numbered_through_all_blocks(trained):

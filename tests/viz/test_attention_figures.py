@@ -167,3 +167,12 @@ def weights_of_a_row(length: int) -> np.ndarray:
     """Weights of different sizes that sum to 1."""
     raw = np.arange(1.0, length + 1)
     return raw / raw.sum()
+
+
+def test_scaled_colours_are_marked_on_the_colour_bar():
+    def bar_of(full):
+        figure = attention_map(np.tril(np.ones((3, 3))) / 3, tokens(3), stage=3, palette=LIGHT, words=WORDS, full=full)
+        return figure.data[0].zmax, figure.data[0].colorbar.ticktext
+
+    assert bar_of(1.0) == (1.0, None)
+    assert bar_of(0.25) == (0.25, ("0", "0.12", "≥ 0.25"))

@@ -23,7 +23,7 @@ from minigpt.app.ui.anatomy import Experiment
 from minigpt.app.ui.controls import choose_position, is_compact, remember_compact
 from minigpt.app.ui.figures import attention_words
 
-GRID, LINES = "attention:grid", "attention:lines"
+GRID, LINES, SCALED = "attention:grid", "attention:lines", "attention:scaled"
 
 Findings = tuple[list[str], list[Experiment]]
 """The sentences on what a view shows, and the experiments to try in it."""
@@ -33,13 +33,14 @@ def draw_heads(subject: Subject, view: AttentionView) -> None:
     """Draw the section: the grid, the open head in the chosen view, sentences, and experiments."""
     left, right = st.columns([9, 11], gap="medium")
     with right:  # first, because a visitor who has pressed a map waits for this; the browser updates the grid itself
-        st.subheader(t("attention.head_title", head=view.name), anchor=False)
+        st.header(t("attention.head_title", head=view.name), anchor=False)
         draw = {"map": _draw_map_view, "lines": _draw_lines, "stages": _draw_stages, "averages": draw_averages}
         shown = choice("view", tuple(draw))
         sentences, experiments = draw[shown](subject, view)
     with left:
-        st.subheader(t("attention.grid_title"), anchor=False)
+        st.header(t("attention.grid_title"), anchor=False)
         _draw_grid(view)
+        st.toggle(t("attention.scaled"), key=SCALED, help=t("attention.scaled_help"), persist_state="session")
     if shown in ("map", "stages"):
         _draw_row(view)
     anatomy.what_you_see(sentences)
@@ -64,6 +65,10 @@ def _on_compact() -> None:
 
 def _draw_grid(view: AttentionView) -> None:
     """Draw all heads; pressing one opens it."""
+    full = heads_view.full_colour(view.weights, causal=view.causal) if st.session_state.get(SCALED) else None
+    hint = t("attention.grid_hint")
+    if full is not None:
+        hint += " " + t("attention.grid_scaled", low=f"{full.min():.2g}", high=f"{full.max():.2g}")
     data = attention_grid.message(
         view.weights,
         view.reading.tokens,
@@ -74,10 +79,11 @@ def _draw_grid(view: AttentionView) -> None:
             "layer": t("attention.layer"),
             "head": t("attention.head"),
             "blocked": t("inside.blocked"),
-            "hint": t("attention.grid_hint"),
+            "hint": hint,
         },
         compact=is_compact(),
         causal=view.causal,
+        full=full,
     )
     attention_grid.attention_grid(data, key=GRID, on_open=_on_open, on_compact=_on_compact)
 
@@ -107,6 +113,9 @@ def _draw_map_view(subject: Subject, view: AttentionView) -> Findings:
 def _draw_map(view: AttentionView, stage: int, finding: str, *, height: int) -> None:
     from minigpt.viz.attention import attention_map
 
+    full = 1.0
+    if st.session_state.get(SCALED) and stage == WEIGHTS:
+        full = float(heads_view.full_colour(view.weights, causal=view.causal)[view.place])
     figure = attention_map(
         view.stages.at(stage),
         view.reading.tokens,
@@ -114,6 +123,7 @@ def _draw_map(view: AttentionView, stage: int, finding: str, *, height: int) -> 
         palette=theme.palette(),
         query=st.session_state[QUERY],
         causal=view.causal,
+        full=full,
         words=attention_words(),
         compact=is_compact(),
         height=height,

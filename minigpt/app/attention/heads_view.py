@@ -7,6 +7,8 @@ import io
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from minigpt.app.attention.view import FOCUSED, AttentionView
 from minigpt.app.texts import percent, quoted, t
 from minigpt.viz.labels import head_name, visible_token
@@ -20,6 +22,22 @@ FAINTEST = 0.01
 STAGES = (0, 1, 2, 3, 4)
 """The stages of `HeadStages.at`, followed by the mix."""
 WEIGHTS, MIX = 3, 4
+
+
+def full_colour(weights: np.ndarray, *, causal: bool) -> np.ndarray:
+    """Return for each head the weight that gets the strongest colour when colours are scaled to it, (L, H).
+
+    It is larger than 99 in 100 of the head's weights. The largest weight itself would scale nothing: the first
+    position can look only at itself, so it is 1 in every head.
+
+    Args:
+        weights: uint8, (L, H, T, T), 255 for a weight of 1.
+        causal: Whether the weights ahead of a position are masked; they do not count.
+    """
+    length = weights.shape[-1]
+    rows, columns = np.tril_indices(length) if causal else np.indices((length, length)).reshape(2, -1)
+    full = np.percentile(weights[:, :, rows, columns], 99, axis=-1) / 255
+    return np.maximum(full, 0.01)
 
 
 def head_sentences(habits: HeadHabits) -> list[list[str]]:

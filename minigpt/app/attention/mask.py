@@ -85,7 +85,7 @@ def _choose_replacement(subject: Subject, ids: tuple[int, ...], position: int) -
 def _draw_effects(view: AttentionView, effects: np.ndarray, position: int, finding: str) -> None:
     from minigpt.viz.attention_lab import TokenChangeWords, token_change_figure
 
-    st.subheader(t("attention.change_title"), anchor=False)
+    st.header(t("attention.change_title"), anchor=False)
     figure = token_change_figure(
         effects,
         view.reading.tokens,
@@ -104,7 +104,7 @@ def _draw_effects(view: AttentionView, effects: np.ndarray, position: int, findi
 def _draw_mask_map(view: AttentionView, position: int) -> None:
     from minigpt.viz.attention_lab import mask_map
 
-    st.subheader(t("attention.mask_title"), anchor=False)
+    st.header(t("attention.mask_title"), anchor=False)
     figure = mask_map(
         view.reading.tokens,
         position,
@@ -146,7 +146,7 @@ def _draw_pattern(view: AttentionView, name: str, pattern: np.ndarray, finding: 
     """Draw the open head's weights with its mask `kept` or `lifted`."""
     from minigpt.viz.attention import attention_map
 
-    st.subheader(t(f"attention.lift_{name}", head=view.name), anchor=False)
+    st.header(t(f"attention.lift_{name}", head=view.name), anchor=False)
     figure = attention_map(
         pattern,
         view.reading.tokens,

@@ -58,7 +58,7 @@ def draw_reason(subject: Subject, view: AttentionView) -> None:
 def _draw_map(view: AttentionView, pattern: np.ndarray, query: int, whose: str) -> None:
     from minigpt.viz.attention import attention_map
 
-    st.subheader(t(f"attention.reason_map_{whose}", head=view.name), anchor=False)
+    st.header(t(f"attention.reason_map_{whose}", head=view.name), anchor=False)
     figure = attention_map(
         pattern,
         view.reading.tokens,
@@ -78,7 +78,7 @@ def _draw_effects(
 ) -> None:
     from minigpt.viz.attention_reason import ReasonWords, reason_figure
 
-    st.subheader(t("attention.reason_title", answer=quoted(reason.answer), unit=view.reading.unit), anchor=False)
+    st.header(t("attention.reason_title", answer=quoted(reason.answer), unit=view.reading.unit), anchor=False)
     figure = reason_figure(
         weights,
         reason.effects,

@@ -115,7 +115,7 @@ def _draw(masked: Training, unmasked: Training, steps: int) -> None:
         _draw_losses(trainings, steps, " ".join(sentences))
     with right:
         for kind, training in trainings.items():
-            st.subheader(t(f"attention.train_text_{kind}"), anchor=False)
+            st.header(t(f"attention.train_text_{kind}"), anchor=False)
             st.code(training.text or t("attention.train_waiting"), language=None, wrap_lines=True)
     anatomy.what_you_see(sentences)
 
@@ -123,7 +123,7 @@ def _draw(masked: Training, unmasked: Training, steps: int) -> None:
 def _draw_losses(trainings: dict[str, Training], steps: int, finding: str) -> None:
     from minigpt.viz.attention_lab import UnmaskedWords, unmasked_loss_figure
 
-    st.subheader(t("attention.train_title"), anchor=False)
+    st.header(t("attention.train_title"), anchor=False)
     masked = trainings["masked"].losses
     figure = unmasked_loss_figure(
         masked,

@@ -78,7 +78,7 @@ def _experiments(subject: Subject, emerged: tuple[int, int] | None, *, suited: b
 def _draw_scores(scores: Scores) -> None:
     from minigpt.viz.circuits import ScoresWords, scores_figure
 
-    st.subheader(t("circuits.scores_title"), anchor=False)
+    st.header(t("circuits.scores_title"), anchor=False)
     st.caption(t("circuits.scores_caption"))
     words = ScoresWords({kind: t(f"circuits.kind_{kind}") for kind in KINDS})
     figure = scores_figure(scores, palette=theme.palette(), words=words)
@@ -89,7 +89,7 @@ def _draw_history(subject: Subject, ids: tuple[int, ...], *, suited: bool) -> tu
     """Draw the loss and, below it, one kind's scores over training; return when the induction head emerged."""
     from minigpt.viz.circuits_history import EmergenceWords, emergence_figure
 
-    st.subheader(t("circuits.history_title"), anchor=False)
+    st.header(t("circuits.history_title"), anchor=False)
     pairs = history(subject.run)
     steps = [step for step, _ in pairs]
     if len(steps) < 2:
@@ -151,7 +151,7 @@ def _ask_history(
 
 def _draw_words(scores: Scores, *, suited: bool) -> None:
     table = pd.DataFrame(words_table(scores, suited=suited))
-    st.subheader(t("circuits.words_title"), anchor=False)
+    st.header(t("circuits.words_title"), anchor=False)
     st.dataframe(
         table,
         hide_index=True,

@@ -62,7 +62,7 @@ def _draw_grid(view: LensView, position: int, finding: str) -> None:
 def _draw_depth(view: LensView, position: int) -> None:
     from minigpt.viz.circuits_stream import DepthWords, depth_figure
 
-    st.subheader(t("circuits.depth_title", position=position + 1), anchor=False)
+    st.header(t("circuits.depth_title", position=position + 1), anchor=False)
     followed = lens_view.followed_tokens(view, position)
     figure = depth_figure(
         np.stack(list(followed.values())),

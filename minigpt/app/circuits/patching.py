@@ -91,7 +91,7 @@ def _draw_answer(view: PatchView, first: str, second: str) -> None:
 def _draw_stream(view: PatchView, maps: PatchMaps, finding: str) -> None:
     from minigpt.viz.circuits_stream import PatchWords, patch_figure
 
-    st.subheader(t("circuits.stream_title"), anchor=False)
+    st.header(t("circuits.stream_title"), anchor=False)
     st.caption(t("circuits.stream_caption"))
     figure = patch_figure(
         maps.residual,
@@ -107,7 +107,7 @@ def _draw_stream(view: PatchView, maps: PatchMaps, finding: str) -> None:
 def _draw_heads(maps: PatchMaps, finding: str) -> None:
     from minigpt.viz.circuits_stream import HeadsWords, heads_figure
 
-    st.subheader(t("circuits.patch_heads_title"), anchor=False)
+    st.header(t("circuits.patch_heads_title"), anchor=False)
     st.caption(t("circuits.patch_heads_caption"))
     figure = heads_figure(
         maps.heads,

@@ -125,7 +125,7 @@ def _measured(subject: Subject, before: Outcome, kind: Kind) -> np.ndarray | Non
 def _draw_change(before: Outcome, after: Outcome) -> None:
     from minigpt.viz.circuits import ChangeWords, change_figure
 
-    st.subheader(t("circuits.next_title"), anchor=False)
+    st.header(t("circuits.next_title"), anchor=False)
     st.caption(t("circuits.next_caption"))
     shown = changes(before, after)
     words = ChangeWords(before=t("circuits.before"), after=t("circuits.after"))

@@ -70,7 +70,7 @@ def draw(subject: Subject) -> None:
 def _draw_points(view: VectorsView, finding: str, *, with_trails: bool) -> None:
     from minigpt.viz.circuits_vectors import PointsWords, points_figure
 
-    st.subheader(t("circuits.points_title"), anchor=False)
+    st.header(t("circuits.points_title"), anchor=False)
     st.caption(t("circuits.points_caption"))
     figure = points_figure(
         view.points,
@@ -89,7 +89,7 @@ def _draw_points(view: VectorsView, finding: str, *, with_trails: bool) -> None:
 def _draw_positions(similar: np.ndarray | None, kind: str) -> None:
     from minigpt.viz.circuits_vectors import SimilarityWords, similarity_figure
 
-    st.subheader(t("circuits.positions_title"), anchor=False)
+    st.header(t("circuits.positions_title"), anchor=False)
     if similar is None:
         st.caption(t("circuits.positions_none"))
         return

@@ -26,7 +26,7 @@ def draw_panel(view: ForwardView, box: Box, position: int) -> None:
         box: The open box.
         position: The token that is followed, from 0.
     """
-    st.subheader(title_of(box, view.config), anchor=False)
+    st.header(title_of(box, view.config), anchor=False)
     st.markdown(meaning_of(box, view.config, view.vocab_size))
     st.code(shape_of(box), language=None)
     meanings = letter_meanings(box)

@@ -46,7 +46,7 @@ def draw_history() -> None:
     samples = view.milestones(view.samples())
     if len(samples) < 2:
         return
-    st.subheader(t("home.history_title"), anchor=False)
+    st.header(t("home.history_title"), anchor=False)
     st.markdown(t("home.history_lead", count=len(samples)))
     for column, sample in zip(st.columns(len(samples)), samples, strict=True):
         with column, st.container(border=True, height="stretch"):
@@ -66,6 +66,6 @@ def draw() -> None:
     if (recording := view.load_flow()) is not None:
         draw_flow(recording)
     draw_history()
-    st.subheader(t("home.what_next"), anchor=False)
+    st.header(t("home.what_next"), anchor=False)
     for column, name in zip(st.columns(3), ("train", "look", "use"), strict=True):
         column.markdown(t(f"home.do_{name}"))

@@ -119,7 +119,7 @@ def draw_along(shown: Score, finding: str) -> None:
     """Draw the surprise along the text, with the losses of the reference guesses as lines."""
     from minigpt.viz.surprise import SurpriseWords, surprise_figure
 
-    st.subheader(t("perplexity.along_title"), anchor=False)
+    st.header(t("perplexity.along_title"), anchor=False)
     bits = [token.bits for token in shown.predictions]
     figure = surprise_figure(
         bits,
@@ -146,7 +146,7 @@ def draw_score(shown: Score, whole: Score | None) -> None:
     left, right = st.columns([6, 5], gap="large")
     with left:
         draw_text(shown)
-        st.subheader(t("perplexity.places_title"), anchor=False)
+        st.header(t("perplexity.places_title"), anchor=False)
         st.dataframe(pd.DataFrame(perplexity_view.places(shown)), hide_index=True, key="perplexity:places")
     with right:
         draw_along(shown, sentences[0])

@@ -18,7 +18,9 @@ WAITING_HEIGHT = 300
 
 def run() -> None:
     """Draw the frame and, inside it, the requested page."""
-    st.set_page_config(page_title=t("frame.product"), page_icon=":material/blur_on:", layout="wide")
+    st.set_page_config(
+        page_title=t("frame.product"), page_icon=resources.asset_path("images", "icon.svg"), layout="wide"
+    )
     st.logo(resources.asset_path("images", "logo.svg"), size="large")
     st.html(_style())
     with st.sidebar:

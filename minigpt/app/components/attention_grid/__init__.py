@@ -44,6 +44,7 @@ def message(
     words: Mapping[str, str],
     compact: bool,
     causal: bool = True,
+    full: np.ndarray | None = None,
 ) -> bytes:
     """Return what is sent to the browser.
 
@@ -56,6 +57,7 @@ def message(
         words: `layer`, `head`, `blocked`, `hint`.
         compact: The last value of `st.session_state[key].compact`.
         causal: Whether the model has a causal mask; the weights that it forbids are hatched.
+        full: (L, H), the weight from which on a head's colour is the strongest; None: 1 for every head.
     """
     layers, heads, length, _ = weights.shape
     header = {
@@ -69,6 +71,7 @@ def message(
         "words": dict(words),
         "compact": compact,
         "causal": causal,
+        "full": (np.ones((layers, heads)) if full is None else full).tolist(),
         **both_themes(*_COLOURS),
     }
     return pack(header, weights)

@@ -43,6 +43,7 @@ import {
  * @property {{ layer: string, head: string, blocked: string, hint: string }} words
  * @property {boolean} compact Whether the server believes that the grid is on a phone.
  * @property {boolean} causal Whether the mask forbids what lies ahead.
+ * @property {number[][]} full For each layer and head the weight from which on its colour is the strongest.
  */
 
 /** @typedef {Header & Themes<Colours> & { bytes: Uint8Array }} Message */
@@ -173,7 +174,7 @@ class GridView {
     pen.textBaseline = "middle";
     pen.textAlign = "center";
     const isSmall = cell < 52;
-    pen.font = `${isSmall ? 10 : 12}px ${font}`;
+    pen.font = `${isSmall ? 11 : 12}px ${font}`;
     for (let head = 0; head < heads; head += cell < 16 ? 4 : 1) {
       const name = isSmall ? `${head + 1}` : `${words.head} ${head + 1}`;
       pen.fillText(name, this.corner(0, head)[0] + cell / 2, TOP / 2);
@@ -201,11 +202,11 @@ class GridView {
    * @param {string} font
    */
   paintHead(pen, layer, head, table, ratio, font) {
-    const { bytes, length, captions, causal, heads } = this.model;
+    const { bytes, length, captions, causal, full, heads } = this.model;
     const { cell, below } = this.layout;
     const [x, y] = this.corner(layer, head);
     const offset = (layer * heads + head) * length * length;
-    const image = rasterise(bytes, offset, length, Math.round(cell * ratio), table);
+    const image = rasterise(bytes, offset, length, Math.round(cell * ratio), stretched(table, full[layer][head]));
     pen.putImageData(image, Math.round(x * ratio), Math.round(y * ratio));
     if (causal) hatchAhead(pen, x, y, cell, length, this.colours);
     pen.strokeStyle = this.colours.border;
@@ -367,6 +368,15 @@ function isSame({ bytes, ...header }, { bytes: otherBytes, ...otherHeader }) {
     JSON.stringify(header) === JSON.stringify(otherHeader) &&
     bytes.every((weight, index) => weight === otherBytes[index])
   );
+}
+
+/**
+ * Return the table of colours that reaches its strongest colour at a weight below 1.
+ * @param {Uint32Array} table The colour of each byte.
+ * @param {number} full The weight.
+ */
+function stretched(table, full) {
+  return full === 1 ? table : table.map((_, byte) => table[Math.min(255, Math.round(byte / full))]);
 }
 
 /**
