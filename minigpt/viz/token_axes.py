@@ -87,7 +87,7 @@ def token_axis(tokens: Sequence[str], room: int, palette: Palette, *, stagger: s
 
 def label_size(length: int, room: int) -> int:
     """Return the font size for an axis of `length` tokens that has room for `room` labels."""
-    return 10 if length > room // 2 else 12
+    return 11 if length > room // 2 else 12
 
 
 def label_width(axis: dict[str, Any]) -> float:

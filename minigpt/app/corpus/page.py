@@ -190,7 +190,7 @@ def peek(corpus: Corpus) -> None:
         if st.button(t("corpus.peek_again"), key="corpus:again", icon=":material/shuffle:", type="tertiary"):
             place += 1
             st.session_state["corpus:place"] = place
-    st.code(corpus_view.peek_at(corpus.text, place), language=None, wrap_lines=True, height=278)
+    st.code(corpus_view.peek_at(corpus.text, place), language=None, wrap_lines=True)
 
 
 def draw_split(num_training: int, num_validation: int) -> None:

@@ -18,8 +18,8 @@ from minigpt.viz.labels import visible_token
 SMALL_CHARS = 20_000
 """A text with fewer characters is good only for a small model."""
 REPEATED_SHARE = 0.2
-PEEK_CHARS = 900
-"""Characters of the text that are shown at a time."""
+PEEK_CHARS, PEEK_LINES = 900, 14
+"""Characters and lines of the text that are shown at a time, at most."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def peek_at(text: str, place: int) -> str:
     """
     places = max(1, math.ceil(len(text) / PEEK_CHARS))
     start = PEEK_CHARS * (place * 7919 % places)
-    return text[start : start + PEEK_CHARS]
+    return "\n".join(text[start : start + PEEK_CHARS].split("\n")[:PEEK_LINES])
 
 
 def sentences(view: CorpusView) -> list[str]:

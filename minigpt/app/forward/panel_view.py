@@ -48,7 +48,7 @@ def statistics_table(box: Box, position: int) -> Table:
         t("forward.statistic_all"): statistics(box.values),
         t("forward.statistic_position", number=position + 1): statistics(here),
     }
-    table: Table = {"": list(described)}
+    table: Table = {t("forward.column_part"): list(described)}
     for name in ("low", "high", "mean", "std", "norm"):
         table[t(f"forward.statistic_{name}")] = [short_number(getattr(found, name)) for found in described.values()]
     return table
