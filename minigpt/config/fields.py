@@ -238,6 +238,16 @@ def explain_error(error: ValidationError, source: str, section: str = "") -> Con
     return ConfigError(problem, mend=f"Correct it or leave it out{usual}.{more}", on_page=f"Correct it{usual}.{more}")
 
 
+def explain_fields(error: ValidationError) -> dict[str, str]:
+    """Return every field that pydantic complains about, with the values that it allows.
+
+    Args:
+        error: From validating a whole configuration.
+    """
+    complaints = {".".join(str(part) for part in detail["loc"][:2]): dict(detail) for detail in error.errors()}
+    return {dotted: _allowed(dotted, detail) for dotted, detail in complaints.items() if dotted in dotted_fields()}
+
+
 def allowed_values(dotted: str) -> str:
     """Describe the allowed values of a field in words.
 

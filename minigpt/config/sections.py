@@ -12,9 +12,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_serializer, field_validator, model_validator
 
-from minigpt.config.fields import DEVICES, TRACKERS, Section, explain_error, join_or, merge, nest
+from minigpt.config.fields import DEVICES, TRACKERS, Section, explain_error, explain_fields, join_or, merge, nest
 from minigpt.errors import InputError
 from minigpt.paths import user_path
+
+MOST = 2**63 - 1
+"""Largest whole number of 64 bits; the bound of seeds, and of counts that need no other."""
 
 
 class TransformerConfig(Section):
@@ -122,15 +125,15 @@ class DataConfig(Section):
     """Text files to learn from, one document each; empty if the corpus is given in another way."""
     corpus: str | None = None
     """Name of a built-in corpus, for example tales; used when no paths are given."""
-    num_chars: Annotated[int | None, Field(ge=1)] = None
+    num_chars: Annotated[int | None, Field(ge=1, le=MOST)] = None
     """Characters to use, from the start of the corpus; empty: all, or 500,000 of the endless tales."""
     clean: bool = True
     """Whether line ends, control characters and Unicode forms are normalised first."""
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Fraction of the tokens, at the end of the corpus, that is kept for validation and never trained on."""
-    max_validation_tokens: Annotated[int | None, Field(ge=1)] = 2_000_000
+    max_validation_tokens: Annotated[int | None, Field(ge=1, le=MOST)] = 2_000_000
     """Largest number of validation tokens, however long the corpus is; empty: no limit."""
-    stride: Annotated[int | None, Field(ge=1)] = None
+    stride: Annotated[int | None, Field(ge=1, le=MOST)] = None
     """Tokens between the starts of two training windows; empty: 1, so that every window is used."""
     num_workers: Annotated[int, Field(ge=0, le=64)] = 0
     """Processes that gather batches; 0 gathers them in the training thread, which measured fastest."""
@@ -160,7 +163,7 @@ class TrainingConfig(Section):
 
     max_steps: Annotated[int, Field(ge=1, le=100_000_000)] = 1000
     """Number of weight updates."""
-    max_seconds: Annotated[float | None, Field(gt=0)] = None
+    max_seconds: Annotated[float | None, Field(gt=0, le=10**9)] = None
     """Training time in seconds; turned into max_steps after the first steps have been timed."""
     batch_size: Annotated[int, Field(ge=1, le=1_048_576)] = 16
     """Windows per update, over all micro-batches and processes."""
@@ -184,25 +187,25 @@ class TrainingConfig(Section):
     """How strongly weight matrices are pulled towards zero; biases and norms are not."""
     schedule: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
     """Shape of the learning rate after the warm-up; wsd keeps it constant and lowers it only at the end."""
-    cooldown_steps: Annotated[int | None, Field(ge=0)] = None
+    cooldown_steps: Annotated[int | None, Field(ge=0, le=MOST)] = None
     """Steps at the end over which wsd lowers the learning rate; empty: a fifth of max_steps."""
-    warmup_steps: Annotated[int | None, Field(ge=0)] = None
+    warmup_steps: Annotated[int | None, Field(ge=0, le=MOST)] = None
     """Steps over which the learning rate rises from zero; empty: a tenth of max_steps, at most 100."""
     max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
     """Gradients longer than this are scaled down to this length; 0 never scales them down."""
-    eval_steps: Annotated[int, Field(ge=0)] = 100
+    eval_steps: Annotated[int, Field(ge=0, le=MOST)] = 100
     """Steps between two evaluations on the validation part; 0 evaluates only at the end."""
-    eval_batches: Annotated[int, Field(ge=1)] = 20
+    eval_batches: Annotated[int, Field(ge=1, le=MOST)] = 20
     """Batches per evaluation; the last evaluation covers the whole validation part."""
-    checkpoint_steps: Annotated[int, Field(ge=0)] = 200
+    checkpoint_steps: Annotated[int, Field(ge=0, le=MOST)] = 200
     """Steps between two checkpoints; 0 saves only at the end."""
-    keep_checkpoints: Annotated[int, Field(ge=1)] = 2
+    keep_checkpoints: Annotated[int, Field(ge=1, le=MOST)] = 2
     """Latest checkpoints that are kept, besides the best one."""
     history_per_octave: Annotated[int, Field(ge=0, le=64)] = 4
     """Snapshots of the weights kept per doubling of the step, in half precision, to look back at; 0 keeps none."""
-    history_megabytes: Annotated[float, Field(ge=0)] = 64.0
+    history_megabytes: Annotated[float, Field(ge=0, le=10**12)] = 64.0
     """Most disk space for these snapshots, in MB."""
-    sample_steps: Annotated[int, Field(ge=0)] = 100
+    sample_steps: Annotated[int, Field(ge=0, le=MOST)] = 100
     """Steps between two samples of text; 0 writes none."""
     sample_prompt: str = ""
     """Prompt of these samples."""
@@ -216,9 +219,9 @@ class TrainingConfig(Section):
     """Whether the model is compiled first, which takes up to a minute and pays off in long runs; needs a compiler."""
     weights_ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of a running mean of the weights, which is evaluated and used in their place; 0 keeps none."""
-    early_stopping: Annotated[int, Field(ge=0)] = 0
+    early_stopping: Annotated[int, Field(ge=0, le=MOST)] = 0
     """Evaluations in a row without a new best loss after which training ends; 0 trains to the last step."""
-    norm_steps: Annotated[int | None, Field(ge=0)] = None
+    norm_steps: Annotated[int | None, Field(ge=0, le=MOST)] = None
     """Steps between two recordings of each layer's gradient and update; 0: none; empty: at each evaluation."""
     track: tuple[Literal["wandb", "tensorboard"], ...] = ()
     """Where measurements go besides the run's own files: wandb sends them to Weights & Biases; empty: nowhere."""
@@ -254,7 +257,7 @@ class GenerationConfig(Section):
     """Largest number of tokens to write."""
     temperature: Annotated[float | None, Field(ge=0, le=100)] = None
     """Below 1 favours likely tokens, above 1 evens out the chances; 0 always takes the most likely token."""
-    top_k: Annotated[int | None, Field(ge=1)] = None
+    top_k: Annotated[int | None, Field(ge=1, le=MOST)] = None
     """Keep the k most likely tokens."""
     top_p: Annotated[float | None, Field(gt=0, le=1)] = None
     """Keep the fewest tokens that together have at least this probability."""
@@ -275,7 +278,7 @@ class RunConfig(Section):
 
     preset: str | None = None
     """Preset that these settings started from."""
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    seed: Annotated[int, Field(ge=0, le=MOST)] = 0
     """Seed of all random numbers; the same seed gives the same run."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:0 (or another number) or mps."""
@@ -344,3 +347,21 @@ def build_config(values: Mapping[str, Any], source: str) -> RunConfig:
         return RunConfig.model_validate(dict(values))
     except ValidationError as error:
         raise explain_error(error, source) from None
+
+
+def wrong_fields(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the fields whose value is not allowed, each with a description of the values that are.
+
+    Contradictions between two allowed values are not reported; `RunConfig.updated` explains these.
+
+    Args:
+        values: Dotted field to value.
+
+    >>> wrong_fields({"training.weight_decay": -1.0, "model.norm": "rmsnorm"})
+    {'training.weight_decay': 'a number, at least 0 and at most 10'}
+    """
+    try:
+        RunConfig.model_validate(nest(values, "the values"))
+    except ValidationError as error:
+        return explain_fields(error)
+    return {}

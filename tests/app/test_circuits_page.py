@@ -308,7 +308,7 @@ def test_snippets_come_from_the_runs_own_text_or_from_the_prompt(pages, run_id):
     for path in RunFolder(runs.find_run(run_id).path).data_path.glob("*.bin"):
         path.unlink()
     at = open_view(pages, "neurons", run_id)
-    at.number_input(key=f"circuits:unit_{run_id}_0").set_value(3).run()
+    at.text_input(key=f"circuits:unit_{run_id}_0").set_value("3").run()
     assert not at.exception
     assert t("circuits.no_corpus") in [info.value for info in at.info]
 

@@ -34,9 +34,9 @@ def small(at, steps=12):
     """Choose the smallest model of the page, so that a run takes a second."""
     expert(at)
     for field, value in (("model.num_layers", 1), ("model.d_model", 16), ("model.sequence_length", 16)):
-        at.number_input(key=NANO + field).set_value(value)
-    at.number_input(key=NANO + "training.max_steps").set_value(steps)
-    at.number_input(key=NANO + "training.eval_steps").set_value(4)
+        at.text_input(key=NANO + field).set_value(str(value))
+    at.text_input(key=NANO + "training.max_steps").set_value(str(steps))
+    at.text_input(key=NANO + "training.eval_steps").set_value("4")
     return at.run()
 
 
@@ -74,7 +74,7 @@ def test_start_trains_the_current_corpus_and_shows_the_run(pages):
 
 def test_a_number_typed_just_before_the_click_counts(pages):
     at = small(pages.open(PAGE), steps=12)
-    at.number_input(key=NANO + "training.max_steps").set_value(7)  # and no rerun before the click
+    at.text_input(key=NANO + "training.max_steps").set_value("7")  # and no rerun before the click
     at.button(key="train:start").click().run()
     assert manager.get_engine().snapshot(pages.run_of(at)).config.training.max_steps == 7
 
@@ -90,7 +90,7 @@ def test_an_experiment_is_one_click(pages):
 def test_parameters_memory_disk_and_time_follow_the_settings(pages):
     at = expert(pages.open(PAGE))
     before = next(item.value for item in at.markdown if "parameters" in item.value)
-    at.number_input(key=NANO + "model.num_layers").set_value(8).run()
+    at.text_input(key=NANO + "model.num_layers").set_value("8").run()
     after = next(item.value for item in at.markdown if "parameters" in item.value)
     assert before != after
     assert "MB of memory" in after
@@ -99,7 +99,7 @@ def test_parameters_memory_disk_and_time_follow_the_settings(pages):
 
 def test_an_impossible_setting_is_explained_and_cannot_be_started(pages):
     at = expert(pages.open(PAGE))
-    at.number_input(key=NANO + "model.num_heads").set_value(3).run()
+    at.text_input(key=NANO + "model.num_heads").set_value("3").run()
     assert not at.exception
     assert len(at.error) == 1
     assert "“Width” 32 is not divisible by “Heads in each layer” 3" in at.error[0].value
@@ -110,13 +110,13 @@ def test_an_impossible_setting_is_explained_and_cannot_be_started(pages):
 
 def test_a_number_outside_its_bounds_is_explained_beside_start_with_its_label(pages):
     at = expert(pages.open(PAGE))
-    at.number_input(key=NANO + "model.num_layers").set_value(0).run()
+    at.text_input(key=NANO + "model.num_layers").set_value("0").run()
     assert len(at.error) == 1
     told = at.error[0].value
     assert "“Layers” is 0; it must be a whole number, at least 1 and at most 96" in told
     assert "num_layers" not in told
     assert at.button(key="train:start").disabled
-    at.number_input(key=NANO + "model.num_layers").set_value(1).run()
+    at.text_input(key=NANO + "model.num_layers").set_value("1").run()
     assert not at.error
     assert not at.button(key="train:start").disabled
 
@@ -129,7 +129,7 @@ def test_a_precision_that_the_device_lacks_is_refused_before_the_start(pages):
 
 
 def fields(at):
-    kinds = (at.number_input, at.selectbox, at.toggle, at.text_input)
+    kinds = (at.selectbox, at.toggle, at.text_input)
     return {item.key.removeprefix(NANO) for kind in kinds for item in kind if item.key.startswith(NANO)}
 
 
@@ -147,7 +147,7 @@ def test_only_settings_that_have_an_effect_are_drawn(pages):
     assert "training.cooldown_steps" in fields(at)
     at.selectbox(key=NANO + "training.schedule").set_value("constant").run()
     assert not {"training.cooldown_steps", "training.min_learning_rate_ratio"} & fields(at)
-    at.number_input(key=NANO + "training.sample_steps").set_value(0).run()
+    at.text_input(key=NANO + "training.sample_steps").set_value("0").run()
     assert "training.sample_prompt" not in fields(at)
     assert not at.exception
     assert not at.error
@@ -170,7 +170,7 @@ def test_what_was_changed_behind_expert_stays_changed_when_it_closes(pages):
     at.button(key="train:start").click().run()
     assert manager.get_engine().snapshot(pages.run_of(at)).config.model.d_model == 16
     at.toggle(key="train:expert").set_value(True).run()
-    assert at.number_input(key=NANO + "model.d_model").value == 16
+    assert at.text_input(key=NANO + "model.d_model").value == "16"
 
 
 def test_the_learning_rate_is_drawn_before_the_run_and_follows_the_settings(pages):
@@ -182,7 +182,7 @@ def test_the_learning_rate_is_drawn_before_the_run_and_follows_the_settings(page
     assert [trace["name"] for trace in plan()["data"]] == [t("train.rate")]
     at.selectbox(key=NANO + "training.schedule").set_value("constant").run()
     assert plan()["data"][0]["y"][-1] == pytest.approx(4e-3)
-    at.number_input(key=NANO + "model.num_heads").set_value(3).run()  # the model is invalid, its rate is not
+    at.text_input(key=NANO + "model.num_heads").set_value("3").run()  # the model is invalid, its rate is not
     assert plan()
 
 
@@ -369,10 +369,10 @@ def test_a_slow_activity_at_the_start_is_shown(pages, monkeypatch):
 
 def test_settings_survive_a_change_of_page(pages):
     at = pages.open(PAGE)
-    at.number_input(key=NANO + "training.max_steps").set_value(77).run()
+    at.text_input(key=NANO + "training.max_steps").set_value("77").run()
     at.switch_page("pages/class/runs.py").run()
     at.switch_page("pages/build/train.py").run()
-    assert at.number_input(key=NANO + "training.max_steps").value == 77
+    assert at.text_input(key=NANO + "training.max_steps").value == "77"
 
 
 def test_every_sample_on_screen_is_raw_text(pages):

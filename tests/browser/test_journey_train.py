@@ -32,7 +32,7 @@ def start_own_text(page, steps):
 
 def start(page, steps):
     """Set the steps, start, and wait until the page shows the new run and no longer the bundled one."""
-    box = page.get_by_role("spinbutton", name=t("frame.field_training_max_steps"))
+    box = page.get_by_role("textbox", name=t("frame.field_training_max_steps"))
     box.fill(str(steps))
     box.press("Enter")
     expect(page.locator("[data-testid=stApp]")).to_have_attribute("data-test-script-state", "notRunning")
@@ -136,7 +136,7 @@ def test_a_classmate_with_the_link_may_look_but_the_owner_may_stop_after_a_reloa
 def test_an_invalid_number_is_explained_beside_start_and_an_experiment_scrolls_the_page_up(serve, open_page):
     page = open_page(f"{serve().url}/train")
     page.get_by_text(t("train.expert"), exact=True).click()
-    layers = page.get_by_role("spinbutton", name=t("frame.field_model_num_layers"))
+    layers = page.get_by_role("textbox", name=t("frame.field_model_num_layers"))
     layers.fill("0")
     layers.press("Enter")
     expect(page.locator("[data-testid=stAlert]").first).to_contain_text("“Layers” is 0; it must be a whole number")
@@ -146,7 +146,7 @@ def test_an_invalid_number_is_explained_beside_start_and_an_experiment_scrolls_t
     expect(page.get_by_role("button", name=t("train.start"))).to_be_enabled()
     expect(page.locator(".st-key-train_plan .js-plotly-plot")).to_have_count(1)
 
-    box = page.get_by_role("spinbutton", name=t("frame.field_training_max_steps"))
+    box = page.get_by_role("textbox", name=t("frame.field_training_max_steps"))
     box.fill("100000")
     box.press("Enter")
     expect(page.locator(".st-key-train_cost")).to_contain_text("min")

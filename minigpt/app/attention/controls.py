@@ -70,11 +70,17 @@ def open_heads(view: AttentionView, **places: tuple[int, int]) -> list[Experimen
 def pick_head(view: AttentionView) -> None:
     """Draw a list to choose the open head, for sections that do not show the grid."""
     labels = head_labels(view.habits)
+
+    def pick() -> None:
+        place = st.session_state["attention:head_pick"]
+        if place in labels:  # the browser may name a head of the run before
+            set_state(head=place)
+
     st.session_state["attention:head_pick"] = view.place
     st.selectbox(
         t("attention.pick_head"),
         list(labels),
         format_func=labels.__getitem__,
         key="attention:head_pick",
-        on_change=lambda: set_state(head=st.session_state["attention:head_pick"]),
+        on_change=pick,
     )

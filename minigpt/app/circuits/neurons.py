@@ -11,7 +11,7 @@ from minigpt.app.session.reading import prompt_notes
 from minigpt.app.session.run_text import to_fetch
 from minigpt.app.session.subject import Subject
 from minigpt.app.texts import number, t
-from minigpt.app.ui import anatomy
+from minigpt.app.ui import anatomy, forms
 from minigpt.viz.labels import feedforward_name
 
 
@@ -50,7 +50,7 @@ def _move(subject: Subject, layer: int, unit: int | None = None) -> None:
     """Go to a unit of a layer; None: the unit chosen there before, at first the one that the prompt activates most."""
     st.session_state[f"circuits:layer_{subject.run.id}"] = layer
     if unit is not None:
-        st.session_state[f"circuits:unit_{subject.run.id}_{layer}"] = unit + 1
+        st.session_state[f"circuits:unit_{subject.run.id}_{layer}"] = forms.written(unit + 1)
 
 
 def _choose(subject: Subject, units: Units) -> tuple[int, int]:
@@ -65,13 +65,14 @@ def _choose(subject: Subject, units: Units) -> tuple[int, int]:
         key=f"circuits:layer_{subject.run.id}",
         persist_state="session",
     )
-    key = f"circuits:unit_{subject.run.id}_{layer}"
-    st.session_state.setdefault(key, units.strongest[layer][0] + 1)
-    unit = right.number_input(
-        t("circuits.unit", count=units.width), min_value=1, max_value=units.width, step=1, key=key,
-        persist_state="session",
-    )  # fmt: skip
-    return layer, int(unit) - 1
+    with right:
+        unit = forms.whole_number(
+            t("circuits.unit", count=units.width), key=f"circuits:unit_{subject.run.id}_{layer}",
+            low=1, high=units.width, start=units.strongest[layer][0] + 1,
+        )  # fmt: skip
+    if unit is None:  # the field says why
+        st.stop()
+    return layer, unit - 1
 
 
 def _draw_snippets(view: UnitView) -> None:

@@ -16,7 +16,8 @@ from minigpt.app.session.runs import RunRef, token_unit
 from minigpt.app.session.subject import prompt_input, prompt_key
 from minigpt.app.session.typed import PROMPT
 from minigpt.app.texts import markdown, t
-from minigpt.app.ui import anatomy, controls, theme
+from minigpt.app.ui import anatomy, controls, forms, theme
+from minigpt.config import MOST
 
 FIRST_SEED = 9
 TALLEST = 236
@@ -28,10 +29,12 @@ def set_state(**values: object) -> None:
         st.session_state[f"sampling:{name}"] = value
 
 
-def choose_settings(run: RunRef) -> tuple[str, int, int, float]:
-    """Draw the row above the columns; return prompt, seed, length, and the temperature applied before other rules."""
+def choose_settings(run: RunRef) -> tuple[str, int | None, int, float]:
+    """Draw the row above the columns; return prompt, seed, length, and the temperature applied before other rules.
+
+    The seed is None while its field holds something that is no seed.
+    """
     key = prompt_key(run, "sampling")
-    st.session_state.setdefault("sampling:seed", FIRST_SEED)
     lengths = sampling_view.lengths(profile.limits().max_new_tokens)
     left, middle, right, last = st.columns([5, 1.6, 2.6, 1.2], vertical_alignment="bottom")
     prompt = prompt_input(
@@ -41,15 +44,10 @@ def choose_settings(run: RunRef) -> tuple[str, int, int, float]:
         opening=lambda: opening_text(run, key, PROPOSED),
         help=t("sampling.prompt_help"),
     )
-    seed = middle.number_input(
-        t("sampling.seed"),
-        min_value=0,
-        max_value=10**9,
-        step=1,
-        key="sampling:seed",
-        persist_state="session",
-        help=t("sampling.seed_help"),
-    )
+    with middle:
+        seed = forms.whole_number(
+            t("sampling.seed"), key="sampling:seed", low=0, high=MOST, start=FIRST_SEED, help=t("sampling.seed_help")
+        )
     length = right.select_slider(
         t("sampling.length"),
         lengths,
@@ -62,7 +60,7 @@ def choose_settings(run: RunRef) -> tuple[str, int, int, float]:
             t("sampling.warmth"), 0.0, 2.0, 1.0, 0.05, key="sampling:warmth", help=t("sampling.warmth_help")
         )
     choose_opening(run, "sampling", PROMPT, key, PROPOSED)
-    return prompt, int(seed), int(length), base_temperature
+    return prompt, seed, int(length), base_temperature
 
 
 def rule_of(number: int, base_temperature: float) -> Rule:
@@ -173,6 +171,8 @@ def compare(run: RunRef) -> None:
     for number, place in enumerate(places):
         with place:
             rules.append(rule_of(number, base_temperature))
+    if seed is None:  # the field says why
+        st.stop()
     with errors_explained():
         profile.limits().check_prompt(prompt)
         columns = []
@@ -214,7 +214,7 @@ def choose(run: RunRef, columns: list[Column], prompt: str, seed: int, question:
     anatomy.what_you_see(sampling_view.sentences(columns, choices, position))
     anatomy.try_this(
         [
-            (t("sampling.try_dice"), lambda: set_state(seed=seed + 1)),
+            (t("sampling.try_dice"), lambda: set_state(seed=forms.written((seed + 1) % (MOST + 1)))),
             (t("sampling.try_k_one"), lambda: set_state(rule_2="top_k", top_k_2=1)),
             (t("sampling.try_hot"), lambda: set_state(rule_1="temperature", temperature_1=1.8)),
         ],

@@ -12,11 +12,10 @@ from pydantic import TypeAdapter, ValidationError
 from minigpt import resources
 from minigpt.app.session import kept
 from minigpt.config import RunConfig, dotted_fields, field_info, load_config
+from minigpt.config.fields import plain_types
 from minigpt.errors import ConfigError
 
 DEFAULT_PRESET = "nano"
-LARGEST = 2**53 - 1
-"""Largest number that a widget can hold."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def _current() -> Draft:
 
 
 def _restored(value: Any) -> Draft:
-    """Return what a file holds, without what no widget can hold, such as settings of another version."""
+    """Return what a file holds, without what no field can show, such as settings of another version."""
     if not isinstance(value, dict) or value.get("preset") not in resources.preset_names():
         return Draft()
     given, known = value.get("changes"), set(dotted_fields())
@@ -71,11 +70,15 @@ def _restored(value: Any) -> Draft:
 
 
 def _fits(name: str, value: Any) -> bool:
-    """Return whether a value has the type of a setting; its bounds are checked where the settings are shown."""
-    if isinstance(value, int | float) and abs(value) > LARGEST:
-        return False
+    """Return whether a field can show a value; whether it is allowed is checked where the settings are shown.
+
+    The field of a number also shows any text that was typed.
+    """
+    annotation = field_info(name).annotation
+    if isinstance(value, str) and plain_types(annotation) & {int, float}:
+        return True
     try:
-        TypeAdapter(field_info(name).annotation).validate_python(value, strict=True)
+        TypeAdapter(annotation).validate_python(value, strict=True)
     except ValidationError:
         return False
     return True

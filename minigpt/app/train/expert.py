@@ -9,10 +9,11 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from minigpt.app.components.live_chart import live_chart
+from minigpt.app.session import profile
 from minigpt.app.texts import t, template
 from minigpt.app.train.expert_view import FIELDS, ONLY_WHERE, get, plan_alt, planned
 from minigpt.app.ui import theme
-from minigpt.app.ui.forms import config_widget
+from minigpt.app.ui.forms import config_widget, explain_below, refused
 from minigpt.app.ui.messages import label_of
 from minigpt.config import RunConfig
 from minigpt.errors import ConfigError
@@ -23,8 +24,16 @@ COLUMNS = {"schedule": 2}
 PLAN_HEIGHT = 210
 
 
+def key_of(preset: str, dotted: str) -> str:
+    """Return the key of a setting's widget; each preset has widgets of its own."""
+    return f"train:{preset}:{dotted}"
+
+
 def setting(dotted: str, preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, Any]) -> Any:
     """Draw one setting and return its value; if it differs from the preset's, add it to `changes`.
+
+    A value that is not allowed is the text that was typed. It is kept among the changes too, so that the page can say
+    what is wrong with it and nothing that was typed is lost.
 
     Args:
         dotted: Its name.
@@ -34,7 +43,8 @@ def setting(dotted: str, preset: str, base: RunConfig, kept: dict[str, Any], cha
         changes: Receives the change.
     """
     standard = get(base, dotted)
-    value = config_widget(dotted, key=f"train:{preset}:{dotted}", value=kept.get(dotted, standard))
+    most = profile.limits().max_prompt_chars
+    value = config_widget(dotted, key=key_of(preset, dotted), value=kept.get(dotted, standard), most_chars=most)
     if value != standard:
         changes[dotted] = value
     return value
@@ -56,6 +66,8 @@ def draw(preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, 
                 row, place = room.columns(COLUMNS.get(group, 4), vertical_alignment="bottom"), 0
             with row[place]:
                 values[dotted] = setting(dotted, preset, base, kept, changes)
+                for sentence in refused({dotted: values[dotted]}).values():
+                    explain_below(sentence)
             place += 1
         if picture is not None:
             with picture:

@@ -16,10 +16,12 @@ from minigpt.app.train import form_view as view
 from minigpt.app.train import presets
 from minigpt.app.train.expert_view import FIELDS, get
 from minigpt.app.ui import anatomy
+from minigpt.app.ui.forms import read_setting, refused, written
+from minigpt.app.ui.messages import label_of
 from minigpt.app.ui.navigation import page_path
 from minigpt.config import RunConfig
 from minigpt.data.corpora import Corpus
-from minigpt.errors import MinigptError
+from minigpt.errors import ConfigError, MinigptError
 from minigpt.runs.folder import RunFolder
 
 IN_THE_ROW = ("training.max_steps", "device")
@@ -48,6 +50,7 @@ def draw() -> None:
         _device_picker(preset, base, kept, changes)
         place_of_start = st.container(width="content")
         is_open = st.toggle(t("train.expert"), key="train:expert", help=t("train.about_expert"))
+        place_of_reset = st.container(width="content")
     messages = st.container()
     if is_open:
         with st.container(border=True, key="train_expert"):
@@ -57,7 +60,7 @@ def draw() -> None:
     draft.keep(preset, changes)
     error, config = None, None
     try:
-        config = base.updated(changes, source=t("train.settings"))
+        config = _updated(preset, changes, is_open=is_open)
         profile.limits().check_run(config, corpora.current_corpus(), corpora.vocab_size(config.tokenizer))
         view.check_precision(config)
         corpus = corpora.current_corpus()
@@ -72,6 +75,16 @@ def draw() -> None:
         disabled=error is not None,
         on_click=start,
     )
+    if changes:
+        place_of_reset.button(
+            t("train.reset"),
+            type="tertiary",
+            icon=":material/restart_alt:",
+            key="train:reset",
+            on_click=_reset,
+            args=(preset, base),
+            help=t("train.about_reset", preset=presets.title(preset)),
+        )
     with messages:
         for found_error in (st.session_state.pop("train:error", None), error):
             if found_error is not None:
@@ -81,6 +94,15 @@ def draw() -> None:
         if about := presets.about(preset):
             with st.container(key="train_about"):
                 st.caption(about)
+
+
+def _reset(preset: str, base: RunConfig) -> None:
+    """Give every setting the preset's value again, also where a field holds something that is not allowed."""
+    draft.keep(preset, {})
+    for dotted in settings.dotted_fields():
+        key = train_expert.key_of(preset, dotted)
+        if key in st.session_state:
+            st.session_state[key] = written(get(base, dotted))
 
 
 def _device_picker(preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, Any]) -> None:
@@ -151,10 +173,36 @@ def _submit(corpus: Corpus, label: str | None, extra: Mapping[str, Any]) -> None
         preset, changes = _current_settings()
         # The run learns the current corpus, whatever text the preset was made for.
         given = {"data.corpus": None, "data.num_chars": None}
-        config = settings.load_config(preset).updated({**changes, **extra, **given}, source=t("train.settings"))
-        return config, corpus, label or presets.title(preset).lower()
+        return _updated(preset, {**changes, **extra, **given}), corpus, label or presets.title(preset).lower()
 
     _begin(prepare)
+
+
+def _updated(preset: str, changes: Mapping[str, Any], *, is_open: bool = True) -> RunConfig:
+    """Return a preset's settings with the changes.
+
+    Args:
+        preset: Its name.
+        changes: Dotted field to value; a text that is not allowed where a number should be is explained.
+        is_open: Whether the settings under Expert are drawn; if not, the error says where the setting is.
+
+    Raises:
+        ConfigError: A value is not allowed, or two settings contradict each other.
+    """
+    base = settings.load_config(preset)
+    if wrong := refused(changes):
+        dotted = min(
+            wrong, key=lambda name: name not in IN_THE_ROW
+        )  # under Expert, each field has its sentence below it
+        sentence = wrong.pop(dotted)
+        if not is_open and dotted not in IN_THE_ROW:
+            sentence = t("train.under_expert", sentence=sentence)
+        value = written(get(base, dotted))
+        mend = t("train.preset_has", preset=presets.title(preset), value=t("frame.automatic") if value == "" else value)
+        if wrong:
+            mend += " " + t("train.also_wrong", labels=", ".join(f"“{label_of(other)}”" for other in wrong))
+        raise ConfigError(sentence, mend=mend)
+    return base.updated(changes, source=t("train.settings"))
 
 
 def _begin(prepare: Callable[[], tuple[RunConfig, Corpus, str]]) -> None:
@@ -184,9 +232,9 @@ def _current_settings() -> tuple[str, dict[str, Any]]:
     changes = draft.current_changes() if preset == draft.current_preset() else {}
     fields = (field for group in FIELDS.values() for field in group)
     for dotted in ("training.max_steps", *fields):
-        key = f"train:{preset}:{dotted}"
+        key = train_expert.key_of(preset, dotted)
         if key in st.session_state:
-            changes[dotted] = st.session_state[key]
+            changes[dotted] = read_setting(dotted, st.session_state[key])
             if changes[dotted] == get(base, dotted):
                 del changes[dotted]
     return preset, changes

@@ -1,0 +1,237 @@
+"""Every field survives every value: what is shown is what is used, and what cannot be used is refused in a sentence.
+
+The fields are discovered: those of a run's settings in the configuration, all others on the pages of the menu.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minigpt import config as settings
+from minigpt.app.texts import markdown, t
+from minigpt.app.ui.forms import read_number, read_setting, refused, written
+from minigpt.app.ui.messages import label_of
+from minigpt.app.ui.navigation import PAGES
+from minigpt.runs import manager
+
+HOSTILE = (
+    "-1", "0", "1", "0.5", "-0", "1e5", "1e-5", "2.5", "1.000", "1,000", "0,5", "١٢", "１６", "٠٫٥", "1e308", "-1e308",
+    str(2**53 + 1), str(2**63 - 1), str(2**70), "9" * 309, "9" * 5000, "1e400", "1e999999999", "1e-999999999", "nan",
+    "-nan", "snan", "inf", "-Infinity", "", "   ", "abc", "0x10", "1_000", "1__0", "--1", "1e", "e5", "+7", " 8 ", "½", "Ⅷ",
+    "−5", "1 000", "true", "None", "NaN123", "\u202e1", "**9**", "`1`", "<b>1</b>", "$1$", "a" * 3000, "😀",
+)  # fmt: skip
+NUMBERS = [
+    dotted
+    for dotted in settings.dotted_fields()
+    if settings.fields.plain_types(settings.field_info(dotted).annotation) & {int, float}
+]
+ANY_TEXT = st.one_of(
+    st.sampled_from(HOSTILE),
+    st.integers(-(2**80), 2**80).map(str),
+    st.floats().map(repr),
+    st.decimals().map(str),
+    st.text(max_size=20),
+)
+
+
+def exactly(text):
+    """Return the number that a text is in Python's own reading, None if it is none."""
+    try:
+        number = Decimal(text)
+        return Fraction(number) if number.is_finite() and abs(number.adjusted()) < 1000 else None
+    except (InvalidOperation, ValueError):
+        return None
+
+
+@given(ANY_TEXT, st.sampled_from([int, float]))
+def test_a_text_is_read_exactly_or_not_at_all(text, kind):
+    number = read_number(text, kind)
+    if isinstance(number, str):
+        assert number == text
+    elif kind is int:
+        assert number == exactly(text)
+    else:
+        assert math.isfinite(number)
+        assert number == float(exactly(text))
+        assert (number == 0) == (exactly(text) == 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("1e5", 100_000), ("١٢", 12), (" 8 ", 8), (str(2**70), 2**70), (str(2**53 + 1), 2**53 + 1), ("-1", -1)],
+)
+def test_a_whole_number_is_read_as_it_is_written(text, number):
+    assert read_number(text, int) == number
+
+
+@given(st.sampled_from(NUMBERS), ANY_TEXT)
+def test_a_setting_takes_a_number_or_refuses_the_text_in_one_sentence(dotted, text):
+    value = read_setting(dotted, text)
+    if value is None:
+        assert not text.strip()
+    elif isinstance(value, str):
+        assert value == text
+        (sentence,) = refused({dotted: value}).values()
+        assert label_of(dotted) in sentence
+        assert settings.allowed_values(dotted) in sentence
+        assert len(sentence) < 250
+        assert "\n" not in sentence
+        return
+    assert not refused({dotted: value})
+    assert read_setting(dotted, written(value)) == value
+
+
+@given(st.sampled_from(NUMBERS), st.integers(0, 2**63 - 1) | st.floats(0, 1e12))
+def test_what_a_field_shows_is_read_back_as_the_same_number(dotted, value):
+    if not settings.wrong_fields({dotted: value}):
+        (kind,) = settings.fields.plain_types(settings.field_info(dotted).annotation) & {int, float}
+        assert read_setting(dotted, written(kind(value))) == kind(value)
+
+
+def test_every_setting_that_is_a_number_survives_every_hostile_text():
+    for dotted in NUMBERS:
+        for text in HOSTILE:
+            value = read_setting(dotted, text)
+            assert isinstance(value, str) == (dotted in refused({dotted: value})), (dotted, text)
+
+
+# --- on the pages
+
+
+class Browser:
+    """What a browser does with a page: it sends the state of all its widgets. It need not keep to what they offer."""
+
+    def __init__(self, at, seed):
+        self.at, self.random = at, random.Random(seed)
+
+    def send(self, change):
+        """Change the state of widgets and send all of it; `change` gets the key and the state of each."""
+        states = self.at._tree.get_widget_states()
+        for state in states.widgets:
+            change(state.id.split("-", 2)[2], state)
+        self.at._run(states)
+        assert not self.at.exception, [error.stack_trace for error in self.at.exception]
+
+    def choose(self, key, option):
+        """Choose one of the options of a row of buttons, by the words on it."""
+        self.send(
+            lambda at, state: state.string_array_value.data.__setitem__(slice(None), [option]) if at == key else None
+        )
+
+    def attack(self):
+        """Send something hostile for every field, slider and list at once."""
+
+        kinds = (self.at.text_input, self.at.text_area, self.at.selectbox, self.at.slider, self.at.select_slider)
+        fields = {field.key for kind in kinds for field in kind}
+
+        def change(key, state):
+            if key not in fields:  # a component, which has no field
+                return
+            if state.HasField("string_value"):
+                state.string_value = self.random.choice(HOSTILE)
+            elif state.HasField("double_array_value"):
+                state.double_array_value.data[:] = [
+                    self.random.choice((-1.0, 0.0, 1.5, 2.0**70, 1e308, math.nan, math.inf))
+                ]
+
+        self.send(change)
+
+    def views(self):
+        """Go through the views of a page: everything hidden is shown, and each row of buttons pressed along its length."""
+        for key in [toggle.key for toggle in self.at.toggle]:
+            self.at.toggle(key=key).set_value(True).run()
+        groups = {group.key: list(group.options) for group in self.at.button_group}
+        for key, options in groups.items():
+            for option in options:
+                if any(group.key == key for group in self.at.button_group):
+                    self.choose(key, option)
+                    yield option
+        if not groups:
+            yield ""
+
+    def numbers(self):
+        """Return the fields for numbers: unlike those for texts, they have no longest text."""
+        return [field for field in self.at.text_input if not field.proto.max_chars]
+
+
+@pytest.mark.parametrize("page", [entry.file.removesuffix(".py") for entry in PAGES])
+def test_every_field_of_a_page_survives_what_a_browser_can_send(pages, page):
+    browser = Browser(pages.open(page, run=pages.trained()), page)
+    for _ in browser.views():
+        assert all(
+            field.placeholder or not isinstance(read_number(field.value, float), str) for field in browser.numbers()
+        )
+        browser.attack()
+        words = pages.words(browser.at)
+        for field in browser.numbers():
+            is_automatic = field.placeholder == t("frame.automatic") and not field.value.strip()
+            if isinstance(read_number(field.value, float), str) and not is_automatic:
+                assert f"“{markdown(field.label)}” is" in words, (field.key, field.value)
+
+
+def test_a_closed_expert_that_holds_something_wrong_says_so_beside_start_and_reset_mends_it(pages):
+    at = pages.open("build/train")
+    at.toggle(key="train:expert").set_value(True).run()
+    at.text_input(key="train:nano:training.weight_decay").set_value("-1").run()
+    at.text_input(key="train:nano:training.max_steps").set_value("1e3").run()
+    for is_open in (False, True, False):
+        at.toggle(key="train:expert").set_value(is_open).run()
+        assert not at.exception
+        (error,) = at.error
+        assert "“Weight decay” is \\-1; it must be a number, at least 0 and at most 10" in error.value
+        assert "Nano has 0\\.1" in error.value
+        assert error.value.startswith("Under Expert") != is_open
+        assert at.button(key="train:start").disabled
+    at.switch_page("pages/build/corpus.py").run()  # this page reads the settings too
+    assert not at.exception
+    at.switch_page("pages/build/train.py").run()
+    assert at.error
+    at.button(key="train:reset").click().run()
+    assert not at.error
+    assert not at.button(key="train:start").disabled
+    assert at.text_input(key="train:nano:training.max_steps").value == "400"
+    at.toggle(key="train:expert").set_value(True).run()
+    assert at.text_input(key="train:nano:training.weight_decay").value == "0.1"
+    at.text_input(key="train:nano:model.d_model").set_value("abc").run()
+    at.button(key="train:reset").click().run()
+    assert at.text_input(key="train:nano:model.d_model").value == "32"
+    assert "train:reset" not in {button.key for button in at.button}  # nothing is left to reset
+
+
+@pytest.mark.parametrize("text", [str(2**53 + 1), "1e5", "١٢", str(2**63 - 1)])
+def test_the_seed_that_is_shown_is_the_seed_of_the_run(pages, text):
+    at = pages.open("build/train")
+    at.toggle(key="train:expert").set_value(True).run()
+    at.text_input(key="train:nano:seed").set_value(text).run()
+    at.button(key="train:start").click().run()
+    assert manager.get_engine().snapshot(pages.run_of(at)).config.seed == exactly(text)
+
+
+def test_start_right_after_typing_refuses_with_the_sentence_of_the_page(pages):
+    at = pages.open("build/train")
+    at.text_input(key="train:nano:training.max_steps").set_value("1,000")  # and no rerun before the click
+    at.button(key="train:start").click().run()
+    assert pages.run_of(at) is None
+    assert len(at.error) == 2
+    assert at.error[0].value == at.error[1].value
+    assert "“Steps” is “1,000”; it must be a whole number" in at.error[0].value
+
+
+def test_a_seed_that_is_none_is_refused_below_its_field_and_can_be_put_back(pages):
+    at = pages.open("use/sampling", run=pages.trained())
+    at.text_input(key="sampling:seed").set_value(str(2**70)).run()
+    sentence = f"“{t('sampling.seed')}” is {2**70}; it must be a whole number from 0 to {2**63 - 1}."
+    assert markdown(sentence) in pages.words(at)
+    at.button(key="sampling:seed:reset").click().run()
+    assert at.text_input(key="sampling:seed").value == "9"
+    at.text_input(key="sampling:seed").set_value(str(2**63 - 1)).run()
+    at.button(key="sampling:try_0").click().run()
+    assert at.text_input(key="sampling:seed").value == "0"
+    assert not at.exception
