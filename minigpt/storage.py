@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections import Counter
@@ -33,7 +34,7 @@ def storage_errors(path: Path, *also: type[Exception]) -> Iterator[None]:
     """Turn an error of the operating system into a `StorageError` that names what was being written.
 
     Args:
-        path: The file or folder that the user knows, not its temporary name.
+        path: The file or folder. Temporary names in it, of a folder that is being filled, become those it will have.
         also: Other types of error that mean the same, for example `SafetensorError`.
 
     Raises:
@@ -44,7 +45,7 @@ def storage_errors(path: Path, *also: type[Exception]) -> Iterator[None]:
         yield
     except kinds as error:
         cause = cause_of(error)
-        problem = f"{visible(str(path))} could not be written: {cause.why}."
+        problem = f"{visible(str(_known(path)))} could not be written: {cause.why}."
         raise StorageError(problem, mend=cause.mend, on_page=cause.on_page) from error
 
 
@@ -254,6 +255,16 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _known(path: Path) -> Path:
+    """Return a path without temporary names, as a person knows it.
+
+    >>> _known(Path("runs/.tmp-step-000300-0a1b2c3d/model.safetensors")).as_posix()
+    'runs/step-000300/model.safetensors'
+    """
+    pattern = re.compile(rf"{re.escape(TEMPORARY_PREFIX)}(.+)-[0-9a-f]{{8}}")
+    return Path(*(pattern.sub(r"\1", part) for part in path.parts))
 
 
 def _temporary(path: Path) -> Path:

@@ -51,6 +51,31 @@ def harmless(text: str) -> str:
     return _HIDDEN.sub("\ufffd", text.translate({**_PICTURES, 0x09: "\t", 0x0A: "\n"}))
 
 
+def quoted(value: object) -> str:
+    r"""Return what a person gave for a message: a text in quotation marks, anything else as Python writes it.
+
+    >>> quoted("gpj\u202etxt"), quoted("it’s"), quoted(3), quoted(["a", 1.5])
+    ("'gpj\ufffdtxt'", "'it’s'", '3', "['a', 1.5]")
+    """
+    if isinstance(value, str):
+        return f"'{visible(value)}'"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(quoted, value))}]"
+    return harmless(repr(value))
+
+
+def one_character(character: str) -> str:
+    r"""Return one character for a list of characters; one that cannot be seen by its number and its name.
+
+    >>> one_character("é"), one_character("\u202e"), one_character("\x07")
+    ('“é”', 'U+202E (right-to-left override)', 'U+0007')
+    """
+    if character.isprintable() and (character == " " or not character.isspace()):
+        return f"“{visible(character)}”"
+    name = unicodedata.name(character, "").lower()
+    return f"U+{ord(character):04X}" + (f" ({name})" if name else "")
+
+
 @dataclass(frozen=True)
 class Cause:
     """Why the operating system or a network refused something.
@@ -138,7 +163,7 @@ def cause_of_download(error: BaseException) -> Cause:
     import urllib.error
 
     if isinstance(error, urllib.error.HTTPError):
-        return Cause(f"the other side answered with error {error.code}", *_NETWORK)
+        return Cause(f"the other side answered {error.code} {error.reason}", *_NETWORK)
     if isinstance(error, urllib.error.URLError) and isinstance(error.reason, BaseException):
         return cause_of_download(error.reason)
     if isinstance(error, socket.gaierror):

@@ -111,7 +111,7 @@ def test_paths_are_made_absolute(monkeypatch, tmp_path):
     [
         ({"device": "tpu"}, "device is 'tpu'; it must be auto, cpu, cuda, cuda:0 (or another number) or mps. Correct it or leave it out; the default is auto."),
         ({"device": "cuda:"}, "device is 'cuda:'; it must be auto"),
-        ({"device": "cpu\n"}, "device is 'cpu\\n'; it must be auto"),
+        ({"device": "cpu\n"}, "device is 'cpu␊'; it must be auto"),
         ({"device": None}, "device is empty; it must be text"),
         ({"seed": -1}, "seed is -1; it must be a whole number, at least 0 and at most 9223372036854775807."),
         ({"training.max_steps": 0}, "training.max_steps is 0; it must be a whole number, at least 1 and at most 100000000. Correct it or leave it out; the default is 1000."),
@@ -129,7 +129,7 @@ def test_paths_are_made_absolute(monkeypatch, tmp_path):
         ({"model.num_layers": list(range(99))}, "..."),
         ({"training.sample_prompt": 5}, "training.sample_prompt is 5; it must be text, in quotes if need be."),
         ({"data.paths": 3}, "data.paths is 3; it must be a list of paths."),
-        ({"data.paths": ["a\0b"]}, "data.paths is ['a\\x00b']; it must be a path, or a list of paths, that this machine can have."),
+        ({"data.paths": ["a\0b"]}, "data.paths is ['a␀b']; it must be a path, or a list of paths, that this machine can have."),
         ({"data.paths": "~nobody-of-that-name/x"}, "that this machine can have."),
         ({"generation.stop": [""]}, "generation.stop is ''; it must be a list of texts, none of them empty."),
         ({"generation.top_p": 0}, "generation.top_p is 0; it must be a number, more than 0 and at most 1. Correct it or leave it out."),

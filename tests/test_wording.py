@@ -77,7 +77,7 @@ def test_the_writer_of_weights_says_it_in_its_own_way() -> None:
         (urllib.error.URLError(ConnectionRefusedError(111, "x")), "refused the connection"),
         (urllib.error.URLError(ssl.SSLCertVerificationError("x")), "could not be secured"),
         (urllib.error.URLError("unknown url type"), "unknown url type"),
-        (urllib.error.HTTPError("https://example.org", 404, "Not Found", Message(), None), "answered with error 404"),
+        (urllib.error.HTTPError("https://example.org", 404, "Not Found", Message(), None), "answered 404 Not Found"),
         (TimeoutError("timed out"), "did not answer in time"),
         (http.client.IncompleteRead(b""), "broke off"),
         (ConnectionResetError(104, "x"), "broke off"),

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from minigpt.errors import ConfigError
+from minigpt.wording import quoted, visible
 
 SECTIONS: dict[str, type[Section]] = {}
 """Section name to class, in the order of a settings file."""
@@ -145,7 +146,7 @@ def unknown_setting(key: str, source: str) -> ConfigError:
         close = difflib.get_close_matches(plain, list(names), n=1, cutoff=0.6)
         guess = close[0] if close else ""
     hint = f"did you mean {' or '.join(names[guess])}?" if guess in names else "`minigpt config` lists all settings."
-    return ConfigError(f"{source}: there is no setting {key[:80]}.", mend=hint[0].upper() + hint[1:])
+    return ConfigError(f"{source}: there is no setting {visible(key[:80])}.", mend=hint[0].upper() + hint[1:])
 
 
 def nest(values: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -174,7 +175,7 @@ def nest(values: Mapping[str, Any], source: str) -> dict[str, Any]:
                 continue
             if not isinstance(value, Mapping):
                 raise ConfigError(
-                    f"{source}: {key} is {repr(value)[:80]}; it must be a section of settings.",
+                    f"{source}: {key} is {quoted(value)[:80]}; it must be a section of settings.",
                     mend=f"Write {key}: on a line of its own and its settings below it, indented.",
                 )
             for field, inner in value.items():
@@ -223,14 +224,14 @@ def explain_error(error: ValidationError, source: str, section: str = "") -> Con
         return unknown_setting(dotted, source)
     if dotted in SECTIONS and "error" not in detail.get("ctx", {}):
         return ConfigError(
-            f"{source}: {dotted} is {str(detail['input'])[:80]!r}; it must be a section of settings.",
+            f"{source}: {dotted} is {quoted(str(detail['input'])[:80])}; it must be a section of settings.",
             mend=f"Give a {SECTIONS[dotted].__name__} or a mapping from its settings to values.",
         )
     more = f" ({len(error.errors()) - 1} more after it.)" if len(error.errors()) > 1 else ""
     if dotted not in dotted_fields():  # a contradiction between two settings
         mend = f"Change one of them{f' in section {dotted}' if dotted else ''}.{more}"
         return ConfigError(f"{source}: {detail['ctx']['error']}.", mend=mend, on_page=f"Change one of them.{more}")
-    given = "empty" if detail["input"] is None else repr(detail["input"])
+    given = "empty" if detail["input"] is None else quoted(detail["input"])
     given = given if len(given) <= 80 else given[:77] + "..."
     default = field_info(dotted).default
     usual = "" if default in (None, (), "") else f"; the default is {default}"

@@ -21,6 +21,7 @@ from minigpt.config.sections import RunConfig, build_config
 from minigpt.errors import ConfigError, InputError
 from minigpt.paths import user_path
 from minigpt.storage import TooLargeError, read_small
+from minigpt.wording import cause_of, quoted
 
 ENVIRONMENT_PREFIX = "MINIGPT__"
 
@@ -136,7 +137,7 @@ def _parse_scalar(text: str, dotted: str, source: str) -> Any:
     except _Refused as error:
         raise ConfigError(f"{source}: {error.problem}.", mend=error.mend) from None
     except yaml.YAMLError:
-        raise ConfigError(f"{source}: {text!r} cannot be read as a value.", mend="Put it in quotes.") from None
+        raise ConfigError(f"{source}: {quoted(text)} cannot be read as a value.", mend="Put it in quotes.") from None
 
 
 def parse_assignments(assignments: Iterable[str], *, source: str = "--set") -> dict[str, Any]:
@@ -152,7 +153,7 @@ def parse_assignments(assignments: Iterable[str], *, source: str = "--set") -> d
     for text in assignments:
         key, separator, value = text.partition("=")
         if not separator:
-            raise ConfigError(f"{source}: {text!r} has no value.", mend="Write it as section.key=value.")
+            raise ConfigError(f"{source}: {quoted(text)} has no value.", mend="Write it as section.key=value.")
         values[key.strip()] = _parse_scalar(value, key.strip(), f"{source} {key.strip()}")
     return values
 
@@ -180,7 +181,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = _load_yaml(read_small(path, MAX_BYTES).decode("utf-8-sig"))
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.", mend="Check the path.") from None
+        raise ConfigError(f"{path} cannot be read: {cause_of(error).why}.", mend="Check the path.") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not text in UTF-8.", mend="Save it as UTF-8.") from None
     except TooLargeError as error:
@@ -225,7 +226,7 @@ def load_config(
         if not is_preset and (path is None or not path.exists()):
             shown = str(source) if len(str(source)) <= 80 else str(source)[:77] + "..."
             raise ConfigError(
-                f"There is no settings file and no preset {shown!r}.",
+                f"There is no settings file and no preset {quoted(shown)}.",
                 mend=f"Presets are {', '.join(resources.preset_names())}.",
             )
         origin = f"preset {source}" if is_preset else str(path)
@@ -237,7 +238,7 @@ def load_config(
     if preset is not None and preset != source:
         if preset not in resources.preset_names():
             raise ConfigError(
-                f"{origin}: there is no preset {preset!r}.",
+                f"{origin}: there is no preset {quoted(preset)}.",
                 mend=f"Presets are {', '.join(resources.preset_names())}.",
             )
         values = merge(_without_corpus(preset, values, from_environment, above), {**values, "preset": preset})

@@ -25,6 +25,7 @@ from minigpt.data.synthetic import TALE_SEPARATOR, generate_repeats, generate_ta
 from minigpt.errors import CorpusError, DownloadError, StorageError
 from minigpt.paths import STDIN, is_stream
 from minigpt.storage import storage_errors, write_bytes
+from minigpt.wording import cause_of_download, quoted, visible
 
 logger = logging.getLogger(__name__)
 
@@ -226,7 +227,7 @@ def load_corpus(name: str, *, num_chars: int | None = None, seed: int = 0) -> Co
     }
     if name not in makers:
         names = ", ".join(info.name for info in corpus_infos())
-        raise CorpusError(f"There is no built-in corpus {name!r}.", mend=f"The built-in corpora are {names}.")
+        raise CorpusError(f"There is no built-in corpus {quoted(name)}.", mend=f"The built-in corpora are {names}.")
     corpus = makers[name]()
     return corpus if num_chars is None else corpus.head(num_chars)
 
@@ -302,7 +303,7 @@ def _cleaned(name: str, texts: Sequence[str], origin: str, *, clean: bool = True
     documents = tuple(clean_text(text) if clean else text for text in texts)
     if not all(document.strip() for document in documents):
         raise CorpusError(
-            f"{name} holds nothing to learn from, only white space.", mend="Give a text with words in it."
+            f"{visible(name)} holds nothing to learn from, only white space.", mend="Give a text with words in it."
         )
     return Corpus(name, documents, origin)
 
@@ -349,7 +350,7 @@ def _python_source(max_chars: int = 1_000_000) -> Corpus:
             size += len(text)
     if not documents:
         raise CorpusError(
-            f"This Python keeps no source of its library in {folder}.", mend="Use python-manual or tales instead."
+            "This Python was installed with no source of its library.", mend="Use python-manual or tales instead."
         )
     return Corpus("python-source", tuple(documents), f"standard library of Python {platform.python_version()}")
 
@@ -372,16 +373,19 @@ def _shakespeare() -> Corpus:
 
 
 def _download(url: str, path: Path) -> bytes:
-    mend = f"Try again later, or get {url} in another way and put it at {path}."
+    ways = {
+        "mend": f"Try again later, or get {url} in another way and put it at {path}.",
+        "on_page": "Try again later, or choose another text.",
+    }
     try:
         with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as answer:
             content: bytes = answer.read(SHAKESPEARE_BYTES + 1)  # never read more than expected
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
-        reason = getattr(error, "reason", None) or error
-        raise DownloadError(f"Tiny Shakespeare could not be downloaded: {reason}.", mend=mend) from None
+        why = cause_of_download(error).why
+        raise DownloadError(f"Tiny Shakespeare could not be downloaded: {why}.", **ways) from None
     if hashlib.sha256(content).hexdigest() != SHAKESPEARE_SHA256:
         raise DownloadError(
-            f"The file from {url} is not Tiny Shakespeare: its SHA-256 is not {SHAKESPEARE_SHA256}.", mend=mend
+            f"The file from {url} is not Tiny Shakespeare: its SHA-256 is not {SHAKESPEARE_SHA256}.", **ways
         )
     return content
 

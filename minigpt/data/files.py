@@ -11,6 +11,7 @@ from pathlib import Path
 
 from minigpt.data.readers import BLOCK_BYTES, clean_text, decode_blocks, open_text, read_blocks, safe_pieces
 from minigpt.errors import CorpusError
+from minigpt.wording import visible
 
 
 class TextFile:
@@ -99,7 +100,7 @@ class TextFile:
             else:
                 if not has_words:  # only control characters, which were removed
                     raise CorpusError(
-                        f"{self.path} holds nothing to learn from, only white space.",
+                        f"{visible(str(self.path))} holds nothing to learn from, only white space.",
                         mend="Give a text with words in it.",
                     )
             self._check_unchanged(file.fileno())
@@ -111,5 +112,7 @@ class TextFile:
         status = os.fstat(handle)
         stamp = status.st_size, status.st_mtime_ns
         if self._seen not in (None, stamp):
-            raise CorpusError(f"{self.path} changed while it was being read.", mend="Try again when it is finished.")
+            raise CorpusError(
+                f"{visible(str(self.path))} changed while it was being read.", mend="Try again when it is finished."
+            )
         self._seen = stamp

@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from minigpt.errors import CorpusError
 from minigpt.paths import is_stream, read_stream
-from minigpt.wording import cause_of
+from minigpt.wording import cause_of, quoted, visible
 
 _MEND = "Save it as plain text in UTF-8 and try again."
 
@@ -119,10 +119,12 @@ def open_text(path: Path, label: str) -> Iterator[BinaryIO]:
         with path.open("rb") as file:
             yield file
     except IsADirectoryError:
-        raise CorpusError(f"{label} is a folder, not a text file.", mend="Name the files in it.") from None
+        raise CorpusError(f"{visible(label)} is a folder, not a text file.", mend="Name the files in it.") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         cause = cause_of(error)
-        raise CorpusError(f"{label} cannot be read: {cause.why}.", mend="Check the path and its rights.") from None
+        raise CorpusError(
+            f"{visible(label)} cannot be read: {cause.why}.", mend="Check the path and its rights."
+        ) from None
 
 
 def read_blocks(file: BinaryIO, size: int = BLOCK_BYTES) -> Iterator[bytes]:
@@ -147,7 +149,7 @@ def clean_text(text: str, *, form: str = "NFC") -> str:
     'café\nbell'
     """
     if form not in ("NFC", "NFD", "NFKC", "NFKD"):
-        raise CorpusError(f"Unicode form {form!r} is none of NFC, NFD, NFKC, NFKD.", mend="Use NFC.")
+        raise CorpusError(f"Unicode form {quoted(form)} is none of NFC, NFD, NFKC, NFKD.", mend="Use NFC.")
     if not _is_clean(text):  # checking is several times faster than replacing
         for line_end in _LINE_ENDS:
             text = text.replace(line_end, "\n")
@@ -219,10 +221,10 @@ def decode_blocks(blocks: Iterable[bytes], label: str) -> tuple[str, Iterator[st
             break
     for signature, what in _SIGNATURES.items():
         if sample.startswith(signature):
-            raise CorpusError(f"{label} is {what}, not plain text.", mend=_MEND)
+            raise CorpusError(f"{visible(label)} is {what}, not plain text.", mend=_MEND)
     for mark in _UTF32:
         if sample.startswith(mark):
-            raise CorpusError(f"{label} is in UTF-32; UTF-8 and UTF-16 are read.", mend=_MEND)
+            raise CorpusError(f"{visible(label)} is in UTF-32; UTF-8 and UTF-16 are read.", mend=_MEND)
     mark = next((mark for mark in _MARKS if sample.startswith(mark)), b"")
     codec, encoding = _MARKS.get(mark, ("utf-8", "UTF-8"))
     binary = _binary(sample[len(mark) :][:_SAMPLE_BYTES])
@@ -231,7 +233,7 @@ def decode_blocks(blocks: Iterable[bytes], label: str) -> tuple[str, Iterator[st
         problem = f"is not valid {encoding} (first at byte {start + error.start})"
         if codec == "utf-8":
             problem = binary or f"{problem}; it may be in an older encoding such as Latin-1 or Windows-1252"
-        return CorpusError(f"{label} {problem}.", mend=_MEND)
+        return CorpusError(f"{visible(label)} {problem}.", mend=_MEND)
 
     def decode() -> Iterator[str]:
         decoder, done = codecs.getincrementaldecoder(codec)(), len(mark)
@@ -256,9 +258,9 @@ def decode_blocks(blocks: Iterable[bytes], label: str) -> tuple[str, Iterator[st
             if num_controls <= _MOST_CONTROLS * num_chars:
                 if is_blank:
                     what = "holds only white space" if num_chars else "is empty"
-                    raise CorpusError(f"{label} {what}.", mend="Give a file with some text in it.")
+                    raise CorpusError(f"{visible(label)} {what}.", mend="Give a file with some text in it.")
                 return
-        raise CorpusError(f"{label} {binary or 'holds binary data, not text'}.", mend=_MEND)
+        raise CorpusError(f"{visible(label)} {binary or 'holds binary data, not text'}.", mend=_MEND)
 
     return encoding, decode()
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigpt.errors import ConfigError, CorpusError
+from minigpt.wording import visible
 
 
 def split_ids(
@@ -76,7 +77,7 @@ def check_window(num_tokens: int, sequence_length: int, name: str) -> None:
     if not count_windows(num_tokens, sequence_length):
         fits = largest_context(num_tokens)
         raise CorpusError(
-            f"{name} has {num_tokens} tokens, but one window with a context of {sequence_length} needs "
+            f"{visible(name)} has {num_tokens} tokens, but one window with a context of {sequence_length} needs "
             f"{sequence_length + 1}.",
             mend=f"Give a longer text, or set model.sequence_length to {fits} or less."
             if fits

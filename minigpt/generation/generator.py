@@ -28,6 +28,7 @@ from minigpt.generation.samplers import Sampler, draw
 from minigpt.generation.settings import GenerationSettings
 from minigpt.generation.stopping import StopMatcher
 from minigpt.randomness import uniform
+from minigpt.wording import one_character
 
 if TYPE_CHECKING:
     from minigpt.model.points import Probe
@@ -217,7 +218,7 @@ class TextGenerator:
             return [tokenizer.bos_id], ()
         unknown = tokenizer.unknown_characters(prompt)
         if unknown:
-            named = ", ".join(f"{character!r} ×{count}" for character, count in list(unknown.items())[:8])
+            named = ", ".join(f"{one_character(character)} ×{count}" for character, count in list(unknown.items())[:8])
             more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
             notes.append(f"The prompt has characters that this model has never seen, read as <unk>: {named}{more}.")
         if len(ids) > context:

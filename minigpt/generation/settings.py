@@ -20,6 +20,7 @@ from minigpt.generation.samplers import (
     TopKSampler,
     TopPSampler,
 )
+from minigpt.wording import quoted
 
 MAX_NEW_TOKENS = 1_000_000
 """Upper bound of `max_new_tokens`, the same as in the configuration."""
@@ -184,7 +185,7 @@ def parse_sampler(spec: str) -> Sampler:
             stage = _STAGES[name]
         except (ValueError, KeyError):
             raise SamplingError(
-                f"{part.strip()!r} is no sampling rule.",
+                f"{quoted(part.strip())} is no sampling rule.",
                 mend=f"Write greedy, or rules such as temperature=0.8,top_k=40; rules are {', '.join(_STAGES)}.",
             ) from None
         stages.append(stage(value))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from minigpt.errors import DeviceError
+from minigpt.wording import quoted
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def resolve_device(name: str) -> torch.device:
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if known[kind].available))
     kind, _, index = name.partition(":")
     if kind not in known or (index and not (kind == "cuda" and index.isdecimal())):
-        raise DeviceError(f"device is {name!r}; it must be auto, cpu, cuda, cuda:<number> or mps.", mend=mend)
+        raise DeviceError(f"device is {quoted(name)}; it must be auto, cpu, cuda, cuda:<number> or mps.", mend=mend)
     if not known[kind].available:
         raise DeviceError(f"device {name} cannot be used here: {known[kind].reason}", mend=mend)
     if index and int(index) >= torch.cuda.device_count():

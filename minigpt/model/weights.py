@@ -26,6 +26,7 @@ from minigpt.model.devices import resolve_device
 from minigpt.model.size import tensor_shapes
 from minigpt.model.transformer import Transformer
 from minigpt.storage import UnusableError, atomic_file, parse_json
+from minigpt.wording import quoted
 
 MAX_HEADER_BYTES = 4_000_000
 """Longest header: a model of 96 layers with the state of its optimizer has half a megabyte."""
@@ -189,7 +190,8 @@ def parse_metadata(metadata: Mapping[str, str], path: Path) -> tuple[Transformer
     # nine digits are enough for both; Python refuses to read a whole number of more than 4,300
     if not re.fullmatch("[0-9]{1,9}", version) or not re.fullmatch("[1-9][0-9]{0,8}", vocab_size):
         raise CheckpointError(
-            f"The header of {path} is damaged: format_version {version[:20]!r}, vocab_size {vocab_size[:20]!r}.",
+            f"The header of {path} is damaged: format_version {quoted(version[:20])}, "
+            f"vocab_size {quoted(vocab_size[:20])}.",
             mend="Take another checkpoint.",
         )
     if int(version) > FORMAT_VERSION:

@@ -39,8 +39,10 @@ from minigpt.training.checkpoint import (
     step_name,
     write_manifest,
 )
+from minigpt.wording import cause_of, quoted
 
 EXPORT_WANTED = "Give a zip file from Download on the page Runs or from `minigpt export`."
+EXPORT_WANTED_ON_PAGE = "Give a zip file that Download on the page Runs has made."
 """Hint for a zip that is not an exported run."""
 MAX_BYTES = 4 * 10**9
 """Default of the largest unpacked size."""
@@ -211,7 +213,9 @@ def unpack(source: Path | BinaryIO, target: Path, *, run_id: str, max_bytes: int
                     archive, entry, target / name, limit=left if _is_large(name) else min(left, MAX_TEXT_BYTES)
                 )
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
-        raise ArchiveError(f"The file is no zip file that can be opened: {error}.", mend=EXPORT_WANTED) from None
+        raise ArchiveError(
+            f"The file is no zip file that can be opened: {error}.", mend=EXPORT_WANTED, on_page=EXPORT_WANTED_ON_PAGE
+        ) from None
     _check(RunFolder(target), run_id)
 
 
@@ -233,7 +237,7 @@ def _members(archive: zipfile.ZipFile) -> list[tuple[zipfile.ZipInfo, str]]:
         name = entry.filename.removeprefix(prefix)
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if not entry.filename.startswith(prefix) or not _is_known(name):
-            raise _refused(f"it holds {entry.filename[:100]!r}, which no run has")
+            raise _refused(f"it holds {quoted(entry.filename[:100])}, which no run has")
         if kind not in (0, stat.S_IFREG) or entry.flag_bits & 1:
             raise _refused(f"{name} is a link, a device or encrypted")
         if name in members:
@@ -292,7 +296,7 @@ def _check(folder: RunFolder, run_id: str) -> None:
         problem = error.problem.replace(f"The run {folder.path}", "it").replace(f"{folder.path}{os.sep}", "")
         raise _refused(problem.rstrip(".")) from None
     except (OSError, SafetensorError) as error:
-        raise _refused(str(error)) from None
+        raise _refused(cause_of(error).why) from None
     # an imported run must not make this machine send its metrics to a tracking service
     folder.write_config(config.updated({"data.paths": (), "training.track": ()}))
     imported = RunInfo(
@@ -308,4 +312,4 @@ def _check(folder: RunFolder, run_id: str) -> None:
 
 
 def _refused(why: str) -> ArchiveError:
-    return ArchiveError(f"The file is no exported run: {why}.", mend=EXPORT_WANTED)
+    return ArchiveError(f"The file is no exported run: {why}.", mend=EXPORT_WANTED, on_page=EXPORT_WANTED_ON_PAGE)

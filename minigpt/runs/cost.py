@@ -24,6 +24,7 @@ from minigpt.config import RunConfig, load_config
 from minigpt.errors import LimitError, StorageError
 from minigpt.model.size import BYTES_PER_NUMBER, count_parameters, flops_per_token, tensor_shapes
 from minigpt.tokenizers.base import make_tokenizer, smallest_id_type
+from minigpt.wording import visible
 
 if TYPE_CHECKING:
     from minigpt.data.corpora import Corpus
@@ -156,10 +157,12 @@ def check_disk(config: RunConfig, corpus: Corpus, vocab_size: int, path: Path) -
     if needed > free:
         largest = max(parts, key=lambda part: parts[part])
         raise StorageError(
-            f"The run would need up to {needed:,.0f} MB on the disk of {path}, most of it for {largest} "
+            f"The run would need up to {needed:,.0f} MB on the disk of {visible(str(path))}, most of it for {largest} "
             f"({parts[largest]:,.0f} MB); {free:,.0f} MB are free.",
             mend="Free some space, put the run on another disk (--out, MINIGPT_HOME), or lower data.num_chars, "
             "model.d_model, training.keep_checkpoints or training.history_megabytes.",
+            on_page="Delete runs that you no longer need, take a shorter text, or lower model.d_model, "
+            "training.keep_checkpoints or training.history_megabytes.",
         )
 
 

@@ -30,7 +30,7 @@ from minigpt.runs.metrics import WrittenSample, append_record, read_records, wri
 from minigpt.runs.weights import CHECKPOINTS, HISTORY, RunWeights
 from minigpt.storage import TooLargeError, flush, read_small, storage_errors, sweep, write_text
 from minigpt.tokenizers.base import BaseTokenizer, load_tokenizer
-from minigpt.wording import cause_of
+from minigpt.wording import cause_of, visible
 
 if TYPE_CHECKING:
     from minigpt.data.corpora import Corpus
@@ -98,6 +98,7 @@ class RunFolder(RunWeights):
             raise CheckpointError(
                 f"The run {self.path} has format {info.format_version}; this minigpt reads up to {FORMAT_VERSION}.",
                 mend="Update minigpt.",
+                on_page="Choose another run; a newer minigpt can read this one.",
             )
         return info
 
@@ -293,5 +294,7 @@ class RunFolder(RunWeights):
     def damaged(self, what: str) -> CheckpointError:
         """Return the error that says what is damaged in this run."""
         return CheckpointError(
-            f"The run {self.path} is damaged: {what.rstrip('.')}.", mend="Copy the folder again, or delete the run."
+            f"The run {visible(str(self.path))} is damaged: {what.rstrip('.')}.",
+            mend="Copy the folder again, or delete the run.",
+            on_page="Choose another run; if you have this one as a zip, import it again on the page Runs.",
         )

@@ -41,6 +41,7 @@ from minigpt.training.precision import resolve_precision
 from minigpt.training.telemetry import Norms, Utilisation
 from minigpt.training.tracking import make_trackers
 from minigpt.training.trainer import Trainer
+from minigpt.wording import quoted, visible
 
 logger = logging.getLogger(__name__)
 
@@ -79,9 +80,10 @@ def check_resume(folder: RunFolder, config: RunConfig, corpus: Corpus | None = N
         if corpus.sha256 != meta["sha256"]:
             # only the hash is needed to compare; the rest is for people and may be missing
             length = f"{meta['num_chars']:,} characters" if "num_chars" in meta else "of unknown length"
+            name = visible(str(meta.get("name", "without a name")))
             raise RunExistsError(
-                f"The run {folder.path} was begun with another corpus ({meta.get('name', 'without a name')}, {length}) "
-                f"than {corpus.name} ({corpus.num_chars:,} characters).",
+                f"The run {folder.path} was begun with another corpus ({name}, {length}) "
+                f"than {visible(corpus.name)} ({corpus.num_chars:,} characters).",
                 mend="Resume it without --data, or start a new run with this corpus.",
             )
     settled = next((record for record in folder.metrics() if record["kind"] == "budget"), None)
@@ -95,7 +97,9 @@ def check_resume(folder: RunFolder, config: RunConfig, corpus: Corpus | None = N
         if stored.training.warmup_steps is config.training.warmup_steps is None:  # the warm-up stays as long as it was
             changes["training.warmup_steps"] = stored.training.warmup
             allowed.add("training.warmup_steps")
-    refused = [f"{key} is {was[key]!r} in the run and {changes[key]!r} now" for key in changes.keys() - allowed]
+    refused = [
+        f"{key} is {quoted(was[key])} in the run and {quoted(changes[key])} now" for key in changes.keys() - allowed
+    ]
     if refused:
         raise RunExistsError(
             f"The run {folder.path} was begun with other settings: {'; '.join(sorted(refused))}.",

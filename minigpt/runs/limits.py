@@ -17,6 +17,7 @@ from minigpt import resources
 from minigpt.errors import ConfigError, LimitError
 from minigpt.model.size import count_parameters
 from minigpt.runs.cost import check_memory
+from minigpt.wording import quoted, visible
 
 if TYPE_CHECKING:
     from minigpt.config import RunConfig
@@ -77,8 +78,9 @@ class Limits(BaseModel):
         """
         if num_bytes > self.max_upload_bytes:
             raise LimitError(
-                f"{name} has {num_bytes:,} bytes; this server takes files of up to {self.max_upload_bytes:,}.",
+                f"{visible(name)} has {num_bytes:,} bytes; this server takes files of up to {self.max_upload_bytes:,}.",
                 mend="Upload a part of it, or give its path to `minigpt train --data` on your own machine.",
+                on_page="Upload a part of it, or install minigpt on your own machine.",
             )
 
     def check_prompt(self, text: str) -> None:
@@ -95,7 +97,7 @@ class Limits(BaseModel):
         Raises:
             LimitError: It has more than `max_score_chars` characters.
         """
-        mend = "Score a part of it, or use `minigpt evaluate` on your own machine."
+        mend = "Score a part of it, or install minigpt on your own machine."
         self._at_most("The text to score", len(text), self.max_score_chars, "characters", mend)
 
     def check_corpus(self, corpus: Corpus) -> None:
@@ -104,8 +106,8 @@ class Limits(BaseModel):
         Raises:
             LimitError: It has more than `max_corpus_chars` characters.
         """
-        mend = "Take a part of it, or train with `minigpt train` on your own machine."
-        self._at_most(f"The corpus {corpus.name}", corpus.num_chars, self.max_corpus_chars, "characters", mend)
+        mend = "Take a part of it, or install minigpt on your own machine."
+        self._at_most(f"The corpus {visible(corpus.name)}", corpus.num_chars, self.max_corpus_chars, "characters", mend)
 
     def check_run(self, config: RunConfig, corpus: Corpus, vocab_size: int) -> None:
         """Refuse a run that is too long, too large, or on too much text.
@@ -136,6 +138,7 @@ class Limits(BaseModel):
             raise LimitError(
                 "The model would be compiled first, and everybody else's training would stand still for a minute.",
                 mend="Set training.compile to false, or train on your own machine.",
+                on_page="Switch training.compile off, or train on your own machine.",
             )
         parameters = count_parameters(config.model, vocab_size).total
         mend = "Lower model.d_model or model.num_layers."
@@ -162,7 +165,7 @@ def load_limits(profile: str | None = None) -> Limits:
     name = profile or os.environ.get(PROFILE_VARIABLE) or DEFAULT_PROFILE
     if name not in resources.profile_names():
         raise ConfigError(
-            f"There is no profile {name!r}.",
+            f"There is no profile {quoted(name)}.",
             mend=f"Profiles are {', '.join(resources.profile_names())}; set {PROFILE_VARIABLE} to one of them.",
         )
     path = resources.profile_path(name)

@@ -34,6 +34,7 @@ from minigpt.runs.store import RunStore, is_valid_id
 from minigpt.storage import sha256_of
 from minigpt.tokenizers.base import BaseTokenizer, load_tokenizer
 from minigpt.training.checkpoint import MODEL, TOKENIZER, check_checkpoint, parse_step
+from minigpt.wording import quoted, visible
 
 if TYPE_CHECKING:
     from minigpt.model.transformer import Transformer
@@ -91,7 +92,9 @@ def find_run(name: str | Path, *, store: RunStore | None = None) -> RunFolder:
         return find_by_id(text, store=store)
     bundled = ", ".join(resources.bundled_run_names()) or "none"
     raise RunNotFoundError(
-        f"The folder {path} is no run: it has no {INFO}." if path.is_dir() else f"There is no run {text!r}.",
+        f"The folder {visible(str(path))} is no run: it has no {INFO}."
+        if path.is_dir()
+        else f"There is no run {quoted(text)}.",
         mend=f"Give a run's folder, its id, an exported zip file, or a bundled run ({bundled}); "
         "`minigpt runs` lists your own.",
     )

@@ -39,6 +39,7 @@ from minigpt.runs.lock import is_being_trained
 from minigpt.runs.snapshots import RunSnapshot
 from minigpt.runs.store import RunStore
 from minigpt.runs.visitors import VisitorStore
+from minigpt.wording import quoted, visible
 
 if TYPE_CHECKING:
     from minigpt.data.corpora import Corpus
@@ -133,7 +134,7 @@ class ThreadEngine:
     def command(self, run_id: str, token: str, command: Command) -> None:
         """Pause, resume, stop or delete; see `RunEngine.command`."""
         if command not in get_args(Command):
-            raise InputError(f"There is no command {command!r}.", mend=f"Use {', '.join(get_args(Command))}.")
+            raise InputError(f"There is no command {quoted(command)}.", mend=f"Use {', '.join(get_args(Command))}.")
         folder = self._own_folder(run_id, token)
         with self._changed:
             live = self._live.get(run_id)
@@ -142,7 +143,9 @@ class ThreadEngine:
             with contextlib.suppress(FutureTimeoutError):
                 request.done.result(COMMAND_SECONDS)
         elif live is not None:
-            raise InputError(f"Run {live.snapshot.name} is in training.", mend="Stop it first, then delete it.")
+            raise InputError(
+                f"Run {visible(live.snapshot.name)} is in training.", mend="Stop it first, then delete it."
+            )
         elif is_being_trained(folder.path):
             raise InputError("Another process trains this run.", mend="Stop it there, or wait until it has ended.")
         elif command == "delete":
@@ -272,12 +275,13 @@ class ThreadEngine:
         seen, config = self._index.snapshot(folder), folder.config  # reading the settings refuses a damaged run at once
         if seen.status == "finished":
             raise InputError(
-                f"Run {seen.name} is finished: all {seen.max_steps:,} steps are done.",
+                f"Run {visible(seen.name)} is finished: all {seen.max_steps:,} steps are done.",
                 mend="Start a new one with a larger training.max_steps.",
+                on_page="Start a new run with more steps.",
             )
         if self.limits.max_seconds is not None and seen.seconds >= self.limits.max_seconds:
             raise LimitError(
-                f"Run {seen.name} has trained for {seen.seconds:.0f} seconds; "
+                f"Run {visible(seen.name)} has trained for {seen.seconds:.0f} seconds; "
                 f"this server allows {self.limits.max_seconds:g}.",
                 mend="Download it and resume it on your own machine.",
             )

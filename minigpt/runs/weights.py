@@ -25,6 +25,7 @@ from minigpt.training.checkpoint import (
     step_name,
     verify_checkpoint,
 )
+from minigpt.wording import quoted
 
 if TYPE_CHECKING:
     from minigpt.model.transformer import Transformer
@@ -186,7 +187,7 @@ class RunWeights:
             raise RunNotFoundError(f"The run {self.path.name} has no weights yet.", mend="Train it first.")
         if isinstance(step, str):
             raise RunNotFoundError(
-                f"There are no weights called {step!r}.", mend="Take best, last, or a step's number."
+                f"There are no weights called {quoted(step)}.", mend="Take best, last, or a step's number."
             )
         if verify_checkpoint(self.checkpoint_path(step)):
             return self.checkpoint_path(step) / MODEL

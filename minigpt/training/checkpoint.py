@@ -295,5 +295,7 @@ def load_checkpoint(directory: Path) -> Checkpoint:
 
 def _damaged(directory: Path, what: str) -> CheckpointError:
     return CheckpointError(
-        f"The checkpoint {directory} is damaged: {what}.", mend="Use another checkpoint of this run, or copy it again."
+        f"The checkpoint {directory} is damaged: {what}.",
+        mend="Use another checkpoint of this run, or copy it again.",
+        on_page="Start a new run; if you have this one as a zip, import it again on the page Runs.",
     )

@@ -35,6 +35,7 @@ LAUNCHERS = ("gcc", "clang", "cc")
 ANNOUNCEMENT = "Compiling the model for this machine, which can take a minute or more; after that, steps are quicker."
 """Shown while the first step is computed."""
 MEND = "Set training.compile to false; the training is then the same, only slower."
+ON_PAGE = "Switch training.compile off; the training is then the same, only slower."
 
 
 def check_compiler(device: torch.device) -> None:
@@ -49,13 +50,16 @@ def check_compiler(device: torch.device) -> None:
     """
     on_gpu = device.type == "cuda"
     if on_gpu and importlib.util.find_spec("triton") is None:
-        raise ConfigError("training.compile needs Triton on an NVIDIA GPU; it is not installed.", mend=MEND)
+        raise ConfigError(
+            "training.compile needs Triton on an NVIDIA GPU; it is not installed.", mend=MEND, on_page=ON_PAGE
+        )
     kind, variable, names = ("C", "CC", LAUNCHERS) if on_gpu else ("C++", "CXX", COMPILERS)
     chosen = os.environ.get(variable, "").split()[:1]
     if not any(shutil.which(name) for name in (*chosen, *names)):
         raise ConfigError(
             f"training.compile needs a {kind} compiler; none is found on this machine.",
             mend=f"Install one, for example {names[0]}, or set training.compile to false.",
+            on_page=ON_PAGE,
         )
 
 
@@ -80,7 +84,9 @@ def compiled_forward(model: Transformer) -> Callable[[torch.Tensor], torch.Tenso
             logits: torch.Tensor = forward(ids)
         except TorchDynamoException as error:
             reason = str(getattr(error, "inner_exception", error)).strip().partition("\n")[0]
-            raise ConfigError(f"training.compile failed on this machine: {reason}", mend=MEND) from error
+            raise ConfigError(
+                f"training.compile failed on this machine: {reason}", mend=MEND, on_page=ON_PAGE
+            ) from error
         return logits
 
     return call

@@ -41,6 +41,7 @@ def check_trackers(names: Iterable[str]) -> None:
             f"training.track asks for {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
             "installed.",
             mend=f'Install it with: pip install "minigpt-lab[{",".join(missing)}]", or leave training.track empty.',
+            on_page="Leave training.track empty.",
         )
 
 
@@ -164,6 +165,7 @@ class WeightsAndBiases(Records):
             raise RunFault(
                 f"Weights & Biases could not be started: {str(error).rstrip('.')}.",
                 mend="Run `wandb login`, set WANDB_MODE=offline, or take wandb out of training.track.",
+                on_page="Start a new run without training.track.",
             ) from error
 
     def on_budget(self, trainer: TrainerView, record: Record) -> None:

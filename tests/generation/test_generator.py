@@ -187,7 +187,7 @@ def test_unseen_characters_are_replaced_and_named():
     result = TextGenerator(real_run()).generate("aé日é", max_new_tokens=2)
     assert result.text.startswith("aé日é")
     assert result.notes == (
-        "The prompt has characters that this model has never seen, read as <unk>: 'é' ×2, '日' ×1.",
+        "The prompt has characters that this model has never seen, read as <unk>: “é” ×2, “日” ×1.",
     )
 
 

@@ -21,6 +21,7 @@ from minigpt.data.readers import clean_text, read_text
 from minigpt.data.statistics import TextStatistics, text_statistics
 from minigpt.errors import CorpusError, MinigptError
 from minigpt.tokenizers.base import make_tokenizer
+from minigpt.wording import visible
 
 DEFAULT_CORPUS = "tales"
 """The corpus of a run unless the visitor chooses another one."""
@@ -148,7 +149,7 @@ def _check_content(corpus: Corpus) -> None:
     documents = corpus.documents
     if not any(document.strip(documents[0][:1]) for document in documents):
         raise CorpusError(
-            f"{corpus.name} is one character over and over, so there is nothing to guess.",
+            f"{visible(corpus.name)} is one character over and over, so there is nothing to guess.",
             mend="Choose a text with at least two different characters.",
         )
 

@@ -15,6 +15,7 @@ from minigpt.errors import CorpusError
 from minigpt.model.size import count_parameters
 from minigpt.runs import cost as run_cost
 from minigpt.runs.snapshots import RunSnapshot
+from minigpt.wording import visible
 
 
 def all_presets() -> str:
@@ -78,7 +79,8 @@ def check_length(config: RunConfig, corpus: Corpus, num_tokens: int) -> None:
     context = config.model.sequence_length
     if not count_windows(num_training, context):
         raise CorpusError(
-            f"{corpus.name} leaves {num_training} tokens to learn from; a context of {context} needs {context + 1}.",
+            f"{visible(corpus.name)} leaves {num_training} tokens to learn from; "
+            f"a context of {context} needs {context + 1}.",
             mend=f"Under Expert set a context of {largest_context(num_training) or 2} or less, or bring a longer text.",
         )
 
