@@ -307,5 +307,5 @@ def test_scaled_colours_leave_one_weight_in_a_hundred_beyond_the_strongest(causa
     allowed = np.tril(np.ones((length, length), bool)) if causal else np.ones((length, length), bool)
     beyond = (bytes_[:, :, allowed] / 255 > full[..., None]).mean(axis=-1)
     assert (beyond <= 0.01 + 1 / allowed.sum()).all()
-    assert (0 < full).all()
+    assert (full > 0).all()
     assert (full <= 1).all()

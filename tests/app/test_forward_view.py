@@ -244,7 +244,7 @@ def test_statistics_are_of_all_numbers_and_of_one_position():
     masked = shown.find("attn_scores_masked")
     table = panel_view.statistics_table(masked, 2)
     every, here = statistics(masked.values), statistics(masked.values[:, 2])
-    assert table[""] == [t("forward.statistic_all"), t("forward.statistic_position", number=3)]
+    assert table[t("forward.column_part")] == [t("forward.statistic_all"), t("forward.statistic_position", number=3)]
     for name in ("low", "high", "mean", "std", "norm"):
         shown_numbers = [box_view.short_number(getattr(found, name)) for found in (every, here)]
         assert table[t(f"forward.statistic_{name}")] == shown_numbers

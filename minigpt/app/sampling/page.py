@@ -36,7 +36,7 @@ def choose_settings(run: RunRef) -> tuple[str, int | None, int, float]:
     """
     key = prompt_key(run, "sampling")
     lengths = sampling_view.lengths(profile.limits().max_new_tokens)
-    left, middle, right, last = st.columns([5, 1.6, 2.6, 1.2], vertical_alignment="bottom")
+    left, middle, right, last = st.columns([5, 2, 2.6, 1.7], vertical_alignment="bottom")
     prompt = prompt_input(
         left,
         t("sampling.prompt"),
@@ -166,7 +166,8 @@ def position_slider(columns: list[Column], question: tuple[object, ...]) -> int:
 def compare(run: RunRef) -> None:
     """Draw the controls and the columns; a change of a control redraws only this."""
     prompt, seed, length, base_temperature = choose_settings(run)
-    places = st.columns(len(DEFAULT_RULES), gap="medium")
+    with st.container(key="sampling_columns"):
+        places = st.columns(len(DEFAULT_RULES), gap="medium")
     rules = []
     for number, place in enumerate(places):
         with place:
@@ -208,7 +209,9 @@ def choose(run: RunRef, columns: list[Column], prompt: str, seed: int, question:
         st.caption(sampling_view.choice_note(columns, position))
     choices = [chosen(run, column.rule, i, prompt, position, seed) for i, column in enumerate(columns)]
     longest = sampling_view.longest_bar(choices)
-    for number, place in enumerate(st.columns(len(columns), gap="medium")):
+    with st.container(key="sampling_choices"):
+        places = st.columns(len(columns), gap="medium")
+    for number, place in enumerate(places):
         with place:
             draw_choice(columns[number], choices[number], number, position, longest)
     anatomy.what_you_see(sampling_view.sentences(columns, choices, position))
