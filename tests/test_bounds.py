@@ -7,6 +7,8 @@ below what the files ask for.
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,9 @@ import pytest
 
 from minigpt.config import load_config, parse_assignments
 from minigpt.errors import ConfigError
+from minigpt.runs import metrics
+from minigpt.runs.metrics import written_samples
+from minigpt.runs.snapshots import History
 
 LONG = 60_000
 """Bytes of a long hostile text."""
@@ -90,3 +95,73 @@ def test_settings_of_another(tmp_path: Path, text: str) -> None:
     assert peak_megabytes(refused) < 60
     with contextlib.suppress(ConfigError):  # the same as a value on the command line
         parse_assignments([f"seed={text}"])
+
+
+# -- records
+
+
+def lines(*templates: str, count: int = 9_000) -> bytes:
+    """Return many lines; `%d` in each is the number of the line."""
+    return b"".join((templates[n % len(templates)] % n).encode() + b"\n" for n in range(count))
+
+
+STEP = '{"kind": "step", "step": %d, "loss": 2.5}'
+HOSTILE_METRICS = {
+    "steps": lines(STEP),
+    "short steps": lines('{"kind":"step","step":%d}'),
+    "evaluations": lines('{"kind": "evaluation", "step": %d, "val_loss": 1.0, "whole": false}'),
+    "samples": lines('{"kind": "sample", "step": %d, "text": "' + "x" * 900 + '"}', count=6_000),
+    "norms": lines('{"kind":"norms","step":%d,"gradient":{"a":1,"b":1,"c":1},"update":{"a":1},"ratio":{"a":1}}'),
+    "kinds of their own": lines('{"kind": "k%d", "step": 1}'),
+    "resumed at every step": lines('{"kind": "resumed", "step": %d}'),
+    "resumed again and again at the same step": lines(STEP, '{"kind": "resumed", "step": 9, "n": %d}'),
+    "resumed at a step between two": lines(
+        '{"kind": "step", "step": 9%d}', STEP, '{"kind": "resumed", "step": 9000, "n": %d}'
+    ),
+    "the same step": lines('{"kind": "step", "step": 1, "loss": %d}'),
+    "downwards": b"\n".join(lines(STEP).splitlines()[::-1]),
+    "no line ends": STEP.replace("%d", "1").encode() * 20_000,
+    "one long line": b'{"kind": "sample", "step": 1, "text": "' + b"x" * 3_000_000 + b'"}\n',
+    "lists in records": lines('{"kind": "step", "step": %d, "more": [[[[[[]]]]]]}'),
+    "deep lists in records": lines('{"kind": "step", "step": %d, "more": ' + "[" * 500 + "]" * 500 + "}", count=600),
+    "long numbers": lines('{"kind": "step", "step": %d, "more": ' + "9" * 4_000 + "}", count=900),
+    "longer numbers": lines('{"kind": "step", "step": %d, "more": ' + "9" * 5_000 + "}", count=900),
+    "many fields": lines(
+        '{"kind": "step", "step": %d, ' + ", ".join(f'"f{n}": {n}' for n in range(300)) + "}", count=900
+    ),
+    "nothing": b"\n" * 100_000,
+    "zeros": bytes(2_000_000),
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE_METRICS.values(), ids=HOSTILE_METRICS)
+def test_metrics_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr(metrics, "MAX_BYTES_HELD", 2_000_000)
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(content)
+    found: list[dict[str, Any]] = []
+    assert peak_megabytes(lambda: found.extend(metrics.read_records(path))) < 8
+    assert peak_megabytes(lambda: written_samples(found)) < 4
+    History(found)
+    for record in found:
+        json.dumps(record)
+
+
+def test_thinned_metrics_keep_both_ends_and_all_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "MAX_BYTES_HELD", 300_000)
+    records: list[dict[str, Any]] = [{"kind": "budget", "step": 0, "seconds": 9.0, "max_steps": 20_000}]
+    for step in range(20_000):
+        records.append({"kind": "step", "step": step, "loss": 3.0})
+        if step % 5_000 == 0:
+            records.append({"kind": "evaluation", "step": step, "val_loss": 3.0, "whole": False})
+    records.append({"kind": "evaluation", "step": 20_000, "val_loss": 2.0, "whole": True})
+    metrics.write_records(tmp_path / "metrics.jsonl", records)
+    found = metrics.read_records(tmp_path / "metrics.jsonl")
+    assert len(found) < 600
+    assert found[0] == records[0]
+    assert found[-1] == records[-1]
+    steps = [record["step"] for record in found if record["kind"] == "step"]
+    assert steps == sorted(steps)
+    assert steps[0] == 0
+    assert steps[-1] == 19_999
+    assert max(later - earlier for earlier, later in itertools.pairwise(steps)) <= 256

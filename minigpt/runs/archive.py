@@ -27,7 +27,7 @@ from typing import BinaryIO
 from minigpt.errors import ArchiveError, CheckpointError, MinigptError, RunExistsError, RunNotFoundError
 from minigpt.runs.folder import CONFIG, DATA, INFO, METRICS, TOKENIZER, RunFolder
 from minigpt.runs.info import RunInfo
-from minigpt.runs.metrics import append_record
+from minigpt.runs.metrics import write_records
 from minigpt.runs.weights import CHECKPOINTS, HISTORY
 from minigpt.storage import atomic_file, atomic_folder, storage_errors, write_text
 from minigpt.training.checkpoint import (
@@ -147,8 +147,7 @@ def _copy(folder: RunFolder, target: Path, *, steps: list[int], include_data: bo
         copy = RunFolder(target)
         copy.write_config(folder.config.updated({"data.paths": ()}))
         shutil.copyfile(folder.path / TOKENIZER, target / TOKENIZER)
-        for record in folder.metrics():
-            append_record(target / METRICS, record)
+        write_records(target / METRICS, folder.metrics())
         copy.write_meta(folder.meta)
         if include_data:
             for name in ("train.bin", "validation.bin"):

@@ -4,19 +4,23 @@ Lines are never rewritten, so readers clean up. They skip incomplete lines, beca
 writes one. After a `resumed` record they drop the records of later steps, because a resumed training repeats the steps
 after its last checkpoint. Of two records for the same measurement they keep the later one. docs/format.md lists the
 kinds of records.
+
+The file may be somebody else's. It is read line by line, and what is kept of it takes bounded memory.
 """
 
 from __future__ import annotations
 
+import heapq
+import io
 import json
 import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from minigpt.storage import storage_errors
+from minigpt.storage import UnusableError, atomic_file, check_depth, storage_errors
 
 _NEEDED = {
     "budget": ("seconds", "max_steps"), "evaluation": ("val_loss",), "sample": ("text",), "early_end": ("text",),
@@ -28,6 +32,16 @@ _NUMBERS = {
     "epoch", "seconds", "loss", "loss_ema", "val_loss", "perplexity", "learning_rate", "grad_norm", "tokens_seen",
     "tokens_per_second", "seconds_per_step", "max_steps", "warmup_steps", "mfu", "best_step",
 }  # fmt: skip
+_KINDS = {*_NEEDED, "step", "resumed"}
+_Key = tuple[str, int, Any]
+"""Kind, step, and for an evaluation `whole`: two records with one key are the same measurement."""
+MAX_LINE_BYTES = 1 << 17
+"""Longest line; 4,096 tokens of a sample take 25 KB, the norms of 96 layers 15 KB."""
+MAX_BYTES_HELD = 48_000_000
+"""Most memory that the records of one run take, as estimated below. A training of 100 million steps writes 10,000
+records of steps, which take 15 MB."""
+_RECORD_BYTES, _VALUE_BYTES = 500, 100
+"""What a record, and each value in it, takes in memory beyond the length of its line."""
 _LARGEST = 2.0**53
 _OF_ANY_SIZE = {"loss", "loss_ema", "val_loss", "perplexity", "grad_norm"}
 """These become huge when a training diverges; the records that show it must be kept."""
@@ -39,11 +53,66 @@ def append_record(path: Path, record: dict[str, Any]) -> None:
     Raises:
         StorageError: The disk is full or cannot be written.
     """
-    line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    line = _line(record)
     with storage_errors(path), path.open("ab+") as file:
         if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
             line = b"\n" + line  # end an incomplete line; readers skip it
         file.write(line)
+
+
+class _Records:
+    """The valid records of one file while it is read, in the order in which they were first written.
+
+    They take bounded memory: when they take too much, every second one is dropped, but never the first or the latest of
+    a kind. A curve then has half as many points in its earlier part.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[_Key, tuple[dict[str, Any], int]] = {}
+        self._by_step: list[tuple[int, int, _Key]] = []  # a heap, the latest step first
+        self._bytes = self._number = 0
+
+    def add(self, line: bytes) -> None:
+        """Add what a line holds; a line that is no valid record is skipped."""
+        if len(line) > MAX_LINE_BYTES:
+            return
+        self._number += 1
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            return
+        if not _is_valid(record):
+            return
+        kind, step = record["kind"], record["step"]
+        if kind == "resumed":
+            self._drop_after(step)
+        key: _Key = (kind, step, self._number if kind == "resumed" else record.get("whole"))
+        known = self._kept.get(key)
+        if known is None:
+            heapq.heappush(self._by_step, (-step, self._number, key))
+        size = _RECORD_BYTES + len(line) + _VALUE_BYTES * line.count(b",")
+        self._bytes += size - (0 if known is None else known[1])
+        self._kept[key] = (record, size)
+        if self._bytes > MAX_BYTES_HELD:
+            self._thin()
+
+    def all(self) -> list[dict[str, Any]]:
+        """Return the records."""
+        return [record for record, _ in self._kept.values()]
+
+    def _drop_after(self, step: int) -> None:
+        while self._by_step and -self._by_step[0][0] > step:
+            _, _, key = heapq.heappop(self._by_step)
+            _, size = self._kept.pop(key)
+            self._bytes -= size
+
+    def _thin(self) -> None:
+        kept = [(key, entry) for key, entry in self._kept.items() if key[0] in _KINDS]  # no reader knows other kinds
+        ends = set({key[0]: key for key, _ in kept}.values()) | set({key[0]: key for key, _ in kept[::-1]}.values())
+        self._kept = {key: entry for n, (key, entry) in enumerate(kept) if n % 2 == 0 or key in ends}
+        self._by_step = [(-key[1], -n - 1, key) for n, key in enumerate(self._kept)]  # no number is used twice
+        heapq.heapify(self._by_step)
+        self._bytes = sum(size for _, size in self._kept.values())
 
 
 def parse_records(data: bytes) -> list[dict[str, Any]]:
@@ -56,21 +125,16 @@ def parse_records(data: bytes) -> list[dict[str, Any]]:
     >>> parse_records(chr(10).join(lines).encode())
     [{'kind': 'step', 'step': 1}, {'kind': 'resumed', 'step': 1}]
     """
-    records: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for number, line in enumerate(data.splitlines()):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if not _is_valid(record):
-            continue
-        kind, step = record["kind"], record["step"]
-        if kind == "resumed":
-            records = {key: kept for key, kept in records.items() if kept["step"] <= step}
-            records[(kind, step, number)] = record
-        else:
-            records[(kind, step, record.get("whole"))] = record
-    return list(records.values())
+    return _read(io.BytesIO(data))
+
+
+def _read(file: BinaryIO) -> list[dict[str, Any]]:
+    records, is_start = _Records(), True
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        if is_start:
+            records.add(line)
+        is_start = line.endswith(b"\n")  # else the rest of a line that is too long follows
+    return records.all()
 
 
 def _is_valid(record: Any) -> bool:
@@ -81,6 +145,11 @@ def _is_valid(record: Any) -> bool:
     layers = [record[name] for name in NORMS if name in record]
     if not all(isinstance(layer, dict) for layer in layers):
         return False
+    if any(isinstance(value, dict | list) for value in record.values()):
+        try:
+            check_depth(record)
+        except UnusableError:
+            return False
     numbers += [("", number) for layer in layers for number in layer.values()]
     return (
         0 <= record["step"] < _LARGEST
@@ -97,9 +166,24 @@ def _is_valid(record: Any) -> bool:
 def read_records(path: Path) -> list[dict[str, Any]]:
     """Return `parse_records` of a file; an empty list if there is no file yet."""
     try:
-        return parse_records(path.read_bytes())
+        with path.open("rb") as file:
+            return _read(file)
     except OSError:
         return []
+
+
+def write_records(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    """Write a new `metrics.jsonl`.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    with atomic_file(path) as unfinished, unfinished.open("wb") as file:
+        file.writelines(map(_line, records))
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 @dataclass(frozen=True)
