@@ -56,6 +56,23 @@ class RunEngine(Protocol):
         """
         ...
 
+    def describe(self, run_id: str, token: str, *, name: str, notes: str) -> None:
+        """Give a run another name and other notes, also while it trains.
+
+        Args:
+            run_id: The run.
+            token: The owner's token.
+            name: Its name for people, one line.
+            notes: Notes for people; may be empty.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+            OwnerError: It is somebody else's.
+            InputError: It is bundled, or a text cannot be kept; see `info.checked_name` and `info.checked_notes`.
+            StorageError: The disk is full or cannot be written.
+        """
+        ...
+
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Return a snapshot of a run that is in training, on disk or bundled; never waits for the training.
 

@@ -11,12 +11,16 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from minigpt.errors import MinigptError
+from minigpt.errors import InputError, MinigptError
+from minigpt.wording import harmless
 
 MAX_BYTES = 1_000_000
 """Largest `run.json`."""
 FORMAT_VERSION = 1
 """Format of the whole run folder; a reader refuses newer ones."""
+
+MAX_NAME, MAX_NOTES = 80, 2000
+"""Characters in a name and in notes that a person gives; what runs already have may be longer."""
 
 Status = Literal["queued", "running", "paused", "stopped", "finished", "failed"]
 
@@ -39,6 +43,38 @@ class RunInfo(BaseModel):
     error: str | None = None
     error_type: str | None = None
     """Name of the error's class, from errors.py or elsewhere."""
+
+
+def checked_name(name: str) -> str:
+    """Return a name for a run, without white space around it; a line end counts as a space.
+
+    Raises:
+        InputError: It is empty, too long, or holds characters that cannot be seen.
+    """
+    name = " ".join(name.split())
+    if not name:
+        raise InputError("A run needs a name, and this one is empty.", mend="Write at least one character.")
+    return _checked(name, "name", MAX_NAME)
+
+
+def checked_notes(notes: str) -> str:
+    """Return notes on a run, without white space around them; they may be empty and have several lines.
+
+    Raises:
+        InputError: They are too long, or hold characters that cannot be seen.
+    """
+    return _checked("\n".join(notes.strip().splitlines()), "text of the notes", MAX_NOTES)
+
+
+def _checked(text: str, what: str, most: int) -> str:
+    if len(text) > most:
+        raise InputError(f"The {what} has {len(text):,} characters; {most:,} are allowed.", mend="Shorten it.")
+    if harmless(text) != text:
+        raise InputError(
+            f"The {what} holds characters that cannot be seen or that turn the writing direction round.",
+            mend="Type it again instead of pasting it.",
+        )
+    return text
 
 
 def token_sha256(token: str) -> str:

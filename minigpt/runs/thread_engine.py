@@ -32,7 +32,7 @@ from minigpt.errors import InputError, LimitError, MinigptError, OwnerError, Run
 from minigpt.runs.engine import Command
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.index import RunIndex
-from minigpt.runs.info import token_sha256
+from minigpt.runs.info import checked_name, checked_notes, token_sha256
 from minigpt.runs.limits import Limits, load_limits
 from minigpt.runs.live import LiveRun, lower_priority
 from minigpt.runs.lock import is_being_trained
@@ -152,6 +152,15 @@ class ThreadEngine:
             self._store.delete(run_id)
         elif command == "resume":
             self._resume_from_disk(folder)
+
+    def describe(self, run_id: str, token: str, *, name: str, notes: str) -> None:
+        """Give a run another name and other notes; see `RunEngine.describe`."""
+        folder = self._own_folder(run_id, token)
+        info = folder.update_info(name=checked_name(name), notes=checked_notes(notes))
+        with self._changed:
+            live = self._live.get(run_id)
+        if live is not None:
+            live.publish(name=info.name)
 
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Look at a run; see `RunEngine.snapshot`."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import json
+import math
 import zipfile
 
 import pytest
 
 from minigpt import resources
+from minigpt.app.runs import view
+from minigpt.app.session import profile, runs
+from minigpt.errors import InputError, OwnerError
 from minigpt.runs import manager
 from minigpt.runs.archive import export_zip
 from minigpt.runs.folder import RunFolder
@@ -17,8 +23,9 @@ from minigpt.runs.store import RunStore
 PAGE = "class/runs"
 
 
-def choose(at, row):
-    at.session_state["runs_table"] = {"selection": {"rows": [row], "columns": [], "cells": []}}
+def choose(at, run_id):
+    """Choose a run as a click on its row does; tests/browser clicks on the row itself."""
+    at.session_state["runs:chosen"] = run_id
     return at.run()
 
 
@@ -52,14 +59,14 @@ def test_runs_are_listed_with_their_numbers(pages):
 def test_opening_makes_it_the_current_run(pages):
     first, second = pages.trained("first"), pages.trained("second")
     at = pages.open(PAGE, run=second)
-    at = choose(at, at.dataframe[0].value["Name"].tolist().index("first"))
+    at = choose(at, first)
     at.button(key="runs:open").click().run()
     assert pages.run_of(at) == first
 
 
 def test_deleting_asks_first_and_then_deletes(pages, own_home):
     run_id = pages.trained("first")
-    at = choose(pages.open(PAGE, run=run_id), 0)
+    at = choose(pages.open(PAGE, run=run_id), run_id)
     at.button(key="runs:delete").click().run()
     assert (own_home / run_id).is_dir()
     at.button(key="runs:delete_yes").click().run()
@@ -71,7 +78,7 @@ def test_deleting_asks_first_and_then_deletes(pages, own_home):
 def test_a_run_in_training_is_not_deleted(pages):
     run_id = pages.submit(training__max_steps=100_000)
     pages.wait(run_id, "running")
-    at = choose(pages.open(PAGE, run=run_id), 0)
+    at = choose(pages.open(PAGE, run=run_id), run_id)
     assert at.button(key="runs:delete").disabled
     assert "still in training" in pages.words(at)
     manager.get_engine().command(run_id, "", "stop")
@@ -81,7 +88,7 @@ def test_a_run_in_training_elsewhere_is_stopped_there(pages, own_home):
     run_id = pages.trained("far away")
     RunFolder(own_home / run_id).update_info(status="running")
     with RunLock((own_home / run_id).resolve()):  # as the other process holds it
-        at = choose(pages.open(PAGE, run=run_id), 0)
+        at = choose(pages.open(PAGE, run=run_id), run_id)
     assert at.button(key="runs:delete").disabled
     assert "Stop it there" in pages.words(at)
 
@@ -115,3 +122,170 @@ def test_a_zip_with_a_path_outside_its_folder_is_refused(pages, own_home):
     at = upload(pages.open(PAGE), "evil.zip", buffer.getvalue())
     assert len(at.error) == 1
     assert not (own_home.parent / "outside.txt").exists()
+
+
+# --- another person's run ---
+
+
+@pytest.fixture
+def owners(monkeypatch):
+    """A server on which runs belong to people."""
+    limits = profile.limits().model_copy(update={"owner_tokens": True})
+    monkeypatch.setattr(profile, "limits", lambda: limits)
+    monkeypatch.setattr(manager.get_engine(), "limits", limits)
+
+
+def test_a_link_to_another_persons_run_opens_with_that_run_chosen(pages, own_home, owners):
+    run_id = pages.trained("somebody's")
+    RunFolder(own_home / run_id).update_info(owner_token_sha256="0" * 64)
+    at = pages.open(PAGE, run=run_id)
+    assert "Chosen: **somebody" in pages.words(at)
+    assert "belongs to another person" in pages.words(at)
+    assert at.dataframe[0].value["Name"].tolist()[0] == "somebody's"
+    assert not [box for box in at.text_input if str(box.key).startswith("runs:name")]
+    assert at.button(key="runs:delete").disabled
+
+
+def test_the_chosen_run_stays_chosen_when_the_list_changes(pages):
+    first = pages.trained("first")
+    at = choose(pages.open(PAGE), first)
+    pages.trained("newer")
+    at.run()
+    assert "Chosen: **first**" in pages.words(at)
+    RunStore().delete(first)
+    at.run()
+    assert "Chosen: **tales**" in pages.words(at)  # the current run
+    assert not at.exception
+
+
+# --- names and notes ---
+
+
+def described(at, run_id, name, notes):
+    at.text_input(key=f"runs:name_{run_id}").set_value(name)
+    at.text_area(key=f"runs:notes_{run_id}").set_value(notes)
+    at.button(key=f"runs:describe_{run_id}").click().run()
+    assert not at.exception
+    return at
+
+
+@pytest.mark.parametrize(
+    ("name", "notes", "kept"),
+    [
+        ("A better name", "why\nhow", ("A better name", "why\nhow")),
+        ("  spaces \t inside  ", "\n\nlines\n", ("spaces inside", "lines")),
+        (
+            "<b>*x*</b> $y$ :red[z]",
+            "# <script>alert(1)</script>",
+            ("<b>*x*</b> $y$ :red[z]", "# <script>alert(1)</script>"),
+        ),
+        ("سلام 猫 👩\u200d🔬", "می\u200cشود", ("سلام 猫 👩\u200d🔬", "می\u200cشود")),
+        ("", "gone", None),
+        ("   ", "gone", None),
+        ("gpj\u202etxt.exe", "gone", None),
+        ("fine", "a\x1b[2J", None),
+        ("zero\u200bwidth", "", None),
+    ],
+)
+def test_a_run_gets_a_name_and_notes_or_one_message(pages, own_home, name, notes, kept):
+    run_id = pages.trained("before")
+    at = described(choose(pages.open(PAGE, run=run_id), run_id), run_id, name, notes)
+    info = RunFolder(own_home / run_id).info
+    assert (info.name, info.notes) == (kept or ("before", ""))
+    assert len(at.error) == (kept is None)
+    assert at.dataframe[0].value["Name"].tolist()[0] == info.name
+    if kept:
+        assert [text.value for text in at.text] == [kept[1]]  # plain text, neither Markdown nor HTML
+        assert runs.find_run(run_id).name == kept[0]
+
+
+def test_a_run_in_training_shows_its_new_name_at_once(pages):
+    run_id = pages.submit(training__max_steps=100_000)
+    pages.wait(run_id, "running")
+    manager.get_engine().describe(run_id, "", name="renamed", notes="")
+    assert manager.get_engine().snapshot(run_id).name == "renamed"
+    manager.get_engine().command(run_id, "", "stop")
+
+
+@pytest.mark.parametrize("name", ["x" * 81, "x" * 10_000])
+def test_a_name_that_is_too_long_is_refused(pages, name):
+    run_id = pages.trained("before")
+    with pytest.raises(InputError, match="80 are allowed"):
+        manager.get_engine().describe(run_id, "", name=name, notes="")
+
+
+def test_only_the_owner_names_a_run_and_a_bundled_one_keeps_its_name(pages, own_home, owners):
+    run_id = pages.trained("mine")
+    RunFolder(own_home / run_id).update_info(owner_token_sha256="0" * 64)
+    with pytest.raises(OwnerError):
+        manager.get_engine().describe(run_id, "guessed", name="stolen", notes="")
+    with pytest.raises(InputError, match="bundled"):
+        manager.get_engine().describe("tales", "", name="stolen", notes="")
+    assert RunFolder(own_home / run_id).name == "mine"
+
+
+# --- several curves ---
+
+
+def snapshots(*ids):
+    return [runs.snapshot_of(runs.find_run(run_id)) for run_id in ids]
+
+
+def named(*found):
+    return dict(zip(view.distinct_names(found), found, strict=True))
+
+
+def test_two_runs_are_drawn_on_the_same_axes_in_bits_per_character(pages):
+    first, second = pages.trained("same"), pages.trained("same", training__max_steps=8)
+    at = pages.open(PAGE, run=first)
+    box = at.multiselect[0]
+    assert first in box.value
+    box.set_value([first, second]).run()
+    data = json.loads(at.get("plotly_chart")[0].proto.spec)["data"]
+    assert sorted(curve["name"] for curve in data) == ["same (1)", "same (2)"]
+    drawn = {curve["name"]: curve for curve in data}
+    for number, run in enumerate(manager.get_engine().list(), 1):
+        curve = drawn[f"same ({number})"]
+        loss, tokens, chars = (
+            run.curves["val_loss"][-1][1],
+            *(run.corpus[f"num_validation_{what}"] for what in ("tokens", "chars")),
+        )
+        assert curve["y"][-1] == pytest.approx(loss * tokens / chars / math.log(2))
+    assert "bits per character at step" in pages.words(at)
+    assert "different texts" not in pages.words(at)
+    box.set_value([]).run()
+    assert not at.get("plotly_chart")
+    assert not at.exception
+
+
+def test_a_comparison_says_what_keeps_its_curves_from_being_compared(pages):
+    own = snapshots(pages.trained("own"))[0]
+    bundled = snapshots("tales", "repeat", "shakespeare")
+    found = view.comparison(named(own, *bundled))
+    assert found.unit == "bits"
+    assert "different texts" in " ".join(found.sentences)
+    assert "in tokens: 64 to" in " ".join(found.sentences)
+    without = dataclasses.replace(own, corpus={"sha256": own.corpus["sha256"]})
+    unmeasured = dataclasses.replace(own, name="empty", curves={})
+    diverged = dataclasses.replace(own, name="gone wrong", curves={"val_loss": ((1, math.nan), (2, math.inf))})
+    found = view.comparison(named(own, without, unmeasured, diverged))
+    assert found.unit == "nats"
+    assert found.curves[0][1] == own.curves["val_loss"]
+    assert "nats per token, which compares runs only if" in " ".join(found.sentences)
+    assert "empty, gone wrong" in found.sentences[-1]
+    assert len(found.curves) == 2
+    assert view.comparison({}).curves == ()
+
+
+def test_a_deleted_run_leaves_the_comparison(pages):
+    first, second = pages.trained("first"), pages.trained("second")
+    at = pages.open(PAGE)
+    at.multiselect[0].set_value([first, second]).run()
+    RunStore().delete(first)
+    at.run()
+    assert at.multiselect[0].value == [second]
+    assert not at.exception
+
+
+def test_a_sentence_about_one_run_needs_no_comparison(pages):
+    assert len(view.comparison(named(*snapshots("tales"))).sentences) == 1

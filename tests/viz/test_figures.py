@@ -82,6 +82,7 @@ DATA: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "mix_map": [((WEIGHTS[7] / 100, np.ones((8, 4)), np.ones(4), TOKENS), {})],
     "distance_figure": [((WEIGHTS[-1],), {})],
     "entropy_figure": [((np.linspace(0, 1, 8), np.log2(np.arange(1, 9))), {})],
+    "comparison_figure": [(([("§a§", CURVE), ("§b§", CURVE), ("§c§", [])],), {})],
     "mask_map": [((TOKENS, 3), {"causal": causal}) for causal in (True, False)],
     "token_change_figure": [((EFFECTS, TOKENS, 4), {})],
     "unmasked_loss_figure": [((CURVE, CURVE, 4.0), {"max_steps": 100})],

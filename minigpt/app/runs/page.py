@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Sequence
 
 import streamlit as st
 
+from minigpt.app.components.live_chart import live_chart
 from minigpt.app.runs import view
 from minigpt.app.runs.view import Listed
 from minigpt.app.session import profile, runs, state
 from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import escape, size, t
-from minigpt.app.ui import anatomy
+from minigpt.app.ui import anatomy, theme
 from minigpt.app.ui.navigation import page_path
 from minigpt.errors import MinigptError
 from minigpt.runs.archive import export_zip
 from minigpt.runs.folder import RunFolder
+from minigpt.runs.info import MAX_NAME, MAX_NOTES
 from minigpt.runs.snapshots import RunSnapshot
 from minigpt.runs.store import RunStore
+from minigpt.wording import harmless, visible
 
 
 def draw() -> None:
@@ -26,7 +30,7 @@ def draw() -> None:
     anatomy.header("runs")
     report()
     own = state.own_runs()
-    lines = view.listed(own)
+    lines = view.listed(own, state.current_run())
     if not own:
         with st.container(horizontal=True, vertical_alignment="center", key="runs_none"):
             st.info(t("runs.none"), icon=":material/model_training:")
@@ -35,6 +39,7 @@ def draw() -> None:
     if lines:
         chosen = table(lines)
         actions(chosen.ref, chosen.snapshot)
+        compare(lines, chosen)
     import_zip()
     if lines:
         anatomy.what_you_see(view.sentences(lines))
@@ -51,30 +56,38 @@ def report() -> None:
 
 
 def table(lines: Sequence[Listed]) -> Listed:
-    """Draw the list and return the chosen run: the row that was clicked, else the current run, else the first."""
-    event = st.dataframe(
+    """Draw the list and return the chosen run: that of the row which was clicked last, else the current run."""
+    ids = [line.ref.id for line in lines]
+
+    def choose() -> None:
+        """Keep the id of the run, because its row moves when the list changes."""
+        if cells := st.session_state["runs_table"]["selection"]["cells"]:
+            st.session_state["runs:chosen"] = ids[cells[0][0]]
+
+    st.dataframe(
         view.table(lines),
         hide_index=True,
         key="runs_table",
-        on_select="rerun",
-        selection_mode="single-row",
+        on_select=choose,
+        selection_mode="single-cell",  # a click anywhere in a row; row modes react only to a box at its edge
         column_config={
-            t("runs.val_loss"): st.column_config.NumberColumn(format="%.3f"),
+            t("runs.val_loss"): st.column_config.NumberColumn(format="%.3f", help=t("runs.val_loss_help")),
             t("runs.created"): st.column_config.DatetimeColumn(format="distance"),
         },
     )
     st.caption(t("runs.table_help"))
-    picked = event["selection"]["rows"]
-    if picked and picked[0] < len(lines):
-        return lines[picked[0]]
+    wanted = st.session_state.get("runs:chosen")
     current = state.current_run().id
-    return next((line for line in lines if line.ref.id == current), lines[0])
+    return lines[ids.index(wanted if wanted in ids else current if current in ids else ids[0])]
 
 
 def actions(ref: RunRef, snapshot: RunSnapshot) -> None:
     """Draw what can be done with the chosen run."""
     st.markdown(t("runs.chosen", name=escape(snapshot.name)))
     is_current, may_control = ref.id == state.current_run().id, state.may_control(ref)
+    if notes := RunFolder(ref.path).info.notes:
+        st.text(harmless(notes[:MAX_NOTES]))
+    with_data = not ref.bundled and bool(st.session_state.get("runs:with_data", False))
     with st.container(horizontal=True, vertical_alignment="center", key="runs_actions"):
         st.button(
             t("runs.is_open" if is_current else "runs.open"),
@@ -87,7 +100,8 @@ def actions(ref: RunRef, snapshot: RunSnapshot) -> None:
         )
         st.download_button(
             t("runs.download"),
-            data=lambda: view.packed(ref.path, with_data=st.session_state.get("runs:with_data", False)),
+            # the download calls this outside the script, where no control can be read
+            data=functools.partial(view.packed, ref.path, with_data=with_data),
             file_name=f"minigpt-{ref.id if ref.bundled else ref.id[:8]}.zip",
             mime="application/zip",
             key="runs:download",
@@ -110,6 +124,53 @@ def actions(ref: RunRef, snapshot: RunSnapshot) -> None:
         st.caption(t("runs.running_elsewhere"))
     elif snapshot.is_active:
         st.caption(t("runs.running_first"))
+    if may_control:
+        describe(ref)
+
+
+def describe(ref: RunRef) -> None:
+    """Draw the fields for the name and the notes of a run of the visitor's own."""
+    info = RunFolder(ref.path).info
+    with st.expander(t("runs.describe"), icon=":material/edit:"), st.form(f"runs_describe_{ref.id}", border=False):
+        name = st.text_input(t("runs.new_name"), info.name, max_chars=MAX_NAME, key=f"runs:name_{ref.id}")
+        notes = st.text_area(t("runs.notes"), info.notes, max_chars=MAX_NOTES, height=100, key=f"runs:notes_{ref.id}")
+        if not st.form_submit_button(t("runs.describe_save"), key=f"runs:describe_{ref.id}"):
+            return
+    try:
+        runs.engine().describe(ref.id, state.owner_token(), name=name, notes=notes)
+        st.session_state["runs:done"] = t("runs.described", name=escape(name))
+    except MinigptError as error:
+        st.session_state["runs:error"] = error
+    st.rerun()
+
+
+def compare(lines: Sequence[Listed], chosen: Listed) -> None:
+    """Draw the validation curves of several runs on shared axes."""
+    from minigpt.viz.comparison import MOST_CURVES, comparison_figure
+
+    found = {line.ref.id: line.snapshot for line in lines}
+    names = dict(zip(found, view.distinct_names(list(found.values())), strict=True))
+    first = [chosen.ref.id, *(run_id for run_id, run in found.items() if view.finite_curve(run))]
+    kept = st.session_state.get("runs:compared", list(dict.fromkeys(first))[:2])
+    st.header(t("runs.compare_title"), anchor=False)
+    picked = st.multiselect(
+        t("runs.compare"),
+        list(found),
+        [run_id for run_id in kept if run_id in found],
+        format_func=lambda run_id: names[run_id],
+        max_selections=MOST_CURVES,
+        key=f"runs:compare_{hash(tuple(names.items()))}",  # the browser sends names, so new names need a new field
+        placeholder=t("runs.compare_none"),
+    )
+    st.session_state["runs:compared"] = picked
+    result = view.comparison({names[run_id]: found[run_id] for run_id in picked})
+    if result.curves:
+        words = view.comparison_words(result.unit)
+        curves = [(visible(name), points) for name, points in result.curves]
+        figure = comparison_figure(curves, palette=theme.palette(), words=words, revision=" ".join(picked))
+        live_chart(figure, key="runs:curves", alt=view.comparison_alt(result))
+    for sentence in result.sentences:
+        st.caption(sentence)
 
 
 @st.dialog(t("runs.delete_title"))

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
 from minigpt import resources
 from minigpt.app.session import runs
 from minigpt.app.session.runs import RunRef
-from minigpt.app.texts import compact, equally_likely, escape, number, size, t
+from minigpt.app.texts import compact, equally_likely, escape, number, plain, size, t, template
 from minigpt.app.ui.status import status_words
 from minigpt.model.size import count_parameters
 from minigpt.runs.archive import export_zip
 from minigpt.runs.folder import RunFolder
-from minigpt.runs.snapshots import RunSnapshot
+from minigpt.runs.snapshots import Point, RunSnapshot
+from minigpt.viz.comparison import ComparisonWords
 
 
 class Listed(NamedTuple):
@@ -27,12 +30,17 @@ class Listed(NamedTuple):
     snapshot: RunSnapshot
 
 
-def listed(own: Sequence[RunSnapshot]) -> list[Listed]:
-    """Return the visitor's own runs and after them the bundled ones; a run that cannot be found is left out."""
-    found = [(runs.find_run(snapshot.id), snapshot) for snapshot in own]
-    bundled = [runs.find_run(name) for name in resources.bundled_run_names()]
-    found += [(ref, snapshot) for ref in bundled if ref is not None and (snapshot := runs.snapshot_of(ref)) is not None]
-    return [Listed(ref, snapshot) for ref, snapshot in found if ref is not None]
+def listed(own: Sequence[RunSnapshot], current: RunRef) -> list[Listed]:
+    """Return the runs that a visitor can choose from; a run that cannot be found is left out.
+
+    The visitor's own come first, then the current run if it is another person's, then the bundled ones.
+    """
+    names = dict.fromkeys([current.id, *resources.bundled_run_names()])
+    refs = [runs.find_run(snapshot.id) for snapshot in own]
+    refs += [runs.find_run(name) for name in names if name not in {snapshot.id for snapshot in own}]
+    known = {snapshot.id: snapshot for snapshot in own}
+    found = [(ref, known.get(ref.id) or runs.snapshot_of(ref)) for ref in refs if ref is not None]
+    return [Listed(ref, snapshot) for ref, snapshot in found if snapshot is not None]
 
 
 def table(lines: Sequence[Listed]) -> pd.DataFrame:
@@ -71,6 +79,92 @@ def packed(path: Path, *, with_data: bool) -> bytes:
     buffer = io.BytesIO()
     export_zip(RunFolder(path), buffer, include_data=with_data)
     return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The validation curves of several runs in one unit.
+
+    Attributes:
+        curves: Name of each run with its (step, value) points.
+        unit: `bits` for bits per character, which can be compared between tokenizers; `nats` for nats per token.
+        sentences: What the curves show, and what keeps them from being compared.
+    """
+
+    curves: tuple[tuple[str, tuple[Point, ...]], ...]
+    unit: Literal["bits", "nats"]
+    sentences: tuple[str, ...]
+
+
+def comparison(chosen: Mapping[str, RunSnapshot]) -> Comparison:
+    """Return the validation curves of some runs, in bits per character if each run's data says how to convert them.
+
+    Args:
+        chosen: The runs by a name unlike all others; see `distinct_names`.
+    """
+    measured = [(name, run, points) for name, run in chosen.items() if (points := finite_curve(run))]
+    missing = [name for name in chosen if name not in {name for name, *_ in measured}]
+    factors = {name: bits_per_nat(run) for name, run, _ in measured}
+    is_in_bits = all(factors.values())
+    curves = tuple(
+        (name, tuple((step, value * (factors[name] or 1.0 if is_in_bits else 1.0)) for step, value in points))
+        for name, _, points in measured
+    )
+    unit: Literal["bits", "nats"] = "bits" if is_in_bits else "nats"
+    return Comparison(curves, unit, tuple(_compared(curves, [run for _, run, _ in measured], unit, missing)))
+
+
+def _compared(
+    curves: Sequence[tuple[str, tuple[Point, ...]]], measured: Sequence[RunSnapshot], unit: str, missing: Sequence[str]
+) -> Iterator[str]:
+    """Yield the sentences of a comparison."""
+    if curves:
+        name, (step, value) = min(
+            ((name, min(points, key=lambda point: point[1])) for name, points in curves), key=lambda pair: pair[1][1]
+        )
+        words = t(f"runs.compare_{unit}")
+        yield t("runs.compare_lowest", name=escape(name), value=f"{value:.3f}", unit=words, step=number(step))
+    if len(measured) > 1 and unit == "nats":
+        yield t("runs.compare_only_nats")
+    if len({str(run.corpus.get("sha256", run.id)) for run in measured}) > 1:
+        yield t("runs.compare_other_text")
+    in_step = {run.config.training.batch_size * run.config.model.sequence_length for run in measured}
+    if len(in_step) > 1:
+        yield t("runs.compare_other_step", low=number(min(in_step)), high=number(max(in_step)))
+    if missing:
+        yield t("runs.compare_unmeasured", names=", ".join(escape(name) for name in missing))
+
+
+def bits_per_nat(run: RunSnapshot) -> float | None:
+    """Return the bits per character of one nat per token on a run's validation part, None if it is not known."""
+    tokens, chars = (run.corpus.get(f"num_validation_{what}") for what in ("tokens", "chars"))
+    return tokens / chars / math.log(2) if tokens and chars else None
+
+
+def finite_curve(run: RunSnapshot) -> tuple[Point, ...]:
+    """Return the points of a run's validation loss, without those that are no numbers."""
+    return tuple(point for point in run.curves.get("val_loss", ()) if math.isfinite(point[1]))
+
+
+def distinct_names(chosen: Sequence[RunSnapshot]) -> list[str]:
+    """Return the runs' names; equal ones get a number."""
+    names = [run.name for run in chosen]
+    return [
+        name if names.count(name) == 1 else f"{name} ({names[: index + 1].count(name)})"
+        for index, name in enumerate(names)
+    ]
+
+
+def comparison_words(unit: str) -> ComparisonWords:
+    """Return the words of the figure of a comparison."""
+    return ComparisonWords(
+        step=t("runs.compare_step"), value=t(f"runs.compare_axis_{unit}"), hover=template("runs.compare_hover")
+    )
+
+
+def comparison_alt(found: Comparison) -> str:
+    """Return a text alternative for the figure of a comparison."""
+    return plain(" ".join((t("runs.compare_alt", count=len(found.curves)), *found.sentences[:1])))
 
 
 def sentences(lines: Sequence[Listed]) -> list[str]:

@@ -51,14 +51,23 @@ def choose_opening(run: RunRef, page: str, name: str, key: str, line: int | None
             st.caption(origin_words(offered), width="content")
         if passage.count > is_passage:
             words = t("frame.opening_another" if is_passage else "frame.opening_passage")
-            st.button(
-                words, key=f"{page}:another", icon=":material/menu_book:", on_click=put, args=(name, key, passage)
-            )
+            _button(words, f"{page}:another", ":material/menu_book:", (name, key, passage))
         if sample is not None and not (is_shown and offered.source == "written"):
-            words = t("frame.opening_sample")
-            st.button(words, key=f"{page}:sample", icon=":material/edit_note:", on_click=put, args=(name, key, sample))
+            _button(t("frame.opening_sample"), f"{page}:sample", ":material/edit_note:", (name, key, sample))
         if not passage.count:
             offer_download(run, page)
+
+
+def _button(label: str, key: str, icon: str, place: tuple[str, str, Opening]) -> None:
+    """Draw a button that puts a text into a field.
+
+    Args:
+        label: Its label.
+        key: Its key.
+        icon: Its icon.
+        place: Arguments of `put`.
+    """
+    st.button(label, key=key, icon=icon, type="tertiary", on_click=put, args=place)
 
 
 def origin_words(text: Opening) -> str:
