@@ -271,6 +271,16 @@ def corpus_from_documents(documents: Sequence[Document], clean: bool = True) -> 
     return _cleaned(name, [document.text for document in documents], origin, clean=clean)
 
 
+def joined(parts: Sequence[Corpus]) -> Corpus:
+    """Return the documents of several corpora of files as one corpus.
+
+    Raises:
+        CorpusError: There is none.
+    """
+    name, origin = _name_and_origin([part.name for part in parts])
+    return Corpus(name, tuple(document for part in parts for document in part.sources), origin)
+
+
 def corpus_from_files(paths: Sequence[Path], clean: bool = True) -> Corpus:
     """Return a corpus of files, one document each. They are read when they are needed and never kept in memory.
 

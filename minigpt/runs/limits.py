@@ -70,15 +70,21 @@ class Limits(BaseModel):
     source_url: str | None
     """Address of this server's source code, which its licence requires; empty: the page offers it as a download."""
 
-    def check_upload(self, name: str, num_bytes: int) -> None:
+    def check_upload(self, name: str, num_bytes: int, *, before: int = 0) -> None:
         """Refuse a file that is too large.
 
+        Args:
+            name: Its name.
+            num_bytes: Its size.
+            before: Size of the files that belong to the same text and come before it.
+
         Raises:
-            LimitError: It has more than `max_upload_bytes` bytes.
+            LimitError: Together they have more than `max_upload_bytes` bytes.
         """
-        if num_bytes > self.max_upload_bytes:
+        if before + num_bytes > self.max_upload_bytes:
+            beside = f", and the files before it {before:,}" if before else ""
             raise LimitError(
-                f"{visible(name)} has {num_bytes:,} bytes; this server takes files of up to {self.max_upload_bytes:,}.",
+                f"{visible(name)} has {num_bytes:,} bytes{beside}; this server takes up to {self.max_upload_bytes:,}.",
                 mend="Upload a part of it, or give its path to `minigpt train --data` on your own machine.",
                 on_page="Upload a part of it, or install minigpt on your own machine.",
             )

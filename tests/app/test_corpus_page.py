@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -102,6 +104,41 @@ def test_a_file_that_is_no_text_gets_one_message_and_the_corpus_stays(pages, con
     assert r"bad\.txt" in at.error[0].value
     assert "still here" in pages.words(at)
     assert number(at, "Characters") == tales()
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["bad", "empty", "large", "good", "other"], 3))[::8])
+def test_a_refused_file_never_blocks_a_good_one(pages, order, monkeypatch):
+    limits = profile.limits().model_copy(update={"max_upload_bytes": 3 * len(GOOD)})
+    monkeypatch.setattr(profile, "limits", lambda: limits)
+    contents = {
+        "bad": b"\x00\x01" * 99,
+        "empty": b"",
+        "large": b"abcd" * len(GOOD),
+        "good": GOOD.encode(),
+        "other": GOOD.encode(),
+    }
+    at = pages.open(PAGE)
+    at.segmented_control(key="corpus:source").set_value("upload").run()
+    for count in (1, 2, 3):  # one file after the other, and the browser sends the earlier ones again
+        given = order[:count]
+        at.file_uploader(key="corpus:files").set_value([(name, contents[name], "text/plain") for name in given]).run()
+        used = [name for name in given if contents[name] == GOOD.encode()]
+        refused = [name for name in given if name not in used]
+        assert not at.exception
+        assert [name for name in given if any(name in error.value for error in at.error)] == refused
+        assert number(at, "Characters") == (f"{len(used) * len(GOOD):,}" if used else tales())
+        assert ("still here" in pages.words(at)) == (not used)
+
+
+def test_files_that_are_too_large_together_are_left_out_from_the_first_that_does_not_fit(pages, monkeypatch):
+    limits = profile.limits().model_copy(update={"max_upload_bytes": 2 * len(GOOD) + 60})
+    monkeypatch.setattr(profile, "limits", lambda: limits)
+    names = {"a": GOOD, "b": GOOD, "c": GOOD, "d": "ab " * 20}
+    at = upload(pages.open(PAGE), *((name, text.encode()) for name, text in names.items()))
+    (error,) = at.error
+    assert error.value.startswith("c has")
+    assert f"the files before it {2 * len(GOOD):,}" in error.value.replace("\\", "")
+    assert at.dataframe[0].value["Document"].tolist() == ["a", "b", "d"]
 
 
 def test_a_file_that_is_too_large_gets_one_message(pages, monkeypatch):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -67,11 +67,11 @@ def attempt(work: Callable[[], None]) -> None:
     try:
         work()
     except MinigptError as error:
-        st.session_state["corpus:error"] = error
+        st.session_state["corpus:errors"] = [error]
 
 
 def choose_text() -> None:
-    """Draw the three ways to choose a text, and the error of the last attempt."""
+    """Draw the three ways to choose a text, and the errors of the last attempt."""
     ways = {name: t(f"corpus.source_{name}") for name in ("built_in", "upload", "paste")}
     way = st.segmented_control(
         t("corpus.source"),
@@ -83,10 +83,11 @@ def choose_text() -> None:
         label_visibility="collapsed",
     )
     {"built_in": choose_built_in, "upload": upload, "paste": paste}[way]()
-    error = st.session_state.pop("corpus:error", None)
-    if error is not None:
+    errors = st.session_state.pop("corpus:errors", [])
+    for error in errors:
         anatomy.explain_error(error)
-        st.caption(t("corpus.kept"))
+    if errors:
+        st.caption(t("corpus.left_out" if st.session_state.pop("corpus:others_used", False) else "corpus.kept"))
 
 
 def choose_built_in() -> None:
@@ -129,8 +130,14 @@ def upload() -> None:
     if files and st.session_state.get("corpus:files_read") != identity:
         st.session_state["corpus:files_read"] = identity
         with st.spinner(t("corpus.loading", name=escape(", ".join(file.name for file in files)))):
-            attempt(lambda: corpora.use_files(files))
+            attempt(lambda: read(files))
     st.caption(t("corpus.upload_too_large"))
+
+
+def read(files: Sequence[corpora.UploadedFile]) -> None:
+    """Make the files the current text; for each that cannot be used, the page says why."""
+    errors = corpora.use_files(files)
+    st.session_state.update({"corpus:errors": errors, "corpus:others_used": len(errors) < len(files)})
 
 
 def paste() -> None:

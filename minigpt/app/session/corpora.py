@@ -15,7 +15,7 @@ import streamlit as st
 from minigpt.app.session import kept, profile
 from minigpt.app.session.readings import DocumentReading
 from minigpt.config import TokenizerConfig
-from minigpt.data.corpora import Corpus, corpus_from_documents, corpus_from_text, load_corpus
+from minigpt.data.corpora import Corpus, corpus_from_documents, corpus_from_text, joined, load_corpus
 from minigpt.data.prepared import expected_vocab_size
 from minigpt.data.readers import clean_text, read_text
 from minigpt.data.statistics import TextStatistics, text_statistics
@@ -52,30 +52,38 @@ def default_corpus() -> Corpus:
     return load_corpus(DEFAULT_CORPUS)
 
 
-def use_files(files: Sequence[UploadedFile]) -> None:
-    """Make uploaded files the current corpus, one document each.
+def use_files(files: Sequence[UploadedFile]) -> list[MinigptError]:
+    """Make uploaded files the current corpus, one document each; a file that cannot be used is left out.
+
+    So a refused file does not stand in the way of a good one that is uploaded after it.
+
+    Returns:
+        For each file that was left out, why: it is empty, binary, in an unknown encoding, or too large with those
+        before it. If none can be used, the current corpus stays.
 
     Raises:
-        LimitError: Together they are larger than the profile allows.
-        CorpusError: One is empty, binary, or in an unknown encoding; the message names it.
+        CorpusError: All of them together are one character over and over.
     """
-    limits = profile.limits()
-    names = ", ".join(file.name for file in files)
-    limits.check_upload(names if len(files) < 4 else f"{len(files)} files", sum(len(file.getvalue()) for file in files))
-    documents = [read_text(file.getvalue(), name=file.name) for file in files]
-    corpus = corpus_from_documents(documents, clean=True)
-    readings = [
-        DocumentReading(
-            document.name,
-            document.encoding,
-            document.num_bytes,
-            len(document.text),
-            len(cleaned),
-            cleaned != document.text,
+    limits, parts, readings, left_out = profile.limits(), list[Corpus](), list[DocumentReading](), list[MinigptError]()
+    for file in files:
+        content = file.getvalue()
+        taken = sum(reading.num_bytes for reading in readings)
+        try:
+            limits.check_upload(file.name, len(content), before=taken)
+            document = read_text(content, name=file.name)
+            part = corpus_from_documents([document])
+            limits.check_corpus(joined([*parts, part]))
+        except MinigptError as error:
+            left_out.append(error)
+            continue
+        parts.append(part)
+        changed, num_chars = part.text != document.text, part.num_chars
+        readings.append(
+            DocumentReading(file.name, document.encoding, len(content), len(document.text), num_chars, changed)
         )
-        for document, cleaned in zip(documents, corpus.documents, strict=True)
-    ]
-    _own(corpus, readings)
+    if parts:
+        _own(joined(parts), readings)
+    return left_out
 
 
 def use_text(text: str, name: str) -> None:
