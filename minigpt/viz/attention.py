@@ -262,7 +262,7 @@ def _colour_axis(shown: np.ndarray, is_weight: bool, palette: Palette, name: str
     bar = colour_bar(palette, name)
     if is_weight:
         scale = palette.scale("sequential")
-        ticks = {"tickvals": [0, full / 2, full]}
+        ticks: dict[str, list[Any]] = {"tickvals": [0, full / 2, full]}
         if full < 1:  # the largest weights are beyond the scale, and the bar must say so
             ticks["ticktext"] = ["0", f"{full / 2:.2g}", f"≥ {full:.2g}"]
         return {"zmin": 0, "zmax": full, "colorscale": scale, "colorbar": {**bar, **ticks}}

@@ -36,8 +36,8 @@ def full_colour(weights: np.ndarray, *, causal: bool) -> np.ndarray:
     """
     length = weights.shape[-1]
     rows, columns = np.tril_indices(length) if causal else np.indices((length, length)).reshape(2, -1)
-    full = np.percentile(weights[:, :, rows, columns], 99, axis=-1) / 255
-    return np.maximum(full, 0.01)
+    full: np.ndarray = np.percentile(weights[:, :, rows, columns], 99, axis=-1) / 255
+    return full.clip(min=0.01)
 
 
 def head_sentences(habits: HeadHabits) -> list[list[str]]:
