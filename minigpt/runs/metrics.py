@@ -15,10 +15,11 @@ import io
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from minigpt.storage import UnusableError, atomic_file, check_depth, storage_errors
 
@@ -35,6 +36,22 @@ _NUMBERS = {
 _KINDS = {*_NEEDED, "step", "resumed"}
 _Key = tuple[str, int, Any]
 """Kind, step, and for an evaluation `whole`: two records with one key are the same measurement."""
+
+
+class _Entry(NamedTuple):
+    """A record that is kept.
+
+    Attributes:
+        record: The record.
+        size: Memory that it takes, estimated.
+        place: How many of its kind were before it.
+    """
+
+    record: dict[str, Any]
+    size: int
+    place: int
+
+
 MAX_LINE_BYTES = 1 << 17
 """Longest line; 4,096 tokens of a sample take 25 KB, the norms of 96 layers 15 KB."""
 MAX_BYTES_HELD = 48_000_000
@@ -63,13 +80,16 @@ def append_record(path: Path, record: dict[str, Any]) -> None:
 class _Records:
     """The valid records of one file while it is read, in the order in which they were first written.
 
-    They take bounded memory: when they take too much, every second one is dropped, but never the first or the latest of
-    a kind. A curve then has half as many points in its earlier part.
+    They take bounded memory: when they take too much, only every second, then every fourth and so on of each kind is
+    kept, from the first to the latest.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[_Key, tuple[dict[str, Any], int]] = {}
-        self._by_step: list[tuple[int, int, _Key]] = []  # a heap, the latest step first
+        self._kept: dict[_Key, _Entry] = {}
+        self._by_step: list[tuple[int, int, _Key]] = []  # a heap, the latest step first; may name what is gone
+        self._counts: Counter[str] = Counter()
+        self._latest: dict[str, _Key] = {}
+        self._stride = 1
         self._bytes = self._number = 0
 
     def add(self, line: bytes) -> None:
@@ -87,32 +107,50 @@ class _Records:
         if kind == "resumed":
             self._drop_after(step)
         key: _Key = (kind, step, self._number if kind == "resumed" else record.get("whole"))
-        known = self._kept.get(key)
-        if known is None:
-            heapq.heappush(self._by_step, (-step, self._number, key))
         size = _RECORD_BYTES + len(line) + _VALUE_BYTES * line.count(b",")
-        self._bytes += size - (0 if known is None else known[1])
-        self._kept[key] = (record, size)
+        known = self._kept.get(key)
+        if known is not None:
+            self._put(key, _Entry(record, size, known.place))
+        else:
+            group = kind if kind in _KINDS else ""
+            before = self._latest.get(group)
+            if before in self._kept and self._kept[before].place % self._stride:
+                self._remove(before)
+            self._put(key, _Entry(record, size, self._counts[group]))
+            self._counts[group] += 1
+            self._latest[group] = key
+            heapq.heappush(self._by_step, (-step, self._number, key))
         if self._bytes > MAX_BYTES_HELD:
             self._thin()
+        if len(self._by_step) > 2 * len(self._kept) + 1000:
+            self._sort()
 
     def all(self) -> list[dict[str, Any]]:
         """Return the records."""
-        return [record for record, _ in self._kept.values()]
+        return [entry.record for entry in self._kept.values()]
+
+    def _put(self, key: _Key, entry: _Entry) -> None:
+        self._bytes += entry.size - (self._kept[key].size if key in self._kept else 0)
+        self._kept[key] = entry
+
+    def _remove(self, key: _Key) -> None:
+        entry = self._kept.pop(key, None)
+        self._bytes -= 0 if entry is None else entry.size
 
     def _drop_after(self, step: int) -> None:
         while self._by_step and -self._by_step[0][0] > step:
-            _, _, key = heapq.heappop(self._by_step)
-            _, size = self._kept.pop(key)
-            self._bytes -= size
+            self._remove(heapq.heappop(self._by_step)[2])
 
     def _thin(self) -> None:
-        kept = [(key, entry) for key, entry in self._kept.items() if key[0] in _KINDS]  # no reader knows other kinds
-        ends = set({key[0]: key for key, _ in kept}.values()) | set({key[0]: key for key, _ in kept[::-1]}.values())
-        self._kept = {key: entry for n, (key, entry) in enumerate(kept) if n % 2 == 0 or key in ends}
+        self._stride *= 2
+        latest = set(self._latest.values())
+        for key in [key for key, entry in self._kept.items() if entry.place % self._stride and key not in latest]:
+            self._remove(key)
+        self._sort()
+
+    def _sort(self) -> None:
         self._by_step = [(-key[1], -n - 1, key) for n, key in enumerate(self._kept)]  # no number is used twice
         heapq.heapify(self._by_step)
-        self._bytes = sum(size for _, size in self._kept.values())
 
 
 def parse_records(data: bytes) -> list[dict[str, Any]]:
