@@ -93,9 +93,8 @@ class Cause:
 
 _ASK = "Tell the person who runs this server."
 _FULL = (
-    "Free some space and try again; what was saved before is kept.",
-    "Delete runs that you no longer need on the page Runs, or have space freed on this machine, and try again; "
-    "what was saved before is kept.",
+    "Free some space and try again.",
+    "Delete runs that you no longer need on the page Runs, or have space freed on this machine.",
 )
 _RIGHTS = ("Change its rights, or choose another place.", _ASK)
 _OPEN = (

@@ -113,13 +113,13 @@ class RunFolder(RunWeights):
         return self.info.name
 
     def update_info(self, **changes: Any) -> RunInfo:
-        """Change fields of `run.json` atomically and return the new contents; setting `error` clears `error_type`.
+        """Change fields of `run.json` atomically and return the new contents; setting `error` clears its details.
 
         Raises:
             StorageError: The disk is full or cannot be written.
         """
         if "error" in changes:
-            changes = {"error_type": None, **changes}
+            changes = {"error_type": None, "error_detail": None, **changes}
         with _updating:
             info = RunInfo.model_validate({**self.info.model_dump(), **changes})
             write_text(self.path / INFO, info.model_dump_json(indent=1) + "\n")
@@ -130,9 +130,13 @@ class RunFolder(RunWeights):
 
         If it cannot be recorded (the disk is full, the run was deleted), it is logged instead.
         """
-        message = describe_failure(error)
         try:
-            self.update_info(status="failed", error=message, error_type=type(error).__name__)
+            message = describe_failure(error, max(self.checkpoints(), default=0))
+        except OSError:  # no file can be opened any more
+            message = describe_failure(error)
+        detail = None if isinstance(error, MinigptError) else f"{type(error).__name__}: {error}"
+        try:
+            self.update_info(status="failed", error=message, error_type=type(error).__name__, error_detail=detail)
         except (MinigptError, OSError):
             logger.warning("The run %s failed and that could not be written down: %s", self.path, message)
         return message

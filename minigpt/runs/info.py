@@ -43,6 +43,8 @@ class RunInfo(BaseModel):
     error: str | None = None
     error_type: str | None = None
     """Name of the error's class, from errors.py or elsewhere."""
+    error_detail: str | None = None
+    """What an unexpected error said, for those who look for its cause; no page shows it."""
 
 
 def checked_name(name: str) -> str:
@@ -82,17 +84,25 @@ def token_sha256(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def describe_failure(error: Exception) -> str:
-    """Return a message for an error that ended a training.
+def describe_failure(error: Exception, step: int | None = None) -> str:
+    """Return a message for an error that ended a training; pages show it.
 
-    >>> describe_failure(MemoryError())
-    'This machine ran out of memory. Lower training.batch_size or the size of the model.'
+    Args:
+        error: The error.
+        step: The newest step that is saved, 0 if none is; None: it is not known.
+
+    >>> describe_failure(MemoryError(), 300)
+    'The memory of this machine was full. Lower training.batch_size or the size of the model. Saved up to step 300.'
     """
     if isinstance(error, MinigptError):
-        return str(error)
-    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
-        return "This machine ran out of memory. Lower training.batch_size or the size of the model."
-    return (
-        f"Something unexpected went wrong ({type(error).__name__}: {error}). What was saved before is kept; "
-        "resume from there, and if it happens again, please report it with the log."
-    )
+        words = [error.problem, error.on_page]
+    elif isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
+        words = ["The memory of this machine was full.", "Lower training.batch_size or the size of the model."]
+    else:
+        words = [
+            "Something unexpected went wrong inside minigpt.",
+            "Resume the run; if it happens again, tell the person who runs this server: its log says more.",
+        ]
+    if step is not None:
+        words.append(f"Saved up to step {step:,}." if step else "No step was saved.")
+    return " ".join(words)

@@ -163,10 +163,17 @@ class LiveRun:
         return False
 
     def change(self, status: LiveStatus) -> None:
-        """Set the status, here and on disk."""
+        """Set the status, on disk and here.
+
+        Raises:
+            StorageError: The disk is full or cannot be written; the status stays as it was.
+        """
+        self.folder.update_info(status=_written(status), error=None)
+        self._show(status)
+
+    def _show(self, status: LiveStatus) -> None:
         self.status = status
         self._marks.clear()
-        self.folder.update_info(status=_written(status), error=None)
         self.publish(message="")
 
     def pause(self) -> bool:
@@ -185,7 +192,10 @@ class LiveRun:
                 self._job.save()
             except StorageError as error:  # it pauses all the same and keeps the previous checkpoint
                 _log.warning("run %s could not be saved: %s", self.id, error)
-        self.change("paused")
+        try:
+            self.change("paused")
+        except StorageError:  # after the end of this process, the status on the disk means the same
+            self._show("paused")
         return True
 
     def unload(self) -> None:

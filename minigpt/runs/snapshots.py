@@ -245,7 +245,12 @@ def _snapshot_of(folder: RunFolder, config: RunConfig) -> RunSnapshot:
         message = history.early_end
     if status == "stopped" and not message:
         where = f"at step {step:,} of {max_steps:,}" if folder.is_prepared else "before its text was prepared"
-        how = f"Stopped {where}." if info.status == "stopped" else f"Interrupted {where}, when its process ended."
+        how = f"Stopped {where}."
+        if info.status != "stopped":
+            how = (
+                f"Interrupted {where}, when its process ended: the server was restarted, or the system ended it, "
+                "for example because the memory was full."
+            )
         message = f"{how} Resume continues at step {newest:,}." if folder.is_prepared else f"{how} Resume prepares it."
     return RunSnapshot(
         id=info.id,

@@ -100,6 +100,7 @@ class ThreadEngine:
         self._index = RunIndex(self._store, self._versions)
         self._changed = threading.Condition()  # guards everything below; never held while something trains
         self._live: dict[str, LiveRun] = {}
+        self._failed: dict[str, tuple[RunSnapshot, str]] = {}  # and the error's type, until the disk says so too
         self._queue: list[LiveRun] = []
         self._requests: deque[_Request] = deque()
         self._reserved: Counter[str | None] = Counter()
@@ -150,6 +151,8 @@ class ThreadEngine:
             raise InputError("Another process trains this run.", mend="Stop it there, or wait until it has ended.")
         elif command == "delete":
             self._store.delete(run_id)
+            with self._changed:
+                self._failed.pop(run_id, None)
         elif command == "resume":
             self._resume_from_disk(folder)
 
@@ -168,7 +171,7 @@ class ThreadEngine:
             live = self._live.get(run_id)
         if live is not None:
             return live.snapshot
-        return self._index.snapshot(self._index.folder(run_id))
+        return self._at_rest(self._index.folder(run_id))
 
     def weights(self, run_id: str, step: int | Literal["best", "last"] | None = None) -> Path:
         """Return a file with weights; see `RunEngine.weights`."""
@@ -195,7 +198,7 @@ class ThreadEngine:
                 with self._changed:
                     live = self._live.get(info.id)
                 with contextlib.suppress(RunNotFoundError):  # deleted while we look
-                    found.append(self._index.snapshot(folder) if live is None else live.snapshot)
+                    found.append(self._at_rest(folder) if live is None else live.snapshot)
         return sorted(found, key=lambda snapshot: snapshot.created, reverse=True)
 
     def start(self) -> None:
@@ -224,6 +227,16 @@ class ThreadEngine:
         self._requests.append(request)
         self._changed.notify_all()
         return request
+
+    def _at_rest(self, folder: RunFolder) -> RunSnapshot:
+        """Look at a run that is not in training; one that failed has failed even if a full disk could not record it."""
+        seen = self._index.snapshot(folder)
+        with self._changed:
+            failed = self._failed.get(seen.id)
+            if failed is None or seen.status != "stopped":
+                self._failed.pop(seen.id, None)
+                return seen
+            return failed[0]
 
     def _own_folder(self, run_id: str, token: str) -> RunFolder:
         """Return the folder of a run that the holder of this token may control.
@@ -275,6 +288,7 @@ class ThreadEngine:
                 return
             live.used_seconds = self._least_used_seconds()
             self._live[live.id] = live
+            self._failed.pop(live.id, None)
             self._queue.append(live)
             self._renumber()
             self._start()
@@ -295,6 +309,7 @@ class ThreadEngine:
                 mend="Download it and resume it on your own machine.",
             )
         with self._reserve_place(folder.info.owner_token_sha256):
+            folder.update_info(status="queued", error=None)  # a disk that is still full says so at once
             self._add(folder, config)
 
     def _least_used_seconds(self) -> float:
@@ -335,6 +350,7 @@ class ThreadEngine:
         self._handle_requests()
         for live in builtins.list(self._live.values()):
             live.interrupt()
+        self._record_failures()
         with self._changed:
             self._live.clear()
             self._queue.clear()
@@ -441,13 +457,25 @@ class ThreadEngine:
             _log.warning("run %s failed", live.id, exc_info=error)
             live.fail(error)
             with self._changed:
+                self._failed[live.id] = live.snapshot, type(error).__name__
                 self._dequeue(live)
                 self._live.pop(live.id, None)
+
+    def _record_failures(self) -> None:
+        """Write down the failures that could not be written when they happened, because the disk was full."""
+        with self._changed:
+            failed = builtins.list(self._failed.values())
+        for snapshot, error_type in failed:
+            with contextlib.suppress(MinigptError):  # it is still full, or the run has been deleted
+                folder = self._index.folder(snapshot.id)
+                if self._index.snapshot(folder).status == "stopped":
+                    folder.update_info(status="failed", error=snapshot.message, error_type=error_type)
 
     def _sweep(self) -> None:
         """Delete expired runs, what expired visitors have brought, and what a killed process left unfinished."""
         self._store.sweep(older_than_seconds=LEFTOVER_SECONDS)
         self._visitors.sweep()
+        self._record_failures()
         if self.limits.run_ttl_hours is None:
             return
         now = datetime.now(UTC)

@@ -134,7 +134,10 @@ def test_what_disk_says_about_a_run_that_is_not_prepared(tmp_path: Path) -> None
     seen = snapshot_of(folder)
     assert (seen.status, seen.step, seen.progress) == ("stopped", 0, None)
     assert seen.corpus == {"name": "tales", "origin": "from a test", "num_chars": CORPUS.num_chars}
-    assert seen.message == "Interrupted before its text was prepared, when its process ended. Resume prepares it."
+    assert seen.message == (
+        "Interrupted before its text was prepared, when its process ended: the server was restarted, or the system "
+        "ended it, for example because the memory was full. Resume prepares it."
+    )
     with pytest.raises(RunNotFoundError, match="Train it"):
         export_zip(folder, tmp_path / "run.zip")
 
