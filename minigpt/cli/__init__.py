@@ -4,6 +4,24 @@ Read root.py first, then one file a command. Nothing here imports torch before a
 and a wrong option answer at once.
 """
 
-from minigpt.cli.root import main
+from __future__ import annotations
+
+import signal
+from typing import NoReturn
 
 __all__ = ["main"]
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and end the process with its exit code.
+
+    While the commands are being imported there is nothing to clean up, so Ctrl+C ends the process at once and without a
+    traceback.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from minigpt.cli.root import main as run
+
+    signal.signal(signal.SIGINT, before)
+    run(arguments)

@@ -3,16 +3,17 @@
 | code | meaning |
 |---|---|
 | 0 | done |
-| 1 | something that worked has broken (`RunFault`), or minigpt itself has failed |
+| 1 | something that worked has broken (`RunFault`), nobody reads the result, or minigpt itself has failed |
 | 2 | what was given cannot be used (`InputError`, or an option that does not exist) |
-| 130, 143 | ended by Ctrl+C or by SIGTERM; a training was saved before |
+| 130, 143, 129 | ended by Ctrl+C, by SIGTERM or by a closed terminal; a training was saved before |
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from io import TextIOWrapper
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import click
@@ -25,6 +26,8 @@ from minigpt.cli.doctor import doctor
 from minigpt.cli.evaluate import evaluate
 from minigpt.cli.generate import generate
 from minigpt.cli.runs import runs
+from minigpt.cli.signals import Ended, ending_signals
+from minigpt.cli.streams import safe_streams
 from minigpt.cli.train import train
 from minigpt.errors import InputError, MinigptError
 from minigpt.version import __version__
@@ -39,28 +42,42 @@ def is_debugging() -> bool:
     return os.environ.get("MINIGPT_DEBUG", "") not in ("", "0")
 
 
+@contextlib.contextmanager
+def errors_in_words() -> Iterator[None]:
+    """Turn every error inside the block into a message and an exit code.
+
+    Raises:
+        click.exceptions.Exit: With the exit code.
+    """
+    try:
+        yield
+    except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        raise  # click prints usage errors itself and ends with 2
+    except KeyboardInterrupt as error:
+        note("\nInterrupted.")
+        raise click.exceptions.Exit(error.exit_code if isinstance(error, Ended) else EXIT_INTERRUPTED) from None
+    except Exception as error:
+        if is_debugging():
+            raise
+        if isinstance(error, MinigptError):
+            show_error(error)
+        else:
+            show_fault(error)
+        raise click.exceptions.Exit(EXIT_INPUT if isinstance(error, InputError) else EXIT_FAULT) from None
+
+
 class Root(click.Group):
     """A group whose commands may raise any error and still end with a message and the right exit code."""
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the options; printing the help may fail too."""
+        with errors_in_words():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the named command and turn its errors into messages and exit codes."""
-        try:
+        """Run the named command."""
+        with errors_in_words():
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
-            raise  # click prints usage errors itself and ends with 2
-        except KeyboardInterrupt:
-            note("\nInterrupted.")
-            ctx.exit(EXIT_INTERRUPTED)
-        except MinigptError as error:
-            if is_debugging():
-                raise
-            show_error(error)
-            ctx.exit(EXIT_INPUT if isinstance(error, InputError) else EXIT_FAULT)
-        except Exception as error:
-            if is_debugging():
-                raise
-            show_fault(error)
-            ctx.exit(EXIT_FAULT)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """List the commands in the order in which a newcomer needs them."""
@@ -102,10 +119,8 @@ def limit_spinning() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and end the process with its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a model may write characters that this terminal's encoding lacks
     show_warnings()
     limit_spinning()
-    cli.main(args=arguments, prog_name="minigpt")
+    with safe_streams(), ending_signals():
+        cli.main(args=arguments, prog_name="minigpt")
     sys.exit(0)  # not reached: click ends the process
