@@ -9,16 +9,21 @@ import math
 import random
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt import config as settings
+from minigpt import resources
+from minigpt.app.session import corpora, state
 from minigpt.app.texts import markdown, t
 from minigpt.app.ui.forms import read_number, read_setting, refused, written
 from minigpt.app.ui.messages import label_of
 from minigpt.app.ui.navigation import PAGES
+from minigpt.data.corpora import corpus_from_text
+from minigpt.errors import DownloadError
 from minigpt.runs import manager
 
 HOSTILE = (
@@ -114,8 +119,8 @@ class Browser:
     def send(self, change):
         """Change the state of widgets and send all of it; `change` gets the key and the state of each."""
         states = self.at._tree.get_widget_states()
-        for state in states.widgets:
-            change(state.id.split("-", 2)[2], state)
+        for widget in states.widgets:
+            change(widget.id.split("-", 2)[2], widget)
         self.at._run(states)
         assert not self.at.exception, [error.stack_trace for error in self.at.exception]
 
@@ -235,3 +240,90 @@ def test_a_seed_that_is_none_is_refused_below_its_field_and_can_be_put_back(page
     at.button(key="sampling:try_0").click().run()
     assert at.text_input(key="sampling:seed").value == "0"
     assert not at.exception
+
+
+# --- buttons that start a run
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The monotonic clock of the presses; it stands still."""
+    now = SimpleNamespace(seconds=1000.0)
+    monkeypatch.setattr(state, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    return now
+
+
+@pytest.mark.parametrize("button", ["train:start", "train:try_0", "train:try_1", "train:try_2"])
+def test_a_double_click_starts_one_run_and_a_later_press_another(pages, clock, button):
+    at = pages.open("build/train")
+    at.text_input(key="train:nano:training.max_steps").set_value("1").run()
+    at.button(key=button).click().run()
+    first = pages.run_of(at)
+    assert first
+    at.button(key=button).click().run()
+    assert [snapshot.id for snapshot in manager.get_engine().list()] == [first]
+    assert not at.error
+    clock.seconds += state.PRESS_SECONDS
+    at.button(key=button).click().run()
+    assert len(manager.get_engine().list()) == 2
+    assert pages.run_of(at) != first
+
+
+def test_a_press_with_other_settings_is_no_double_click(pages, clock):
+    at = pages.open("build/train")
+    for count, steps in enumerate(("1", "2"), 1):
+        at.text_input(key="train:nano:training.max_steps").set_value(steps).run()
+        at.button(key="train:start").click().run()
+        assert len(manager.get_engine().list()) == count
+
+
+def test_a_press_counts_as_the_second_until_the_page_has_been_drawn_to_its_end(clock):
+    place = state.Place()
+    assert not place.is_pressed_again("settings")
+    place.note_press("settings")
+    clock.seconds += 100
+    assert place.is_pressed_again("settings")
+    place.is_shown = True
+    assert not place.is_pressed_again("settings")
+
+
+# --- presets
+
+
+@pytest.fixture
+def any_corpus(monkeypatch):
+    """Make every built-in corpus available at once, a short one."""
+    monkeypatch.setattr(corpora, "load_corpus", lambda name: corpus_from_text(f"{name} and so on\n" * 300, name=name))
+
+
+@pytest.mark.parametrize("preset", resources.preset_names())
+@pytest.mark.parametrize("is_own", [False, True])
+def test_a_preset_trains_the_text_that_it_names_or_the_page_says_so_and_offers_it(pages, any_corpus, preset, is_own):
+    at = pages.open("build/corpus")
+    if is_own:
+        at.segmented_control(key="corpus:source").set_value("upload").run()
+        at.file_uploader(key="corpus:files").set_value([("mine.txt", b"my own text\n" * 300, "text/plain")]).run()
+    at.switch_page("pages/build/train.py").run()
+    at.selectbox(key="train:preset").set_value(preset).run()
+    wanted = settings.load_config(preset).data.corpus
+    current = "mine.txt" if is_own else "tales"
+    assert f"learns from **{markdown(current)}**" in pages.words(at)
+    offers = [button for button in at.button if button.key == "train:take_corpus"]
+    assert bool(offers) == (wanted != current)
+    assert ("this run will learn from" in pages.words(at)) == (wanted != current and not is_own)
+    if offers:
+        offers[0].click().run()
+        assert f"learns from **{wanted}**" in pages.words(at)
+        assert "train:take_corpus" not in {button.key for button in at.button}
+
+
+def test_a_text_that_cannot_be_downloaded_is_explained_beside_start(pages, monkeypatch):
+    def fails(name):
+        raise DownloadError("It cannot be reached.", mend="Try again.")
+
+    monkeypatch.setattr(corpora, "load_corpus", fails)
+    at = pages.open("build/train")
+    at.selectbox(key="train:preset").set_value("shakespeare").run()
+    at.button(key="train:take_corpus").click().run()
+    assert "cannot be reached" in at.error[0].value
+    assert "learns from **tales**" in pages.words(at)

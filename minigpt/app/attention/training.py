@@ -50,6 +50,8 @@ def draw_training() -> None:
 
 def _start() -> None:
     """Start the first of the two trainings; the second starts when the first is done."""
+    if LIVE in st.session_state:  # the second press of a double click
+        return
     st.session_state[LIVE] = []
     _submit_next()
 

@@ -7,6 +7,7 @@ link finds it again. Nothing here imports torch.
 from __future__ import annotations
 
 import secrets
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ from minigpt.errors import MinigptError
 
 if TYPE_CHECKING:
     from minigpt.runs.snapshots import RunSnapshot
+
+PRESS_SECONDS = 2.0
+"""Two equal presses on a button that starts a run count as one for this time after the first."""
 
 
 @dataclass
@@ -33,6 +37,24 @@ class Place:
     """The current run."""
     new_run_id: str | None = None
     """A run that this visitor has just started; the Train page scrolls up to it once."""
+    last_press: object = None
+    """What the last press on Start has started: settings and text."""
+    pressed_at: float = 0.0
+    """When that run had been started, in seconds of the monotonic clock."""
+    is_shown: bool = True
+    """Whether the page has been drawn to its end since then."""
+
+    def note_press(self, press: object) -> None:
+        """Remember that a press on Start has started a run."""
+        self.last_press, self.pressed_at, self.is_shown = press, time.monotonic(), False
+
+    def is_pressed_again(self, press: object) -> bool:
+        """Return whether a press belongs to the one before, as in a double click.
+
+        Its settings and text are the same, and the visitor cannot yet have seen what the first press did.
+        """
+        is_soon = not self.is_shown or time.monotonic() - self.pressed_at < PRESS_SECONDS
+        return press == self.last_press and is_soon
 
 
 def place() -> Place:

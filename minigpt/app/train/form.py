@@ -20,7 +20,7 @@ from minigpt.app.ui.forms import read_setting, refused, written
 from minigpt.app.ui.messages import label_of
 from minigpt.app.ui.navigation import page_path
 from minigpt.config import RunConfig
-from minigpt.data.corpora import Corpus
+from minigpt.data.corpora import Corpus, corpus_infos
 from minigpt.errors import ConfigError, MinigptError
 from minigpt.runs.folder import RunFolder
 
@@ -91,6 +91,7 @@ def draw() -> None:
                 anatomy.explain_error(found_error)
         if config is not None:
             _cost(config)
+        _offer_corpus(preset, base)
         if about := presets.about(preset):
             with st.container(key="train_about"):
                 st.caption(about)
@@ -173,7 +174,9 @@ def _submit(corpus: Corpus, label: str | None, extra: Mapping[str, Any]) -> None
         preset, changes = _current_settings()
         # The run learns the current corpus, whatever text the preset was made for.
         given = {"data.corpus": None, "data.num_chars": None}
-        return _updated(preset, {**changes, **extra, **given}), corpus, label or presets.title(preset).lower()
+        is_open = bool(st.session_state.get("train:expert"))
+        config = _updated(preset, {**changes, **extra, **given}, is_open=is_open)
+        return config, corpus, label or presets.title(preset).lower()
 
     _begin(prepare)
 
@@ -191,9 +194,8 @@ def _updated(preset: str, changes: Mapping[str, Any], *, is_open: bool = True) -
     """
     base = settings.load_config(preset)
     if wrong := refused(changes):
-        dotted = min(
-            wrong, key=lambda name: name not in IN_THE_ROW
-        )  # under Expert, each field has its sentence below it
+        # first the fields beside Start, since those under Expert have a sentence of their own
+        dotted = min(wrong, key=lambda name: name not in IN_THE_ROW)
         sentence = wrong.pop(dotted)
         if not is_open and dotted not in IN_THE_ROW:
             sentence = t("train.under_expert", sentence=sentence)
@@ -206,7 +208,7 @@ def _updated(preset: str, changes: Mapping[str, Any], *, is_open: bool = True) -
 
 
 def _begin(prepare: Callable[[], tuple[RunConfig, Corpus, str]]) -> None:
-    """Start a run and look at it; an error is shown on the page.
+    """Start a run and look at it, once for a double click; an error is shown on the page.
 
     Args:
         prepare: Returns its settings, its corpus, and the second part of its name.
@@ -214,12 +216,16 @@ def _begin(prepare: Callable[[], tuple[RunConfig, Corpus, str]]) -> None:
     place = state.place()  # get it before the slow start of the run, see `state.Place`
     try:
         config, corpus, label = prepare()
+        press = (config, corpus.name, corpus.num_chars, label)
+        if place.is_pressed_again(press):
+            return
         name = view.free_name(corpus.name, label, {snapshot.name for snapshot in state.own_runs()})
         run_id = runs.engine().submit(config, corpus, state.owner_token(), name=name)
     except MinigptError as error:
         st.session_state["train:error"] = error
         return
     place.run_id = place.new_run_id = run_id
+    place.note_press(press)
 
 
 def _current_settings() -> tuple[str, dict[str, Any]]:
@@ -253,3 +259,33 @@ def _cost(config: RunConfig) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="train_cost"):
         st.markdown(line, width="content")
         st.page_link(page_path("corpus"), label=t("train.other_corpus"), icon=":material/menu_book:")
+
+
+def _offer_corpus(preset: str, base: RunConfig) -> None:
+    """Offer the text that the preset was made for, if the run would learn another one."""
+    corpus, is_own = corpora.current_corpus(), bool(corpora.current_readings())
+    info = next((info for info in corpus_infos() if info.name == base.data.corpus), None)
+    if info is None or (corpus.name == info.name and not is_own):
+        return
+    with st.container(horizontal=True, vertical_alignment="center", key="train_offer"):
+        if not is_own:  # whoever has brought a text knows what the run will learn
+            names = {known.name: known.title for known in corpus_infos()}
+            words = {"preset": presets.title(preset), "text": info.title, "corpus": names.get(corpus.name, corpus.name)}
+            st.markdown(t("train.made_for", **{name: escape(word) for name, word in words.items()}), width="content")
+        if not info.needs_download or profile.limits().allow_download:
+            st.button(
+                t("train.take_corpus", text=info.title),
+                key="train:take_corpus",
+                type="tertiary" if is_own else "secondary",
+                icon=":material/download:" if info.needs_download else ":material/menu_book:",
+                help=t("train.take_download") if info.needs_download else None,
+                on_click=_take_corpus,
+                args=(info.name,),
+            )
+
+
+def _take_corpus(name: str) -> None:
+    try:
+        corpora.use_built_in(name)
+    except MinigptError as error:
+        st.session_state["train:error"] = error

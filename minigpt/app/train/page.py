@@ -52,6 +52,7 @@ def draw() -> None:
     code()
     if new_run_id := state.place().new_run_id:
         scroll_up(new_run_id)
+    state.place().is_shown = True
 
 
 def code() -> None:
