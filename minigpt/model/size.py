@@ -15,6 +15,8 @@ from minigpt.config import TransformerConfig
 
 BYTES_PER_NUMBER = 4
 """float32."""
+MAX_HEADER_BYTES = 4_000_000
+"""Longest header of a file of weights: a model of 96 layers with the state of its optimizer has half a megabyte."""
 
 
 def tensor_shapes(config: TransformerConfig, vocab_size: int) -> dict[str, tuple[int, ...]]:

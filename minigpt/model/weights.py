@@ -23,13 +23,11 @@ from minigpt.config import TransformerConfig
 from minigpt.config.fields import join_or
 from minigpt.errors import CheckpointError
 from minigpt.model.devices import resolve_device
-from minigpt.model.size import tensor_shapes
+from minigpt.model.size import MAX_HEADER_BYTES, tensor_shapes
 from minigpt.model.transformer import Transformer
 from minigpt.storage import UnusableError, atomic_file, parse_json
 from minigpt.wording import quoted
 
-MAX_HEADER_BYTES = 4_000_000
-"""Longest header: a model of 96 layers with the state of its optimizer has half a megabyte."""
 FLOATS = ("F64", "F32", "F16", "BF16")
 """Types of weights, as safetensors names them."""
 FORMAT_VERSION = 1

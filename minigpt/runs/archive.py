@@ -4,8 +4,8 @@ An exported run is a zip file with one folder in it, laid out as a run. It never
 this machine. It contains the encoded corpus, and the state of the training, only if the person exporting asks for it.
 
 An imported file is not trusted. Only files that a run has are unpacked, only to the places where a run has them, and
-only up to a size. That size is counted while writing, because the sizes in the zip file may be false. A run is accepted
-when all of it has been read without an error.
+only up to the size that its settings and the server's limits allow each of them. That size is counted while writing,
+because the sizes in the zip file may be false. A run is accepted when all of it has been read without an error.
 
 Reads after: folder.py.
 """
@@ -17,19 +17,31 @@ import os
 import re
 import shutil
 import stat
+import struct
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-from minigpt.errors import ArchiveError, CheckpointError, MinigptError, RunExistsError, RunNotFoundError
+from minigpt.errors import (
+    ArchiveError,
+    CheckpointError,
+    LimitError,
+    MinigptError,
+    RunExistsError,
+    RunNotFoundError,
+    StorageError,
+)
+from minigpt.model.size import BYTES_PER_NUMBER, MAX_HEADER_BYTES, count_parameters
 from minigpt.runs.folder import CONFIG, DATA, INFO, METRICS, TOKENIZER, RunFolder
 from minigpt.runs.info import RunInfo
 from minigpt.runs.metrics import write_records
 from minigpt.runs.weights import CHECKPOINTS, HISTORY
-from minigpt.storage import atomic_file, atomic_folder, storage_errors, write_text
+from minigpt.storage import MAX_JSON_BYTES, atomic_file, atomic_folder, storage_errors, write_text
+from minigpt.tokenizers.base import MAX_BYTES as TOKENIZER_BYTES
+from minigpt.tokenizers.base import smallest_id_type
 from minigpt.training.checkpoint import (
     MANIFEST,
     MODEL,
@@ -41,15 +53,21 @@ from minigpt.training.checkpoint import (
 )
 from minigpt.wording import cause_of, quoted
 
+if TYPE_CHECKING:
+    from minigpt.runs.limits import Limits
+
 EXPORT_WANTED = "Give a zip file from Download on the page Runs or from `minigpt export`."
 EXPORT_WANTED_ON_PAGE = "Give a zip file that Download on the page Runs has made."
 """Hint for a zip that is not an exported run."""
 MAX_BYTES = 4 * 10**9
 """Default of the largest unpacked size."""
 MAX_FILES = 5000
-MAX_TEXT_BYTES = 64 * 10**6
-"""Largest size of one of the small files, which are read into memory."""
+MAX_METRICS_BYTES = 64 * 10**6
+"""Largest `metrics.jsonl`."""
+MAX_READ_BYTES = 1 << 20
+"""Most bytes of a zip file that are read at a time; the names of 5,000 files take half of it."""
 
+_FIRST = (INFO, CONFIG, TOKENIZER)
 _SMALL = {INFO, CONFIG, TOKENIZER, METRICS, f"{DATA}/meta.json", f"{CHECKPOINTS}/best", f"{CHECKPOINTS}/last"}
 _LARGE = {f"{DATA}/train.bin", f"{DATA}/validation.bin"}
 _STEP = r"step-\d{7,9}"
@@ -192,41 +210,97 @@ def _copy_checkpoint(source: Path, target: Path, *, whole: bool, half: bool) -> 
 # -- import
 
 
-def unpack(source: Path | BinaryIO, target: Path, *, run_id: str, max_bytes: int = MAX_BYTES) -> None:
+def unpack(
+    source: Path | BinaryIO,
+    target: Path,
+    *,
+    run_id: str,
+    max_bytes: int | None = None,
+    limits: Limits | None = None,
+) -> None:
     """Unpack an exported run into an empty folder and check all of it.
+
+    Settings and tokenizer come first: the size of the model decides how large each other file may be.
 
     Args:
         source: The zip file.
         target: The folder; after an error the caller removes it.
         run_id: The run's new id.
-        max_bytes: Largest unpacked size.
+        max_bytes: Largest unpacked size; None: what the limits say, else `MAX_BYTES`.
+        limits: What a server allows; None: everything that fits into `max_bytes`.
 
     Raises:
         ArchiveError: It is not an exported run, is damaged or too large, or contains other files.
+        LimitError: The server does not allow such a run.
     """
-    try:
-        with zipfile.ZipFile(source) as archive:
-            left = max_bytes
-            for entry, name in _members(archive):
-                left -= _extract(
-                    archive, entry, target / name, limit=left if _is_large(name) else min(left, MAX_TEXT_BYTES)
-                )
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
-        raise ArchiveError(
-            f"The file is no zip file that can be opened: {error}.", mend=EXPORT_WANTED, on_page=EXPORT_WANTED_ON_PAGE
-        ) from None
-    _check(RunFolder(target), run_id)
+    folder = RunFolder(target)
+    if max_bytes is None:
+        allowed = None if limits is None else limits.max_run_megabytes
+        max_bytes = MAX_BYTES if allowed is None else allowed * 10**6
+    with _opened(source) as archive, _refusing(folder):
+        members = _members(archive)
+        declared = sum(entry.file_size for entry in members.values())
+        left = max_bytes
+        if declared > left:
+            raise _too_large(declared, max_bytes, limits)
+        parameters = 0
+        for name in sorted(members, key=lambda name: name not in _FIRST):
+            if not parameters and name not in _FIRST:
+                parameters = _checked_size(folder, limits)
+            largest = _largest(name, folder, parameters, limits)
+            left -= _extract(archive, members[name], target / name, limit=min(left, largest))
+        _check(folder, limits)
+        _rewrite(folder, run_id)
 
 
-def _members(archive: zipfile.ZipFile) -> list[tuple[zipfile.ZipInfo, str]]:
-    """Return the files of an archive with their paths in the run.
+_UNREADABLE = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, ValueError, OverflowError,
+    RuntimeError, OSError,
+)  # fmt: skip
+"""What `zipfile` raises for a damaged file."""
+
+
+class _BoundedReads:
+    """A file that refuses to be read in long pieces: ZipFile reads the list of entries, of any length, in one."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.seek, self.tell, self.seekable, self._read = file.seek, file.tell, file.seekable, file.read
+
+    def read(self, size: int | None = -1) -> bytes:
+        most = MAX_READ_BYTES + 1 if size is None or size < 0 else min(size, MAX_READ_BYTES + 1)
+        content = self._read(most)
+        if len(content) > MAX_READ_BYTES:
+            raise zipfile.BadZipFile("its list of files is too long")
+        return content
+
+
+@contextlib.contextmanager
+def _opened(source: Path | BinaryIO) -> Iterator[zipfile.ZipFile]:
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
+            archive = stack.enter_context(zipfile.ZipFile(cast(BinaryIO, _BoundedReads(file))))
+        except _UNREADABLE as error:
+            raise _unreadable(error) from None
+        yield archive
+
+
+def _unreadable(error: Exception) -> ArchiveError:
+    why = cause_of(error).why if isinstance(error, OSError) else error
+    return ArchiveError(
+        f"The file is no zip file that can be opened: {why}.", mend=EXPORT_WANTED, on_page=EXPORT_WANTED_ON_PAGE
+    )
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Return the files of an archive by their paths in the run.
 
     Raises:
         ArchiveError: It contains something else than the files of one run.
     """
+    if len(archive.infolist()) > MAX_FILES:
+        raise _refused(f"it has {len(archive.infolist()):,} files; a run has at most {MAX_FILES:,}")
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    if len(entries) > MAX_FILES:
-        raise _refused(f"it has {len(entries)} files; a run has at most {MAX_FILES}")
     tops = [PurePosixPath(entry.filename) for entry in entries if PurePosixPath(entry.filename).name == INFO]
     if len(tops) != 1 or len(tops[0].parts) > 2:
         raise _refused(f"it has no {INFO} at its top")
@@ -239,10 +313,12 @@ def _members(archive: zipfile.ZipFile) -> list[tuple[zipfile.ZipInfo, str]]:
             raise _refused(f"it holds {quoted(entry.filename[:100])}, which no run has")
         if kind not in (0, stat.S_IFREG) or entry.flag_bits & 1:
             raise _refused(f"{name} is a link, a device or encrypted")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise _refused(f"{name} is packed in a way that needs memory as the file asks")
         if name in members:
             raise _refused(f"{name} is in it twice")
         members[name] = entry
-    return [(entry, name) for name, entry in members.items()]
+    return members
 
 
 def _is_large(name: str) -> bool:
@@ -254,50 +330,116 @@ def _is_known(name: str) -> bool:
     return name in _SMALL or _is_large(name) or _SMALL_PATTERN.fullmatch(name) is not None
 
 
+def _checked_size(folder: RunFolder, limits: Limits | None) -> int:
+    """Return the number of the model's parameters, from the settings and the tokenizer.
+
+    Raises:
+        LimitError: The server does not allow such a model.
+    """
+    config, vocab_size = folder.config, folder.tokenizer.vocab_size
+    if limits is not None:
+        limits.check_import(config, vocab_size)
+    return count_parameters(config.model, vocab_size).total
+
+
+def _largest(name: str, folder: RunFolder, parameters: int, limits: Limits | None) -> int:
+    """Return the most bytes that a file of a run may have.
+
+    Args:
+        name: Its path in the run.
+        folder: The run; its settings are there for every file that is not one of the first.
+        parameters: Of its model.
+        limits: What the server allows; None: no more than the format.
+    """
+    base = PurePosixPath(name).name
+    if base in (INFO, CONFIG, MANIFEST, PROGRESS):
+        return 100_000
+    if base == TOKENIZER:
+        if limits is None:
+            return TOKENIZER_BYTES
+        # a character takes 20 bytes, and each has a row of the embedding
+        return min(TOKENIZER_BYTES, 4096 + 20 * (limits.max_parameters // folder.config.model.d_model))
+    if base == METRICS:
+        return MAX_METRICS_BYTES if limits is None else min(MAX_METRICS_BYTES, 10**6 + 1000 * limits.max_steps)
+    if base in ("best", "last"):
+        return 100
+    if base == "meta.json":
+        return MAX_JSON_BYTES
+    if name in _LARGE:
+        # a token is a character or less; a document has one more
+        id_bytes = smallest_id_type(folder.tokenizer.vocab_size).itemsize
+        return MAX_BYTES if limits is None else 2 * limits.max_corpus_chars * id_bytes
+    if base == STATE:  # raw weights and two numbers for each
+        return 3 * BYTES_PER_NUMBER * parameters + MAX_HEADER_BYTES
+    return BYTES_PER_NUMBER * parameters + MAX_HEADER_BYTES
+
+
 def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, *, limit: int) -> int:
     """Write one file and return its size, counted while writing."""
+
+    def blocks() -> Iterator[bytes]:
+        try:
+            with archive.open(entry) as packed:
+                while block := packed.read(MAX_READ_BYTES):
+                    yield block
+        except _UNREADABLE as error:
+            raise _unreadable(error) from None
+
     path.parent.mkdir(parents=True, exist_ok=True)
     size = 0
-    with archive.open(entry) as packed, path.open("xb") as file:
-        while block := packed.read(1 << 20):
+    with path.open("xb") as file:
+        for block in blocks():
             size += len(block)
             if size > limit:
-                raise _refused("unpacked, it is larger than is allowed here")
+                raise _refused(f"unpacked, {path.name} is larger than such a file can be here ({limit:,} bytes)")
             file.write(block)
     return size
 
 
-def _check(folder: RunFolder, run_id: str) -> None:
-    """Read all of an unpacked run, then give it its new id and settings that are safe here."""
-    from safetensors import SafetensorError, safe_open
-
-    from minigpt.model.weights import load_model
-
+@contextlib.contextmanager
+def _refusing(folder: RunFolder) -> Iterator[None]:
+    """Turn what is wrong with an unpacked run into one error about the zip file."""
     try:
-        info, config, tokenizer = folder.info, folder.config, folder.tokenizer
-        folder.metrics()
-        if (folder.data_path / "meta.json").exists():
-            folder.meta  # noqa: B018 - reading it is the check
-        checkpoints = sorted((folder.path / CHECKPOINTS).glob("step-*"))
-        for checkpoint in checkpoints:
-            check_checkpoint(checkpoint)
-        for step in folder.history_steps():
-            with safe_open(folder.history_path(step), framework="np") as file:
-                file.keys()
-        for path in [*(checkpoint / MODEL for checkpoint in checkpoints)] or [folder.weights_path()]:
-            model = load_model(path)
-            if model.config != config.model or model.vocab_size != tokenizer.vocab_size:
-                raise _refused(f"{path.parent.name} does not fit {CONFIG} and {TOKENIZER}")
-    except ArchiveError:
+        yield
+    except (ArchiveError, LimitError, StorageError):
         raise
     except MinigptError as error:
         # the message must not name the temporary folder
         problem = error.problem.replace(f"The run {folder.path}", "it").replace(f"{folder.path}{os.sep}", "")
         raise _refused(problem.rstrip(".")) from None
-    except (OSError, SafetensorError) as error:
-        raise _refused(cause_of(error).why) from None
+
+
+def _check(folder: RunFolder, limits: Limits | None) -> None:
+    """Read all of an unpacked run. Of weights the headers are read: whatever numbers follow, they are numbers."""
+    from minigpt.data.prepared import open_data
+    from minigpt.model.weights import read_shape
+
+    shape = (folder.config.model, folder.tokenizer.vocab_size)
+    meta = folder.meta if (folder.data_path / "meta.json").exists() else {}
+    if meta.get("vocab_size", shape[1]) != shape[1]:
+        raise _refused(f"data/meta.json and {TOKENIZER} have vocabularies of different sizes")
+    if any((folder.path / name).exists() for name in _LARGE):
+        open_data(folder.data_path)
+    if limits is not None:
+        limits.check_length(meta.get("num_chars", 0))
+    folder.weights_path()
+    checkpoints = sorted((folder.path / CHECKPOINTS).glob("step-*"))
+    for checkpoint in checkpoints:
+        check_checkpoint(checkpoint)
+    histories = [folder.history_path(step) for step in folder.history_steps()]
+    for path in [*(checkpoint / MODEL for checkpoint in checkpoints), *histories]:
+        if read_shape(path) != shape:
+            where = path.stem if path in histories else path.parent.name
+            raise _refused(f"{where} does not fit {CONFIG} and {TOKENIZER}")
+
+
+def _rewrite(folder: RunFolder, run_id: str) -> None:
+    """Give an unpacked run its new id and settings that are safe here, and drop lines that are no records."""
+    info, config = folder.info, folder.config
     # an imported run must not make this machine send its metrics to a tracking service
     folder.write_config(config.updated({"data.paths": (), "training.track": ()}))
+    if (folder.path / METRICS).exists():
+        write_records(folder.path / METRICS, folder.metrics())
     imported = RunInfo(
         id=run_id,
         name=info.name,
@@ -308,6 +450,15 @@ def _check(folder: RunFolder, run_id: str) -> None:
         notes=info.notes,
     )
     write_text(folder.path / INFO, imported.model_dump_json(indent=1) + "\n")
+
+
+def _too_large(num_bytes: int, max_bytes: int, limits: Limits | None) -> MinigptError:
+    if limits is None:
+        return _refused(f"unpacked, it is larger than is allowed here ({max_bytes:,} bytes)")
+    return LimitError(
+        f"Unpacked, the run has {num_bytes / 1e6:,.0f} MB; this server allows {max_bytes / 1e6:,.0f} MB.",
+        mend="Download it without its data, or open it with minigpt on your own machine.",
+    )
 
 
 def _refused(why: str) -> ArchiveError:

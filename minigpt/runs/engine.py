@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import builtins
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
 from minigpt.config import RunConfig
 from minigpt.runs.snapshots import RunSnapshot
@@ -36,6 +36,19 @@ class RunEngine(Protocol):
 
         Raises:
             InputError: The user can correct it: a setting, a text too short, a limit of this server.
+        """
+        ...
+
+    def import_zip(self, source: BinaryIO, owner: str) -> str:
+        """Unpack an exported run within this server's limits, and return its new id.
+
+        Args:
+            source: The zip file.
+            owner: Token of the person it will belong to; may be empty if the profile asks for none.
+
+        Raises:
+            InputError: It is not an exported run, or the server does not allow it.
+            StorageError: The disk is full or cannot be written.
         """
         ...
 

@@ -8,6 +8,7 @@ messages of pages and engine are here: what was given, what is allowed, and what
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import yaml
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from minigpt import resources
 from minigpt.errors import ConfigError, LimitError
 from minigpt.model.size import count_parameters
-from minigpt.runs.cost import check_memory
+from minigpt.runs.cost import check_memory, disk_megabytes, memory_megabytes
 from minigpt.wording import quoted, visible
 
 if TYPE_CHECKING:
@@ -57,8 +58,12 @@ class Limits(BaseModel):
     """Longest text scored in one request."""
     max_prompt_chars: _Count
     """Longest prompt."""
+    max_run_megabytes: _Count | None
+    """Largest run on disk, in MB; empty: as much as there is room for, and 4,000 for a run from elsewhere."""
     max_runs: _Count
     """Runs kept on disk."""
+    max_runs_per_owner: _Count
+    """Runs of one person kept on disk."""
     run_ttl_hours: Annotated[float, Field(gt=0)] | None
     """Hours after which a run is deleted, and, from their last visit, what a visitor has brought; empty: never."""
     max_kept_megabytes: _Count
@@ -127,6 +132,20 @@ class Limits(BaseModel):
             LimitError: It exceeds one of the limits; the message names the setting.
         """
         self.check_corpus(corpus)
+        self.check_training(config, corpus.num_chars, vocab_size)
+
+    def check_training(self, config: RunConfig, num_chars: int, vocab_size: int) -> None:
+        """Refuse a training that is too long or too large, whether it begins or goes on.
+
+        Args:
+            config: Its settings.
+            num_chars: Length of its text.
+            vocab_size: Number of different tokens, or an estimate of it.
+
+        Raises:
+            LimitError: It exceeds one of the limits; the message names the setting.
+        """
+        self.check_length(num_chars)
         mend = f"Set training.max_steps to {self.max_steps:,} or fewer."
         self._at_most("The training", config.training.max_steps, self.max_steps, "steps", mend)
         if self.max_seconds is not None and (config.training.max_seconds or 0) > self.max_seconds:
@@ -146,10 +165,57 @@ class Limits(BaseModel):
                 mend="Set training.compile to false, or train on your own machine.",
                 on_page="Switch training.compile off, or train on your own machine.",
             )
+        self._check_parameters(config, vocab_size)
+        check_memory(config, vocab_size, self.max_training_megabytes)
+        parts = disk_megabytes(config, num_chars, vocab_size)
+        if self.max_run_megabytes is not None and sum(parts.values()) > self.max_run_megabytes:
+            largest = max(parts, key=lambda part: parts[part])
+            raise LimitError(
+                f"The run could take {sum(parts.values()):,.0f} MB of disk, most of it for {largest}; this server "
+                f"allows {self.max_run_megabytes:,} MB.",
+                mend="Lower training.keep_checkpoints, training.history_megabytes or the size of the model.",
+            )
+
+    def check_length(self, num_chars: int) -> None:
+        """Refuse a corpus that is too long.
+
+        Raises:
+            LimitError: It has more than `max_corpus_chars` characters.
+        """
+        mend = "Take a part of it, or install minigpt on your own machine."
+        self._at_most("The corpus", num_chars, self.max_corpus_chars, "characters", mend)
+
+    def check_import(self, config: RunConfig, vocab_size: int) -> None:
+        """Refuse a run from elsewhere whose model is too large, or has a context too long, to be used here.
+
+        Args:
+            config: Its settings.
+            vocab_size: Number of its tokens.
+
+        Raises:
+            LimitError: It exceeds one of the limits.
+        """
+        self._check_parameters(config, vocab_size)
+        if self.max_training_megabytes is None:
+            return
+        needed = memory_megabytes(
+            config.updated({"training.batch_size": 1, "training.accumulation_steps": 1}), vocab_size
+        )
+        if needed > self.max_training_megabytes:
+            raise LimitError(
+                f"The model reads up to {config.model.sequence_length:,} tokens at once, which can take "
+                f"{needed:,.0f} MB of memory; this server allows {self.max_training_megabytes:,} MB.",
+                mend="Open it with minigpt on your own machine.",
+            )
+
+    def _check_parameters(self, config: RunConfig, vocab_size: int) -> None:
         parameters = count_parameters(config.model, vocab_size).total
         mend = "Lower model.d_model or model.num_layers."
         self._at_most("The model", parameters, self.max_parameters, "parameters", mend)
-        check_memory(config, vocab_size, self.max_training_megabytes)
+
+    def expiry(self) -> datetime | None:
+        """Return when a run that is made now is deleted; None: never."""
+        return None if self.run_ttl_hours is None else datetime.now(UTC) + timedelta(hours=self.run_ttl_hours)
 
     def _at_most(self, subject: str, given: int, allowed: int, unit: str, mend: str) -> None:
         if given > allowed:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from minigpt import resources
 from minigpt.config import RunConfig
@@ -29,6 +29,9 @@ from minigpt.runs.folder import INFO, RunFolder
 from minigpt.runs.info import RunInfo, token_sha256
 from minigpt.runs.weights import CHECKPOINTS
 from minigpt.storage import TEMPORARY_PREFIX, atomic_folder, remove_folder, write_text
+
+if TYPE_CHECKING:
+    from minigpt.runs.limits import Limits
 
 
 def new_run_id() -> str:
@@ -162,25 +165,38 @@ class RunStore:
         remove_folder(self.get(run_id).path)
 
     def import_zip(
-        self, source: Path | BinaryIO, *, path: Path | None = None, max_bytes: int | None = None
+        self,
+        source: Path | BinaryIO,
+        *,
+        path: Path | None = None,
+        max_bytes: int | None = None,
+        limits: Limits | None = None,
+        owner_token: str | None = None,
     ) -> RunFolder:
-        """Unpack an exported run into this store, with a new id and without an owner.
+        """Unpack an exported run into this store, with a new id.
 
         Args:
             source: The zip file, or an open binary file.
             path: The folder of the run; None: a new one in the store.
-            max_bytes: Largest unpacked size; None: the default of `archive`.
+            max_bytes: Largest unpacked size; None: that of the limits, else the default of `archive`.
+            limits: What a server allows, its expiry among it; None: no more than `max_bytes`.
+            owner_token: Token of the person who may control it, stored as a hash; None: everybody may.
 
         Raises:
             RunExistsError: There is something at `path` already.
             ArchiveError: It is not an exported run, is damaged or too large, or contains other files.
+            LimitError: The server does not allow such a run.
             StorageError: The disk is full or cannot be written.
         """
         run_id = new_run_id()
 
         target = self._free_target(run_id, path)
         with atomic_folder(target) as unfinished:
-            archive.unpack(source, unfinished, run_id=run_id, max_bytes=max_bytes or archive.MAX_BYTES)
+            archive.unpack(source, unfinished, run_id=run_id, max_bytes=max_bytes, limits=limits)
+            RunFolder(unfinished).update_info(
+                owner_token_sha256=None if owner_token is None else token_sha256(owner_token),
+                expires=None if limits is None else limits.expiry(),
+            )
         return RunFolder(target)
 
 

@@ -23,9 +23,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, get_args
 
 from minigpt.config import RunConfig
 from minigpt.errors import InputError, LimitError, MinigptError, OwnerError, RunFault, RunNotFoundError
@@ -104,6 +104,7 @@ class ThreadEngine:
         self._queue: list[LiveRun] = []
         self._requests: deque[_Request] = deque()
         self._reserved: Counter[str | None] = Counter()
+        self._importing = threading.Lock()
         self._worker: threading.Thread | None = None
         self._closing = False
 
@@ -114,11 +115,7 @@ class ThreadEngine:
         from minigpt.runs.preparation import begin_run
 
         with self._reserve_place(_hashed(owner)):
-            kept = len(self._index.runs())
-            if kept >= self.limits.max_runs:
-                raise LimitError(
-                    f"This server holds {kept} runs, as many as it keeps.", mend="Delete a run that you no longer need."
-                )
+            self._check_room(_hashed(owner))
             folder = begin_run(
                 config,
                 corpus,
@@ -128,9 +125,15 @@ class ThreadEngine:
                 check=self.limits.check_run,
             )
             if self.limits.run_ttl_hours is not None:
-                folder.update_info(expires=datetime.now(UTC) + timedelta(hours=self.limits.run_ttl_hours))
+                folder.update_info(expires=self.limits.expiry())
             self._add(folder, config)
         return folder.id
+
+    def import_zip(self, source: BinaryIO, owner: str) -> str:
+        """Unpack an exported run; see `RunEngine.import_zip`. One at a time, so that their memory does not add up."""
+        with self._importing:
+            self._check_room(_hashed(owner))
+            return self._store.import_zip(source, limits=self.limits, owner_token=owner or None).id
 
     def command(self, run_id: str, token: str, command: Command) -> None:
         """Pause, resume, stop or delete; see `RunEngine.command`."""
@@ -256,6 +259,21 @@ class ThreadEngine:
             )
         return folder
 
+    def _check_room(self, owner: str | None) -> None:
+        """Refuse one more run on the disk than the server keeps, of everybody or of one owner."""
+        owners = [info.owner_token_sha256 for _, info in self._index.runs()]
+        if len(owners) >= self.limits.max_runs:
+            raise LimitError(
+                f"This server holds {len(owners)} runs, as many as it keeps.",
+                mend="Delete a run that you no longer need.",
+            )
+        own = 0 if owner is None else owners.count(owner)
+        if own >= self.limits.max_runs_per_owner:
+            raise LimitError(
+                f"You have {own} runs here, as many as this server keeps for one person.",
+                mend="Delete one that you no longer need.",
+            )
+
     @contextlib.contextmanager
     def _reserve_place(self, owner: str | None) -> Iterator[None]:
         """Count one more run of an owner while it is being made, so that two at once cannot pass the limit.
@@ -308,6 +326,9 @@ class ThreadEngine:
                 f"this server allows {self.limits.max_seconds:g}.",
                 mend="Download it and resume it on your own machine.",
             )
+        if folder.is_prepared:  # else the limits are checked when it is; a run from elsewhere may have any settings
+            meta = folder.meta
+            self.limits.check_training(config, meta.get("num_chars", 0), folder.tokenizer.vocab_size)
         with self._reserve_place(folder.info.owner_token_sha256):
             folder.update_info(status="queued", error=None)  # a disk that is still full says so at once
             self._add(folder, config)

@@ -248,7 +248,7 @@ def test_too_many_files(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_small_file_that_is_huge(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_TEXT_BYTES", 20_000)
+    monkeypatch.setattr(module, "MAX_METRICS_BYTES", 20_000)
     refused(edit(exported, lambda files: files.update({"metrics.jsonl": b" " * 30_000})), "larger")
 
 

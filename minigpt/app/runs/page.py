@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 from collections.abc import Sequence
 
 import streamlit as st
@@ -203,11 +202,9 @@ def import_zip() -> None:
     st.session_state["runs:zip_read"] = file.file_id
     try:
         profile.limits().check_upload(file.name, file.size)
-        folder = RunStore().import_zip(io.BytesIO(file.getvalue()))
-        if profile.limits().owner_tokens:
-            folder.update_info(owner_token_sha256=state.owner_token_sha256())
-        st.session_state["runs:done"] = t("runs.imported", name=escape(folder.name))
-        state.set_current_run(folder.id)
+        run_id = runs.engine().import_zip(file, state.owner_token())
+        st.session_state["runs:done"] = t("runs.imported", name=escape(runs.engine().snapshot(run_id).name))
+        state.set_current_run(run_id)
     except MinigptError as error:
         st.session_state["runs:error"] = error
     st.rerun()

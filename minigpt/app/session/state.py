@@ -118,13 +118,6 @@ def owner_token() -> str:
     return kept.key()
 
 
-def owner_token_sha256() -> str:
-    """Return the hash of the owner's token, as a run's folder stores it."""
-    from minigpt.runs.info import token_sha256
-
-    return token_sha256(owner_token())
-
-
 def own_runs() -> list[RunSnapshot]:
     """Return snapshots of this visitor's runs, newest first."""
     try:
