@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from minigpt.errors import CorpusError, InputError
+from minigpt.errors import CorpusError, InputError, NonFiniteLossError
 from minigpt.generation.inference import cleaned_for, evaluation_mode
 from minigpt.generation.results import Candidate
 
@@ -152,6 +152,7 @@ class ModelEvaluator:
         Raises:
             CorpusError: The text has no token to predict.
             InputError: The stride is out of range.
+            NonFiniteLossError: The model predicts infinity or NaN.
             CancelledError: `cancelled` returned True.
         """
         tokenizer, context = self._tokenizer, self._model.config.sequence_length
@@ -201,6 +202,10 @@ class ModelEvaluator:
                 replace(score, text=piece) if score.is_unknown else score
                 for score, piece in zip(predictions, pieces, strict=True)
             ]
+        if not math.isfinite(nats):
+            raise NonFiniteLossError(
+                "The model's predictions for this text are not finite.", mend="Take the weights of an earlier step."
+            )
         loss = nats / len(targets)
         num_bytes = len(text.encode("utf-8", "surrogatepass"))
         return Evaluation(

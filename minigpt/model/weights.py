@@ -159,6 +159,11 @@ def _checked_shape(file: Any, path: Path) -> tuple[TransformerConfig, int]:
     return config, vocab_size
 
 
+def is_finite(state: Mapping[str, torch.Tensor]) -> bool:
+    """Return whether no weight is infinite or NaN; a model with such a weight predicts nothing."""
+    return all(bool(tensor.isfinite().all()) for tensor in state.values())
+
+
 def model_metadata(config: TransformerConfig, vocab_size: int) -> dict[str, str]:
     """Return the header of a model's file: `format_version`, `config` as JSON, `vocab_size`."""
     return {

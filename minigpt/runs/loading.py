@@ -201,11 +201,12 @@ def load_run(
 
 def _load_checkpoint_alone(path: Path, device: str) -> Run:
     """Load a checkpoint that is not inside its run, from its weights and its tokenizer."""
-    from minigpt.model.weights import load_model
+    from minigpt.model.weights import is_finite, load_model
 
     tokenizer, model = load_tokenizer(path / TOKENIZER), load_model(path / MODEL, device=device)
-    if model.vocab_size != tokenizer.vocab_size or not _is_finite(model):
-        what = "its weights are not finite" if not _is_finite(model) else "its weights do not fit its tokenizer"
+    what = "its weights do not fit its tokenizer" if model.vocab_size != tokenizer.vocab_size else ""
+    what = what or ("" if is_finite(model.state_dict()) else "its weights are not finite")
+    if what:
         raise CheckpointError(f"The checkpoint {path} cannot be used: {what}.", mend="Take another checkpoint.")
     config = RunConfig(model=model.config)
     return Run(model, tokenizer, config, path, step_of(path / MODEL), id=path.name, name=path.name)
@@ -224,28 +225,24 @@ def load_weights_file(folder: RunFolder, weights: Path, *, device: str = "cpu") 
         CheckpointError: Something is damaged, or the weights are not finite.
         DeviceError: This machine does not have the device.
     """
-    from minigpt.model.weights import load_model
+    from minigpt.model.weights import is_finite, load_model
 
     info, config, tokenizer = folder.info, folder.config, folder.tokenizer
     model = load_model(weights, device=device)
     if model.vocab_size != tokenizer.vocab_size:
         raise folder.damaged(f"the tokenizer has {tokenizer.vocab_size} tokens and the model {model.vocab_size}")
-    if not _is_finite(model):
+    if not is_finite(model.state_dict()):
         raise _non_finite(folder, step_of(weights))
     return Run(model, tokenizer, config, folder.path, step_of(weights), info.id, info.name)
 
 
-def _is_finite(model: Transformer) -> bool:
-    return all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values())
-
-
 def _non_finite(folder: RunFolder, step: int) -> CheckpointError:
     """Return the error for weights that are not finite, with the newest step whose weights are."""
-    from minigpt.model.weights import load_model
+    from minigpt.model.weights import is_finite, load_model
 
     for other in reversed(folder.steps()):
         with contextlib.suppress(MinigptError):
-            if other != step and _is_finite(load_model(folder.weights_path(other))):
+            if other != step and is_finite(load_model(folder.weights_path(other)).state_dict()):
                 mend = f"Take the weights of step {other:,} instead: --step {other}."
                 break
     else:

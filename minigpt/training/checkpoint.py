@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from minigpt.errors import CheckpointError
+from minigpt.errors import CheckpointError, NonFiniteLossError
 from minigpt.storage import atomic_folder, flush, read_json, sha256_of, write_text
 from minigpt.wording import cause_of
 
@@ -138,9 +138,15 @@ def save_checkpoint(directory: Path, trainer: TrainerView, tokenizer: BaseTokeni
     Raises:
         StorageError: The disk is full or cannot be written.
         CheckpointError: An update is just being applied.
+        NonFiniteLossError: A weight is infinite or NaN; checkpoints with finite weights are not replaced by such a one.
     """
-    from minigpt.model.weights import save_weights
+    from minigpt.model.weights import is_finite, save_weights
 
+    if not is_finite(trainer.eval_model.state_dict()):
+        raise NonFiniteLossError(
+            f"The weights became infinite or NaN in update {trainer.step}.",
+            mend="In a new run, lower training.learning_rate; what this one saved before is kept.",
+        )
     environment = describe_environment(trainer.model.device)
     progress = {"format_version": FORMAT_VERSION, **trainer.progress(), "environment": environment}
     state = trainer.optimizer_state()

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from minigpt.generation.generator import TextGenerator
 from minigpt.generation.samplers import TopKSampler
+from minigpt.model.weights import load_weights, save_weights
+from minigpt.runs.folder import RunFolder
 from minigpt.runs.loading import load_run
+from minigpt.training.checkpoint import write_manifest
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +167,36 @@ def test_a_prompt_is_read_as_the_training_text_was(call, run: Path) -> None:
 
     assert written("the cat\r\nsat\x07 on") == written("the cat\nsat on")
     assert "\r" not in call("generate", run, "--prompt", "the\r\ncat").stdout
+
+
+def test_each_kept_step_can_be_chosen(call, run: Path) -> None:
+    def written(*options: object) -> str:
+        text: str = json.loads(call("generate", *options, "--max-new-tokens", "8", "--json").stdout)["text"]
+        return text
+
+    for step in RunFolder(run).checkpoints():
+        checkpoint = RunFolder(run).checkpoint_path(step)
+        assert written(run, "--step", step) == written(checkpoint)
+    assert written(run) == written(run, "--step", "best")
+    assert written(run, "--step", "0") != written(run, "--step", "last")
+
+
+@pytest.mark.parametrize("step", ["-1", "1.5", "first", "", "0x1", "99", "9" * 30, "\u0661"])
+def test_a_step_that_is_not_there_is_named(call, run: Path, step: str) -> None:
+    assert "step" in call("generate", run, f"--step={step}", code=2).stderr
+
+
+def test_weights_that_are_not_finite_end_with_a_message(call, run: Path, corpus_file: Path, tmp_path: Path) -> None:
+    spoiled = RunFolder(shutil.copytree(run, tmp_path / "run"))
+    step = spoiled.best_step or spoiled.checkpoints()[-1]
+    path = spoiled.checkpoint_path(step)
+    state, metadata = load_weights(path / "model.safetensors")
+    next(iter(state.values())).fill_(float("nan"))
+    save_weights(path / "model.safetensors", state, metadata=metadata)
+    write_manifest(path)
+    for command in (["generate", spoiled.path], ["evaluate", spoiled.path, "--data", corpus_file]):
+        result = call(*command, "--json", code=1)
+        assert result.stdout == ""
+        advised = re.search(r"not finite.*instead: (--step \d+)", result.stderr)
+        assert advised is not None
+        call(*command, "--json", *advised[1].split())

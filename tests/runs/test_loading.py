@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 import torch
@@ -13,13 +15,17 @@ import torch
 from minigpt import resources
 from minigpt.config import RunConfig
 from minigpt.data.corpora import corpus_from_text
-from minigpt.errors import ArchiveError, CheckpointError, RunNotFoundError
+from minigpt.errors import ArchiveError, CheckpointError, InputError, NonFiniteLossError, RunNotFoundError
 from minigpt.generation.generator import TextGenerator
+from minigpt.model.weights import load_weights, save_weights
 from minigpt.runs.archive import bundle_run, export_zip
 from minigpt.runs.folder import RunFolder
+from minigpt.runs.job import TrainingJob
 from minigpt.runs.loading import find_run, load_run
 from minigpt.runs.preparation import create_run
 from minigpt.runs.store import RunStore, new_run_id
+from minigpt.training.checkpoint import write_manifest
+from minigpt.training.trainer import Trainer
 
 
 def test_no_message_contains_the_ids_of_others(small_run: RunConfig) -> None:
@@ -85,3 +91,93 @@ def test_looking_at_runs_does_not_load_torch(copied: RunFolder) -> None:
         "RunStore().list(); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# -- one step of a run
+
+
+def test_a_checkpoints_folder_stands_for_its_run_at_that_step(copied: RunFolder, tmp_path: Path) -> None:
+    for step in copied.checkpoints():
+        path = copied.checkpoint_path(step)
+        run, same = load_run(path), load_run(copied.path, step=step)
+        assert (run.step, run.id, run.name, run.path, run.config) == (step, copied.id, "cats", copied.path, same.config)
+        assert torch.equal(run.model.embedding.weight, same.model.embedding.weight)
+        assert find_run(path).path == copied.path
+        (tmp_path / "link").unlink(missing_ok=True)
+        (tmp_path / "link").symlink_to(path)
+        assert load_run(tmp_path / "link").step == step
+        for chosen in (step, "last"):
+            with pytest.raises(InputError, match="its step cannot be chosen"):
+                load_run(path, step=chosen)  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_can_be_used_by_itself(copied: RunFolder, tmp_path: Path) -> None:
+    step = copied.checkpoints()[-1]
+    alone = shutil.copytree(copied.checkpoint_path(step), tmp_path / copied.checkpoint_path(step).name)
+    run, same = load_run(alone), load_run(copied.path, step=step)
+    assert (run.step, run.path, run.config.model) == (step, alone, same.config.model)
+    assert TextGenerator(run).generate("the ", max_new_tokens=5) == replace(
+        TextGenerator(same).generate("the ", max_new_tokens=5),
+        seconds=ANY,
+        tokens_per_second=ANY,
+    )
+    with pytest.raises(RunNotFoundError, match="a checkpoint without its run"):
+        find_run(alone)
+    (alone / "model.safetensors").write_bytes(b"x" * (alone / "model.safetensors").stat().st_size)
+    with pytest.raises(CheckpointError, match="other contents"):
+        load_run(alone)
+
+
+def spoil(folder: RunFolder, step: int, value: float) -> None:
+    """Put one number that is not finite into the weights of a step, as a training that diverged would."""
+    in_checkpoint = folder.checkpoint_path(step).is_dir()
+    path = folder.checkpoint_path(step) / "model.safetensors" if in_checkpoint else folder.history_path(step)
+    state, metadata = load_weights(path)
+    next(iter(state.values())).view(-1)[-1] = value
+    save_weights(path, state, metadata=metadata)
+    if in_checkpoint:
+        write_manifest(folder.checkpoint_path(step))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_never_used(copied: RunFolder, value: float) -> None:
+    *earlier, last = copied.checkpoints()
+    *_, before, _ = copied.steps()
+    spoil(copied, last, value)
+    for step in (last, "last", *([None, "best"] if copied.best_step == last else [])):
+        with pytest.raises(CheckpointError, match=f"step {last} .* not finite.* --step {before}"):
+            load_run(copied.path, step=step)  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match="not finite"):
+        load_run(copied.checkpoint_path(last))
+    assert load_run(copied.path, step=before).step == before, "the advice can be followed"
+    for step in copied.steps():
+        if not copied.checkpoint_path(step).is_dir():
+            spoil(copied, step, value)
+    for step in earlier:
+        spoil(copied, step, value)
+    with pytest.raises(CheckpointError, match="None of its weights can be used"):
+        load_run(copied.path)
+
+
+def test_a_training_does_not_save_weights_that_are_not_finite(
+    small_run: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_run.updated(
+        {"training.keep_checkpoints": 1, "training.checkpoint_steps": 2, "training.eval_steps": 0}
+    )
+    folder = create_run(config, corpus_from_text("the cat sat on the mat. " * 20, name="cats"))
+    apply = Trainer._apply
+
+    def diverge(trainer: Trainer, *arguments: object) -> None:
+        apply(trainer, *arguments)  # type: ignore[arg-type]
+        if trainer.step == 3:
+            with torch.no_grad():
+                trainer.model.embedding.weight[0, 0] = float("inf")
+
+    monkeypatch.setattr(Trainer, "_apply", diverge)
+    with pytest.raises(NonFiniteLossError, match=r"in update 4\. In a new run, lower"):
+        for _ in TrainingJob(folder).work():
+            pass
+    assert folder.checkpoints() == [2]
+    assert folder.info.status == "failed"
+    assert load_run(folder.path).step == 2
