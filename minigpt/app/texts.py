@@ -196,11 +196,11 @@ def duration(seconds: float) -> str:
 def size(num_bytes: float) -> str:
     """Write a number of bytes.
 
-    >>> size(900), size(14_300), size(2_500_000)
-    ('900 B', '14 kB', '2.5 MB')
+    >>> size(900), size(14_300), size(999_970), size(2_500_000)
+    ('900 B', '14 kB', '1.0 MB', '2.5 MB')
     """
-    if num_bytes < 1000:
+    if num_bytes < 999.5:
         return f"{num_bytes:.0f} B"
-    if num_bytes < 1e6:
+    if num_bytes < 999.5e3:
         return f"{num_bytes / 1e3:.0f} kB"
-    return f"{num_bytes / 1e6:.1f} MB" if num_bytes < 1e9 else f"{num_bytes / 1e9:.1f} GB"
+    return f"{num_bytes / 1e6:.1f} MB" if num_bytes < 999.95e6 else f"{num_bytes / 1e9:.1f} GB"
