@@ -15,6 +15,10 @@ COSTS = {
         "minigpt.ModelEvaluator(run).evaluate('Once upon a time')",
         {"torch._dynamo", "torch._inductor", "sympy", "streamlit", "pandas", "plotly"},
     ),
+    "listing runs": (
+        "from minigpt.cli.root import cli; cli(['runs'], standalone_mode=False)",
+        {"torch", "numpy", "pandas", "streamlit", "plotly", "safetensors"},
+    ),
 }
 """Code, and the modules that it must not import."""
 

@@ -55,16 +55,16 @@ def runs(as_json: bool) -> None:
 def _rows() -> Any:
     """Yield the facts about each run; a damaged run gets a note and does not hide the others."""
     from minigpt.errors import MinigptError
+    from minigpt.runs.listing import list_run
     from minigpt.runs.loading import bundled_runs
-    from minigpt.runs.snapshots import snapshot_of
     from minigpt.runs.store import RunStore
 
-    store = RunStore()
-    for path, error in store.list_damaged():
+    whole, damaged = RunStore().scan()
+    for path, error in damaged:
         note(f"{path.name}: {error}")
-    for folder in (*store.list(), *bundled_runs()):
+    for folder, info in (*whole, *((folder, None) for folder in bundled_runs())):
         try:
-            seen = snapshot_of(folder)
+            seen = list_run(folder, info)
         except MinigptError as error:
             note(f"{folder.path.name}: {error}")
             continue

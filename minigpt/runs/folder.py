@@ -1,7 +1,7 @@
 """The folder of one run: name and status, settings, tokenizer, data and metrics, beside its weights.
 
 `RunFolder` keeps nothing in memory and reads the disk at each call, because another thread or process may be training
-the run. Importing it does not import torch.
+the run. Importing it imports neither torch nor numpy, so a list of runs is quick.
 
 Reads after: info.py, metrics.py, weights.py.
 """
@@ -18,22 +18,20 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from minigpt import resources
 from minigpt.config import SECTIONS, RunConfig, dump_yaml, read_yaml
-from minigpt.data.prepared import read_meta
 from minigpt.errors import CheckpointError, ConfigError, MinigptError, RunNotFoundError, TokenizerError
 from minigpt.runs.info import FORMAT_VERSION, MAX_BYTES, RunInfo, describe_failure, token_sha256
 from minigpt.runs.metrics import WrittenSample, append_record, read_records, written_samples
 from minigpt.runs.weights import CHECKPOINTS, HISTORY, RunWeights
 from minigpt.storage import TooLargeError, flush, read_small, storage_errors, sweep, write_text
-from minigpt.tokenizers.base import BaseTokenizer, load_tokenizer
 from minigpt.wording import cause_of, visible
 
 if TYPE_CHECKING:
     from minigpt.data.corpora import Corpus
+    from minigpt.tokenizers.base import BaseTokenizer
     from minigpt.training.events import TrainerView
 
 logger = logging.getLogger(__name__)
@@ -52,7 +50,7 @@ def _counted_bytes(path: Path, stamps: tuple[tuple[str, int, int], ...]) -> int:
     for folder, _, names in os.walk(path):  # unlike rglob, it tolerates folders that are removed meanwhile
         for name in names:
             with contextlib.suppress(OSError):
-                total += Path(folder, name).lstat().st_size
+                total += os.lstat(os.path.join(folder, name)).st_size
     return total
 
 
@@ -182,6 +180,8 @@ class RunFolder(RunWeights):
         Raises:
             CheckpointError: `tokenizer.json` is missing or damaged.
         """
+        from minigpt.tokenizers.base import load_tokenizer
+
         try:
             return load_tokenizer(self.path / TOKENIZER)
         except TokenizerError as error:
@@ -209,6 +209,8 @@ class RunFolder(RunWeights):
         Raises:
             CheckpointError: It is missing or damaged.
         """
+        from minigpt.data.prepared import read_meta
+
         try:
             meta = read_meta(self.data_path)
         except OSError:
@@ -233,6 +235,8 @@ class RunFolder(RunWeights):
         Raises:
             CheckpointError: The data is damaged, or missing because an export left it out.
         """
+        import numpy as np
+
         from minigpt.data.corpora import Corpus
         from minigpt.data.prepared import open_data
 

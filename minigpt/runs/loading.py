@@ -32,12 +32,12 @@ from minigpt.runs.archive import EXPORT_WANTED
 from minigpt.runs.folder import INFO, RunFolder
 from minigpt.runs.store import RunStore, is_valid_id
 from minigpt.storage import sha256_of
-from minigpt.tokenizers.base import BaseTokenizer, load_tokenizer
 from minigpt.training.checkpoint import MODEL, TOKENIZER, check_checkpoint, parse_step
 from minigpt.wording import quoted, visible
 
 if TYPE_CHECKING:
     from minigpt.model.transformer import Transformer
+    from minigpt.tokenizers.base import BaseTokenizer
 
 
 # -- from a name to a folder
@@ -202,6 +202,7 @@ def load_run(
 def _load_checkpoint_alone(path: Path, device: str) -> Run:
     """Load a checkpoint that is not inside its run, from its weights and its tokenizer."""
     from minigpt.model.weights import is_finite, load_model
+    from minigpt.tokenizers.base import load_tokenizer
 
     tokenizer, model = load_tokenizer(path / TOKENIZER), load_model(path / MODEL, device=device)
     what = "its weights do not fit its tokenizer" if model.vocab_size != tokenizer.vocab_size else ""

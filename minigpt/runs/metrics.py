@@ -10,13 +10,14 @@ The file may be somebody else's. It is read line by line, and what is kept of it
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import io
 import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -97,11 +98,8 @@ class _Records:
         if len(line) > MAX_LINE_BYTES:
             return
         self._number += 1
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            return
-        if not _is_valid(record):
+        record = _parsed(line)
+        if record is None:
             return
         kind, step = record["kind"], record["step"]
         if kind == "resumed":
@@ -175,6 +173,15 @@ def _read(file: BinaryIO) -> list[dict[str, Any]]:
     return records.all()
 
 
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """Return the record of a line, None if it is no valid one."""
+    try:
+        record: dict[str, Any] = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if _is_valid(record) else None
+
+
 def _is_valid(record: Any) -> bool:
     """Return whether a record has the fields and types that readers rely on; an imported run may contain others."""
     if not isinstance(record, dict) or not isinstance(record.get("kind"), str) or type(record.get("step")) is not int:
@@ -208,6 +215,55 @@ def read_records(path: Path) -> list[dict[str, Any]]:
             return _read(file)
     except OSError:
         return []
+
+
+def latest_values(path: Path, names: Iterable[str]) -> dict[str, Any]:
+    """Return the latest step of a training, and the latest values of some numbers.
+
+    The file is read from its end, and only until all are found. The result is what the records of `read_records` say.
+
+    Args:
+        path: A `metrics.jsonl`; it need not exist.
+        names: Fields of the records of steps and evaluations, for example `val_loss`.
+
+    Returns:
+        `step` and `names`, without those that no record has.
+    """
+    found: dict[str, Any] = {}
+    wanted = {*names}
+    seen: set[_Key] = set()  # of two records with one key the later one counts
+    last = math.inf
+    for line in _lines_from_end(path):
+        record = _parsed(line)
+        if record is None or record["step"] > last:
+            continue
+        key: _Key = (record["kind"], record["step"], record.get("whole"))
+        if record["kind"] == "resumed":
+            last = record["step"]
+        elif record["kind"] in ("step", "evaluation") and key not in seen:
+            seen.add(key)
+            found.setdefault("step", record["step"])
+            known = {name for name in wanted if record.get(name) is not None}
+            found |= {name: record[name] for name in known}
+            wanted -= known
+            if not wanted:
+                break
+    return found
+
+
+def _lines_from_end(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file, the last one first; those that are too long for a record are left out."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        position, rest = file.seek(0, os.SEEK_END), b""
+        while position:
+            size = min(position, MAX_LINE_BYTES)
+            position = file.seek(position - size)
+            first, *lines = (file.read(size) + rest).split(b"\n")
+            yield from (line for line in reversed(lines) if len(line) < MAX_LINE_BYTES)
+            # its beginning is still to be read; when it is too long already, what is left of it need not be complete
+            rest = first[: 2 * MAX_LINE_BYTES]
+        if len(rest) < MAX_LINE_BYTES:
+            yield rest
 
 
 def write_records(path: Path, records: Iterable[dict[str, Any]]) -> None:

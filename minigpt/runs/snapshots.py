@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from minigpt.config import RunConfig
-from minigpt.data.stored import stored_corpus
 from minigpt.errors import CheckpointError, NonFiniteLossError
+from minigpt.runs.info import Status
 from minigpt.runs.lock import is_being_trained
 from minigpt.runs.metrics import NORMS
 
@@ -236,11 +236,9 @@ def _snapshot_of(folder: RunFolder, config: RunConfig) -> RunSnapshot:
     newest = max(folder.checkpoints(), default=0)
     step = max(int(latest.get("step", 0)), newest)
     max_steps = int(latest.get("max_steps", config.training.max_steps))
-    status, message = info.status, info.error or ""
-    if status in ("queued", "running", "paused"):  # the engine's own runs in training are not looked up here
-        status = "stopped"
-        if is_being_trained(folder.path):
-            status, message = "running", "Another process trains this run; it can be stopped only there."
+    status, message = status_at_rest(info.status, folder), info.error or ""
+    if status == "running":
+        message = "Another process trains this run; it can be stopped only there."
     if status == "finished" and not message:
         message = history.early_end
     if status == "stopped" and not message:
@@ -285,11 +283,25 @@ def _snapshot_of(folder: RunFolder, config: RunConfig) -> RunSnapshot:
     )
 
 
+def status_at_rest(written: Status, folder: RunFolder) -> Status:
+    """Return the status of a run that this process does not train.
+
+    Args:
+        written: The status in its `run.json`.
+        folder: The run.
+    """
+    if written in ("queued", "running", "paused"):
+        return "running" if is_being_trained(folder.path) else "stopped"
+    return written
+
+
 def _corpus_facts(folder: RunFolder) -> dict[str, Any]:
     """Return what is known about the corpus: all of `data/meta.json`, less before the text is prepared."""
     try:
         if folder.is_prepared:
             return folder.meta
+        from minigpt.data.stored import stored_corpus
+
         corpus = stored_corpus(folder.unprepared_path)
         return {"name": corpus.name, "origin": corpus.origin, "num_chars": corpus.num_chars}
     except CheckpointError:

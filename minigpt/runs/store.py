@@ -124,13 +124,14 @@ class RunStore:
 
     def list(self) -> builtins.list[RunFolder]:
         """Return all undamaged runs, newest first; for the others see `list_damaged`."""
-        return [folder for folder, _ in self._scan()[0]]
+        return [folder for folder, _ in self.scan()[0]]
 
     def list_damaged(self) -> builtins.list[tuple[Path, MinigptError]]:
         """Return the folders of damaged runs, with the error of each."""
-        return self._scan()[1]
+        return self.scan()[1]
 
-    def _scan(self) -> tuple[builtins.list[tuple[RunFolder, RunInfo]], builtins.list[tuple[Path, MinigptError]]]:
+    def scan(self) -> tuple[builtins.list[tuple[RunFolder, RunInfo]], builtins.list[tuple[Path, MinigptError]]]:
+        """Return the runs of `list`, each with its `run.json`, and those of `list_damaged`; each is read once."""
         whole: builtins.list[tuple[RunFolder, RunInfo]] = []
         damaged: builtins.list[tuple[Path, MinigptError]] = []
         for path in sorted(self.root.iterdir()) if self.root.is_dir() else []:

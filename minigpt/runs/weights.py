@@ -10,6 +10,7 @@ Reads after: training/checkpoint.py.
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -57,6 +58,18 @@ class RunWeights:
         """Return the steps that have a whole checkpoint, in order; of its files only the sizes are checked."""
         found = [(parse_step(path.name), path) for path in (self.path / CHECKPOINTS).glob("step-*")]
         return sorted(step for step, path in found if step is not None and verify_checkpoint(path, hashes=False))
+
+    def newest_step(self, *, above: int = 0) -> int:
+        """Return the step of the newest whole checkpoint after step `above`, 0 if there is none.
+
+        Of a checkpoint's files only the sizes are checked.
+        """
+        try:
+            steps = map(parse_step, os.listdir(self.path / CHECKPOINTS))
+        except OSError:
+            return 0
+        newer = sorted((step for step in steps if step is not None and step > above), reverse=True)
+        return next((n for n in newer if verify_checkpoint(self.checkpoint_path(n), hashes=False)), 0)
 
     def newest_checkpoint(self, *, resumable: bool = False) -> Path | None:
         """Return the newest checkpoint whose files have the right hashes, None if there is none.
