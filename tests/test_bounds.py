@@ -7,20 +7,34 @@ below what the files ask for.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import itertools
 import json
+import re
+import stat
+import struct
 import tracemalloc
+import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from minigpt.config import load_config, parse_assignments
-from minigpt.errors import ConfigError
+from minigpt.config import RunConfig, load_config, parse_assignments
+from minigpt.data.corpora import corpus_from_text
+from minigpt.errors import ArchiveError, ConfigError, LimitError, MinigptError
+from minigpt.runs import archive as archive_module
 from minigpt.runs import metrics
+from minigpt.runs.archive import export_zip
+from minigpt.runs.job import TrainingJob
+from minigpt.runs.limits import load_limits
 from minigpt.runs.metrics import written_samples
+from minigpt.runs.preparation import create_run
 from minigpt.runs.snapshots import History
+from minigpt.runs.store import RunStore
 
 LONG = 60_000
 """Bytes of a long hostile text."""
@@ -165,3 +179,407 @@ def test_thinned_metrics_keep_both_ends_and_all_parts(tmp_path: Path, monkeypatc
     assert steps[0] == 0
     assert steps[-1] == 19_999
     assert max(later - earlier for earlier, later in itertools.pairwise(steps)) <= 256
+
+
+# -- runs in a zip file
+
+HOSTED = load_limits("hosted")
+TEXT = "the cat sat on the mat and the dog ate the cake. " * 12
+Files = dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """The files of a finished run with its data and its state, by their paths in it."""
+    config = RunConfig().updated(
+        {
+            "model.num_layers": 1, "model.num_heads": 2, "model.d_model": 8, "model.sequence_length": 8,
+            "training.batch_size": 4, "training.max_steps": 4, "training.eval_steps": 2, "training.checkpoint_steps": 2,
+            "training.sample_tokens": 3, "training.num_threads": 1,
+        }
+    )  # fmt: skip
+    place = tmp_path_factory.mktemp("good")
+    folder = create_run(config, corpus_from_text(TEXT, name="cats"), store=RunStore(place))
+    for _ in TrainingJob(folder).work():
+        pass
+    export_zip(folder, place / "run.zip", include_data=True)
+    with zipfile.ZipFile(place / "run.zip") as archive:
+        return {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+
+
+STEP_4 = "checkpoints/step-0000004"
+HISTORY = "history/step-0000001.safetensors"
+
+
+def zipped(files: Files, *, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression, compresslevel=1) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def with_manifest(files: Files, step: str = STEP_4) -> Files:
+    """Write the manifest of a checkpoint again, so that it agrees with its files."""
+    listed = {name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+              for path, content in files.items()
+              for folder, _, name in [path.rpartition("/")] if folder == step and name != "manifest.json"}  # fmt: skip
+    return {**files, f"{step}/manifest.json": json.dumps({"format_version": 1, "files": listed}).encode()}
+
+
+def with_json(files: Files, path: str, /, **changes: Any) -> Files:
+    return {**files, path: json.dumps({**json.loads(files[path]), **changes}).encode()}
+
+
+def with_settings(files: Files, **changes: str) -> Files:
+    """Change settings in config.yaml and in the header of every file of weights."""
+    text = files["config.yaml"].decode()
+    for name, value in changes.items():
+        text = re.sub(rf"(?m)^(  {name}: ).*$", rf"\g<1>{value}", text)
+    changed = {**files, "config.yaml": text.encode()}
+    for path in [path for path in files if path.endswith("model.safetensors") or path.startswith("history/")]:
+        changed = with_header(changed, path, lambda header: _set_config(header, changes))
+    for step in {path.rpartition("/")[0] for path in files if path.startswith("checkpoints/step")}:
+        changed = with_manifest(changed, step)
+    return changed
+
+
+def _set_config(header: dict[str, Any], changes: dict[str, str]) -> None:
+    config = json.loads(header["__metadata__"]["config"])
+    config |= {name: json.loads(value) for name, value in changes.items()}
+    header["__metadata__"]["config"] = json.dumps(config)
+
+
+def with_header(files: Files, path: str, change: Callable[[dict[str, Any]], None]) -> Files:
+    content = files[path]
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    change(header)
+    text = json.dumps(header).encode()
+    return {**files, path: len(text).to_bytes(8, "little") + text + content[8 + length :]}
+
+
+def with_raw_header(files: Files, path: str, text: bytes, length: int | None = None) -> Files:
+    content = files[path]
+    rest = content[8 + int.from_bytes(content[:8], "little") :]
+    return {**files, path: (len(text) if length is None else length).to_bytes(8, "little") + text + rest}
+
+
+def header_of(files: Files, path: str) -> bytes:
+    return files[path][8 : 8 + int.from_bytes(files[path][:8], "little")]
+
+
+def metadata(**changes: str) -> Callable[[dict[str, Any]], None]:
+    return lambda header: header["__metadata__"].update(changes)
+
+
+def with_ids(files: Files, content: bytes, **meta: Any) -> Files:
+    """Other training data, with a meta.json that agrees with it."""
+    digest = hashlib.sha256(content).hexdigest()
+    size = {"num_train_tokens": len(content), "train_sha256": digest, **meta}
+    return with_json({**files, "data/train.bin": content}, "data/meta.json", **size)
+
+
+DEEP = b"[" * 400 + b"]" * 400
+LONG_NUMBER = "9" * 5_000
+
+HOSTILE_RUNS: dict[str, Callable[[Files], Files]] = {
+    # larger than they look
+    "a history of zeros": lambda files: {**files, HISTORY: bytes(20_000_000)},
+    "a checkpoint of zeros": lambda files: {**files, f"{STEP_4}/model.safetensors": bytes(20_000_000)},
+    "a state of zeros": lambda files: with_manifest({**files, f"{STEP_4}/trainer.safetensors": bytes(20_000_000)}),
+    "many histories": lambda files: files | {
+        f"history/step-{step:07d}.safetensors": bytes(4_000_000) for step in range(5, 50)
+    },
+    "many checkpoints": lambda files: files | {
+        f"checkpoints/step-{step:07d}/model.safetensors": bytes(4_000_000) for step in range(5, 50)
+    },
+    "metrics of spaces": lambda files: {**files, "metrics.jsonl": b" " * 20_000_000},
+    "metrics of zeros": lambda files: {**files, "metrics.jsonl": bytes(20_000_000)},
+    "a tokenizer of spaces": lambda files: {**files, "tokenizer.json": b" " * 20_000_000},
+    "settings of comments": lambda files: {**files, "config.yaml": files["config.yaml"] + b"#\n" * 1_000_000},
+    "run.json of spaces": lambda files: {**files, "run.json": files["run.json"] + b" " * 5_000_000},
+    "meta.json of spaces": lambda files: {**files, "data/meta.json": files["data/meta.json"] + b" " * 5_000_000},
+    "a manifest of spaces": lambda files: {**files, f"{STEP_4}/manifest.json": b" " * 5_000_000},
+    "a long name of the best": lambda files: {**files, "checkpoints/best": b"step-0000004" + b" " * 1_000_000},
+    "more text than allowed": lambda files: with_ids(files, b"\5" * 3_000_000),
+    "a length that is more than allowed": lambda files: with_json(files, "data/meta.json", num_chars=2_000_000),
+    # settings
+    "aliases of aliases": lambda files: {**files, "config.yaml": alias_bomb().encode()},
+    "aliases after the settings": lambda files: {**files, "config.yaml": files["config.yaml"] + alias_bomb().encode()},
+    "a seed of 5,000 digits": lambda files: {
+        **files, "config.yaml": re.sub(rb"(?m)^seed: .*$", b"seed: " + LONG_NUMBER.encode(), files["config.yaml"])
+    },
+    "deep settings": lambda files: {**files, "config.yaml": b"model: " + DEEP},
+    "settings that are no text": lambda files: {**files, "config.yaml": bytes(range(256))},
+    "a context of a million": lambda files: with_settings(files, sequence_length="1048576"),
+    "a wide model": lambda files: with_settings(files, d_model="16384"),
+    "96 layers": lambda files: with_settings(files, num_layers="96", d_model="2048"),
+    "a wide feed-forward layer": lambda files: with_settings(files, d_ff="65536"),
+    "a huge batch": lambda files: with_settings(files, batch_size="1048576"),
+    # headers of weights
+    "a context of a million in a header": lambda files: with_manifest(
+        with_header(files, f"{STEP_4}/model.safetensors", lambda header: _set_config(header, {"sequence_length": "1048576"}))
+    ),
+    "a context of a million in the history": lambda files: with_header(
+        files, HISTORY, lambda header: _set_config(header, {"sequence_length": "1048576"})
+    ),
+    "a header longer than the file": lambda files: with_raw_header(files, HISTORY, b"{}", 2**60),
+    "a header of the whole file": lambda files: with_raw_header(files, HISTORY, b"{}", len(files[HISTORY]) - 8),
+    "a header of spaces": lambda files: with_raw_header(files, HISTORY, b" " * 4_100_000),
+    "a header of brackets": lambda files: with_raw_header(files, HISTORY, DEEP),
+    "an empty header": lambda files: with_raw_header(files, HISTORY, b""),
+    "a tensor twice": lambda files: with_raw_header(
+        files, HISTORY, header_of(files, HISTORY)[:-1] + b"," + header_of(files, HISTORY)[1:]
+    ),
+    "a shape of 5,000 digits": lambda files: with_raw_header(
+        files, HISTORY, header_of(files, HISTORY).replace(b"[8]", b"[" + LONG_NUMBER.encode() + b"]", 1)
+    ),
+    "a shape whose product overflows": lambda files: with_header(
+        files, HISTORY, lambda header: header["embedding.weight"].update(shape=[2**62, 2**62])
+    ),
+    "a shape of many numbers": lambda files: with_header(
+        files, HISTORY, lambda header: header["embedding.weight"].update(shape=[1] * 200_000)
+    ),
+    "a negative shape": lambda files: with_header(files, HISTORY, lambda h: h["embedding.weight"].update(shape=[-1, 8])),
+    "numbers outside the file": lambda files: with_header(
+        files, HISTORY, lambda header: header["embedding.weight"].update(data_offsets=[0, 2**50])
+    ),
+    "a vocabulary of 5,000 digits": lambda files: with_header(files, HISTORY, metadata(vocab_size=LONG_NUMBER)),
+    "a vocabulary of a billion": lambda files: with_header(files, HISTORY, metadata(vocab_size="999999999")),
+    "a vocabulary in other digits": lambda files: with_header(files, HISTORY, metadata(vocab_size="\u0663")),
+    "a version of 5,000 digits": lambda files: with_header(files, HISTORY, metadata(format_version=LONG_NUMBER)),
+    "a header that says deep settings": lambda files: with_header(files, HISTORY, metadata(config=DEEP.decode())),
+    "a header that says a number of 5,000 digits": lambda files: with_header(
+        files, HISTORY, metadata(config='{"sequence_length": ' + LONG_NUMBER + "}")
+    ),
+    "a header with long words": lambda files: with_header(files, HISTORY, metadata(config="x" * 3_900_000)),
+    "a header without words": lambda files: with_header(files, HISTORY, lambda header: header.pop("__metadata__")),
+    "a header with a number for words": lambda files: with_header(
+        files, HISTORY, lambda header: header.update(__metadata__={"config": 3})
+    ),
+    "whole numbers for weights": lambda files: with_header(
+        files, HISTORY, lambda header: header["embedding.weight"].update(dtype="I16")
+    ),
+    "a tensor of a long name": lambda files: with_header(
+        files, HISTORY, lambda header: header.update({"x" * 100_000: header.pop("embedding.weight")})
+    ),
+    "weights that are no weights": lambda files: {**files, HISTORY: b"PK\3\4" * 1000},
+    # the tokenizer
+    "a tokenizer of lists": lambda files: {**files, "tokenizer.json": b'{"characters": [' + b"[]," * 150_000 + b"[]]}"},
+    "a tokenizer of numbers": lambda files: {**files, "tokenizer.json": b'{"characters": [' + b"1," * 200_000 + b"1]}"},
+    "a deep tokenizer": lambda files: {**files, "tokenizer.json": DEEP * 100},
+    "a tokenizer with a long number": lambda files: with_json(files, "tokenizer.json", format_version=10**4_000),
+    "a tokenizer of every character": lambda files: with_json(
+        files, "tokenizer.json", characters=[chr(code) for code in range(0x3000, 0x30000)]
+    ),
+    "a tokenizer of no characters": lambda files: with_json(files, "tokenizer.json", characters=[]),
+    "a tokenizer of words": lambda files: with_json(files, "tokenizer.json", characters=["word", "another"]),
+    "a tokenizer that says its characters twice": lambda files: {
+        **files, "tokenizer.json": files["tokenizer.json"].replace(b'"kind"', b'"characters": [], "kind"')
+    },
+    "another tokenizer": lambda files: with_json(files, "tokenizer.json", characters=["a", "b"]),
+    # name and state
+    "the year 1": lambda files: with_json(files, "run.json", created="0001-01-01T00:00:00+23:59"),
+    "the year 9999": lambda files: with_json(files, "run.json", created="9999-12-31T23:59:59-23:59"),
+    "an id that is a path": lambda files: with_json(files, "run.json", id="../../x"),
+    "a version of 4,000 digits": lambda files: with_json(files, "run.json", format_version=10**4_000),
+    "a long name": lambda files: with_json(files, "run.json", name="x" * 50_000),
+    "long notes": lambda files: with_json(files, "run.json", notes="x" * 500_000),
+    "many tags": lambda files: with_json(files, "run.json", tags=["x"] * 200_000),
+    "run.json that is deep": lambda files: {**files, "run.json": DEEP},
+    # the data
+    "ids outside the vocabulary": lambda files: with_ids(files, b"\xfe" * 400),
+    "half the data": lambda files: {name: content for name, content in files.items() if name != "data/validation.bin"},
+    "data without a meta.json": lambda files: {
+        name: content for name, content in files.items() if name != "data/meta.json"
+    },
+    "a type of objects": lambda files: with_json(files, "data/meta.json", dtype="O"),
+    "a type of long texts": lambda files: with_json(files, "data/meta.json", dtype="U999999999"),
+    "a type that is a list": lambda files: with_json(files, "data/meta.json", dtype=[["a", "u1"]]),
+    "a length that is not whole": lambda files: with_json(files, "data/meta.json", num_train_tokens=1e300),
+    "a length that is infinite": lambda files: with_json(files, "data/meta.json", num_train_tokens=float("inf")),
+    "a length of 4,000 digits": lambda files: with_json(files, "data/meta.json", num_train_tokens=10**4_000),
+    "a length of less than nothing": lambda files: with_json(files, "data/meta.json", num_train_tokens=-1),
+    "a vocabulary of another size": lambda files: with_json(files, "data/meta.json", vocab_size=2**40),
+    "a vocabulary that is text": lambda files: with_json(files, "data/meta.json", vocab_size="many"),
+    "an origin that is a list": lambda files: with_json(files, "data/meta.json", origin=[[]]),
+    "baselines that are lists": lambda files: with_json(files, "data/meta.json", baselines={"uniform": [1]}),
+    "a deep meta.json": lambda files: with_json(files, "data/meta.json", more=json.loads(DEEP)),
+    # manifests
+    "a manifest of another folder": lambda files: _named(files, "../../run.json"),
+    "a manifest of a long name": lambda files: _named(files, "x" * 300),
+    "a manifest of a name with a zero": lambda files: _named(files, "a\0b"),
+    "a manifest of the folder above": lambda files: _named(files, ".."),
+    "a manifest with infinite sizes": lambda files: {
+        **files, f"{STEP_4}/manifest.json": re.sub(rb'"bytes": \d+', b'"bytes": 1e999', files[f"{STEP_4}/manifest.json"])
+    },
+    "a manifest with long sizes": lambda files: {
+        **files,
+        f"{STEP_4}/manifest.json": re.sub(rb'(?<="bytes": )\d+', LONG_NUMBER.encode(), files[f"{STEP_4}/manifest.json"]),
+    },
+    "a manifest with a version of text": lambda files: with_json(files, f"{STEP_4}/manifest.json", format_version="1"),
+    "a manifest of lists": lambda files: {**files, f"{STEP_4}/manifest.json": b'{"format_version": 1, "files": []}'},
+}  # fmt: skip
+
+
+def _named(files: Files, name: str) -> Files:
+    manifest = json.loads(files[f"{STEP_4}/manifest.json"])
+    manifest["files"][name] = {"bytes": 3, "sha256": "0" * 64}
+    return {**files, f"{STEP_4}/manifest.json": json.dumps(manifest).encode()}
+
+
+def folder_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def most_on_disk(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Return a function that says how many bytes the imports have taken on the disk at their most."""
+    seen, extract = [0], archive_module._extract
+
+    def watched(*arguments: Any, **more: Any) -> int:
+        try:
+            return extract(*arguments, **more)
+        finally:
+            seen.append(folder_bytes(own_home))
+
+    monkeypatch.setattr(archive_module, "_extract", watched)
+    return lambda: max(seen)
+
+
+def refused(content: bytes, home: Path) -> MinigptError:
+    """Import a hostile file on a small public server and return the error; nothing of it is left."""
+    errors: list[MinigptError] = []
+
+    def attempt() -> None:
+        with pytest.raises(MinigptError) as caught:
+            RunStore().import_zip(io.BytesIO(content), limits=HOSTED)
+        errors.append(caught.value)
+
+    assert peak_megabytes(attempt) < 60
+    assert not home.exists() or not list(home.iterdir())
+    (error,) = errors
+    assert isinstance(error, ArchiveError | LimitError)
+    assert str(home) not in str(error)
+    assert len(str(error)) < 600
+    return error
+
+
+@pytest.mark.parametrize("change", HOSTILE_RUNS.values(), ids=HOSTILE_RUNS)
+def test_a_run_of_another(
+    good: Files, own_home: Path, most_on_disk: Callable[[], int], change: Callable[[Files], Files]
+) -> None:
+    refused(zipped(change(good)), own_home)
+    assert most_on_disk() < 12_000_000
+
+
+def test_the_files_that_those_are_made_from_are_a_good_run(good: Files) -> None:
+    """Else the tests above prove nothing."""
+    for same in (good, with_manifest(good), with_settings(good, dropout="0.0"), with_ids(good, good["data/train.bin"])):
+        folder = RunStore().import_zip(io.BytesIO(zipped(same)), limits=HOSTED)
+        assert folder.steps()[-1] == 4
+        assert folder.info.expires is not None
+
+
+# -- the zip file itself
+
+
+def with_extra_entry(name: str, content: bytes = b"x", **fields: Any) -> Callable[[Files], bytes]:
+    def build(files: Files) -> bytes:
+        buffer = io.BytesIO(zipped(files))
+        with zipfile.ZipFile(buffer, "a") as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a name that is there already
+            entry = zipfile.ZipInfo(name)
+            for field, value in fields.items():
+                setattr(entry, field, value)
+            archive.writestr(entry, content)
+        return buffer.getvalue()
+
+    return build
+
+
+def with_entries(count: int, name: str = "history/step-{:07d}.safetensors") -> Callable[[Files], bytes]:
+    """Many empty entries in the list of files; the list is written by hand, as zipfile is slow."""
+
+    def build(files: Files) -> bytes:
+        names = [name.format(100 + n).encode() for n in range(count)]
+        local = b"PK\3\4" + bytes(26)
+        listed = b"".join(
+            b"PK\1\2" + bytes(24) + struct.pack("<H", len(name)) + bytes(12) + struct.pack("<I", 0) + name
+            for name in names
+        )
+        end = b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, count % 65536, count % 65536, len(listed), len(local), 0)
+        return local + listed + end
+
+    return build
+
+
+def replaced(old: bytes, new: bytes) -> Callable[[Files], bytes]:
+    return lambda files: zipped(files).replace(old, new)
+
+
+def lying(files: Files) -> bytes:
+    """A bomb whose list of files says that it is small."""
+    content = zipped({**files, HISTORY: bytes(20_000_000)})
+    return content.replace(struct.pack("<I", 20_000_000), struct.pack("<I", 1_000))
+
+
+def overlapping(files: Files) -> bytes:
+    """Hundreds of entries that all point at the same packed megabytes."""
+    content = zipped({"run.json": files["run.json"], "config.yaml": files["config.yaml"],
+                      "tokenizer.json": files["tokenizer.json"], HISTORY: bytes(3_000_000)})  # fmt: skip
+    at = content.rindex(b"PK\1\2")
+    end = content.index(b"PK\5\6")
+    one = content[at:end]
+    more = b"".join(one.replace(b"step-0000001", b"step-%07d" % step) for step in range(10, 400))
+    start = content.index(b"PK\1\2")
+    listed = content[start:end] + more
+    count = 4 + 390
+    return content[:start] + listed + b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, count, count, len(listed), start, 0)
+
+
+HOSTILE_ZIPS: dict[str, Callable[[Files], bytes]] = {
+    "5,001 files": with_entries(5_001),
+    "60,000 files": with_entries(60_000),
+    "60,000 folders": with_entries(60_000, "{}/"),
+    "long names": with_entries(300, "x" * 60_000 + "{}"),
+    "a false size": lying,
+    "entries on top of each other": overlapping,
+    "packed with lzma": lambda files: zipped(files, compression=zipfile.ZIP_LZMA),
+    "packed with bzip2": lambda files: zipped(files, compression=zipfile.ZIP_BZIP2),
+    "packed in no known way": replaced(b"\x08\0", b"\x63\0"),
+    "a link": with_extra_entry("lock", b"/etc/passwd", external_attr=(stat.S_IFLNK | 0o777) << 16),
+    "a link with the name of a file": with_extra_entry(
+        HISTORY.replace("1", "3"), b"/etc/passwd", external_attr=stat.S_IFLNK << 16
+    ),
+    "a device": with_extra_entry(HISTORY.replace("1", "3"), external_attr=stat.S_IFCHR << 16),
+    "encrypted": lambda files: with_extra_entry(HISTORY.replace("1", "3"))(files).replace(
+        b"PK\1\2\x14\x03\x14\0\0\0", b"PK\1\2\x14\x03\x14\0\1\0"
+    ),
+    "a folder above": with_extra_entry("../evil"),
+    "an absolute path": with_extra_entry("/etc/evil"),
+    "a path with a drive": with_extra_entry("C:\\evil"),
+    "a name with a zero": with_extra_entry("history/step-0000003.safetensors\0/../../evil"),
+    "a zip in it": lambda files: with_extra_entry("inner.zip", zipped(files))(files),
+    "a file twice": with_extra_entry("run.json"),
+    "two runs": with_extra_entry("other/run.json"),
+    "an endless step": with_extra_entry("history/step-" + "9" * 200 + ".safetensors"),
+    "only its first half": lambda files: zipped(files)[: len(zipped(files)) // 2],
+    "only its last half": lambda files: zipped(files)[len(zipped(files)) // 2 :],
+    "a list that lies far away": lambda files: zipped(files)[:-6] + struct.pack("<I", 2**32 - 1)[:4] + b"\0\0",
+    "nothing": lambda files: b"",
+    "an end alone": lambda files: b"PK\5\6" + bytes(18),
+    "zeros": lambda files: bytes(100_000),
+    "ends without end": lambda files: b"PK\5\6" * 20_000,
+}
+
+
+@pytest.mark.parametrize("build", HOSTILE_ZIPS.values(), ids=HOSTILE_ZIPS)
+def test_a_zip_of_another(
+    good: Files, own_home: Path, most_on_disk: Callable[[], int], build: Callable[[Files], bytes]
+) -> None:
+    error = refused(build(good), own_home)
+    assert "evil" not in {path.name for path in own_home.parent.rglob("*")}
+    assert most_on_disk() < 12_000_000
+    assert error.mend

@@ -30,7 +30,7 @@ class RunInfo(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    format_version: Annotated[int, Field(ge=1)] = FORMAT_VERSION
+    format_version: Annotated[int, Field(ge=1, lt=1_000_000)] = FORMAT_VERSION
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
     name: Annotated[str, Field(min_length=1, max_length=200)]
     status: Status = "queued"
