@@ -12,8 +12,10 @@ import io
 import itertools
 import json
 import re
+import shutil
 import stat
 import struct
+import tempfile
 import tracemalloc
 import warnings
 import zipfile
@@ -22,18 +24,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from minigpt.config import RunConfig, load_config, parse_assignments
 from minigpt.data.corpora import corpus_from_text
 from minigpt.errors import ArchiveError, ConfigError, LimitError, MinigptError
+from minigpt.evaluation import ModelEvaluator
+from minigpt.generation import TextGenerator
+from minigpt.interpret.trace import trace_forward
 from minigpt.runs import archive as archive_module
 from minigpt.runs import metrics
 from minigpt.runs.archive import export_zip
+from minigpt.runs.folder import RunFolder
 from minigpt.runs.job import TrainingJob
 from minigpt.runs.limits import load_limits
+from minigpt.runs.loading import load_run
 from minigpt.runs.metrics import written_samples
 from minigpt.runs.preparation import create_run
-from minigpt.runs.snapshots import History
+from minigpt.runs.snapshots import History, snapshot_of
 from minigpt.runs.store import RunStore
 
 LONG = 60_000
@@ -583,3 +593,79 @@ def test_a_zip_of_another(
     assert "evil" not in {path.name for path in own_home.parent.rglob("*")}
     assert most_on_disk() < 12_000_000
     assert error.mend
+
+
+# -- what is opened is used
+
+
+def use(folder: RunFolder) -> None:
+    """Do with a run what pages and commands do."""
+    folder.samples()
+    snapshot_of(folder)
+    folder.disk_bytes()
+    run = load_run(folder.path)
+    TextGenerator(run).generate("the", max_new_tokens=3)
+    ModelEvaluator(run).evaluate("the cat")
+    trace_forward(run.model, torch.tensor([run.tokenizer.encode("the cat")]))
+    for step in folder.history_steps():
+        load_run(folder.path, step=step)
+    with contextlib.suppress(MinigptError):  # data that does not fit leaves the weights usable
+        folder.corpus()
+    export_zip(folder, io.BytesIO())
+
+
+def text_changes(content: bytes) -> st.SearchStrategy[bytes]:
+    """Change a few bytes, numbers or words of a file, or cut it."""
+    end = len(content)
+    place = st.integers(0, end)
+    words = st.sampled_from(
+        [b"", b"0", b"-1", b"9" * 30, b"9" * 5_000, b"1e999", b"null", b"[]", b"{}", b"[" * 300, b'"', b"true", b"\n",
+         b"\0", b"\xff", b"\xed\xa0\x80", b"NaN", b"2.5", b"&a ", b"*a", b"\xef\xbb\xbf", b'"x"', b"1048576", b": "]
+    )  # fmt: skip
+    numbers = [
+        match.span() for match in re.finditer(rb"-?[0-9][0-9.e+-]*|true|false|null|\"[^\"]*\"", content[:20_000])
+    ]
+    return st.one_of(
+        st.builds(lambda at, new: content[:at] + new + content[at + 1 :], place, words),
+        st.builds(lambda at, byte: content[:at] + bytes([byte]) + content[at + 1 :], place, st.integers(0, 255)),
+        st.builds(lambda at: content[:at], place),
+        st.builds(lambda at, to: content[:at] + content[to:], place, place),
+        st.builds(lambda span, new: content[: span[0]] + new + content[span[1] :], st.sampled_from(numbers or [(0, 0)]), words),
+    )  # fmt: skip
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_a_changed_run_is_a_good_run_or_an_error_in_words(good: Files, tmp_path: Path, data: st.DataObject) -> None:
+    """Any bytes of any file are changed, with and without a manifest and hashes that agree."""
+    name = data.draw(st.sampled_from(sorted(good)))
+    files = {**good, name: data.draw(text_changes(good[name]))}
+    if data.draw(st.booleans()):
+        for step in {path.rpartition("/")[0] for path in files if path.startswith("checkpoints/step")}:
+            files = with_manifest(files, step) if not name.endswith("manifest.json") else files
+    content = zipped(files)
+    home = Path(tempfile.mkdtemp(dir=tmp_path))
+    try:
+        folder = RunStore(home).import_zip(io.BytesIO(content), limits=HOSTED)
+    except MinigptError:
+        assert not list(home.iterdir())
+    else:
+        use(folder)
+    # the same files, put into a folder by hand
+    by_hand = RunFolder(home / "by-hand")
+    for path, inside in files.items():
+        (by_hand.path / path).parent.mkdir(parents=True, exist_ok=True)
+        (by_hand.path / path).write_bytes(inside)
+    with contextlib.suppress(MinigptError):
+        use(by_hand)
+    shutil.rmtree(home)
+
+
+@settings(max_examples=40)
+@given(data=st.data())
+def test_a_changed_zip_is_a_good_run_or_an_error_in_words(good: Files, tmp_path: Path, data: st.DataObject) -> None:
+    content = data.draw(text_changes(zipped(good)))
+    home = Path(tempfile.mkdtemp(dir=tmp_path))
+    with contextlib.suppress(MinigptError):
+        use(RunStore(home).import_zip(io.BytesIO(content), limits=HOSTED))
+    shutil.rmtree(home)
