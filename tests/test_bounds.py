@@ -15,6 +15,8 @@ import re
 import shutil
 import stat
 import struct
+import subprocess
+import sys
 import tempfile
 import tracemalloc
 import warnings
@@ -28,12 +30,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigpt.config import RunConfig, load_config, parse_assignments
+from minigpt.config import RunConfig, TransformerConfig, load_config, parse_assignments
 from minigpt.data.corpora import corpus_from_text
 from minigpt.errors import ArchiveError, ConfigError, LimitError, MinigptError
 from minigpt.evaluation import ModelEvaluator
 from minigpt.generation import TextGenerator
 from minigpt.interpret.trace import trace_forward
+from minigpt.model.transformer import Transformer
+from minigpt.model.weights import save_model
 from minigpt.runs import archive as archive_module
 from minigpt.runs import metrics
 from minigpt.runs.archive import export_zip
@@ -267,6 +271,21 @@ def with_header(files: Files, path: str, change: Callable[[dict[str, Any]], None
     change(header)
     text = json.dumps(header).encode()
     return {**files, path: len(text).to_bytes(8, "little") + text + content[8 + length :]}
+
+
+def with_model(files: Files, model: Transformer) -> Files:
+    """The run with a new model, without its history and its data."""
+    settings = {name: json.dumps(value) for name, value in model.config.model_dump().items()}
+    kept = {
+        path: content
+        for path, content in files.items()
+        if not path.startswith(("history/", "data/", "checkpoints/step"))
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(Path(folder) / "model", model)
+        content = (Path(folder) / "model").read_bytes()
+    step = {f"{STEP_4}/model.safetensors": content, f"{STEP_4}/tokenizer.json": files["tokenizer.json"]}
+    return with_settings({**kept, **step}, **settings)
 
 
 def with_raw_header(files: Files, path: str, text: bytes, length: int | None = None) -> Files:
@@ -669,3 +688,46 @@ def test_a_changed_zip_is_a_good_run_or_an_error_in_words(good: Files, tmp_path:
     with contextlib.suppress(MinigptError):
         use(RunStore(home).import_zip(io.BytesIO(content), limits=HOSTED))
     shutil.rmtree(home)
+
+
+CONTEXT_PROGRAM = """
+import resource, sys
+from pathlib import Path
+from minigpt import load_run, trace_forward, ModelEvaluator, TextGenerator
+from minigpt.interpret.embeddings import position_similarity
+from minigpt.runs.store import RunStore
+import torch
+
+def most():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+def use(path):
+    run = load_run(RunStore(Path(sys.argv[1]) / path.stem).import_zip(path).path)
+    TextGenerator(run).generate("the", max_new_tokens=5)
+    TextGenerator(run).generate("the", max_new_tokens=5, use_cache=False)
+    ModelEvaluator(run).evaluate("the cat sat on the mat")
+    trace_forward(run.model, torch.tensor([run.tokenizer.encode("the cat")]))
+    position_similarity(run.model)
+    return run
+
+use(Path(sys.argv[2]))
+before = most()
+run = use(Path(sys.argv[3]))
+assert run.model.config.sequence_length == 1048576
+print(most() - before)
+"""
+
+
+@pytest.mark.process
+def test_a_context_of_a_million_tokens_costs_what_is_used_of_it(good: Files, tmp_path: Path) -> None:
+    """On one's own machine it is allowed; its tables alone would have 1,600 MB, and its cache 1,100."""
+    wide = TransformerConfig(num_layers=1, num_heads=1, d_model=128, sequence_length=8)
+    files = with_model(good, Transformer(wide, len(json.loads(good["tokenizer.json"])["characters"]) + 4))
+    for name, context in (("short", "8"), ("long", "1048576")):
+        (tmp_path / f"{name}.zip").write_bytes(zipped(with_settings(files, sequence_length=context)))
+    done = subprocess.run(
+        [sys.executable, "-c", CONTEXT_PROGRAM, tmp_path, tmp_path / "short.zip", tmp_path / "long.zip"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 150

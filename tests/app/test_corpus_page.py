@@ -61,7 +61,7 @@ def test_an_upload_is_cleaned_and_counted_once(monkeypatch):
         from minigpt.app.session import corpora
 
         content = ("It was a dark and stormy night.\n" * 100).encode()
-        corpora.use_files([SimpleNamespace(name="night.txt", getvalue=lambda: content)])
+        corpora.use_files([SimpleNamespace(name="night.txt", size=len(content), getvalue=lambda: content)])
         corpora.current_statistics()
 
     assert not AppTest.from_function(use).run().exception

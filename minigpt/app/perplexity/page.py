@@ -63,7 +63,7 @@ def given_text(run: RunRef) -> tuple[str, str] | None:
     )
     if file is None:
         return None
-    limits.check_upload(file.name, len(file.getvalue()))
+    limits.check_upload(file.name, file.size)
     document = read_text(file.getvalue(), name=file.name)
     limits.check_score_text(document.text)
     st.caption(t("perplexity.uploaded", name=escape(file.name), count=number(len(document.text))))

@@ -31,6 +31,8 @@ class UploadedFile(Protocol):
     """A file from Streamlit's uploader."""
 
     name: str
+    size: int
+    """Its bytes."""
 
     def getvalue(self) -> bytes:
         """Return the bytes."""
@@ -66,11 +68,10 @@ def use_files(files: Sequence[UploadedFile]) -> list[MinigptError]:
     """
     limits, parts, readings, left_out = profile.limits(), list[Corpus](), list[DocumentReading](), list[MinigptError]()
     for file in files:
-        content = file.getvalue()
         taken = sum(reading.num_bytes for reading in readings)
         try:
-            limits.check_upload(file.name, len(content), before=taken)
-            document = read_text(content, name=file.name)
+            limits.check_upload(file.name, file.size, before=taken)  # before its bytes are copied and decoded
+            document = read_text(file.getvalue(), name=file.name)
             part = corpus_from_documents([document])
             limits.check_corpus(joined([*parts, part]))
         except MinigptError as error:
@@ -79,7 +80,7 @@ def use_files(files: Sequence[UploadedFile]) -> list[MinigptError]:
         parts.append(part)
         changed, num_chars = part.text != document.text, part.num_chars
         readings.append(
-            DocumentReading(file.name, document.encoding, len(content), len(document.text), num_chars, changed)
+            DocumentReading(file.name, document.encoding, file.size, len(document.text), num_chars, changed)
         )
     if parts:
         _own(joined(parts), readings)
