@@ -76,7 +76,7 @@ def comparison_figure(
             marker={"symbol": symbol, "size": 7, "color": colour, "maxdisplayed": _MARKED},
             hovertemplate=f"{hover}<extra></extra>",
         )
-        labels.append((points[-1][1], f"{_label(name, 18)} {nats(points[-1][1])}", colour, index == 0))
+        labels.append((points[-1][1], f"{_label(name, 14)} {nats(points[-1][1])}", colour, index == 0))
     heights = spread([level for level, *_ in labels], gap=LABEL_GAP * top, low=0.02 * top, high=top)
     for (_, text, colour, bold), y in zip(labels, heights, strict=True):
         figure.add_annotation(
@@ -91,7 +91,7 @@ def comparison_figure(
             showarrow=False,
         )
     figure.update_layout(
-        margin={"r": 164, "t": 26},  # the mode bar is above the uppermost label
+        margin={"r": 138, "t": 26},  # the mode bar is above the uppermost label
         hovermode="closest",
         xaxis={"title": {"text": words.step}, "range": [0, max(end, 1)], "tickformat": ",d"},
         yaxis={"title": {"text": words.value}, "range": [0, top]},

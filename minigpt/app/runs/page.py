@@ -68,6 +68,7 @@ def table(lines: Sequence[Listed]) -> Listed:
         hide_index=True,
         key="runs_table",
         on_select=choose,
+        placeholder="–",
         selection_mode="single-cell",  # a click anywhere in a row; row modes react only to a box at its edge
         column_config={
             t("runs.val_loss"): st.column_config.NumberColumn(format="%.3f", help=t("runs.val_loss_help")),

@@ -48,7 +48,8 @@ def choose_opening(run: RunRef, page: str, name: str, key: str, line: int | None
     sample = sample_of(run, line)
     with st.container(horizontal=True, vertical_alignment="center", key=f"{page}_opening"):
         if is_shown:
-            st.caption(origin_words(offered), width="content")
+            words = origin_words(offered)
+            st.caption(words if passage.count else f"{words} {t('frame.opening_no_text')}", width="content")
         if passage.count > is_passage:
             words = t("frame.opening_another" if is_passage else "frame.opening_passage")
             _button(words, f"{page}:another", ":material/menu_book:", (name, key, passage))
