@@ -21,7 +21,8 @@ import tempfile
 import tracemalloc
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ from minigpt.runs.metrics import written_samples
 from minigpt.runs.preparation import create_run
 from minigpt.runs.snapshots import History, snapshot_of
 from minigpt.runs.store import RunStore
+from minigpt.runs.thread_engine import ThreadEngine
 
 LONG = 60_000
 """Bytes of a long hostile text."""
@@ -260,7 +262,7 @@ def with_settings(files: Files, **changes: str) -> Files:
 
 def _set_config(header: dict[str, Any], changes: dict[str, str]) -> None:
     config = json.loads(header["__metadata__"]["config"])
-    config |= {name: json.loads(value) for name, value in changes.items()}
+    config |= {name: json.loads(value) for name, value in changes.items() if name in config}
     header["__metadata__"]["config"] = json.dumps(config)
 
 
@@ -345,7 +347,6 @@ HOSTILE_RUNS: dict[str, Callable[[Files], Files]] = {
     "a wide model": lambda files: with_settings(files, d_model="16384"),
     "96 layers": lambda files: with_settings(files, num_layers="96", d_model="2048"),
     "a wide feed-forward layer": lambda files: with_settings(files, d_ff="65536"),
-    "a huge batch": lambda files: with_settings(files, batch_size="1048576"),
     # headers of weights
     "a context of a million in a header": lambda files: with_manifest(
         with_header(files, f"{STEP_4}/model.safetensors", lambda header: _set_config(header, {"sequence_length": "1048576"}))
@@ -731,3 +732,83 @@ def test_a_context_of_a_million_tokens_costs_what_is_used_of_it(good: Files, tmp
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 150
+
+
+# -- what a server allows applies to runs from elsewhere
+
+
+@pytest.fixture
+def server(own_home: Path) -> Iterator[Callable[..., ThreadEngine]]:
+    engines: list[ThreadEngine] = []
+
+    def make(**changes: object) -> ThreadEngine:
+        engines.append(ThreadEngine(RunStore(), HOSTED.model_copy(update=changes)))
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        engine.close()
+
+
+def test_an_imported_run_has_an_owner_and_an_expiry(good: Files, server: Callable[..., ThreadEngine]) -> None:
+    engine = server()
+    folder = RunStore().get(engine.import_zip(io.BytesIO(zipped(good)), "ann"))
+    assert folder.is_owner("ann")
+    assert not folder.is_owner("bob")
+    left = folder.info.expires - datetime.now(UTC) if folder.info.expires is not None else timedelta()
+    assert timedelta(hours=23) < left <= timedelta(hours=24)
+    assert [snapshot.id for snapshot in engine.list("ann")] == [folder.id]
+
+
+def test_imports_count_as_runs_of_their_owner_and_of_the_server(
+    good: Files, server: Callable[..., ThreadEngine], own_home: Path
+) -> None:
+    engine, content = server(max_runs=3, max_runs_per_owner=2), zipped(good)
+    corpus, config = corpus_from_text(TEXT, name="cats"), RunConfig()
+    engine.import_zip(io.BytesIO(content), "ann")
+    engine.import_zip(io.BytesIO(content), "ann")
+    with pytest.raises(LimitError, match="You have 2 runs here"):
+        engine.import_zip(io.BytesIO(content), "ann")
+    with pytest.raises(LimitError, match="You have 2 runs here"):
+        engine.submit(config, corpus, "ann")
+    engine.import_zip(io.BytesIO(content), "bob")
+    for start in (
+        lambda: engine.import_zip(io.BytesIO(content), "eve"),
+        lambda: engine.submit(config, corpus, "eve"),
+    ):
+        with pytest.raises(LimitError, match="This server holds 3 runs"):
+            start()
+    assert len(list(own_home.iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"max_steps": "1000000"}, "1,000,000 steps"),
+        ({"max_steps": "1000", "max_seconds": "100000"}, "100000 seconds"),
+        ({"batch_size": "65536", "max_steps": "1000"}, "memory"),
+        ({"max_steps": "1000", "compile": "true"}, "compiled"),
+        ({"max_steps": "1000", "keep_checkpoints": "1000000"}, "MB of disk, most of it for checkpoints"),
+    ],
+)
+def test_a_run_from_elsewhere_may_be_looked_at_but_goes_on_only_within_the_limits(
+    good: Files, server: Callable[..., ThreadEngine], changes: dict[str, str], words: str
+) -> None:
+    engine = server()
+    files = with_json(with_settings(good, **changes), "run.json", status="stopped")
+    run_id = engine.import_zip(io.BytesIO(zipped(files)), "ann")
+    load_run(run_id)
+    with pytest.raises(LimitError, match=words):
+        engine.command(run_id, "ann", "resume")
+    assert engine.snapshot(run_id).status == "stopped"
+
+
+def test_a_training_may_not_take_more_disk_than_the_server_allows() -> None:
+    corpus = corpus_from_text(TEXT, name="cats")
+    HOSTED.check_run(RunConfig(), corpus, 40)
+    for changes in (
+        {"training.keep_checkpoints": 1000},
+        {"training.history_megabytes": 1e9, "training.history_per_octave": 64},
+    ):
+        with pytest.raises(LimitError, match="MB of disk"):
+            HOSTED.check_run(RunConfig().updated({"model.d_model": 128, **changes}), corpus, 40)
