@@ -92,8 +92,8 @@ def serve_all(
 def _servers(folder: Path, free_port: Callable[[], int]) -> Iterator[Callable[..., SimpleNamespace]]:
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(**environment: str) -> SimpleNamespace:
-        port = free_port()
+    def start(port: int | None = None, **environment: str) -> SimpleNamespace:
+        port = port or free_port()
         log_path = folder / f"server-{port}.log"
         command = [
             *(sys.executable, "-m", "streamlit", "run", str(ROOT / "streamlit_app.py")),
@@ -104,7 +104,7 @@ def _servers(folder: Path, free_port: Callable[[], int]) -> Iterator[Callable[..
         with log_path.open("wb") as log:
             process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=subprocess.STDOUT)
         started.append(process)
-        server = SimpleNamespace(url=f"http://127.0.0.1:{port}", home=home, process=process, log=log_path)
+        server = SimpleNamespace(url=f"http://127.0.0.1:{port}", port=port, home=home, process=process, log=log_path)
         _await(server)
         return server
 

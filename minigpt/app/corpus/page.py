@@ -83,6 +83,8 @@ def choose_text() -> None:
         label_visibility="collapsed",
     )
     {"built_in": choose_built_in, "upload": upload, "paste": paste}[way]()
+    if way != "built_in":
+        st.caption(t("corpus.kept_here", what=t("frame.kept")))
     errors = st.session_state.pop("corpus:errors", [])
     for error in errors:
         anatomy.explain_error(error)

@@ -23,9 +23,6 @@ def run() -> None:
     )
     st.logo(resources.asset_path("images", "logo.svg"), size="large")
     st.html(_style())
-    with st.sidebar:
-        is_known = kept.identify()
-    lost = state.sync_run() if is_known else None
     sections: dict[str, list[st.Page]] = {}
     for entry in PAGES:
         page = st.Page(
@@ -37,10 +34,12 @@ def run() -> None:
         )
         sections.setdefault(t(f"frame.section_{entry.section}"), []).append(page)
     page = st.navigation(sections, expanded=True)
-    if is_known:
-        with st.sidebar:
+    with st.sidebar:
+        is_known = kept.identify()  # below the menu: a browser that answers before it knows the page would get Home
+        lost = state.sync_run() if is_known else None
+        if is_known:
             sidebar.draw()
-    elif page.url_path:  # any page but Home would show what a stranger sees, and change a moment later
+    if not is_known and page.url_path:  # any page but Home would show what a stranger sees, and change a moment later
         anatomy.header(page.url_path)
         st.skeleton(WAITING_HEIGHT)
         return

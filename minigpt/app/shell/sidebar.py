@@ -1,34 +1,44 @@
-"""The sidebar of every page: the current run with its status and a picker, the version and the source."""
+"""The sidebar of every page: the current run with its status and a picker, what is kept, the version and the source."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from minigpt import resources
-from minigpt.app.session import profile, runs, state
+from minigpt.app.session import kept, profile, runs, state
 from minigpt.app.session.runs import RunRef
 from minigpt.app.shell import archive
-from minigpt.app.texts import duration, markdown, number, t
+from minigpt.app.texts import duration, escape, markdown, number, t
+from minigpt.app.ui import anatomy
 from minigpt.app.ui.status import status_badge
+from minigpt.errors import MinigptError
 from minigpt.version import __version__
+
+if TYPE_CHECKING:
+    from minigpt.runs.snapshots import RunSnapshot
 
 POLL_SECONDS = 2.0
 
 
 def draw() -> None:
     """Draw the sidebar's part below the menu, once the visitor is known."""
-    ref = state.current_run()
+    ref, own = state.current_run(), state.own_runs()
     snapshot = runs.snapshot_of(ref)
-    _picker(ref)
+    _picker(ref, own)
     is_active = snapshot is not None and snapshot.is_active
     st.fragment(_card, run_every=POLL_SECONDS if is_active else None)(ref, is_active)
+    _other_training(ref, own)
+    _kept()
     _about()
 
 
-def _picker(ref: RunRef) -> None:
+def _picker(ref: RunRef, own: Sequence[RunSnapshot]) -> None:
     """Draw the picker of the bundled runs and the visitor's own; all pages follow the choice."""
     names = {name: t("frame.bundled", name=name) for name in resources.bundled_run_names()}
-    for snapshot in state.own_runs():
+    for snapshot in own:
         names[snapshot.id] = snapshot.name
     names.setdefault(ref.id, ref.name)
     # When the address or a page changes the run, a new picker is drawn. A single picker set to a new value can miss it
@@ -76,6 +86,52 @@ def _card(ref: RunRef, was_active: bool) -> None:
         st.progress(min(1.0, done))
     st.markdown(status_badge(snapshot.status, snapshot.progress))
     st.caption(markdown(" · ".join(parts)))
+
+
+def _other_training(ref: RunRef, own: Sequence[RunSnapshot]) -> None:
+    """Offer a run of the visitor that trains while this page shows another one, as in a new tab."""
+    training = next((snapshot for snapshot in own if snapshot.is_active and snapshot.id != ref.id), None)
+    if training is not None:
+        st.button(
+            t("frame.in_training", name=escape(training.name)),
+            key="frame:in_training",
+            icon=":material/model_training:",
+            type="tertiary",
+            on_click=state.set_current_run,
+            args=(training.id,),
+        )
+
+
+def _kept() -> None:
+    """Say what is kept of what the visitor brought, where and how long, with the two ways to delete it."""
+    limits = profile.limits()
+    hours = limits.run_ttl_hours
+    if kept.is_failing():
+        st.warning(t("frame.kept_not"), icon=":material/save:")
+    with st.popover(t("frame.kept"), icon=":material/shield_person:", type="tertiary", key="frame:kept"):
+        st.markdown(t("frame.kept_what"))
+        st.markdown(t("frame.kept_where"))
+        if hours is None:
+            st.markdown(t("frame.kept_always", megabytes=number(limits.max_kept_megabytes)))
+        else:
+            st.markdown(t("frame.kept_until", time=t("frame.kept_days", days=round(hours / 24))))
+        _leave_button("forget", kept.forget)
+        st.caption(t("frame.kept_forget_help"))
+        _leave_button("leave", kept.leave)
+        st.caption(t("frame.kept_leave_owned" if limits.owner_tokens else "frame.kept_leave_open"))
+        error: MinigptError | None = st.session_state.pop("frame:kept_error", None)
+        if error is not None:
+            anatomy.explain_error(error)
+
+
+def _leave_button(name: str, leave: Callable[[], None]) -> None:
+    def attempt() -> None:
+        try:
+            leave()
+        except MinigptError as error:
+            st.session_state["frame:kept_error"] = error
+
+    st.button(t(f"frame.kept_{name}"), key=f"frame:kept_{name}", width="stretch", on_click=attempt)
 
 
 def _about() -> None:
