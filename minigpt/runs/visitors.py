@@ -52,7 +52,10 @@ class VisitorStore:
                 info = os.fstat(file.fileno())
                 if not stat.S_ISREG(info.st_mode) or info.st_size > most:
                     return None
-                kept = json.loads(file.read(most), parse_constant=_refuse)
+                content = file.read(most)
+            kept = json.loads(content, parse_constant=_refuse)
+            if rb"\ud" in content.lower():  # perhaps half a character, which no page can show and `write` never writes
+                json.dumps(kept, ensure_ascii=False).encode()
         except (OSError, ValueError, RecursionError):
             return None
         return kept.get("value") if isinstance(kept, dict) and kept.get("version") == VERSION else None

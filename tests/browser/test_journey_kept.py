@@ -45,7 +45,7 @@ def prompt_of(page, label):
 
 
 def steps_of(page):
-    return page.get_by_role("spinbutton", name=t("frame.field_training_max_steps"))
+    return page.get_by_role("textbox", name=t("frame.field_training_max_steps"))
 
 
 def choose_way(page, way):

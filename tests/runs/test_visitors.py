@@ -19,6 +19,7 @@ from minigpt.runs.visitors import LEAST_BYTES, VisitorStore
 KEY, OTHER = "a-key-that-nobody-guesses", "the-key-of-another-person"
 VALUES = [
     "text",
+    r"\ud800 of a person who writes about Unicode",
     "",
     "\ud800 half a character",
     "line\r\nline\0\u2028",
@@ -88,6 +89,8 @@ HOSTILE = {
     "another version": b'{"version": 2, "value": "mine"}',
     "no version": b'{"value": "mine"}',
     "no object": b'["mine"]',
+    "half a character": b'{"version": 1, "value": "\\uD800"}',
+    "half a character in a name": b'{"version": 1, "value": {"\\udfff": 1}}',
     "no number": b'{"version": 1, "value": NaN}',
     "endless number": b'{"version": 1, "value": 1' + b"0" * 5000 + b"}",
     "deep": b'{"version": 1, "value": ' + b"[" * 40_000 + b"]" * 40_000 + b"}",

@@ -19,9 +19,7 @@ PROMPT, PASSAGE, PASTED = "prompt", "passage", "pasted"
 def typed(name: str) -> str | None:
     """Return what the visitor has typed, None if nothing."""
     text = kept.get(name)
-    if not isinstance(text, str) or not text:
-        return None
-    return _sendable(text)
+    return text if isinstance(text, str) and text else None
 
 
 def field(name: str, key: str, opening: Callable[[], str]) -> dict[str, Any]:
@@ -57,8 +55,3 @@ def _take(name: str, key: str) -> None:
     """Let the text of a field count as typed; an empty one means that nothing is typed."""
     kept.put(name, st.session_state[key] or None)
     st.session_state[f"{key}:typed"] = typed(name)
-
-
-def _sendable(text: str) -> str:
-    """Return a text without half characters, which cannot be sent to a browser."""
-    return text.encode("utf-8", "ignore").decode()
