@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from minigpt.errors import InputError
+from minigpt.wording import quoted
 
 MAX_STREAM_BYTES = 256 * 1024**2
 """Most bytes that are read from a pipe."""
@@ -40,7 +41,7 @@ def user_path(given: str | Path, *, for_reading: bool = True) -> Path:
 Write ./~nobody-of-this-name for a file of that name.
     """
     text = os.fspath(given)
-    shown = repr(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}...")
+    shown = quoted(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}...")
     if not text:
         raise InputError("The path is empty.", mend="Give the name of a file or a folder.")
     if text == "-":

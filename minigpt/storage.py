@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from minigpt.errors import StorageError
-from minigpt.wording import cause_of, visible
+from minigpt.wording import cause_of, quoted, visible
 
 TEMPORARY_PREFIX = ".tmp-"
 """How the names of unfinished files and folders begin."""
@@ -247,7 +247,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
-        _refuse(f"names {key[:40]!r} twice")
+        _refuse(f"names {quoted(key[:40])} twice")
     return found
 
 

@@ -61,6 +61,8 @@ def quoted(value: object) -> str:
         return f"'{visible(value)}'"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(quoted, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{quoted(key)}: {quoted(item)}' for key, item in value.items())}}}"
     return harmless(repr(value))
 
 

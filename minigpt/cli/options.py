@@ -11,6 +11,7 @@ import click
 
 from minigpt.errors import InputError
 from minigpt.paths import user_path
+from minigpt.wording import quoted
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,7 +52,7 @@ def _step(value: str) -> int | str:
     if value in ("best", "last"):
         return value
     if not (value.isascii() and value.isdecimal() and len(value) < 10):
-        raise click.BadParameter(f"{value!r} is no step. Give best, last, or the number of a step.")
+        raise click.BadParameter(f"{quoted(value)} is no step. Give best, last, or the number of a step.")
     return int(value)
 
 

@@ -203,7 +203,7 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Return `below` with the values of `above` in place of its own, section by section."""
     result = {key: dict(value) if isinstance(value, Mapping) else value for key, value in below.items()}
     for key, value in above.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and key in SECTIONS:
             result[key] = {**result.get(key, {}), **value}
         else:
             result[key] = value

@@ -66,7 +66,7 @@ class _Rules(Composer, SafeConstructor, Resolver):
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise _Refused(
-                f"there is an anchor or alias {event.anchor[:20]!r}",
+                f"there is an anchor or alias {quoted(event.anchor[:20])}",
                 event.start_mark,
                 mend="Write the value out where it is used; text that begins with * or & needs quotes.",
             )

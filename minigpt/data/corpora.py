@@ -247,6 +247,7 @@ def read_corpus(config: DataConfig) -> Corpus:
         raise CorpusError(
             "There is nothing to learn from.",
             mend=f"Give text files (--data, data.paths) or set data.corpus to one of {names}.",
+            on_page="Choose a text on the page Corpus.",
         )
     corpus = load_corpus(config.corpus, num_chars=config.num_chars)
     return _cleaned(corpus.name, corpus.documents, corpus.origin) if config.clean else corpus

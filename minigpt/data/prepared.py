@@ -23,7 +23,7 @@ from minigpt.errors import CheckpointError
 from minigpt.pieces import Pieces, completed, portion
 from minigpt.storage import flush, read_json, sha256_of, storage_errors, write_text
 from minigpt.tokenizers.base import BaseTokenizer, IdArray, smallest_id_type
-from minigpt.wording import cause_of
+from minigpt.wording import cause_of, quoted
 
 FORMAT_VERSION = 1
 PARTS = ("train", "validation")
@@ -233,9 +233,9 @@ def read_meta(directory: Path) -> dict[str, Any]:
     for name, value in meta.items():
         if name.startswith("num_") or name in ("vocab_size", "format_version"):
             if type(value) is not int or not 0 <= value < 2**53:
-                raise ValueError(f"says {repr(value)[:40]} for {name[:40]}, which is a whole number")
+                raise ValueError(f"says {quoted(value)[:40]} for {name[:40]}, which is a whole number")
         elif name in _TEXTS and not isinstance(value, str):
-            raise ValueError(f"says {repr(value)[:40]} for {name}, which is text")
+            raise ValueError(f"says {quoted(value)[:40]} for {name}, which is text")
     return meta
 
 

@@ -199,7 +199,9 @@ def parse_metadata(metadata: Mapping[str, str], path: Path) -> tuple[Transformer
         )
     if int(version) > FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} has format {version}; this minigpt reads up to {FORMAT_VERSION}.", mend="Update minigpt."
+            f"{path} has format {version}; this minigpt reads up to {FORMAT_VERSION}.",
+            mend="Update minigpt.",
+            on_page="Choose another run; a newer minigpt can read this one.",
         )
     try:
         return TransformerConfig.model_validate_json(metadata["config"]), int(vocab_size)
@@ -209,6 +211,7 @@ def parse_metadata(metadata: Mapping[str, str], path: Path) -> tuple[Transformer
         raise CheckpointError(
             f"The header of {path} describes no model: {field}: {first['msg']}.",
             mend="Update minigpt if a newer one wrote it, or take another checkpoint.",
+            on_page="Choose another run; a newer minigpt may be able to read this one.",
         ) from error
 
 

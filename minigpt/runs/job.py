@@ -76,6 +76,7 @@ def check_resume(folder: RunFolder, config: RunConfig, corpus: Corpus | None = N
             raise CheckpointError(
                 f"The run {folder.path} is damaged: data/meta.json does not say which corpus it was begun with.",
                 mend="Resume it without --data, or start a new run with this corpus.",
+                on_page="Start a new run with this corpus.",
             )
         if corpus.sha256 != meta["sha256"]:
             # only the hash is needed to compare; the rest is for people and may be missing
@@ -85,6 +86,7 @@ def check_resume(folder: RunFolder, config: RunConfig, corpus: Corpus | None = N
                 f"The run {folder.path} was begun with another corpus ({name}, {length}) "
                 f"than {visible(corpus.name)} ({corpus.num_chars:,} characters).",
                 mend="Resume it without --data, or start a new run with this corpus.",
+                on_page="Start a new run with this corpus.",
             )
     settled = next((record for record in folder.metrics() if record["kind"] == "budget"), None)
     if settled is not None and config.training.max_seconds == settled["seconds"]:

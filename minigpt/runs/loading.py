@@ -97,6 +97,7 @@ def find_run(name: str | Path, *, store: RunStore | None = None) -> RunFolder:
         else f"There is no run {quoted(text)}.",
         mend=f"Give a run's folder, its id, an exported zip file, or a bundled run ({bundled}); "
         "`minigpt runs` lists your own.",
+        on_page="Choose one on the page Runs.",
     )
 
 
@@ -245,11 +246,15 @@ def _non_finite(folder: RunFolder, step: int) -> CheckpointError:
         with contextlib.suppress(MinigptError):
             if other != step and is_finite(load_model(folder.weights_path(other)).state_dict()):
                 mend = f"Take the weights of step {other:,} instead: --step {other}."
+                on_page = f"Choose step {other:,} instead, where the page lets you choose, or another run."
                 break
     else:
-        mend = "None of its weights can be used; train a new run with a lower training.learning_rate."
+        on_page = mend = "None of its weights can be used; train a new run with a lower training.learning_rate."
     return CheckpointError(
-        f"The weights of step {step:,} of the run {folder.path} are not finite: they hold infinity or NaN.", mend=mend
+        f"The weights of step {step:,} of the run {visible(str(folder.path))} are not finite: "
+        "they hold infinity or NaN.",
+        mend=mend,
+        on_page=on_page,
     )
 
 

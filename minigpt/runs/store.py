@@ -210,7 +210,9 @@ def check_free(path: Path) -> None:
     """
     if (path / INFO).exists():
         raise RunExistsError(
-            f"There is a run at {path} already.", mend="Choose another folder, or resume that run with --resume."
+            f"There is a run at {path} already.",
+            mend="Choose another folder, or resume that run with --resume.",
+            on_page="Choose that run on the page Runs.",
         )
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunExistsError(f"{path} is not empty.", mend="Choose a folder that does not exist yet or is empty.")

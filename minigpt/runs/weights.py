@@ -26,7 +26,7 @@ from minigpt.training.checkpoint import (
     step_name,
     verify_checkpoint,
 )
-from minigpt.wording import quoted
+from minigpt.wording import quoted, visible
 
 if TYPE_CHECKING:
     from minigpt.model.transformer import Transformer
@@ -187,7 +187,7 @@ class RunWeights:
                 return self.checkpoint_path(best) / MODEL
             if step == "best":
                 raise RunNotFoundError(
-                    f"The run {self.path.name} has no best checkpoint: there is no validation loss yet.",
+                    f"The run {visible(str(self.path))} has no best checkpoint: there is no validation loss yet.",
                     mend="Take the last one.",
                 )
         if step is None or step == "last":
@@ -197,7 +197,7 @@ class RunWeights:
             steps = self.history_steps()
             if steps:
                 return self.history_path(steps[-1])
-            raise RunNotFoundError(f"The run {self.path.name} has no weights yet.", mend="Train it first.")
+            raise RunNotFoundError(f"The run {visible(str(self.path))} has no weights yet.", mend="Train it first.")
         if isinstance(step, str):
             raise RunNotFoundError(
                 f"There are no weights called {quoted(step)}.", mend="Take best, last, or a step's number."
@@ -208,7 +208,8 @@ class RunWeights:
             return self.history_path(step)
         there = ", ".join(map(str, self.steps())) or "none"
         raise RunNotFoundError(
-            f"The run {self.path.name} keeps no weights of step {step}.", mend=f"It keeps those of steps {there}."
+            f"The run {visible(str(self.path))} keeps no weights of step {step}.",
+            mend=f"It keeps those of steps {there}.",
         )
 
 

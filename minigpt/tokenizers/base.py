@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from minigpt.errors import TokenizerError
 from minigpt.storage import read_json, write_text
-from minigpt.wording import cause_of
+from minigpt.wording import cause_of, quoted
 
 if TYPE_CHECKING:
     from minigpt.config import TokenizerConfig
@@ -316,12 +316,11 @@ def load_tokenizer(path: Path) -> BaseTokenizer:
     cls = BaseTokenizer.kinds.get(kind) if isinstance(kind, str) else None
     if cls is None:
         allowed = ", ".join(sorted(BaseTokenizer.kinds))
-        raise TokenizerError(
-            f"The tokenizer {path} is of kind {repr(kind)[:40]}; this version knows {allowed}.", mend=mend
-        )
+        named = "names no kind" if kind is None else f"is of kind {quoted(kind)[:40]}"
+        raise TokenizerError(f"The tokenizer {path} {named}; this version knows {allowed}.", mend=mend)
     if version != FORMAT_VERSION:
         raise TokenizerError(
-            f"The tokenizer {path} has format version {repr(version)[:40]}; this version reads {FORMAT_VERSION}.",
+            f"The tokenizer {path} has format version {quoted(version)[:40]}; this version reads {FORMAT_VERSION}.",
             mend="Open it with the minigpt that wrote it, or a newer one.",
         )
     try:

@@ -228,6 +228,7 @@ def read_manifest(directory: Path) -> dict[str, tuple[int, str]]:
             f"The checkpoint {directory} has format {manifest.format_version}; this minigpt reads up to "
             f"{FORMAT_VERSION}.",
             mend="Update minigpt.",
+            on_page="Choose another run; a newer minigpt can read this one.",
         )
     if not manifest.files.keys() >= {MODEL, TOKENIZER}:
         raise _damaged(directory, f"{MANIFEST} names {', '.join(manifest.files)[:80] or 'nothing'}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from minigpt.errors import CheckpointError
+from minigpt.wording import harmless
 
 if TYPE_CHECKING:
     from minigpt.model.transformer import Transformer
@@ -116,7 +117,9 @@ class TrainerCounters:
             self._read(progress)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
-                f"The progress of the training cannot be read: {error!r}.", mend="Resume from another checkpoint."
+                f"The progress of the training cannot be read; a counter is missing or wrong: {harmless(str(error))}.",
+                mend="Resume from another checkpoint.",
+                on_page="Start a new run with the same settings.",
             ) from None
         self.val_loss = None
         self.is_whole = True

@@ -124,7 +124,7 @@ def test_settings_name_the_kind():
         ("[" * 100_000, "is nested too deeply"),
         ("\udcff", "is not JSON"),
         ("[]", "holds no fields"),
-        ("{}", "kind None"),
+        ("{}", "names no kind"),
         ('{"kind": ["character"]}', "kind"),
         ('{"kind": "byte", "format_version": 1}', "this version knows character"),
         ('{"kind": "character", "format_version": 2, "characters": ["a"]}', "format version 2"),

@@ -133,7 +133,7 @@ def upload() -> None:
         st.session_state["corpus:files_read"] = identity
         with st.spinner(t("corpus.loading", name=escape(", ".join(file.name for file in files)))):
             attempt(lambda: read(files))
-    st.caption(t("corpus.upload_too_large"))
+    st.caption(t("corpus.upload_too_large_here" if profile.limits().owner_tokens else "corpus.upload_too_large"))
 
 
 def read(files: Sequence[corpora.UploadedFile]) -> None:

@@ -1,7 +1,7 @@
 """Errors and messages of the library in the words of a page: labels instead of keys, names instead of folders.
 
-The library writes for a person at a terminal, who has dotted keys and paths. A page has labels. On a server that others
-visit, a path would tell them how it is built and would not help them, so they are told the run or the file.
+The library writes for a person at a terminal, who has dotted keys and paths. A page has labels and the names of runs.
+On a server that others visit, the path of a file would tell them how it is built and would not help them.
 
 The first page imports this module, so what it needs is imported when there is a message.
 """
@@ -31,8 +31,7 @@ def message_words(text: str) -> str:
     """Return a message of the library in the words of a page, with nothing in it that cannot be seen."""
     from minigpt.runs.limits import load_limits
 
-    words = in_words(harmless(text))
-    return without_folders(words) if load_limits().owner_tokens else words
+    return without_folders(in_words(harmless(text)), files=load_limits().owner_tokens)
 
 
 def label_of(dotted: str) -> str:
@@ -70,8 +69,12 @@ def in_words(text: str) -> str:
     return pattern.sub(lambda found: f"“{known[found[1]]}”", text)
 
 
-def without_folders(text: str) -> str:
-    """Replace every path in a message by the name of its run or file.
+def without_folders(text: str, *, files: bool = True) -> str:
+    """Replace the path of a run in a message by its name, and every other path by the name of the file.
+
+    Args:
+        text: The message.
+        files: Whether other paths are replaced too; on one's own machine they help.
 
     >>> without_folders("/srv/minigpt/notes.txt could not be written; see https://example.org/a/b.")
     'notes.txt could not be written; see https://example.org/a/b.'
@@ -79,7 +82,7 @@ def without_folders(text: str) -> str:
     roots = {*_places(), Path(tempfile.gettempdir()), resources.bundled_runs_path()}
     longest_first = sorted((re.escape(str(root)) for root in roots if root.name), key=len, reverse=True)
     known = rf"(?:{'|'.join(longest_first)})(?:[/\\][^/\\{_ENDS}]+)*"
-    return re.sub(rf"{known}|{_ANYWHERE}", lambda found: _called(found[0]), text)
+    return re.sub(rf"{known}|{_ANYWHERE}", lambda found: _called(found[0], files), text)
 
 
 def _places() -> set[Path]:
@@ -87,18 +90,20 @@ def _places() -> set[Path]:
     return {resources.home(), resources.cache(), resources.root(), Path.home(), Path.cwd()}
 
 
-def _called(path: str) -> str:
-    """Return what a visitor calls a file or folder; a full stop that ends the sentence stays."""
+def _called(path: str, files: bool) -> str:
+    """Return what a visitor calls a run or, with `files`, any path; a full stop that ends the sentence stays."""
     from minigpt.runs.folder import INFO, RunFolder
     from minigpt.runs.store import is_valid_id
 
     stem = path.rstrip(".")
     end, place = path[len(stem) :], Path(stem)
-    if place in _places():
-        return t("frame.this_server") + end
     if is_valid_id(place.name) or (place / INFO).is_file():
         try:
             return f"“{visible(RunFolder(place).name)}”" + end
         except MinigptError:  # the pages call a run that cannot be read by its id
             return (f"“{place.name}”" if place.exists() else t("frame.new_run")) + end
-    return visible(place.name) + end
+    if not files:
+        return path
+    if place in _places():
+        return t("frame.this_server") + end
+    return visible(re.split(r"[/\\]", stem)[-1]) + end
