@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import shutil
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from minigpt.app.session import models, run_text, runs
@@ -137,6 +139,37 @@ def test_documents_and_lines_begin_a_passage():
     ids, tokenizer = open_data(folder.data_path).validation, folder.tokenizer
     for start in range(0, 60, 7):
         assert run_text.passage_of(tokenizer, ids, start) == CORPORA["documents"][0]  # the only one that is long enough
+
+
+@pytest.mark.parametrize("bos", [None, 0])
+def test_a_passage_of_tokens_of_any_kind_is_text_of_the_run(bos):
+    """Tokens that are bytes or pairs of characters may be cut anywhere; what is left of a character is no text."""
+    text = "\n".join(f"zażółć {number} gęślą jaźń 猫😀" for number in range(200))
+    raw = text.encode()
+    pairs = [text[start : start + 2] for start in range(0, len(text), 2)]
+    kinds = {
+        "bytes": (np.frombuffer(raw, np.uint8), lambda ids: bytes(ids).decode("utf-8", "replace")),
+        "pairs": (np.arange(1, len(pairs) + 1), lambda ids: "".join(pairs[number - 1] for number in ids if number)),
+    }
+    for ids, decode in kinds.values():
+        tokenizer = SimpleNamespace(bos_id=bos, decode=decode)
+        for start in range(0, len(ids), 97):
+            passage = run_text.passage_of(tokenizer, ids, start)
+            assert passage in text
+            assert passage.strip()
+            assert len(passage) <= PASSAGE_CHARS
+
+
+def test_what_was_typed_stays_when_the_run_changes_and_is_replaced_when_asked(pages, arabic):
+    at = pages.open("use/perplexity", run=arabic)
+    at.text_area[0].set_value("my own").run()
+    picker = next(box for box in at.selectbox if str(box.key).startswith("frame:run"))
+    picker.set_value("tales").run()
+    assert at.text_area[0].value == "my own"
+    assert "never learned from" not in pages.words(at)
+    at.button(key="perplexity:another").click().run()
+    assert at.text_area[0].value == opening(runs.default_run()).text
+    assert "never learned from" in pages.words(at)
 
 
 def test_a_prompt_is_the_first_line_that_is_long_enough():

@@ -199,6 +199,20 @@ def test_a_run_gets_a_name_and_notes_or_one_message(pages, own_home, name, notes
         assert runs.find_run(run_id).name == kept[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "notes"), [("x" * 200, "y" * 9000), ("a\u202eb", "\u202e \x1b[2J"), ("$x$", "\t\n" * 9)]
+)
+def test_a_name_and_notes_that_another_program_wrote_are_shown(pages, own_home, name, notes):
+    run_id = pages.trained()
+    path = own_home / run_id / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"name": name, "notes": notes}), "utf-8")
+    at = pages.open(PAGE, run=run_id)
+    assert not at.exception
+    assert len(at.error) == 0
+    at.button(key=f"runs:describe_{run_id}").click().run()
+    assert not at.exception
+
+
 def test_a_run_in_training_shows_its_new_name_at_once(pages):
     run_id = pages.submit(training__max_steps=100_000)
     pages.wait(run_id, "running")

@@ -49,7 +49,7 @@ def choose_settings(run: RunRef) -> tuple[str, int | None, int, float]:
             t("sampling.seed"), key="sampling:seed", low=0, high=MOST, start=FIRST_SEED, help=t("sampling.seed_help")
         )
     length = right.select_slider(
-        t("sampling.length"),
+        t("sampling.length", unit=token_unit(run)),
         lengths,
         value=min(lengths, key=lambda n: abs(n - sampling_view.USUAL_LENGTH)),
         key="sampling:length",
