@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from minigpt import resources
 from minigpt.app.session import models, run_text, runs
 from minigpt.app.session.run_text import PASSAGE_CHARS, PROPOSED, opening
 from minigpt.app.texts import t
@@ -17,6 +18,7 @@ from minigpt.data.corpora import Corpus, load_corpus
 from minigpt.data.prepared import open_data
 from minigpt.runs import manager
 from minigpt.runs.folder import RunFolder
+from minigpt.runs.loading import load_run
 from minigpt.runs.preparation import begin_run, create_run
 from minigpt.runs.store import RunStore
 from tests.app.conftest import TINY
@@ -122,6 +124,14 @@ def test_a_bundled_run_opens_with_the_end_of_its_corpus_which_it_never_learned(n
         found = opening(ref, number)
         assert found.source == "held_out"
         assert found.text in held_out
+
+
+@pytest.mark.parametrize("page", ["attention", "forward", "circuits"])
+@pytest.mark.parametrize("name", resources.bundled_run_names())
+def test_the_prompts_of_bundled_runs_are_read_by_them(name, page):
+    prompt = run_text.default_prompt(runs.find_run(name), page)
+    assert prompt
+    assert not load_run(name).tokenizer.unknown_characters(prompt)
 
 
 def test_a_corpus_that_has_changed_is_not_taken_for_the_runs_own(tmp_path):

@@ -194,6 +194,7 @@ def test_a_run_gets_a_name_and_notes_or_one_message(pages, own_home, name, notes
     assert (info.name, info.notes) == (kept or ("before", ""))
     assert len(at.error) == (kept is None)
     assert at.dataframe[0].value["Name"].tolist()[0] == info.name
+    assert (at.multiselect[0].options[0], at.multiselect[0].value[0]) == (info.name, run_id)
     if kept:
         assert [text.value for text in at.text] == [kept[1]]  # plain text, neither Markdown nor HTML
         assert runs.find_run(run_id).name == kept[0]
