@@ -11,6 +11,7 @@ import click
 from minigpt.cli.console import note, print_json
 from minigpt.cli.options import input_file, json_option, output_path, run_argument
 from minigpt.errors import InputError
+from minigpt.wording import visible
 
 
 @click.command("export")
@@ -28,17 +29,21 @@ def export_run(run: str, out: Path, kind: str, include_data: bool, as_json: bool
     from minigpt.runs.loading import find_run
 
     if out.exists():
-        raise InputError(f"The file {out} exists already.", mend="Choose another name, or remove the file first.")
+        raise InputError(
+            f"The file {visible(str(out))} exists already.", mend="Choose another name, or remove the file first."
+        )
     if not out.parent.is_dir():
         raise InputError(f"There is no folder {out.parent} to write {out.name} into.", mend="Create the folder first.")
     if not os.access(out.parent, os.W_OK | os.X_OK):
-        raise InputError(f"You may not write into {out.parent}.", mend="Choose another folder for the file.")
+        raise InputError(
+            f"You may not write into {visible(str(out.parent))}.", mend="Choose another folder for the file."
+        )
     folder = find_run(run)
     export_zip(folder, out, include_data=include_data)
     if as_json:
         print_json({"run": str(folder.path), "out": str(out), "format": kind, "bytes": out.stat().st_size})
     else:
-        click.echo(f"Wrote {out} ({out.stat().st_size:,} bytes)")
+        click.echo(f"Wrote {visible(str(out))} ({out.stat().st_size:,} bytes)")
 
 
 @click.command("import")
@@ -64,5 +69,5 @@ def import_run(path: Path, out: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"run": str(target)})
     else:
-        click.echo(f"Opened as {target}")
+        click.echo(f"Opened as {visible(str(target))}")
         note(f"Look at it with `minigpt app`, or write with it: minigpt generate {target}")

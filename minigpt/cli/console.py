@@ -1,7 +1,7 @@
 """What a command prints: results on standard output, everything else on standard error.
 
 Text that a model wrote or a person gave is printed as text: neither Rich markup nor a terminal's control sequences
-in it may take effect.
+in it may take effect, and it may not turn the writing direction round, see `minigpt.wording`.
 """
 
 from __future__ import annotations
@@ -18,20 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from minigpt.errors import MinigptError
-
-_PICTURES = {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A)}
-_PICTURES |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
-
-
-def printable(text: str) -> str:
-    r"""Return text with control characters made visible, so that a terminal does not act on them.
-
-    Line ends and tabs stay.
-
-    >>> printable("a\x1b[2Jb")
-    'a␛[2Jb'
-    """
-    return text.translate(_PICTURES)
+from minigpt.wording import harmless
 
 
 def stderr() -> Console:
@@ -63,24 +50,24 @@ def print_json(result: Mapping[str, Any]) -> None:
 def print_text(text: str, *, bold: bool = False, end: str = "") -> None:
     """Print text of a person or a model: unchanged into a file, with control characters made visible on a terminal."""
     if sys.stdout.isatty():
-        text = click.style(printable(text), bold=True) if bold else printable(text)
+        text = click.style(harmless(text), bold=True) if bold else harmless(text)
     click.echo(text + end, nl=False)
 
 
 def note(text: str) -> None:
     """Print a note about the result on standard error."""
-    stderr().print(Text(printable(text), style="dim"))
+    stderr().print(Text(harmless(text), style="dim"))
 
 
 def show_error(error: MinigptError) -> None:
     """Print an error that says what was given, what is allowed and how to fix it."""
-    stderr().print(Text(printable(f"Error: {error}"), style="red"))
+    stderr().print(Text(harmless(f"Error: {error}"), style="red"))
 
 
 def show_fault(error: Exception) -> None:
     """Print one line about an unexpected error, and how to report it."""
     what = f"{type(error).__name__}: {error}".splitlines()[0]
-    stderr().print(Text(printable(f"Error: minigpt itself has failed ({what})."), style="red"))
+    stderr().print(Text(harmless(f"Error: minigpt itself has failed ({what})."), style="red"))
     note(
         "Run the same command with MINIGPT_DEBUG=1 in the environment and report what it prints, with `minigpt doctor`."
     )
@@ -91,7 +78,7 @@ class Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
-        stderr().print(Text(printable(f"Warning: {record.getMessage()}"), style="yellow"))
+        stderr().print(Text(harmless(f"Warning: {record.getMessage()}"), style="yellow"))
 
 
 def show_warnings() -> None:

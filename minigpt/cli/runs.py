@@ -7,8 +7,9 @@ from typing import Any, Literal
 import click
 
 from minigpt import resources
-from minigpt.cli.console import note, print_json, printable, stdout
+from minigpt.cli.console import note, print_json, stdout
 from minigpt.cli.options import json_option
+from minigpt.wording import harmless
 
 
 @click.command()
@@ -29,7 +30,7 @@ def runs(as_json: bool) -> None:
     cells = [
         (
             row["run"],
-            printable(row["name"]),
+            harmless(row["name"]),
             row["status"],
             f"{row['step']:,} of {row['max_steps']:,}",
             "" if row["val_loss"] is None else f"{row['val_loss']:.3f}",

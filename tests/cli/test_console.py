@@ -7,24 +7,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt.cli.console import Warnings, print_json, printable, show_error, show_fault, show_warnings
+from minigpt.cli.console import Warnings, print_json, show_error, show_fault, show_warnings
 from minigpt.errors import InputError
+from minigpt.wording import harmless
 
 
 @given(st.text())
 def test_nothing_printable_moves_a_terminal(text: str) -> None:
-    shown = printable(text)
+    shown = harmless(text)
     assert len(shown) == len(text)
     assert not any((ord(c) < 32 and c not in "\n\t") or 127 <= ord(c) < 160 for c in shown)
-    assert printable(shown) == shown
+    assert harmless(shown) == shown
 
 
 def test_ordinary_text_is_left_alone() -> None:
-    assert printable("Größe\n\tcafé 猫 ␣") == "Größe\n\tcafé 猫 ␣"
+    assert harmless("Größe\n\tcafé 猫 ␣") == "Größe\n\tcafé 猫 ␣"
 
 
 def test_a_carriage_return_cannot_hide_what_came_before() -> None:
-    assert printable("rm -rf\rls") == "rm -rf␍ls"
+    assert harmless("rm -rf\rls") == "rm -rf␍ls"
 
 
 def test_markup_and_control_sequences_in_an_error_are_shown_as_text(capsys: pytest.CaptureFixture[str]) -> None:

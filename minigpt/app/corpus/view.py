@@ -14,6 +14,7 @@ from minigpt.data.split import count_windows, largest_context, split_counts
 from minigpt.data.statistics import TextStatistics
 from minigpt.tokenizers.base import make_tokenizer
 from minigpt.viz.labels import visible_token
+from minigpt.wording import harmless
 
 SMALL_CHARS = 20_000
 """A text with fewer characters is good only for a small model."""
@@ -143,7 +144,7 @@ def reading_rows(readings: Sequence[DocumentReading]) -> list[dict[str, str]]:
     """Return a row for each document: its encoding and size as read, and what cleaning changed."""
     return [
         {
-            t("corpus.reading_name"): reading.name,
+            t("corpus.reading_name"): harmless(reading.name),
             t("corpus.reading_encoding"): reading.encoding,
             t("corpus.reading_bytes"): number(reading.num_bytes),
             t("corpus.reading_chars"): compact(reading.num_cleaned_chars),

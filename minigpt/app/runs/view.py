@@ -21,6 +21,7 @@ from minigpt.runs.archive import export_zip
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.snapshots import Point, RunSnapshot
 from minigpt.viz.comparison import ComparisonWords
+from minigpt.wording import harmless
 
 
 class Listed(NamedTuple):
@@ -48,14 +49,14 @@ def table(lines: Sequence[Listed]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                t("runs.name"): snapshot.name,
+                t("runs.name"): harmless(snapshot.name),
                 t("runs.status"): t("runs.bundled")
                 if ref.bundled
                 else status_words(snapshot.status, snapshot.progress),
                 t("runs.steps"): f"{number(snapshot.step)} / {number(snapshot.max_steps)}",
                 t("runs.val_loss"): snapshot.val_loss,
                 t("runs.parameters"): compact(num_parameters(snapshot)),
-                t("runs.corpus"): str(snapshot.corpus.get("name", "")),
+                t("runs.corpus"): harmless(str(snapshot.corpus.get("name", ""))),
                 t("runs.created"): pd.Timestamp(snapshot.created).tz_convert("UTC"),
                 t("runs.size"): size(RunFolder(ref.path).disk_bytes()),
             }
@@ -148,7 +149,7 @@ def finite_curve(run: RunSnapshot) -> tuple[Point, ...]:
 
 def distinct_names(chosen: Sequence[RunSnapshot]) -> list[str]:
     """Return the runs' names; equal ones get a number."""
-    names = [run.name for run in chosen]
+    names = [harmless(run.name) for run in chosen]
     return [
         name if names.count(name) == 1 else f"{name} ({names[: index + 1].count(name)})"
         for index, name in enumerate(names)

@@ -16,6 +16,7 @@ from minigpt.app.ui import anatomy
 from minigpt.app.ui.status import status_badge
 from minigpt.errors import MinigptError
 from minigpt.version import __version__
+from minigpt.wording import harmless
 
 if TYPE_CHECKING:
     from minigpt.runs.snapshots import RunSnapshot
@@ -39,8 +40,8 @@ def _picker(ref: RunRef, own: Sequence[RunSnapshot]) -> None:
     """Draw the picker of the bundled runs and the visitor's own; all pages follow the choice."""
     names = {name: t("frame.bundled", name=name) for name in resources.bundled_run_names()}
     for snapshot in own:
-        names[snapshot.id] = snapshot.name
-    names.setdefault(ref.id, ref.name)
+        names[snapshot.id] = harmless(snapshot.name)
+    names.setdefault(ref.id, harmless(ref.name))
     # When the address or a page changes the run, a new picker is drawn. A single picker set to a new value can miss it
     # if the next rerun interrupts this one; the browser would then undo the change.
     key = f"frame:run:{ref.id}"
