@@ -23,6 +23,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from minigpt.app.components import plotly_script
+from minigpt.app.shell.page_changes import PageChanges
 
 # Set here as well as in streamlit_app.py, for servers that import this module first.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -128,7 +129,7 @@ class SecurityHeaders:
         await self.app(scope, receive, send_with_headers)
 
 
-MIDDLEWARE = [Middleware(SecurityHeaders)]
+MIDDLEWARE = [Middleware(SecurityHeaders), Middleware(PageChanges)]
 
 
 async def _plotly_script(request: Request) -> Response:

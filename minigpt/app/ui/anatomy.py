@@ -66,7 +66,7 @@ def show_code(*objects: Any) -> None:
     Args:
         *objects: Functions, methods or classes of the library; each is shown with its file.
     """
-    shown = st.expander(t("frame.show_code"), icon=":material/code:", on_change="rerun", key="frame:show_code")
+    shown = st.expander(t("frame.show_code"), icon=":material/code:", on_change="rerun", key="page:show_code")
     with shown:
         if not shown.open:
             return  # reading the source is slow, and few visitors open it

@@ -1,0 +1,351 @@
+"""A visitor changes a field and leaves the page a moment later, in any way: the page that comes must come whole.
+
+Fields are found on the pages, destinations in the menu, and gaps are drawn. `slow` tries every field with every
+destination and every other way to leave, also with a slow server, over a slow line, and while a run trains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from queue import Queue
+from types import SimpleNamespace
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from minigpt.app.texts import t
+from minigpt.app.ui import navigation
+
+pytestmark = pytest.mark.browser
+
+FIELDS = "input[type=text], input[type=number], input[type=range], textarea"
+LINKS = "[data-testid=stSidebarNavLink]"
+MAIN = "[data-testid=stMain]"
+LONGEST_GAP = 5.0  # seconds
+LEAST_TEXT = 150  # characters; the shortest page has over 500, an empty one none
+WAYS = ("go back", "go forward", "reload", "second tab")
+"""Ways to leave a page other than the menu."""
+
+
+@dataclass
+class Visitor:
+    """One browser tab, and all that went wrong in it."""
+
+    page: Page
+    server: SimpleNamespace
+    base: str  # the address of the server, or of a line to it
+    beside: str = ""  # the page that Back or Forward leads to
+    faults: list[str] = field(default_factory=list)
+    read: int = 0  # bytes of the server's log
+
+    def __post_init__(self) -> None:
+        self.page.on("pageerror", lambda error: self.faults.append(f"page error: {error}"))
+        self.page.on("console", lambda message: self._note(message.text))
+
+    def _note(self, text: str) -> None:
+        if "delta path" in text or "Minified React error" in text:
+            self.faults.append(f"console: {text}")
+
+    def new_faults(self) -> list[str]:
+        """Return what went wrong since the last call, in the browser and in the server's log."""
+        log = self.server.log.read_bytes()
+        lines = [line.decode(errors="replace") for line in log[self.read :].splitlines()]
+        self.read = len(log)
+        found, self.faults = self.faults, []
+        return found + [line for line in lines if "find fragment" in line or "Traceback" in line]
+
+
+def name_at(page: Page) -> str:
+    """Return the name in `PAGES` of the page that the address names."""
+    return page.evaluate("location.pathname").strip("/") or "home"
+
+
+def wait_for_rest(page: Page) -> None:
+    """Wait until no script runs; a page with a timer is at rest between two ticks."""
+    page.wait_for_function(
+        "() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'", polling=50
+    )
+
+
+def menu(page: Page) -> dict[str, Locator]:
+    """Return the menu's links by the name of their page."""
+    links = page.locator(LINKS)
+    expect(links).to_have_count(len(navigation.PAGES))
+    paths = links.evaluate_all("links => links.map(link => new URL(link.href).pathname.replaceAll('/', ''))")
+    return {path or "home": links.nth(place) for place, path in enumerate(paths)}
+
+
+def fields(page: Page) -> dict[str, Locator]:
+    """Return the fields that a visitor can change now, by label: of text, of numbers, sliders and choices."""
+    expect(page.locator("[data-testid=stSidebar]").locator(FIELDS)).not_to_have_count(0)
+    found = page.locator(FIELDS)
+    label = "one => one.checkVisibility() && !one.disabled && !one.readOnly ? one.ariaLabel : null"
+    labels = found.evaluate_all(f"all => all.map({label})")
+    return {label: found.nth(place) for place, label in enumerate(labels) if label}
+
+
+def change(page: Page, one: Locator, draw: random.Random) -> None:
+    """Change a field as a visitor does, and stay in it."""
+    if one.get_attribute("type") == "range":
+        one.focus()
+        for _ in range(draw.randint(1, 3)):
+            page.keyboard.press(draw.choice(["ArrowLeft", "ArrowRight"]))
+    elif one.get_attribute("role") == "combobox":
+        one.click()
+        for _ in range(draw.randint(1, 3)):
+            page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+    else:
+        one.click()
+        page.keyboard.press("Control+A")
+        is_number = one.get_attribute("type") == "number"
+        page.keyboard.type(
+            str(draw.randint(2, 900)) if is_number else draw.choice(["the cat", "Once upon", "a dog sat"])
+        )
+
+
+def expect_page(visitor: Visitor, name: str) -> list[str]:
+    """Return what is wrong with the page that should be shown, once it is complete and a moment later."""
+    page = visitor.page
+    faults = []
+    try:
+        expect(page.get_by_role("heading", level=1)).to_have_text(t(f"{name}.title"), timeout=30_000)
+        for _ in range(2):
+            wait_for_rest(page)
+            page.wait_for_timeout(400)
+    except Exception as error:  # one bad case must not hide the others
+        faults.append(f"never came: {str(error).splitlines()[0]}")
+    if name_at(page) != name:
+        faults.append(f"the address is that of {name_at(page)}")
+    headings = page.get_by_role("heading", level=1).all_inner_texts()
+    if headings != [t(f"{name}.title")]:
+        faults.append(f"the headings are {headings}")
+    text = page.locator(MAIN).first.inner_text(timeout=5_000) if page.locator(MAIN).count() else ""
+    if len(text) < LEAST_TEXT:
+        faults.append(f"the page has {len(text)} characters")
+    return faults + visitor.new_faults()
+
+
+def leave(visitor: Visitor, way: str, here: str) -> list[str]:
+    """Leave the page by the menu, or as `WAYS` says; return what is wrong with what comes."""
+    page = visitor.page
+    if way == "reload":
+        page.reload(wait_until="commit")
+        return expect_page(visitor, here)
+    if way == "second tab":
+        other = Visitor(page.context.new_page(), visitor.server, visitor.base, read=visitor.read)
+        other.page.goto(page.url, wait_until="commit")
+        faults = expect_page(other, here) + expect_page(visitor, here)
+        other.page.close()
+        return faults
+    if way in ("go back", "go forward"):
+        page.evaluate(f"history.{way.removeprefix('go ')}()")
+        return expect_page(visitor, visitor.beside)
+    menu(page)[way].click(no_wait_after=True)
+    return expect_page(visitor, way)
+
+
+def open_at(visitor: Visitor, name: str) -> None:
+    """Load a page anew and wait until it is complete."""
+    visitor.page.goto(f"{visitor.base}/{'' if name == 'home' else name}")
+    expect(visitor.page.get_by_role("heading", level=1)).to_have_text(t(f"{name}.title"))
+    wait_for_rest(visitor.page)
+    visitor.new_faults()
+
+
+def go(page: Page, name: str) -> None:
+    """Use the menu with no field under way, and wait until the page is complete."""
+    menu(page)[name].click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(t(f"{name}.title"))
+    wait_for_rest(page)
+
+
+def arrive(visitor: Visitor, name: str, way: str) -> None:
+    """Go to a page so that Back or Forward, if they are the way to leave, lead to the page beside."""
+    page, visitor.beside = visitor.page, "runs" if name == "home" else "home"
+    if way in ("go back", "go forward"):
+        for step in {"go back": [visitor.beside, name], "go forward": [name, visitor.beside]}[way]:
+            if name_at(page) != step:
+                go(page, step)
+        if way == "go forward":
+            page.go_back()
+            expect(page.get_by_role("heading", level=1)).to_have_text(t(f"{name}.title"))
+            wait_for_rest(page)
+    elif name_at(page) != name:
+        go(page, name)
+
+
+def openings(page: Page) -> Locator:
+    """Return the switches and choices of a page, which bring further fields."""
+    return page.locator(MAIN).locator("[role=switch], [role=radio]")
+
+
+def press(page: Page, opening: str) -> None:
+    """Set one of the openings, if it is not set."""
+    one = page.get_by_role("switch", name=opening, exact=True).or_(page.get_by_role("radio", name=opening, exact=True))
+    if not one.first.evaluate("one => one.checked || one.ariaChecked === 'true'"):
+        one.first.evaluate("one => one.click()")
+    page.wait_for_timeout(200)
+    wait_for_rest(page)
+
+
+def found_fields(visitor: Visitor, name: str) -> list[tuple[str, str]]:
+    """Return the fields of a page by their labels, each with the opening that brings it, or with an empty one."""
+    found = dict.fromkeys(fields(visitor.page), "")
+    for opening in [one for one in openings(visitor.page).all_inner_texts() if one] + ["Expert"] * (name == "train"):
+        open_at(visitor, name)
+        press(visitor.page, opening)
+        for label in fields(visitor.page):
+            found.setdefault(label, opening)
+    return [(opening, label) for label, opening in found.items()]
+
+
+@contextlib.contextmanager
+def slow_server(process: int) -> Iterator[None]:
+    """Let a process run only a fifth of the time."""
+    ended = threading.Event()
+
+    def hinder() -> None:
+        while not ended.wait(0.05):
+            os.kill(process, signal.SIGSTOP)
+            ended.wait(0.2)
+            os.kill(process, signal.SIGCONT)
+
+    thread = threading.Thread(target=hinder)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def slow_line(server: str, *, seconds: float) -> Iterator[str]:
+    """Pass bytes on to a server and back, each so many seconds later; yields the line's address."""
+    host, port = server.removeprefix("http://").split(":")
+    started: Queue[tuple[str, Callable[[], object]]] = Queue()
+    writers: set[asyncio.StreamWriter] = set()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while data := await reader.read(1 << 16):
+                loop.call_later(seconds, writer.write, data)
+            await asyncio.sleep(seconds)
+        except OSError:
+            pass  # one side has gone
+        finally:
+            writer.close()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(host, int(port))
+        writers.update((writer, far_writer))
+        await asyncio.gather(carry(reader, far_writer), carry(far_reader, writer))
+
+    async def work() -> None:
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        async with await asyncio.start_server(accept, "127.0.0.1", 0) as listener:
+            address = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+            started.put((address, lambda: loop.call_soon_threadsafe(ended.set)))
+            await ended.wait()
+        for writer in writers:
+            writer.close()
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
+
+    thread = threading.Thread(target=asyncio.run, args=(work(),))
+    thread.start()
+    address, end = started.get()
+    try:
+        yield address
+    finally:
+        end()
+        thread.join()
+
+
+def gap(draw: random.Random) -> float:
+    """Return a time between the last key and the press, in seconds: any up to the longest, short ones more often."""
+    return LONGEST_GAP * draw.random() ** 3
+
+
+def walk(visitor: Visitor, draw: random.Random, steps: int) -> list[str]:
+    """Change a field at each page, and use the menu a moment later; return what went wrong."""
+    here, wrong = "perplexity", []
+    open_at(visitor, here)
+    for _ in range(steps):
+        links = menu(visitor.page)
+        assert set(links) == {entry.name for entry in navigation.PAGES}
+        target = draw.choice(sorted(set(links) - {here}))
+        found = fields(visitor.page)
+        label, pause = draw.choice(sorted(found)), gap(draw)
+        change(visitor.page, found[label], draw)
+        visitor.page.wait_for_timeout(1000 * pause)
+        if faults := leave(visitor, target, here):
+            wrong.append(f"{here}, {label}, {pause:.2f} s, {target}: {'; '.join(faults)}")
+            open_at(visitor, target)
+        here = target
+    return wrong
+
+
+def test_a_page_that_is_opened_from_a_field_comes_whole_and_stays(serve_all, open_page):
+    server = serve_all()
+    visitor = Visitor(open_page(server.url), server, server.url)
+    wrong = walk(visitor, random.Random(9), 16)
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.slow
+def test_a_page_comes_whole_while_a_run_trains_and_its_timers_run(serve, open_page):
+    server = serve()
+    visitor = Visitor(open_page(f"{server.url}/train"), server, server.url)
+    box = visitor.page.get_by_role("spinbutton", name=t("frame.field_training_max_steps"))
+    box.fill("100000")
+    box.press("Enter")
+    wait_for_rest(visitor.page)
+    visitor.page.get_by_role("button", name=t("train.start")).click()
+    expect(visitor.page).to_have_url(re.compile(r"run=[a-z2-7]{26}"))
+    wrong = walk(visitor, random.Random(10), 60)
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [entry.name for entry in navigation.PAGES])
+def test_every_field_and_every_way_to_leave(name, serve_all, open_page):
+    """Every field of a page, each destination and each other way; the server or the line is slow in most cases."""
+    server = serve_all()
+    with slow_line(server.url, seconds=0.4) as line:
+        draw = random.Random(name)
+        fast, far = (Visitor(open_page(base), server, base) for base in (server.url, line))
+        open_at(far, name)
+        open_at(fast, name)
+        wrong, cases = [], 0
+        for opening, label in found_fields(fast, name):
+            ways = [other.name for other in navigation.PAGES if other.name != name]
+            for way in [*ways, *WAYS]:
+                condition = draw.choice(["quick", "slow server", "slow line"])
+                visitor = far if condition == "slow line" else fast
+                pause = gap(draw)
+                cases += 1
+                try:
+                    arrive(visitor, name, way)
+                    if opening:
+                        press(visitor.page, opening)
+                    with slow_server(server.process.pid) if condition == "slow server" else contextlib.nullcontext():
+                        change(visitor.page, fields(visitor.page)[label], draw)
+                        visitor.page.wait_for_timeout(1000 * pause)
+                        faults = leave(visitor, way, name)
+                except Exception as error:
+                    faults = [f"{type(error).__name__}: {str(error).splitlines()[0]}"]
+                if faults:
+                    wrong.append(f"{name}, {label}, {pause:.2f} s, {way}, {condition}: {'; '.join(faults)}")
+                    open_at(visitor, name)
+        print(f"{name}: {cases} cases, {len(wrong)} wrong")
+    assert not wrong, "\n".join(wrong)
