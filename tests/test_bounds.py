@@ -33,7 +33,8 @@ from hypothesis import strategies as st
 
 from minigpt.config import RunConfig, TransformerConfig, load_config, parse_assignments
 from minigpt.data.corpora import corpus_from_text
-from minigpt.errors import ArchiveError, ConfigError, LimitError, MinigptError
+from minigpt.data.stored import stored_corpus
+from minigpt.errors import ArchiveError, CheckpointError, ConfigError, LimitError, MinigptError
 from minigpt.evaluation import ModelEvaluator
 from minigpt.generation import TextGenerator
 from minigpt.interpret.trace import trace_forward
@@ -812,3 +813,66 @@ def test_a_training_may_not_take_more_disk_than_the_server_allows() -> None:
     ):
         with pytest.raises(LimitError, match="MB of disk"):
             HOSTED.check_run(RunConfig().updated({"model.d_model": 128, **changes}), corpus, 40)
+
+
+# -- a corpus in a run's folder
+
+HOSTILE_DOCUMENTS = {
+    "longer than the file": [[10**9, 10**9]],
+    "less than nothing": [[-5, -5]],
+    "one that takes what the next one has less": [[100, 100], [-90, -90]],
+    "more characters than bytes": [[5, 10]],
+    "infinite": [[float("inf"), 3]],
+    "digits": [[10**4_000, 10**4_000]],
+    "text": [["5", "5"]],
+    "one number": [[5]],
+    "not in pairs": [5, 5],
+    "nothing": None,
+    "in a mapping": {"55": 5},
+    "deep": json.loads(DEEP),
+    "halves": [[5.5, 5.5]],
+}
+
+
+@pytest.mark.parametrize("documents", HOSTILE_DOCUMENTS.values(), ids=HOSTILE_DOCUMENTS)
+def test_a_stored_corpus_of_another(tmp_path: Path, documents: object) -> None:
+    header = {"format_version": 1, "name": "cats", "origin": "", "documents": documents}
+    path = tmp_path / "unprepared.txt"
+    path.write_bytes(json.dumps(header).encode() + b"\n" + b"the cat\n" * 5_000)
+
+    def read() -> None:
+        with pytest.raises(CheckpointError, match="missing or damaged"):
+            stored_corpus(path).documents  # noqa: B018 - reading it is the check
+
+    assert peak_megabytes(read) < 5
+
+
+# -- an alphabet as large as a script has
+
+
+def test_37_000_different_characters(own_home: Path) -> None:
+    """As in a corpus of Chinese and Korean: trained, looked at, exported and imported in memory for its 37,000 tokens."""
+    characters = [
+        chr(code)
+        for first, last in ((0x4E00, 0x9FA6), (0x3400, 0x4DB6), (0xAC00, 0xD7A4))
+        for code in range(first, last)
+    ]
+    text = "".join(characters[:37_000]) * 2
+    config = RunConfig().updated(
+        {
+            "model.num_layers": 1, "model.num_heads": 2, "model.d_model": 8, "model.sequence_length": 8,
+            "training.batch_size": 2, "training.max_steps": 1, "training.eval_batches": 1, "training.num_threads": 1,
+            "data.max_validation_tokens": 500, "training.sample_tokens": 3,
+        }
+    )  # fmt: skip
+
+    made: list[RunFolder] = []
+    corpus = corpus_from_text(text, name="many")
+    assert peak_megabytes(lambda: made.append(create_run(config, corpus, store=RunStore()))) < 60
+    (folder,) = made
+    for _ in TrainingJob(folder).work():
+        pass
+    use(folder)
+    buffer = io.BytesIO()
+    export_zip(folder, buffer, include_data=True)
+    assert RunStore().import_zip(buffer, limits=HOSTED).tokenizer.vocab_size == 37_004

@@ -55,7 +55,7 @@ def stored_corpus(path: Path) -> Corpus:
             start, end = file.tell(), file.seek(0, os.SEEK_END)
         sources = []
         for num_bytes, num_chars in header["documents"]:
-            if not 0 <= num_chars <= num_bytes <= end - start:
+            if type(num_bytes) is not int or not 0 <= num_chars <= num_bytes <= end - start:
                 raise ValueError("a document is longer than its text")
             sources.append(StoredText(path, start, num_bytes, num_chars))
             start += num_bytes
