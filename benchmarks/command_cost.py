@@ -5,7 +5,7 @@
 
 - **runs**: `minigpt runs` with 300 runs in the folder (goal: 0.5 s);
 - **evaluate**: `minigpt evaluate` of 48 MB of text, with a tiny model; the memory should be that of a short text;
-- **stride**: `minigpt evaluate` of 5 MB at stride 1, with the same model;
+- **stride**: `minigpt evaluate` of 5 MB at stride 1, with the same model (some minutes);
 - **short**: `minigpt evaluate` of 2,000 characters, for comparison.
 
 Medians of `--repeat` runs. `--against` runs another checkout with the same libraries, in turns with this one, and
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import shutil
 import statistics
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,11 +63,21 @@ def run(checkout: Path, home: Path, *arguments: str) -> Cost:
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit / 1e6, text)
 
 
-def make_runs(home: Path) -> Path:
-    """Train a small run and copy it until there are 300; return one of them."""
+def elsewhere(make: Callable[..., None], *arguments: object) -> None:
+    """Call a function in another process: the peak memory of a command counts that of the process that starts it."""
+    process = multiprocessing.get_context("spawn").Process(target=make, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"{make.__name__} ended with {process.exitcode}.")
+
+
+def make_runs(home: Path) -> None:
+    """Train a small run and copy it until there are 300, each with a seed of its own in its settings."""
+    sys.path.insert(0, str(ROOT))
     from minigpt.config import RunConfig
     from minigpt.data.corpora import load_corpus
-    from minigpt.runs.info import RunInfo
+    from minigpt.runs.folder import RunFolder
     from minigpt.runs.job import TrainingJob
     from minigpt.runs.preparation import create_run
     from minigpt.runs.store import RunStore, new_run_id
@@ -78,16 +90,16 @@ def make_runs(home: Path) -> Path:
     first = create_run(config, load_corpus("tales"), store=store)
     for _ in TrainingJob(first).work():
         pass
-    for _ in range(NUM_RUNS - 1):
+    for seed in range(1, NUM_RUNS):
         run_id = new_run_id()
-        shutil.copytree(first.path, home / run_id)
-        info = RunInfo.model_validate({**first.info.model_dump(), "id": run_id})
-        (home / run_id / "run.json").write_text(info.model_dump_json())
-    return first.path
+        folder = RunFolder(shutil.copytree(first.path, home / run_id))
+        folder.update_info(id=run_id)
+        folder.write_config(config.updated({"seed": seed}))
 
 
 def make_text(path: Path, num_chars: int) -> None:
     """Write tales again and again, until the file has that many characters; all of them are ASCII."""
+    sys.path.insert(0, str(ROOT))
     from minigpt.data.corpora import load_corpus
 
     tales = load_corpus("tales").text
@@ -104,16 +116,16 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, nargs="*", default=list(PARTS))
     parser.add_argument("--against", type=Path, help="another checkout of minigpt to measure in turns with this one")
     arguments = parser.parse_args()
-    sys.path.insert(0, str(ROOT))
     checkouts = [ROOT, *([arguments.against.resolve()] if arguments.against else [])]
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        one = make_runs(home)
+        elsewhere(make_runs, home)
+        one = next(home.iterdir())
         for part in arguments.only:
             command = ["runs", "--json"]
             if part in SIZES:
                 num_chars, stride = SIZES[part]
-                make_text(home / "text.txt", num_chars)
+                elsewhere(make_text, home / "text.txt", num_chars)
                 command = ["evaluate", str(one), "--data", "text.txt", "--json"]
                 command += [] if stride is None else ["--stride", str(stride)]
             costs: list[list[Cost]] = [[] for _ in checkouts]
@@ -137,8 +149,9 @@ def report(part: str, costs: list[list[Cost]]) -> None:
 
 
 def rows(output: str) -> list[dict[str, object]]:
-    """Return the JSON objects that a command printed, in order of their text."""
-    return sorted((json.loads(line) for line in output.splitlines()), key=str)
+    """Return the JSON objects that a command printed, in order of their text; bundled runs lie in each checkout."""
+    found = [json.loads(line) for line in output.splitlines()]
+    return sorted(({**row, "path": None} for row in found), key=str)
 
 
 if __name__ == "__main__":

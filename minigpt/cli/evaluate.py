@@ -42,11 +42,16 @@ def evaluate(
 
     RUN is a run's folder, its id, an exported zip, or the name of a bundled run.
     """
+    from minigpt.data.files import TextFile
     from minigpt.data.readers import read_text
     from minigpt.evaluation.perplexity import ModelEvaluator
+    from minigpt.paths import is_stream
     from minigpt.runs.loading import load_run
 
-    text = read_text(data).text
+    # a file is read while it is scored; a pipe can be read only once
+    text = read_text(data).text if is_stream(data) else TextFile(data, clean=False)
+    if isinstance(text, TextFile):
+        text.check()  # before the model is loaded
     loaded = load_run(run, step=step, device=device or "cpu")
     with progress_bar() as bar:
         task = bar.add_task("scoring", total=None)

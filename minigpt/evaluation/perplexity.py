@@ -18,13 +18,17 @@ Reads after: generation/inference.py. Shapes: B windows side by side, T position
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from minigpt.data.files import TextFile
+from minigpt.data.readers import safe_pieces
 from minigpt.errors import CorpusError, InputError, NonFiniteLossError
 from minigpt.generation.inference import cleaned_for, evaluation_mode
 from minigpt.generation.results import Candidate
@@ -34,6 +38,9 @@ if TYPE_CHECKING:
 
 NUM_CODE_POINTS = 1_114_112
 """Number of code points in Unicode; an unknown character is one of those that the tokenizer does not know."""
+
+_BLOCK = 1 << 18
+"""Characters encoded at once."""
 
 MAX_LOGITS = 1 << 24
 """Largest number of logits computed at once, 64 MB; long contexts and large vocabularies get smaller batches."""
@@ -109,6 +116,34 @@ def windows(length: int, context: int, stride: int) -> Iterator[Window]:
             return
 
 
+class _Size(NamedTuple):
+    """Size of a text after cleaning; the tokens include BOS, if the tokenizer has it."""
+
+    num_tokens: int
+    num_chars: int
+    num_bytes: int
+
+
+class _TokenStream:
+    """The tokens of a text that is encoded piece by piece; only the pieces that are needed are in memory.
+
+    Args:
+        pieces: All ids in order, cut anywhere.
+    """
+
+    def __init__(self, pieces: Iterator[NDArray[np.integer[Any]]]) -> None:
+        self._pieces = pieces
+        self._begin = 0
+        self._held = np.zeros(0, np.int64)
+
+    def part(self, begin: int, end: int) -> torch.Tensor:
+        """Return the ids from `begin` to `end` (exclusive), int64; those before `begin` are dropped for good."""
+        while self._begin + len(self._held) < end:
+            self._held = np.concatenate((self._held[begin - self._begin :], next(self._pieces)), dtype=np.int64)
+            self._begin = begin
+        return torch.from_numpy(self._held[begin - self._begin : end - self._begin])
+
+
 class ModelEvaluator:
     """Scores texts with a run's model.
 
@@ -125,7 +160,7 @@ class ModelEvaluator:
 
     def evaluate(
         self,
-        text: str,
+        text: str | TextFile,
         *,
         stride: int | None = None,
         return_predictions: bool = False,
@@ -141,7 +176,8 @@ class ModelEvaluator:
 
         Args:
             text: What to score: at least two tokens, or one if the tokenizer has BOS. It is cleaned like the training
-                text, and its characters and bytes are counted after that.
+                text, and its characters and bytes are counted after that. A file is read twice, and only the part that
+                is being scored is in memory.
             stride: Number of tokens that each window scores, from 1 to the context. A smaller stride is slower and
                 gives each token more context. None means the context.
             return_predictions: Whether to return the score of each token, which needs memory.
@@ -162,29 +198,29 @@ class ModelEvaluator:
                 f"stride is {stride}; with this model's context it must be a whole number from 1 to {context}.",
                 mend=f"Set it to {context} to score window by window, or lower to give each token more context.",
             )
-        text = cleaned_for(self._run, text)
-        encoded = tokenizer.encode(text)
-        ids = torch.tensor(encoded if tokenizer.bos_id is None else [tokenizer.bos_id, *encoded], dtype=torch.int64)
-        if len(ids) < 2:
+        size = self._measure(text)
+        num_targets = size.num_tokens - 1
+        if num_targets < 1:
             raise CorpusError(
                 "There is nothing to score: the text is empty."
-                if not encoded
+                if not size.num_chars
                 else "There is nothing to score: the text is one token, and it serves as context.",
                 mend="Give a text of two characters or more.",
             )
-        inputs, targets = ids[:-1], ids[1:]
+        stream = _TokenStream(self._ids(text))
         num_known = tokenizer.vocab_size - len(tokenizer.special_ids)
         escape_nats = math.log(NUM_CODE_POINTS - num_known)
 
-        plan = list(windows(len(targets), context, stride))
-        nats, num_unknown, done = 0.0, 0, 0
+        nats, num_unknown, num_computed = 0.0, 0, 0
         predictions: list[TokenScore] = []
-        for batch in self._batches(plan, context):
+        for batch in self._batches(windows(num_targets, context, stride), context):
             if cancelled is not None and cancelled():
                 raise CancelledError
-            logits = self._logits(inputs, batch)  # (scored, V)
-            first, last = batch[0].end - batch[0].num_scored, batch[-1].end
-            wanted = targets[first:last].to(logits.device)
+            begin, first, last = batch[0].begin, batch[0].end - batch[0].num_scored, batch[-1].end
+            ids = stream.part(begin, last + 1)
+            rows = torch.stack([ids[window.begin - begin : window.end - begin] for window in batch])  # (B, T)
+            logits = self._logits(rows, batch[0].num_scored)  # (scored, V), in text order
+            wanted = ids[first + 1 - begin :].to(logits.device)
             with torch.inference_mode():
                 losses = torch.nn.functional.cross_entropy(logits, wanted, reduction="none").double()
                 is_unknown = wanted == tokenizer.unk_id if tokenizer.unk_id is not None else torch.zeros_like(wanted)
@@ -192,12 +228,12 @@ class ModelEvaluator:
                 num_unknown += int(is_unknown.sum())
                 if return_predictions:
                     predictions += self._scores(logits, wanted, losses, num_candidates, escape_nats)
-            done = last
+            num_computed += rows.numel()
             if progress is not None:
-                progress(done, len(targets))
+                progress(last, num_targets)
         nats += num_unknown * escape_nats
         if num_unknown and return_predictions:  # show the text that stands there instead of <unk>
-            pieces = tokenizer.token_pieces(text)[-len(targets) :]
+            pieces = tokenizer.token_pieces("".join(self._texts(text)))[-num_targets:]
             predictions = [
                 replace(score, text=piece) if score.is_unknown else score
                 for score, piece in zip(predictions, pieces, strict=True)
@@ -206,17 +242,16 @@ class ModelEvaluator:
             raise NonFiniteLossError(
                 "The model's predictions for this text are not finite.", mend="Take the weights of an earlier step."
             )
-        loss = nats / len(targets)
-        num_bytes = len(text.encode("utf-8", "surrogatepass"))
+        loss = nats / num_targets
         return Evaluation(
             loss=loss,
             perplexity=math.exp(loss) if loss < 700 else math.inf,
-            bits_per_char=nats / math.log(2) / len(text),
-            bits_per_byte=nats / math.log(2) / num_bytes,
-            num_tokens=sum(window.end - window.begin for window in plan),
-            num_tokens_scored=len(targets),
-            num_chars=len(text),
-            num_bytes=num_bytes,
+            bits_per_char=nats / math.log(2) / size.num_chars,
+            bits_per_byte=nats / math.log(2) / size.num_bytes,
+            num_tokens=num_computed,
+            num_tokens_scored=num_targets,
+            num_chars=size.num_chars,
+            num_bytes=size.num_bytes,
             num_unknown=num_unknown,
             escape_nats=escape_nats,
             stride=stride,
@@ -224,7 +259,32 @@ class ModelEvaluator:
             predictions=tuple(predictions) if return_predictions else None,
         )
 
-    def _batches(self, plan: Sequence[Window], context: int) -> Iterator[list[Window]]:
+    def _texts(self, text: str | TextFile) -> Iterator[str]:
+        """Yield the cleaned text in the pieces in which it can be encoded; joined, they are the cleaned text."""
+        if isinstance(text, str):
+            cleaned = cleaned_for(self._run, text)
+            pieces = (cleaned[start : start + _BLOCK] for start in range(0, len(cleaned), _BLOCK))
+        else:
+            pieces = (cleaned_for(self._run, piece) for piece in safe_pieces(text.pieces()))
+        return pieces if self._tokenizer.is_piecewise else iter(["".join(pieces)])
+
+    def _ids(self, text: str | TextFile) -> Iterator[NDArray[np.integer[Any]]]:
+        """Yield the token ids of a text piece by piece, BOS first."""
+        if self._tokenizer.bos_id is not None:
+            yield np.array([self._tokenizer.bos_id])
+        yield from map(self._tokenizer.encode_array, self._texts(text))
+
+    def _measure(self, text: str | TextFile) -> _Size:
+        """Count tokens, characters and bytes; a file that is no text is refused here, before anything is scored."""
+        num_tokens = 0 if self._tokenizer.bos_id is None else 1
+        num_chars = num_bytes = 0
+        for piece in self._texts(text):
+            num_tokens += len(self._tokenizer.encode_array(piece))
+            num_chars += len(piece)
+            num_bytes += len(piece.encode("utf-8", "surrogatepass"))
+        return _Size(num_tokens, num_chars, num_bytes)
+
+    def _batches(self, plan: Iterable[Window], context: int) -> Iterator[list[Window]]:
         """Yield batches of windows with the same length and the same number of scored tokens."""
         size = max(1, min(self._batch_size, MAX_LOGITS // (context * self._model.vocab_size)))
         batch: list[Window] = []
@@ -240,11 +300,10 @@ class ModelEvaluator:
         if batch:
             yield batch
 
-    def _logits(self, inputs: torch.Tensor, batch: Sequence[Window]) -> torch.Tensor:
-        """Return the logits (scored, V) of a batch of windows, in text order."""
-        rows = torch.stack([inputs[window.begin : window.end] for window in batch]).to(self._model.device)
+    def _logits(self, rows: torch.Tensor, num_scored: int) -> torch.Tensor:
+        """Return the logits (scored, V) of the last `num_scored` positions of each row of ids (B, T)."""
         with evaluation_mode(self._model):
-            logits: torch.Tensor = self._model(rows)[:, -batch[0].num_scored :]
+            logits: torch.Tensor = self._model(rows.to(self._model.device))[:, -num_scored:]
             return logits.reshape(-1, logits.shape[-1]).float()
 
     def _scores(
