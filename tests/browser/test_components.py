@@ -12,7 +12,16 @@ import pytest
 from playwright.sync_api import expect
 from plotly.subplots import make_subplots
 
-from minigpt.app.components import attention_grid, attention_lines, flow, forward_map, live_chart, scripts, token_strip
+from minigpt.app.components import (
+    attention_grid,
+    attention_lines,
+    flow,
+    forward_map,
+    live_chart,
+    owner,
+    scripts,
+    token_strip,
+)
 from minigpt.app.components.messages import both_themes
 from minigpt.app.home import view as home_view
 
@@ -27,10 +36,12 @@ async (script) => {
   const parentElement = document.querySelector("main");
   window.cleanUps = [];
   window.triggers = [];
+  window.states = [];
   window.call = (sent) => {
     const data = sent.bytes ? Uint8Array.from(atob(sent.bytes), (letter) => letter.charCodeAt(0)) : sent;
+    const setStateValue = (name, value) => window.states.push([name, value]);
     const setTriggerValue = (name, value) => window.triggers.push([name, value]);
-    window.cleanUps.push(draw({ parentElement, data, setStateValue() {}, setTriggerValue }));
+    window.cleanUps.push(draw({ parentElement, data, setStateValue, setTriggerValue }));
   };
 }
 """
@@ -46,7 +57,8 @@ def stage(open_page):
             page.clock.install()
         name = component.__name__.rpartition(".")[2]
         page.set_content(f'<main style="width: 900px">{component.HTML}</main>')
-        page.add_style_tag(path=scripts.FOLDER / name / "style.css")
+        if (style := scripts.FOLDER / name / "style.css").is_file():
+            page.add_style_tag(path=style)
         page.evaluate(LOAD, scripts.script(name))
         return page
 
@@ -361,3 +373,14 @@ def test_every_sentence_of_the_flow_stands_long_enough_to_be_read(stage):
     assert len(stood) > 6
     for text, milliseconds in stood[:-1]:
         assert milliseconds >= 250 * len(text.split()), text
+
+
+def test_the_browser_tells_its_key_only_once_the_script_has_ended(stage):
+    page = stage(owner)
+    page.evaluate("document.body.setAttribute('data-test-script-state', 'running')")
+    call(page, {"offered": "k" * 24, "known": False, "leave": ""})
+    page.evaluate("document.body.setAttribute('data-test-script-state', 'rerunRequested')")
+    assert page.evaluate("window.states") == []
+    page.evaluate("document.body.setAttribute('data-test-script-state', 'notRunning')")
+    page.wait_for_function("window.states.length === 1")
+    assert page.evaluate("window.states[0]") == ["key", "k" * 24]

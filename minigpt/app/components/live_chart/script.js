@@ -124,6 +124,8 @@ class Chart {
     /** @type {Figure} */
     const figure = JSON.parse(data.figure);
     this.box.style.height = `${figure.layout.height}px`;
+    // a finger that drags over a chart scrolls the page; the chart's buttons still zoom
+    if (matchMedia("(pointer: coarse)").matches) figure.layout.dragmode = false;
     this.box.setAttribute("aria-label", data.alt);
     this.box.dataset.keys = data.keys;
     this.figure = figure;

@@ -11,7 +11,8 @@ import re
 
 from minigpt.app.components.registry import Component
 
-_component = Component("owner", "<span hidden></span>")
+HTML = "<span hidden></span>"
+_component = Component("owner", HTML)
 
 
 def browser_key(offered: str, *, is_known: bool = False, leave: str = "") -> str | None:

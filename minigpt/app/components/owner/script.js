@@ -22,6 +22,28 @@ function browserKey(offered) {
   return offered;
 }
 
+/**
+ * Do something once the script has ended. A value that is sent earlier can overtake the message that tells the browser
+ * which page it shows, and Streamlit then opens Home instead of the page in the address.
+ * @param {() => void} act
+ * @returns {() => void} Do it no more.
+ */
+function atRest(act) {
+  const app = document.querySelector("[data-test-script-state]");
+  const isAtRest = () => app?.getAttribute("data-test-script-state") === "notRunning";
+  if (!app || isAtRest()) {
+    act();
+    return () => {};
+  }
+  const observer = new MutationObserver(() => {
+    if (!isAtRest()) return;
+    observer.disconnect();
+    act();
+  });
+  observer.observe(app, { attributes: true });
+  return () => observer.disconnect();
+}
+
 /** @param {Component<{ offered: string, known: boolean, leave: string }>} component */
 export default function ({ data, setStateValue }) {
   if (data.leave) {
@@ -34,11 +56,14 @@ export default function ({ data, setStateValue }) {
     begin();
     return;
   }
-  if (!data.known) setStateValue("key", browserKey(data.offered));
+  const forget = data.known ? () => {} : atRest(() => setStateValue("key", browserKey(data.offered)));
   /** @param {StorageEvent} event */
   const follow = (event) => {
     if (event.key === LEFT) begin();
   };
   window.addEventListener("storage", follow);
-  return () => window.removeEventListener("storage", follow);
+  return () => {
+    forget();
+    window.removeEventListener("storage", follow);
+  };
 }
