@@ -95,6 +95,7 @@ def test_a_run_in_training_elsewhere_is_stopped_there(pages, own_home):
 
 def test_a_zip_comes_back_as_a_run(pages, own_home):
     run_id = pages.trained("traveller")
+    manager.get_engine().describe(run_id, "", name="traveller", notes="seen the world")
     content = exported(run_id, own_home)
     RunStore().delete(run_id)
     at = upload(pages.open(PAGE), "minigpt.zip", content)
@@ -102,6 +103,7 @@ def test_a_zip_comes_back_as_a_run(pages, own_home):
     assert not at.error
     assert "traveller" in at.dataframe[0].value["Name"].tolist()
     assert pages.run_of(at)
+    assert RunFolder(own_home / pages.run_of(at)).info.notes == "seen the world"
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip at all", b"PK\x03\x04 broken"])

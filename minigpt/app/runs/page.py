@@ -133,7 +133,14 @@ def describe(ref: RunRef) -> None:
     info = RunFolder(ref.path).info
     with st.expander(t("runs.describe"), icon=":material/edit:"), st.form(f"runs_describe_{ref.id}", border=False):
         name = st.text_input(t("runs.new_name"), info.name, max_chars=MAX_NAME, key=f"runs:name_{ref.id}")
-        notes = st.text_area(t("runs.notes"), info.notes, max_chars=MAX_NOTES, height=100, key=f"runs:notes_{ref.id}")
+        notes = st.text_area(
+            t("runs.notes"),
+            info.notes,
+            max_chars=MAX_NOTES,
+            height=100,
+            key=f"runs:notes_{ref.id}",
+            help=t("runs.notes_help"),
+        )
         if not st.form_submit_button(t("runs.describe_save"), key=f"runs:describe_{ref.id}"):
             return
     try:
