@@ -163,6 +163,12 @@ def test_messages(changes, message):
     assert len(text) < 400
 
 
+def test_the_default_is_not_named_where_a_preset_gives_the_value():
+    with pytest.raises(ConfigError) as caught:
+        load_config("nano", overrides={"training.max_steps": 0})
+    assert caught.value.mend == "Correct it or leave it out."  # left out, it would be the preset's 400
+
+
 def test_what_the_messages_offer_is_allowed():
     for changes in ({"model.num_heads": 3}, {"model.num_kv_heads": 3}, {"model.d_model": 6, "model.num_heads": 2}):
         with pytest.raises(ConfigError) as caught:

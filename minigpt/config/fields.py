@@ -210,13 +210,14 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def explain_error(error: ValidationError, source: str, section: str = "") -> ConfigError:
+def explain_error(error: ValidationError, source: str, section: str = "", *, has_preset: bool = False) -> ConfigError:
     """Turn pydantic's first complaint into our error; the message counts the others.
 
     Args:
         error: From validating a section, or the whole configuration.
         source: Where the values come from, for messages.
         section: Name of the section that was validated; empty for the whole configuration.
+        has_preset: Whether a preset gives the value of a setting that is left out; then the default is not named.
     """
     detail = error.errors()[0]
     dotted = ".".join(str(part) for part in (section, *detail["loc"]) if part != "" and not isinstance(part, int))
@@ -234,7 +235,7 @@ def explain_error(error: ValidationError, source: str, section: str = "") -> Con
     given = "empty" if detail["input"] is None else quoted(detail["input"])
     given = given if len(given) <= 80 else given[:77] + "..."
     default = field_info(dotted).default
-    usual = "" if default in (None, (), "") else f"; the default is {default}"
+    usual = "" if has_preset or default in (None, (), "") else f"; the default is {default}"
     problem = f"{source}: {dotted} is {given}; it must be {_allowed(dotted, dict(detail))}."
     return ConfigError(problem, mend=f"Correct it or leave it out{usual}.{more}", on_page=f"Correct it{usual}.{more}")
 

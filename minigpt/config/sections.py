@@ -346,7 +346,7 @@ def build_config(values: Mapping[str, Any], source: str) -> RunConfig:
     try:
         return RunConfig.model_validate(dict(values))
     except ValidationError as error:
-        raise explain_error(error, source) from None
+        raise explain_error(error, source, has_preset=values.get("preset") is not None) from None
 
 
 def wrong_fields(values: Mapping[str, Any]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from minigpt import config as settings
 from minigpt import resources
 from minigpt.app.session import corpora, state
 from minigpt.app.texts import markdown, t
+from minigpt.app.train.expert_view import FIELDS
 from minigpt.app.ui.forms import read_number, read_setting, refused, written
 from minigpt.app.ui.messages import label_of
 from minigpt.app.ui.navigation import PAGES
@@ -173,12 +174,40 @@ def test_every_field_of_a_page_survives_what_a_browser_can_send(pages, page):
         assert all(
             field.placeholder or not isinstance(read_number(field.value, float), str) for field in browser.numbers()
         )
+        assert not browser.at.number_input, "the browser would read the number: take a field of ui/forms.py"
         browser.attack()
         words = pages.words(browser.at)
         for field in browser.numbers():
             is_automatic = field.placeholder == t("frame.automatic") and not field.value.strip()
             if isinstance(read_number(field.value, float), str) and not is_automatic:
                 assert f"“{markdown(field.label)}” is" in words, (field.key, field.value)
+
+
+@pytest.mark.parametrize("name", ["run", "step", "seed"])
+@pytest.mark.parametrize("text", HOSTILE[:: len(HOSTILE) // 6])
+def test_any_number_in_the_address_is_survived(pages, name, text):
+    at = pages.open(**{name: text})
+    assert (t("frame.run_not_found") in pages.words(at)) == (name == "run")
+    at.switch_page("pages/inside/forward.py").run()
+    assert not at.exception
+    assert not at.error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dotted", [name for name in NUMBERS if any(name in group for group in FIELDS.values())])
+def test_every_hostile_text_in_every_setting_of_the_page_alone(pages, dotted):
+    at = pages.open("build/train")
+    at.toggle(key="train:expert").set_value(True).run()
+    for needed, value in (("training.optimizer", "muon"), ("training.schedule", "wsd")):
+        at.selectbox(key=f"train:nano:{needed}").set_value(value).run()
+    for text in HOSTILE:
+        at.text_input(key=f"train:nano:{dotted}").set_value(text).run()
+        assert not at.exception, text
+        value = read_setting(dotted, text)
+        if refused({dotted: value}):
+            assert at.button(key="train:start").disabled
+            assert f"“{markdown(label_of(dotted))}” is" in pages.words(at)
+        assert at.text_input(key=f"train:nano:{dotted}").value == text
 
 
 def test_a_closed_expert_that_holds_something_wrong_says_so_beside_start_and_reset_mends_it(pages):

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from minigpt import resources
 from minigpt.app.session import kept
+from minigpt.app.ui.forms import refused
 from minigpt.config import RunConfig, dotted_fields, field_info, load_config
 from minigpt.config.fields import plain_types
 from minigpt.errors import ConfigError
@@ -28,9 +29,9 @@ class Draft:
 
 def current_config() -> RunConfig:
     """Return the settings chosen on Train so far; without the changes while they are invalid."""
-    base = load_config(current_preset())
+    base, changes = load_config(current_preset()), current_changes()
     try:
-        return base.updated(current_changes())
+        return base if refused(changes) else base.updated(changes)
     except ConfigError:  # the Train page shows what is wrong with them
         return base
 

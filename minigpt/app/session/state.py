@@ -7,8 +7,9 @@ link finds it again. Nothing here imports torch.
 from __future__ import annotations
 
 import secrets
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -43,6 +44,8 @@ class Place:
     """When that run had been started, in seconds of the monotonic clock."""
     is_shown: bool = True
     """Whether the page has been drawn to its end since then."""
+    starting: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a press starts a run: Streamlit calls back for the next press in another thread at the same time."""
 
     def note_press(self, press: object) -> None:
         """Remember that a press on Start has started a run."""

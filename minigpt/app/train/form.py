@@ -214,18 +214,19 @@ def _begin(prepare: Callable[[], tuple[RunConfig, Corpus, str]]) -> None:
         prepare: Returns its settings, its corpus, and the second part of its name.
     """
     place = state.place()  # get it before the slow start of the run, see `state.Place`
-    try:
-        config, corpus, label = prepare()
-        press = (config, corpus.name, corpus.num_chars, label)
-        if place.is_pressed_again(press):
+    with place.starting:
+        try:
+            config, corpus, label = prepare()
+            press = (config, corpus.name, corpus.num_chars, label)
+            if place.is_pressed_again(press):
+                return
+            name = view.free_name(corpus.name, label, {snapshot.name for snapshot in state.own_runs()})
+            run_id = runs.engine().submit(config, corpus, state.owner_token(), name=name)
+        except MinigptError as error:
+            st.session_state["train:error"] = error
             return
-        name = view.free_name(corpus.name, label, {snapshot.name for snapshot in state.own_runs()})
-        run_id = runs.engine().submit(config, corpus, state.owner_token(), name=name)
-    except MinigptError as error:
-        st.session_state["train:error"] = error
-        return
-    place.run_id = place.new_run_id = run_id
-    place.note_press(press)
+        place.run_id = place.new_run_id = run_id
+        place.note_press(press)
 
 
 def _current_settings() -> tuple[str, dict[str, Any]]:
