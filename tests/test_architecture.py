@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "minigpt"
 
 LAYERS: list[list[str]] = [
-    ["version", "errors", "glossary", "wording", "paths", "resources", "randomness", "storage", "pieces"],
+    ["version", "errors", "arguments", "glossary", "wording", "paths", "resources", "randomness", "storage", "pieces"],
     ["config"],
     ["tokenizers", "data"],
     ["model"],
@@ -62,6 +62,7 @@ NEVER = {"app": {"cli"}, "pages": {"cli", "pages", "streamlit_app"}, "streamlit_
 TORCH_FREE = [
     "version",
     "errors",
+    "arguments",
     "glossary",
     "paths",
     "resources",

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from minigpt import resources
+from minigpt.arguments import is_whole
 from minigpt.config import DataConfig
 from minigpt.data.files import TextFile
 from minigpt.data.readers import Document, clean_text, read_text
@@ -36,6 +37,8 @@ DOWNLOAD_SECONDS = 20.0
 """Time after which a download without any progress fails."""
 DOCUMENT_SEPARATOR = "\n\n"
 """Text between two documents when a corpus is shown as one text."""
+MOST_CHARS = 1_000_000_000
+"""Longest built-in corpus: the generated ones have no end, and are kept in memory."""
 _TALES_IN_A_BOOK = 8
 
 
@@ -212,11 +215,14 @@ def load_corpus(name: str, *, num_chars: int | None = None, seed: int = 0) -> Co
         seed: Selects the tales or repeats; the other corpora have no seed.
 
     Raises:
-        CorpusError: There is no such corpus, or the installed Python does not contain it.
+        CorpusError: There is no such corpus, `num_chars` is out of range, or the installed Python does not contain it.
         DownloadError: The download failed; the message says where the file can be put by hand.
     """
-    if num_chars is not None and num_chars < 1:
-        raise CorpusError(f"num_chars is {num_chars}; a corpus has at least 1 character.", mend="Ask for more.")
+    if num_chars is not None and (not is_whole(num_chars) or not 1 <= num_chars <= MOST_CHARS):
+        problem = (
+            f"num_chars is {num_chars}; a corpus has at least 1 character, and a built-in one at most {MOST_CHARS:,}."
+        )
+        raise CorpusError(problem, mend="Ask for a number between them.")
     if name in ("tales", "repeat"):
         endless = _tales if name == "tales" else _repeats
         return endless(500_000 if num_chars is None else num_chars, seed)

@@ -51,9 +51,11 @@ class LanguageModelDataset(Dataset[Batch]):
     def __init__(
         self, ids: NDArray[np.integer[Any]], sequence_length: int, stride: int = 1, *, name: str = "The training text"
     ) -> None:
-        if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+        is_array = isinstance(ids, np.ndarray)
+        if not is_array or ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+            given = f"have shape {ids.shape} and type {ids.dtype}" if is_array else f"are a {type(ids).__name__}"
             raise ShapeError(
-                f"Token ids have shape {ids.shape} and type {ids.dtype}; they must be one row of integers.",
+                f"Token ids {given}; they must be one row of integers.",
                 mend="Encode the text with a tokenizer's encode_array.",
             )
         if not all(isinstance(n, int | np.integer) and n >= 1 for n in (sequence_length, stride)):
@@ -95,8 +97,12 @@ class LanguageModelDataset(Dataset[Batch]):
 
         Raises:
             IndexError: There is no such window.
+            TypeError: An index is no whole number.
         """
-        windows = self._windows[np.asarray(indices, dtype=np.int64)].astype(np.int64)  # (B, T + 1)
+        given = np.asarray(indices)
+        if given.dtype.kind not in "iu" and given.size:
+            raise TypeError(f"Indices of windows are whole numbers of 64 bits; {str(indices)[:40]} was given.")
+        windows = self._windows[given.astype(np.int64)].astype(np.int64)  # (B, T + 1)
         return torch.from_numpy(windows[:, :-1].copy()), torch.from_numpy(windows[:, 1:].copy())
 
 

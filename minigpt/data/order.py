@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from minigpt.arguments import check_count
 from minigpt.errors import ConfigError
 from minigpt.randomness import Stream, derive_key
 
@@ -68,6 +69,7 @@ class BatchOrder:
 
     def indices(self, step: int) -> NDArray[np.int64]:
         """Return this rank's windows of the batch of `step` (counted from 0), shape `(share,)`."""
+        check_count("step", step, least=0, most=2**62)
         first, last = self._share
         return self._windows(step * self.batch_size + first, step * self.batch_size + last)
 

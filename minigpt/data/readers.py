@@ -143,11 +143,13 @@ def clean_text(text: str, *, form: str = "NFC") -> str:
         form: Unicode normalisation form: NFC, NFD, NFKC or NFKD.
 
     Raises:
-        CorpusError: There is no such form.
+        CorpusError: It is no text, or there is no such form.
 
     >>> clean_text("caf\u0065\u0301\r\nbell\x07")
     'café\nbell'
     """
+    if not isinstance(text, str):
+        raise CorpusError(f"A text was expected, not {type(text).__name__}.", mend="Give a str.")
     if form not in ("NFC", "NFD", "NFKC", "NFKD"):
         raise CorpusError(f"Unicode form {quoted(form)} is none of NFC, NFD, NFKC, NFKD.", mend="Use NFC.")
     if not _is_clean(text):  # checking is several times faster than replacing

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from minigpt.arguments import check_count, is_whole
 from minigpt.data.files import TextFile
 from minigpt.data.readers import safe_pieces
 from minigpt.errors import CorpusError, InputError, NonFiniteLossError
@@ -156,6 +157,7 @@ class ModelEvaluator:
         self._run = run
         self._model = run.model
         self._tokenizer = run.tokenizer
+        check_count("batch_size", batch_size)
         self._batch_size = batch_size
 
     def evaluate(
@@ -187,13 +189,14 @@ class ModelEvaluator:
 
         Raises:
             CorpusError: The text has no token to predict.
-            InputError: The stride is out of range.
+            InputError: The stride or the number of candidates is out of range.
             NonFiniteLossError: The model predicts infinity or NaN.
             CancelledError: `cancelled` returned True.
         """
         tokenizer, context = self._tokenizer, self._model.config.sequence_length
         stride = context if stride is None else stride
-        if not isinstance(stride, int) or not 1 <= stride <= context:
+        check_count("num_candidates", num_candidates, least=0)
+        if not is_whole(stride) or not 1 <= stride <= context:
             raise InputError(
                 f"stride is {stride}; with this model's context it must be a whole number from 1 to {context}.",
                 mend=f"Set it to {context} to score window by window, or lower to give each token more context.",
@@ -261,11 +264,11 @@ class ModelEvaluator:
 
     def _texts(self, text: str | TextFile) -> Iterator[str]:
         """Yield the cleaned text in the pieces in which it can be encoded; joined, they are the cleaned text."""
-        if isinstance(text, str):
+        if isinstance(text, TextFile):
+            pieces = (cleaned_for(self._run, piece) for piece in safe_pieces(text.pieces()))
+        else:
             cleaned = cleaned_for(self._run, text)
             pieces = (cleaned[start : start + _BLOCK] for start in range(0, len(cleaned), _BLOCK))
-        else:
-            pieces = (cleaned_for(self._run, piece) for piece in safe_pieces(text.pieces()))
         return pieces if self._tokenizer.is_piecewise else iter(["".join(pieces)])
 
     def _ids(self, text: str | TextFile) -> Iterator[NDArray[np.integer[Any]]]:

@@ -115,10 +115,15 @@ class Sampler(ABC):
         >>> GreedySampler().sample(torch.tensor([0.0, 3.0, 1.0])).item()
         1
         """
-        if logits.dim() not in (1, 2) or logits.shape[-1] == 0 or not logits.is_floating_point():
+        is_tensor = isinstance(logits, torch.Tensor)
+        if not is_tensor or logits.dim() not in (1, 2) or not logits.numel() or not logits.is_floating_point():
+            given = (
+                f"have shape {tuple(logits.shape)} and type {logits.dtype}"
+                if is_tensor
+                else f"are {type(logits).__name__}"
+            )
             raise ShapeError(
-                f"Logits have shape {tuple(logits.shape)} and type {logits.dtype}; "
-                "they must be decimals of shape (V,) or (B, V).",
+                f"Logits {given}; they must be decimals of shape (V,) or (B, V).",
                 mend="Give the last position's logits, for example logits[:, -1].",
             )
         rows = self.process(logits if logits.dim() == 2 else logits.unsqueeze(0))[0]
@@ -188,7 +193,7 @@ class TopKSampler(Sampler):
     """
 
     def __init__(self, k: int) -> None:
-        _check(k >= 1 and k == int(k), "top_k", k, "a whole number from 1 up")
+        _check(math.isfinite(k) and k >= 1 and k == int(k), "top_k", k, "a whole number from 1 up")
         self.k = int(k)
 
     def process(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from minigpt.arguments import check_count, is_whole
 from minigpt.config import GenerationConfig
 from minigpt.errors import InputError, SamplingError
 from minigpt.generation.samplers import (
@@ -70,7 +71,8 @@ class GenerationSettings:
     num_runners_up: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.max_new_tokens, int) or not 0 <= self.max_new_tokens <= MAX_NEW_TOKENS:
+        check_count("num_runners_up", self.num_runners_up, least=0)
+        if not is_whole(self.max_new_tokens) or not 0 <= self.max_new_tokens <= MAX_NEW_TOKENS:
             raise InputError(
                 f"max_new_tokens is {self.max_new_tokens}; it must be a whole number from 0 to {MAX_NEW_TOKENS:,}.",
                 mend="Ask for fewer, and continue from what was written."

@@ -26,7 +26,7 @@ import torch
 
 from minigpt.errors import InputError, ShapeError
 from minigpt.generation.inference import evaluation_mode
-from minigpt.interpret.checks import check_layer
+from minigpt.interpret.checks import check_ids, check_layer
 from minigpt.interpret.trace import to_numpy, trace_forward
 from minigpt.model.points import Probe
 from minigpt.model.transformer import Transformer
@@ -141,8 +141,7 @@ def text_nats(model: Transformer, ids: torch.Tensor, probe: Probe | None = None)
     Raises:
         ShapeError: `ids` is not one text, or has no token to predict.
     """
-    if ids.ndim != 2 or ids.shape[0] != 1:
-        raise ShapeError(f"ids has shape {tuple(ids.shape)}; it must be one text, (1, T).", mend="Give one row.")
+    check_ids(ids)
     _check_predictable(ids)
     with evaluation_mode(model):
         return to_numpy(_nats(model(ids, probe=probe), ids)[0])
@@ -169,6 +168,7 @@ def importance(
         ShapeError: The text has no token to predict.
         CancelledError: `cancelled` returned True.
     """
+    check_ids(ids, one_text=False)
     _check_predictable(ids)
     if kind == "mean" and means is None:
         means = mean_activations(model, ids)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from minigpt.errors import ShapeError
+from minigpt.interpret.checks import check_ids
 from minigpt.interpret.heads import attention_patterns
 from minigpt.interpret.trace import trace_forward
 from minigpt.model.transformer import Transformer
@@ -72,11 +72,7 @@ def head_averages(model: Transformer, windows: torch.Tensor) -> HeadAverages:
     Raises:
         ShapeError: There is no window, or the windows have no tokens.
     """
-    if windows.ndim != 2 or 0 in windows.shape:
-        raise ShapeError(
-            f"The windows have shape {tuple(windows.shape)}; averages need (N, T) with at least one of each.",
-            mend="Give a longer text, or shorter windows.",
-        )
+    check_ids(windows, "windows", one_text=False)
     # One window at a time: the weights of all heads on all windows together would not fit on a small server.
     every = [average_patterns(attention_patterns(trace_forward(model, window[None]))) for window in windows]
     return HeadAverages(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minigpt.arguments import check_count
 from minigpt.errors import InputError, ShapeError
 from minigpt.interpret.trace import to_numpy
 from minigpt.model.positions import LearnedPositions, RotaryPositions
@@ -136,6 +137,7 @@ def nearest_neighbours(matrix: np.ndarray, count: int = 3) -> list[list[tuple[in
     Returns:
         For each vector (index, cosine) of its neighbours, the nearest first; equally near ones in their order.
     """
+    check_count("count", count)
     unit = _unit(matrix)
     found: list[list[tuple[int, float]]] = []
     rows = max(1, _PAIRS // len(unit))  # the cosines of some vectors with all, as a large vocabulary has too many pairs
@@ -174,8 +176,11 @@ def position_similarity(model: Transformer) -> np.ndarray | None:
 
 
 def _check_matrix(matrix: np.ndarray) -> None:
-    if matrix.ndim != 2 or not matrix.size:
+    given = f"shape {matrix.shape}" if isinstance(matrix, np.ndarray) else f"type {type(matrix).__name__}"
+    if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or not matrix.size:
         raise ShapeError(
-            f"The vectors have shape {matrix.shape}; they must be (V, D), at least one of them.",
+            f"The vectors have {given}; they must be (V, D), at least one of them, in an array.",
             mend="Give a matrix with one row per vector.",
         )
+    if not np.issubdtype(matrix.dtype, np.number) or not np.isfinite(matrix).all():
+        raise InputError("The vectors are not all finite numbers.", mend="Take the weights of an earlier step.")

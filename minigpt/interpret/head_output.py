@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minigpt.interpret.checks import check_place
 from minigpt.interpret.trace import Trace
 
 
@@ -50,6 +51,7 @@ def head_output(trace: Trace, layer: int, head: int) -> HeadOutput:
         layer: Counted from 0.
         head: Query head, counted from 0; neighbouring query heads may share one key/value head.
     """
+    check_place(trace, layer, head)
     values, mixed = trace[f"blocks.{layer}.v"][0], trace[f"blocks.{layer}.z"][0]
     shared = head * values.shape[0] // mixed.shape[0]  # Hkv <= H value heads serve H query heads
     # Copied, so that keeping one head does not keep the whole trace in memory.

@@ -20,7 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from minigpt.arguments import MOST, is_whole
 from minigpt.errors import InputError, ShapeError
+from minigpt.interpret.checks import check_place
 from minigpt.interpret.places import largest
 from minigpt.interpret.trace import Trace, to_numpy, trace_forward
 from minigpt.model.transformer import Transformer
@@ -137,6 +139,7 @@ def head_stages(trace: Trace, layer: int, head: int) -> HeadStages:
         layer: Counted from 0.
         head: Counted from 0.
     """
+    check_place(trace, layer, head)
     # Copied, so that keeping one head does not keep the whole trace in memory.
     return HeadStages(*(trace[f"blocks.{layer}.{stage}"][0, head].float().cpu().numpy().copy() for stage in STAGES))
 
@@ -278,17 +281,20 @@ def repeated_ids(token_ids: Sequence[int], length: int, *, seed: int = 0, bos_id
     Raises:
         InputError: `token_ids` is empty, or `length` is below 1.
     """
-    choices = torch.tensor(token_ids, dtype=torch.int64)
-    if not len(choices) or length < 1:
+    ids, begins = list(token_ids), [] if bos_id is None else [bos_id]
+    if not ids or not is_whole(length) or not 1 <= length <= MOST:
         raise InputError(
-            f"length is {length} and there are {len(choices)} tokens to draw from; both must be at least 1.",
+            f"length is {length!r} and there are {len(ids)} tokens to draw from; both must be at least 1, "
+            f"and length at most {MOST:,}.",
             mend="Ask for at least one token and give at least one id.",
         )
+    if not all(is_whole(token_id) and 0 <= token_id < 2**31 for token_id in (*ids, *begins)):
+        raise InputError("token_ids or bos_id holds what is no token id.", mend="Give a tokenizer's text_ids.")
+    choices = torch.tensor(ids, dtype=torch.int64)
     generator = make_generator(seed, Stream.SYNTHETIC)
     rounds = [torch.randperm(len(choices), generator=generator) for _ in range(-(-length // len(choices)))]
     block = choices[torch.cat(rounds)[:length]]
-    begin = [] if bos_id is None else [torch.tensor([bos_id])]
-    return torch.cat([*begin, block, block])[None]
+    return torch.cat([torch.tensor(begins, dtype=torch.int64), block, block])[None]
 
 
 def repeats_within(

@@ -25,8 +25,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from minigpt.arguments import check_count
 from minigpt.generation.inference import evaluation_mode
-from minigpt.interpret.checks import check_position, check_token
+from minigpt.interpret.checks import check_ids, check_position, check_token
 from minigpt.interpret.trace import Trace, to_numpy, trace_forward
 from minigpt.model.norms import LayerNorm
 from minigpt.model.transformer import Transformer
@@ -105,6 +106,8 @@ def logit_lens(model: Transformer, ids: torch.Tensor, *, k: int = 5) -> Lens:
         ids: Token ids (1, T).
         k: Number of most likely tokens to return; at most V.
     """
+    check_ids(ids)
+    check_count("k", k)
     trace, points = trace_forward(model, ids), stream_points(model)
     logits = read_out(model, ids, torch.cat([trace[point] for point in points]))  # (P, T, V)
     log_probs = logits.float().log_softmax(dim=-1)
@@ -169,6 +172,7 @@ def head_outputs(model: Transformer, ids: torch.Tensor) -> list[torch.Tensor]:
         model: Any model.
         ids: Token ids (1, T).
     """
+    check_ids(ids)
     num_heads = model.config.num_heads
     outputs: list[torch.Tensor] = []
     through = torch.cat([torch.eye(num_heads), torch.zeros(1, num_heads), torch.ones(1, num_heads)]).to(model.device)

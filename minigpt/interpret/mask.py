@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from minigpt.generation.inference import evaluation_mode
-from minigpt.interpret.checks import check_layer, check_position, check_token
+from minigpt.interpret.checks import check_ids, check_layer, check_position, check_token
 from minigpt.interpret.heads import HeadStages, head_stages
 from minigpt.interpret.trace import to_numpy, trace_forward
 from minigpt.model.points import Probe
@@ -84,5 +84,6 @@ def unmasked_stages(model: Transformer, ids: torch.Tensor, layer: int, head: int
     Raises:
         InputError: The model has no such layer or head.
     """
-    check_layer(model, layer, head)
+    check_ids(ids)
+    check_layer(model, layer, -1 if head is None else head)
     return head_stages(trace_forward(model, ids, unmasked_probe({(layer, head)})), layer, head)

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from minigpt.arguments import check_count, is_whole
 from minigpt.errors import InputError
 from minigpt.generation.inference import evaluation_mode
 from minigpt.interpret.ablation import ROWS_TOKENS
-from minigpt.interpret.checks import check_layer
+from minigpt.interpret.checks import check_ids, check_layer
 from minigpt.interpret.trace import to_numpy, trace_forward
 from minigpt.model.transformer import Transformer
 
@@ -70,9 +71,10 @@ def unit_activations(
         InputError: The model has no such layer or unit.
         CancelledError: `cancelled` returned True.
     """
+    check_ids(windows, "windows", one_text=False)
     check_layer(model, layer)
     width = model.config.ff_width
-    if not 0 <= unit < width:
+    if not is_whole(unit) or not 0 <= unit < width:
         raise InputError(
             f"There is no unit {unit}; a feed-forward layer of this model has {width}, counted from 0.",
             mend=f"Take one from 0 to {width - 1}.",
@@ -105,6 +107,7 @@ def strongest_units(model: Transformer, ids: torch.Tensor, count: int = 8) -> li
     Returns:
         For each layer the units, counted from 0, the strongest first.
     """
+    check_count("count", count)
     activations = trace_forward(model, ids).ff_act  # L of (1, T, F)
     return [act[0, -1].float().topk(min(count, act.shape[-1])).indices.tolist() for act in activations]
 
@@ -139,6 +142,10 @@ def top_snippets(
         InputError: The model has no such layer or unit.
         CancelledError: `cancelled` returned True.
     """
+    check_ids(windows, "windows", one_text=False)
+    for name, value in (("count", count), ("before", before), ("after", after)):
+        check_count(name, value, least=0)
+    check_count("skipped", skipped, least=0, most=windows.shape[1] - 1)
     strengths = unit_activations(model, windows, layer, unit, cancelled=cancelled)  # (N, T)
     places = skipped + strengths[:, skipped:].argmax(axis=1)
     order = np.argsort(-strengths[:, skipped:].max(axis=1), kind="stable")[:count]

@@ -27,10 +27,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from minigpt.arguments import check_count
 from minigpt.errors import InputError, ShapeError
 from minigpt.generation.inference import evaluation_mode
 from minigpt.interpret.ablation import ROWS_TOKENS
-from minigpt.interpret.checks import check_token
+from minigpt.interpret.checks import check_ids, check_token
 from minigpt.interpret.lens import stream_points
 from minigpt.interpret.trace import Trace, trace_forward
 from minigpt.model.points import Probe
@@ -104,6 +105,7 @@ def patch_residual(
         InputError: There is no such token, or both texts lead to the same answer.
         CancelledError: `cancelled` returned True.
     """
+    check_ids(clean_ids, "clean_ids")
     points, length = stream_points(model), clean_ids.shape[-1]
     spots = [Spot(point, position) for point in points for position in range(length)]
     return _recovered(model, clean_ids, corrupt_ids, spots, target, versus, cancelled).reshape(len(points), length)
@@ -161,6 +163,8 @@ def turning_change(
 
     Source: the minimal pairs of Meng et al. 2022 and Wang et al. 2022; the search for one is ours.
     """
+    check_ids(ids)
+    check_count("tried", tried)
     with evaluation_mode(model):
         logits = model(ids)[0]  # (T, V)
         answer = int(logits[-1].argmax())
@@ -190,12 +194,14 @@ def _recovered(
     cancelled: Callable[[], bool] | None,
 ) -> np.ndarray:
     """Return the recovered fraction of the answer for each spot, (spots,); see the module's formula."""
-    if clean_ids.ndim != 2 or clean_ids.shape[0] != 1 or clean_ids.shape != corrupt_ids.shape:
+    check_ids(clean_ids, "clean_ids")
+    shapes = [tuple(getattr(ids, "shape", ())) for ids in (clean_ids, corrupt_ids)]
+    if shapes[0] != shapes[1]:
         raise ShapeError(
-            f"The texts have shapes {tuple(clean_ids.shape)} and {tuple(corrupt_ids.shape)}; both must be (1, T), with "
-            "the same T.",
+            f"The texts have shapes {shapes[0]} and {shapes[1]}; both must be (1, T), with the same T.",
             mend="Give two prompts of equal length, so that each position of one has a counterpart in the other.",
         )
+    check_ids(corrupt_ids, "corrupt_ids")
     check_token(model, target)
     check_token(model, versus)
     clean, corrupt = trace_forward(model, clean_ids), trace_forward(model, corrupt_ids)

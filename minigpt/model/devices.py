@@ -45,6 +45,8 @@ def resolve_device(name: str) -> torch.device:
     known = {info.name: info for info in describe_devices()}
     usable = [info.name for info in known.values() if info.available]
     mend = f"Use auto or {' or '.join(usable)}."
+    if not isinstance(name, str):
+        raise DeviceError(f"device is {name!r}; it must be auto, cpu, cuda, cuda:<number> or mps.", mend=mend)
     if name == "auto":
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if known[kind].available))
     kind, _, index = name.partition(":")

@@ -23,6 +23,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from minigpt.arguments import is_whole
 from minigpt.config import TransformerConfig
 from minigpt.errors import ConfigError, ContextLengthError, DeviceError, ShapeError, TokenizerError
 from minigpt.model.block import Block
@@ -35,6 +36,8 @@ from minigpt.model.points import Probe, tap
 from minigpt.model.positions import LearnedPositions, RotaryPositions
 from minigpt.randomness import Stream, make_generator
 
+MOST_TOKENS = 1 << 24
+"""Largest vocabulary; Unicode has 1,114,112 code points."""
 INITIAL_STD = 0.02
 """Standard deviation of new weights in GPT-2's way; residual projections get this / sqrt(2 L)."""
 
@@ -54,8 +57,11 @@ class Transformer(nn.Module):
 
     def __init__(self, config: TransformerConfig, vocab_size: int, *, seed: int = 0) -> None:
         super().__init__()
-        if vocab_size < 1:
-            raise ConfigError(f"vocab_size is {vocab_size}; it must be at least 1.", mend="Train the tokenizer first.")
+        if not is_whole(vocab_size) or not 1 <= vocab_size <= MOST_TOKENS:
+            raise ConfigError(
+                f"vocab_size is {vocab_size}; it must be a whole number, at least 1 and at most {MOST_TOKENS:,}.",
+                mend="Train the tokenizer first.",
+            )
         self.config = config
         self.vocab_size = vocab_size
         # The modules are built on the meta device, without memory, because torch would fill them from its global
@@ -182,10 +188,11 @@ class Transformer(nn.Module):
 
     def _check(self, ids: torch.Tensor, start: int, cache: KVCache | None) -> None:
         """Refuse ids that the model cannot read, with our own error instead of an index error from inside torch."""
-        if ids.ndim != 2 or ids.numel() == 0 or ids.dtype != torch.int64:
+        if not isinstance(ids, torch.Tensor) or ids.ndim != 2 or ids.numel() == 0 or ids.dtype != torch.int64:
+            is_tensor = isinstance(ids, torch.Tensor)
+            given = f"has shape {tuple(ids.shape)} and dtype {ids.dtype}" if is_tensor else f"is a {type(ids).__name__}"
             raise ShapeError(
-                f"ids has shape {tuple(ids.shape)} and dtype {ids.dtype}; "
-                f"it must be (B, T) = (1 or more, 1 to {self.config.sequence_length}) and torch.int64.",
+                f"ids {given}; it must be (B, T) = (1 or more, 1 to {self.config.sequence_length}) and torch.int64.",
                 mend="Give one row of token ids for each text, for example torch.tensor([ids]).",
             )
         if start + ids.shape[1] > self.config.sequence_length:

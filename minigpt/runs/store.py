@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from minigpt import resources
 from minigpt.config import RunConfig
+from minigpt.data.readers import clean_text
 from minigpt.errors import MinigptError, RunExistsError, RunNotFoundError
 from minigpt.paths import check_new_folder, user_path
 from minigpt.runs import archive
@@ -86,7 +87,7 @@ class RunStore:
         target = self._free_target(run_id, path)
         info = RunInfo(
             id=run_id,
-            name=(name or config.preset or "run").strip()[:200] or "run",
+            name=clean_text(name or config.preset or "run").strip()[:200] or "run",
             created=datetime.now(UTC).replace(microsecond=0),
             owner_token_sha256=None if owner_token is None else token_sha256(owner_token),
             parent=parent,

@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from minigpt.arguments import is_whole
 from minigpt.errors import CheckpointError, RunNotFoundError
 from minigpt.storage import read_small, remove_folder, storage_errors, write_text
 from minigpt.training.checkpoint import (
@@ -198,9 +199,9 @@ class RunWeights:
             if steps:
                 return self.history_path(steps[-1])
             raise RunNotFoundError(f"The run {visible(str(self.path))} has no weights yet.", mend="Train it first.")
-        if isinstance(step, str):
+        if not is_whole(step):
             raise RunNotFoundError(
-                f"There are no weights called {quoted(step)}.", mend="Take best, last, or a step's number."
+                f"There are no weights called {quoted(str(step))}.", mend="Take best, last, or a step's number."
             )
         if verify_checkpoint(self.checkpoint_path(step)):
             return self.checkpoint_path(step) / MODEL

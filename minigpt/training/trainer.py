@@ -464,5 +464,8 @@ class Trainer(TrainerCounters):
 
 def _overriding(callbacks: Sequence[Callback], name: str) -> list[Callable[..., Any]]:
     """Return one hook of each callback that overrides it, so that a step does not call the empty ones."""
+    strange = [callback for callback in callbacks if not isinstance(callback, Callback)]
+    if strange:
+        raise TypeError(f"callbacks are objects of classes derived from Callback; {strange[0]!r} is none.")
     own = [callback for callback in callbacks if getattr(type(callback), name) is not getattr(Callback, name)]
     return [getattr(callback, name) for callback in own]
