@@ -28,10 +28,10 @@ from minigpt.wording import cause_of, quoted
 
 ENVIRONMENT_PREFIX = "MINIGPT__"
 
-MAX_BYTES = 1_000_000
-"""Largest settings file; one with every setting and its description has 7,000."""
-_MAX_NODES = 10_000
-"""Most values in a settings file: PyYAML needs up to 20 microseconds and some hundred bytes for each."""
+MAX_BYTES = 4_000_000
+"""Largest settings file; one with every setting and its description has 7,000, and the paths of texts come on top."""
+_MAX_NODES = 50_000
+"""Most values in a settings file: PyYAML needs up to 20 microseconds and a kilobyte for each."""
 _MAX_DEPTH = 8
 """Most levels of brackets and indentation; a section with a list in it has three."""
 _MAX_DIGITS = 64
