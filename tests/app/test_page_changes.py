@@ -37,7 +37,7 @@ def navigation(page):
 
 
 FIRST = request("", name="train")
-TO_B, TO_C = request("B"), request("C")
+TO_A, TO_B, TO_C = request("A"), request("B"), request("C")
 FIELD_OF_A = request("A", "train:steps")
 FRAGMENT_OF_A = request("A", "sampling:prompt", fragment="f")
 CARD_OF_A = request("A", fragment="card", auto=True)
@@ -108,6 +108,26 @@ def test_what_comes_later_is_dropped_and_the_new_page_goes_on(late, begin):
     assert passed(FIRST, *BEGIN_A, TO_B, "wait", *begin, late, late, FRAGMENT_OF_B) == [FIRST, TO_B, FRAGMENT_OF_B]
 
 
+@pytest.mark.parametrize("begin", [[], BEGIN_B[:1], BEGIN_B], ids=["before it begins", "as it begins", "then"])
+def test_a_late_request_of_the_frame_is_answered_by_the_new_page(begin):
+    """For example the browser's key, which arrives once and without which no page is drawn."""
+    first, change, key = passed(FIRST, *BEGIN_A, TO_B, "wait", *begin, request("A", "frame:owner"))
+    assert (first, change) == (FIRST, TO_B)
+    assert key == request("B", "frame:owner")
+
+
+def test_a_request_of_the_frame_does_not_take_the_menu_away():
+    there, back = request("B", "frame:owner"), request("A", "frame:owner")
+    assert passed(FIRST, *BEGIN_A, TO_B, "wait", *BEGIN_B, there, back) == [FIRST, TO_B, there, back]
+    assert passed(FIRST, *BEGIN_A, TO_B, TO_B, "wait", *BEGIN_B, TO_B, TO_A)[-2:] == [TO_B, TO_A]
+
+
+def test_after_some_seconds_a_request_for_another_page_is_just_that(monkeypatch):
+    monkeypatch.setattr(page_changes, "FRAME_SECONDS", 0.0)
+    back = request("A", "frame:owner")
+    assert passed(FIRST, *BEGIN_A, TO_B, "wait", *BEGIN_B, back) == [FIRST, TO_B, back]
+
+
 def test_what_the_server_still_sends_of_the_old_page_changes_nothing():
     late = [("send", session("A", "f")), ("send", navigation("A")), ("send", session("A"))]
     assert passed(FIRST, *BEGIN_A, TO_B, "wait", *late, FIELD_OF_A, *BEGIN_B, FIELD_OF_A) == [FIRST, TO_B]
@@ -115,9 +135,8 @@ def test_what_the_server_still_sends_of_the_old_page_changes_nothing():
 
 def test_the_last_of_two_quick_presses_counts_and_there_is_a_way_back():
     assert passed(FIRST, *BEGIN_A, TO_B, TO_C) == [FIRST, TO_C]
-    back = request("A")
-    assert passed(FIRST, *BEGIN_A, TO_B, "wait", back, "wait", FIELD_OF_A) == [FIRST, TO_B, back, FIELD_OF_A]
-    assert passed(FIRST, *BEGIN_A, TO_B, "wait", *BEGIN_B, back, "wait", FIELD_OF_A)[-1] == FIELD_OF_A
+    assert passed(FIRST, *BEGIN_A, TO_B, "wait", TO_A, "wait", FIELD_OF_A) == [FIRST, TO_B, TO_A, FIELD_OF_A]
+    assert passed(FIRST, *BEGIN_A, TO_B, "wait", *BEGIN_B, TO_A, "wait", FIELD_OF_A)[-1] == FIELD_OF_A
 
 
 def test_a_page_that_the_server_opens_itself_is_followed():

@@ -7,15 +7,15 @@ behind the new page, and its `new_session` message then names the old page, so t
 of the new one. If the field is in no fragment, Streamlit runs the whole old page again.
 
 `PageChanges` stands between the browser and Streamlit and reads their messages. It holds a page change for a moment,
-so that values on their way come first and are not lost. Later requests of the old page are dropped: they cannot be
-answered any more.
+so that values on their way come first and are not lost. Later requests of the old page's widgets are dropped: they
+cannot be answered any more. Those of the frame's widgets are answered by the new page.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Literal
 
 from google.protobuf.message import DecodeError
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -26,11 +26,17 @@ from streamlit.runtime.state.common import user_key_from_element_id
 HOLD_SECONDS = 0.1
 """How long a page change waits for values of the old page. Measured on a busy machine: they come up to 0.07 s later."""
 
+FRAME_SECONDS = 3.0
+"""How long after a page has begun the browser may still send what the frame's widgets requested before it."""
+
 FRAME_KEYS = "frame:"
 """What the keys of the widgets begin with that the frame draws around every page, and those of no page."""
 
 LARGEST_PAGE_MESSAGE = 1 << 17
 """Bytes. Messages to the browser that name a page have a few thousand; the larger ones are figures and are not read."""
+
+Place = Literal["here", "elsewhere", "frame", "late"]
+"""A request belongs to the page that is shown; asks for another; is the frame's, which any page can answer; is late."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -85,10 +91,13 @@ class _Connection:
                     self._pages = PageOrder()  # a page change that is stopped early never arrives
                 return message
             rerun = request.rerun_script
-            if self._pages.is_change(rerun):
+            place = self._pages.place_of(rerun, clock())
+            if place == "elsewhere":
                 # It takes the place of a page change that still waits: the last press counts.
                 self._held = (message, rerun, clock() + HOLD_SECONDS)
-            elif not self._pages.is_late(rerun):
+            elif place == "frame":
+                return {**message, "bytes": BackMsg(rerun_script=self._pages.turned(rerun)).SerializeToString()}
+            elif place == "here":
                 self._pages.passed(rerun)
                 return message
 
@@ -96,7 +105,7 @@ class _Connection:
         """Send a message to the browser, and note which page it brings."""
         data = message.get("bytes")
         if data and len(data) <= LARGEST_PAGE_MESSAGE:
-            self._pages.sent(ForwardMsg.FromString(data))
+            self._pages.sent(ForwardMsg.FromString(data), asyncio.get_running_loop().time())
         await self._send(message)
 
     def close(self) -> None:
@@ -118,31 +127,41 @@ class PageOrder:
 
     def __init__(self) -> None:
         self._page = ""  # the hash of its script; empty as long as it is not known
-        self._is_awaited = False  # Streamlit has not begun with it: what it sends is still of the page before
+        self._asked: ClientState | None = None  # the request for it, until the browser surely shows it
+        self._began: float | None = None  # when Streamlit began with it; until then it sends what is of the page before
 
-    def is_change(self, rerun: ClientState) -> bool:
-        """Return whether a rerun asks for another page: by the menu, by a link, or by the browser's Back and Forward.
+    def place_of(self, rerun: ClientState, now: float) -> Place:
+        """Return what becomes of a rerun that the browser requests at a time, in seconds.
 
-        Such a request has the state of the frame's widgets. A widget's request has the state of the page's as well.
+        A request for another page, by the menu, a link, Back or Forward, has the state of the frame's widgets. A
+        request of a page's widget has the state of all the page's widgets too.
         """
-        if not self._is_elsewhere(rerun) or rerun.fragment_id:
-            return False
+        if not self._page or rerun.page_script_hash in ("", self._page):
+            return "here"
         keys = (user_key_from_element_id(widget.id) or "" for widget in rerun.widget_states.widgets)
-        return all(key.startswith(FRAME_KEYS) for key in keys)
+        if rerun.fragment_id or not all(key.startswith(FRAME_KEYS) for key in keys):
+            return "late"
+        if self._asked is None or rerun.is_history_navigation or rerun.widget_states == self._asked.widget_states:
+            return "elsewhere"
+        is_on_its_way = self._began is None or now < self._began + FRAME_SECONDS
+        return "frame" if is_on_its_way else "elsewhere"
 
-    def is_late(self, rerun: ClientState) -> bool:
-        """Return whether a rerun was requested by a page that is no longer shown when its answer comes."""
-        return self._is_elsewhere(rerun) and not self.is_change(rerun)
-
-    def _is_elsewhere(self, rerun: ClientState) -> bool:
-        return bool(self._page and rerun.page_script_hash) and rerun.page_script_hash != self._page
+    def turned(self, rerun: ClientState) -> ClientState:
+        """Return a request of the frame's widgets as one of the page that is being opened."""
+        assert self._asked is not None  # only then a request is the frame's
+        turned = ClientState()
+        turned.CopyFrom(rerun)
+        turned.page_script_hash, turned.query_string = self._page, self._asked.query_string
+        return turned
 
     def passed(self, rerun: ClientState) -> None:
-        """Note that Streamlit has received a request."""
+        """Note that Streamlit receives a request."""
         if rerun.page_script_hash and rerun.page_script_hash != self._page:
-            self._page, self._is_awaited = rerun.page_script_hash, True
+            self._page, self._asked, self._began = rerun.page_script_hash, rerun, None
+        elif self._asked is not None and rerun.widget_states != self._asked.widget_states:
+            self._asked = None  # not a second press in the menu: the page itself requests something
 
-    def sent(self, message: ForwardMsg) -> None:
+    def sent(self, message: ForwardMsg, now: float) -> None:
         """Note a message to the browser: Streamlit begins with a page, its own choice or the one asked for."""
         if message.HasField("new_session") and not message.metadata.run.fragment_ids:
             page = message.new_session.page_script_hash
@@ -150,7 +169,7 @@ class PageOrder:
             page = message.navigation.page_script_hash
         else:
             return
-        if not self._is_awaited:
+        if self._asked is None or self._began is not None:
             self._page = page
         elif message.HasField("new_session") and page == self._page:
-            self._is_awaited = False
+            self._began = now
