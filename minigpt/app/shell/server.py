@@ -23,6 +23,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from minigpt.app.components import plotly_script
+from minigpt.app.shell import index
 from minigpt.app.shell.page_changes import PageChanges
 
 # Set here as well as in streamlit_app.py, for servers that import this module first.
@@ -140,4 +141,4 @@ async def _plotly_script(request: Request) -> Response:
     )
 
 
-ROUTES = [Route(f"/{plotly_script.ADDRESS}", _plotly_script)]
+ROUTES = [Route(f"/{plotly_script.ADDRESS}", _plotly_script), *index.ROUTES]

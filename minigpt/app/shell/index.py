@@ -1,0 +1,48 @@
+"""The HTML document of every page: Streamlit's, with a sentence for a visitor whose page does not come.
+
+The document is an empty shell until its websocket is open. Where something blocks websockets, it stays empty. The
+sentence is part of the document itself, so it needs neither the connection nor a script.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+from streamlit import file_util
+
+from minigpt.app.texts import t
+from minigpt.app.ui.navigation import PAGES
+
+WAIT_SECONDS = 10
+"""After so many seconds without a heading the sentence is shown."""
+
+_STYLE = f"""
+  #minigpt-waiting {{
+    position: fixed; inset: 30vh 1rem auto; margin: auto; max-width: 34rem; padding: 1rem 1.25rem; z-index: 1;
+    border: 1px solid GrayText; border-radius: 0.6rem; font: 1rem/1.5 sans-serif;
+    color-scheme: light dark; background: Canvas; color: CanvasText;
+    visibility: hidden; animation: minigpt-waiting 0s {WAIT_SECONDS}s forwards;
+  }}
+  @keyframes minigpt-waiting {{ to {{ visibility: visible; }} }}
+  body:has(#root h1) #minigpt-waiting, body:has([role="dialog"]) #minigpt-waiting {{ display: none; }}
+"""
+
+
+@functools.cache
+def document() -> str:
+    """Return Streamlit's document with the sentence."""
+    shell = (Path(file_util.get_static_dir()) / "index.html").read_text("utf-8")
+    sentence = f'<div id="minigpt-waiting" role="status">{html.escape(t("frame.waiting"))}</div>'
+    return shell.replace("</head>", f"<style>{_STYLE}</style></head>").replace("</body>", f"{sentence}</body>")
+
+
+async def _answer(request: Request) -> Response:
+    return HTMLResponse(document(), headers={"cache-control": "no-cache"})
+
+
+ROUTES = [Route(f"/{'' if entry.name == 'home' else entry.name}", _answer) for entry in PAGES]
