@@ -44,7 +44,7 @@ LIBRARIES: list[set[str]] = [
     set(),
     set(),
     {"pandas", "plotly"},
-    {"streamlit", "starlette"},
+    {"streamlit", "starlette", "google"},  # google.protobuf: the form of Streamlit's own messages
     set(),
 ]
 """Libraries that each row may import besides the standard library and those of the rows above."""
