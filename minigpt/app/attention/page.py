@@ -19,8 +19,7 @@ SECTIONS = {"heads": draw_heads, "mask": draw_mask, "reason": draw_reason}
 
 
 def draw() -> None:
-    """Draw the page."""
-    anatomy.header("attention")
+    """Draw the page below its title."""
     _draw_run(state.current_run())
 
 

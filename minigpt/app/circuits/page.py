@@ -23,8 +23,7 @@ WITHOUT_PROMPT = ("patching", "vectors")
 
 
 def draw() -> None:
-    """Draw the page."""
-    anatomy.header("circuits")
+    """Draw the page below its title."""
     _draw_run(state.current_run())
 
 

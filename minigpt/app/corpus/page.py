@@ -25,10 +25,9 @@ SHORT_PART_CHARS = 5_000
 
 
 def draw() -> None:
-    """Draw the page."""
+    """Draw the page below its title."""
     if st.session_state.pop("corpus:go", False):  # a callback cannot change the page itself
         st.switch_page(page_path("train"))
-    anatomy.header("corpus")
     choose_text()
     corpus, config = corpora.current_corpus(), draft.current_config()
     view = corpus_view.view_of(

@@ -25,8 +25,7 @@ PROPOSED = 24
 
 
 def draw() -> None:
-    """Draw the page."""
-    anatomy.header("forward")
+    """Draw the page below its title."""
     _draw_run(state.current_run())
     code()
 

@@ -12,7 +12,6 @@ from minigpt.app.home import view
 from minigpt.app.session import runs
 from minigpt.app.session.ask import ask, errors_explained
 from minigpt.app.texts import t
-from minigpt.app.ui import anatomy
 from minigpt.app.ui.navigation import page_path
 
 
@@ -57,8 +56,7 @@ def draw_history() -> None:
 
 
 def draw() -> None:
-    """Draw the page."""
-    anatomy.header("home")
+    """Draw the page below its title."""
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button(t("home.start"), type="primary", icon=":material/arrow_forward:", key="home:start"):
             st.switch_page(page_path("corpus"))

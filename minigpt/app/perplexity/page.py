@@ -249,7 +249,6 @@ def code() -> None:
 
 
 def draw() -> None:
-    """Draw the page."""
-    anatomy.header("perplexity")
+    """Draw the page below its title."""
     draw_run(state.current_run())
     code()

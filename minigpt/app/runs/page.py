@@ -25,8 +25,7 @@ from minigpt.wording import harmless, visible
 
 
 def draw() -> None:
-    """Draw the page."""
-    anatomy.header("runs")
+    """Draw the page below its title."""
     report()
     own = state.own_runs()
     lines = view.listed(own, state.current_run())

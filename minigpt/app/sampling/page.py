@@ -233,7 +233,6 @@ def code() -> None:
 
 
 def draw() -> None:
-    """Draw the page."""
-    anatomy.header("sampling")
+    """Draw the page below its title."""
     compare(state.current_run())
     code()

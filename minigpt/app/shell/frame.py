@@ -1,4 +1,4 @@
-"""The frame around every page: navigation in sections, the current run with a picker, version and source."""
+"""The frame around every page: its title, navigation in sections, the current run with a picker, version and source."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ def run() -> None:
     st.set_page_config(
         page_title=t("frame.product"), page_icon=resources.asset_path("images", "icon.svg"), layout="wide"
     )
-    st.logo(resources.asset_path("images", "logo.svg"), size="large")
     st.html(_style())
     sections: dict[str, list[st.Page]] = {}
     for entry in PAGES:
@@ -34,13 +33,14 @@ def run() -> None:
         )
         sections.setdefault(t(f"frame.section_{entry.section}"), []).append(page)
     page = st.navigation(sections, expanded=True)
+    anatomy.header(page.url_path or "home")  # first: what follows imports settings and runs, and may wait for torch
+    st.logo(resources.asset_path("images", "logo.svg"), size="large")
     with st.sidebar:
         is_known = kept.identify()  # below the menu: a browser that answers before it knows the page would get Home
         lost = state.sync_run() if is_known else None
         if is_known:
             sidebar.draw()
     if not is_known and page.url_path:  # any page but Home would show what a stranger sees, and change a moment later
-        anatomy.header(page.url_path)
         st.skeleton(WAITING_HEIGHT)
         return
     if lost:

@@ -13,8 +13,7 @@ MEMORISED_CHARS, MEMORISED_STEPS = 3_000, 2_000
 
 
 def draw() -> None:
-    """Draw the page."""
-    anatomy.header("train")
+    """Draw the page below its title."""
     ref = state.current_run()
     snapshot = runs.snapshot_of(ref)
 
