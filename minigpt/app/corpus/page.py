@@ -82,7 +82,7 @@ def choose_text() -> None:
         label_visibility="collapsed",
     )
     {"built_in": choose_built_in, "upload": upload, "paste": paste}[way]()
-    if way != "built_in":
+    if way != "built_in" or corpora.current_readings():
         st.caption(t("corpus.kept_here", what=t("frame.kept")))
     errors = st.session_state.pop("corpus:errors", [])
     for error in errors:

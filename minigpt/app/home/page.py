@@ -9,7 +9,7 @@ import streamlit as st
 
 from minigpt.app.components.flow import flow
 from minigpt.app.home import view
-from minigpt.app.session import runs
+from minigpt.app.session import runs, typed
 from minigpt.app.session.ask import ask, errors_explained
 from minigpt.app.texts import t
 from minigpt.app.ui.navigation import page_path
@@ -25,10 +25,11 @@ def draw_flow(recording: Mapping[str, Any]) -> None:
     place = st.container(width=420)
     prompt = place.text_input(
         t("home.flow_prompt"),
-        key="home:prompt",
         max_chars=view.MOST_PROMPT,
         placeholder=view.prompt_of(recording),
         help=t("home.flow_prompt_help", run=view.BUNDLED),
+        persist_state="session",
+        **typed.field("home", "home:prompt", str),
     )
     shown = recording
     if prompt:

@@ -109,7 +109,7 @@ def _kept() -> None:
     hours = limits.run_ttl_hours
     if kept.is_failing():
         st.warning(t("frame.kept_not"), icon=":material/save:")
-    with st.popover(t("frame.kept"), icon=":material/shield_person:", type="tertiary", key="frame:kept"):
+    with st.popover(t("frame.kept"), icon=":material/shield_person:", key="frame:kept"):
         st.markdown(t("frame.kept_what"))
         st.markdown(t("frame.kept_where"))
         if hours is None:
