@@ -93,17 +93,18 @@ class Cause:
     on_page: str
 
 
-_ASK = "Tell the person who runs this server."
+_WHO = "The person who runs this server"
 _FULL = (
     "Free some space and try again.",
     "Delete runs that you no longer need on the page Runs, or have space freed on this machine.",
 )
-_RIGHTS = ("Change its rights, or choose another place.", _ASK)
+_RIGHTS = ("Change its rights, or choose another place.", f"{_WHO} can change its rights.")
 _OPEN = (
     "Close other programs, or raise the number of files that may be open (ulimit -n), and try again.",
-    "Try again in a minute; if it happens again, tell the person who runs this server.",
+    f"Try again in a minute. {_WHO} can raise the number of files that may be open.",
 )
-_PLACE = ("Check the path.", _ASK)
+_PLACE = ("Check the path.", f"{_WHO} can check the path.")
+_OTHER_PLACE = ("Choose another place.", f"{_WHO} can choose another place.")
 _NETWORK = (
     "Check this machine's connection to the internet, and try again.",
     "Try again later, or use something that needs no download.",
@@ -115,7 +116,9 @@ _CAUSES = {
     errno.EFBIG: Cause("no file may grow that large here", *_FULL),
     errno.EACCES: Cause("this program has no right to it", *_RIGHTS),
     errno.EPERM: Cause("this program has no right to it", *_RIGHTS),
-    errno.EROFS: Cause("the disk can only be read, not written", "Choose a place on another disk.", _ASK),
+    errno.EROFS: Cause(
+        "the disk can only be read, not written", "Choose a place on another disk.", f"{_WHO} can choose another disk."
+    ),
     errno.EMFILE: Cause("this program has too many files open", *_OPEN),
     errno.ENFILE: Cause("this machine has too many files open", *_OPEN),
     errno.ENAMETOOLONG: Cause("the name is too long", "Choose a shorter name.", "Choose a shorter name."),
@@ -123,9 +126,13 @@ _CAUSES = {
     errno.ENOTDIR: Cause("a part of its path is a file, not a folder", *_PLACE),
     errno.EISDIR: Cause("it is a folder, not a file", *_PLACE),
     errno.ELOOP: Cause("the links on its path lead round in a circle", *_PLACE),
-    errno.EEXIST: Cause("there is something at this place already", "Choose another place.", _ASK),
-    errno.ENOTEMPTY: Cause("the folder is not empty", "Choose another place.", _ASK),
-    errno.EIO: Cause("the disk reports a failure", "Copy what you need to another disk, and check this one.", _ASK),
+    errno.EEXIST: Cause("there is something at this place already", *_OTHER_PLACE),
+    errno.ENOTEMPTY: Cause("the folder is not empty", *_OTHER_PLACE),
+    errno.EIO: Cause(
+        "the disk reports a failure",
+        "Copy what you need to another disk, and check this one.",
+        f"{_WHO} has to check it.",
+    ),
     errno.EBUSY: Cause("another program is using it", "Close that program and try again.", "Try again in a minute."),
     errno.ENOMEM: Cause("the memory is full", "Close other programs and try again.", "Try again in a minute."),
     errno.ECONNREFUSED: Cause("the other side refused the connection", *_NETWORK),
@@ -149,7 +156,11 @@ def cause_of(error: BaseException) -> Cause:
     if isinstance(error, TimeoutError):
         return Cause("the other side did not answer in time", *_NETWORK)
     said = (getattr(error, "strerror", None) or str(error) or type(error).__name__).rstrip(".")
-    return Cause(visible(said), "Try again, and check that the disk and the folder may be written to.", _ASK)
+    return Cause(
+        visible(said),
+        "Try again, and check that the disk and the folder may be written to.",
+        f"Try again; if it happens again, tell {_WHO.lower()}.",
+    )
 
 
 def cause_of_download(error: BaseException) -> Cause:

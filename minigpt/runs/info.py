@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from minigpt.errors import InputError, MinigptError
+from minigpt.errors import InputError, MinigptError, StorageError
 from minigpt.wording import harmless
 
 MAX_BYTES = 1_000_000
@@ -94,15 +94,17 @@ def describe_failure(error: Exception, step: int | None = None) -> str:
     >>> describe_failure(MemoryError(), 300)
     'The memory of this machine was full. Lower training.batch_size or the size of the model. Saved up to step 300.'
     """
-    if isinstance(error, MinigptError):
-        words = [error.problem, error.on_page]
+    saved = "" if step is None else f"Saved up to step {step:,}." if step else "No step was saved."
+    if isinstance(error, StorageError):
+        words = [error.problem, saved, error.on_page, f"Then Resume {'continues there' if step else 'begins again'}."]
+    elif isinstance(error, MinigptError):
+        words = [error.problem, error.on_page, saved]
     elif isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
-        words = ["The memory of this machine was full.", "Lower training.batch_size or the size of the model."]
+        words = ["The memory of this machine was full.", "Lower training.batch_size or the size of the model.", saved]
     else:
         words = [
             "Something unexpected went wrong inside minigpt.",
             "Resume the run; if it happens again, tell the person who runs this server: its log says more.",
+            saved,
         ]
-    if step is not None:
-        words.append(f"Saved up to step {step:,}." if step else "No step was saved.")
-    return " ".join(words)
+    return " ".join(filter(None, words))

@@ -246,6 +246,7 @@ LIMITS: dict[str, Callable[[], Any]] = {
     "corpus": lambda: limits(max_corpus_chars=5).check_corpus(CATS),
     "steps": lambda: limits(max_steps=1).check_run(RunConfig(), CATS, 50),
     "parameters": lambda: limits(max_parameters=1).check_run(RunConfig(), CATS, 50),
+    "disk": lambda: limits(max_run_megabytes=1).check_run(RunConfig(), CATS, 50),
     "memory": lambda: limits(max_training_megabytes=1).check_run(RunConfig(), CATS, 50),
     "seconds": lambda: limits(max_seconds=1).check_run(RunConfig().updated({"training.max_seconds": 9}), CATS, 50),
     "compiled": lambda: limits().check_run(RunConfig().updated({"training.compile": True}), CATS, 50),

@@ -39,7 +39,9 @@ def settings(**changes: object) -> RunConfig:
 
 @contextlib.contextmanager
 def engine_in(root: Path) -> Iterator[ThreadEngine]:
-    limits = load_limits("hosted").model_copy(update={"max_steps": 1_000_000, "max_seconds": None})
+    limits = load_limits("hosted").model_copy(
+        update={"max_steps": 1_000_000, "max_seconds": None, "max_run_megabytes": None}
+    )
     engine = ThreadEngine(RunStore(root), limits, slice_seconds=0.01)
     try:
         yield engine

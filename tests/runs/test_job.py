@@ -404,7 +404,8 @@ def test_a_full_disk_fails_the_run_and_keeps_what_was_saved() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert folder.info.status == "failed"
     assert "could not be written: no file may grow that large here." in str(folder.info.error)
-    assert str(folder.info.error).endswith("Saved up to step 3.")
+    assert "Saved up to step 3." in str(folder.info.error)
+    assert str(folder.info.error).endswith("Then Resume continues there.")
     assert folder.checkpoints() == [3]
     assert [path.name for path in (folder.path / "checkpoints").iterdir() if path.name.startswith(".")] == []
     run_all(TrainingJob(folder))
