@@ -4,7 +4,7 @@ Small files are read here too, never more of them than such a file ever has: it 
 
 A new file is written under a temporary name beside its own, flushed to the disk, and then renamed. Renaming is atomic:
 at each moment, also after the process is killed or the power fails, the name stands for the old contents or for the
-whole new ones. A killed process leaves the temporary name behind; `sweep` removes it.
+whole new ones. A killed process leaves the temporary name behind; `sweep` and `sweep_leftovers` remove it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,11 @@ from typing import Any, NoReturn
 
 from minigpt.errors import StorageError
 from minigpt.wording import cause_of, quoted, visible
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 TEMPORARY_PREFIX = ".tmp-"
 """How the names of unfinished files and folders begin."""
@@ -90,7 +96,8 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     with storage_errors(path):
         try:
             unfinished.mkdir(parents=True)
-            yield unfinished
+            with _owned(unfinished):
+                yield unfinished
             flush(unfinished)
             if replace and path.exists():
                 path.rename(replaced)
@@ -101,6 +108,54 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _owned(folder: Path) -> Iterator[None]:
+    """Hold the operating system's lock on a folder while this process fills it; the lock ends with the process."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_abandoned(path: Path, *, older_than_seconds: float = 60.0) -> bool:
+    """Return whether an unfinished file or folder belongs to no process any more.
+
+    A folder belongs to the process that holds its lock. A file, and a folder on a system without locks, counts as
+    abandoned when it has not been changed for a day.
+
+    Args:
+        path: Its temporary name.
+        older_than_seconds: A folder that is younger may not be locked yet.
+    """
+    try:
+        age = time.time() - path.stat().st_mtime
+        if fcntl is None or not path.is_dir():
+            return age > 24 * 3600
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(descriptor)
+    except OSError:  # it is locked, or already gone
+        return False
+    return age > older_than_seconds
+
+
+def sweep_leftovers(path: Path) -> None:
+    """Remove what killed processes left of earlier attempts to write `path`; what cannot be removed stays."""
+    name = re.escape(f"{TEMPORARY_PREFIX}{path.name[:60]}")
+    with contextlib.suppress(OSError):
+        for leftover in path.parent.iterdir():
+            if re.fullmatch(rf"{name}-[0-9a-f]{{8}}", leftover.name) and is_abandoned(leftover):
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -27,6 +27,7 @@ def export_run(run: str, out: Path, kind: str, include_data: bool, as_json: bool
     """
     from minigpt.runs.archive import export_zip
     from minigpt.runs.loading import find_run
+    from minigpt.storage import sweep_leftovers
 
     if out.exists():
         raise InputError(
@@ -39,6 +40,7 @@ def export_run(run: str, out: Path, kind: str, include_data: bool, as_json: bool
             f"You may not write into {visible(str(out.parent))}.", mend="Choose another folder for the file."
         )
     folder = find_run(run)
+    sweep_leftovers(out)
     export_zip(folder, out, include_data=include_data)
     if as_json:
         print_json({"run": str(folder.path), "out": str(out), "format": kind, "bytes": out.stat().st_size})

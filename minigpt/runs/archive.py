@@ -67,6 +67,8 @@ MAX_METRICS_BYTES = 64 * 10**6
 MAX_READ_BYTES = 1 << 20
 """Most bytes of a zip file that are read at a time; the names of 5,000 files take half of it."""
 
+_ATTEMPTS = 20
+"""How often an export begins again while the training replaces checkpoints; each time it has made another one."""
 _FIRST = (INFO, CONFIG, TOKENIZER)
 _SMALL = {INFO, CONFIG, TOKENIZER, METRICS, f"{DATA}/meta.json", f"{CHECKPOINTS}/best", f"{CHECKPOINTS}/last"}
 _LARGE = {f"{DATA}/train.bin", f"{DATA}/validation.bin"}
@@ -97,8 +99,7 @@ def export_zip(folder: RunFolder, target: Path | BinaryIO, *, include_data: bool
     info = folder.info
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", info.name).strip("-.") or info.id
     with tempfile.TemporaryDirectory(prefix="minigpt-export-") as temporary:
-        copy = Path(temporary) / "run"
-        _copy(folder, copy, steps=_exported_steps(folder), include_data=include_data)
+        copy = _copied(folder, Path(temporary), include_data=include_data)
         if isinstance(target, Path):
             with atomic_file(target) as unfinished:
                 _zip(copy, name, unfinished)
@@ -146,6 +147,20 @@ def _exported_steps(folder: RunFolder) -> list[int]:
         )
     last, best = int(newest.name.removeprefix("step-")), folder.best_step
     return [last] if best is None or best == last else [best, last]
+
+
+def _copied(folder: RunFolder, temporary: Path, *, include_data: bool) -> Path:
+    """Copy what is exported, again if the training has meanwhile removed a checkpoint that was being copied."""
+    for attempt in range(_ATTEMPTS):
+        steps, copy = _exported_steps(folder), temporary / str(attempt)
+        try:
+            _copy(folder, copy, steps=steps, include_data=include_data)
+            return copy
+        except CheckpointError:
+            if attempt + 1 == _ATTEMPTS or all(folder.checkpoint_path(step).is_dir() for step in steps):
+                raise  # really missing
+            shutil.rmtree(copy)
+    raise AssertionError("the loop returns or raises")
 
 
 def _copy(folder: RunFolder, target: Path, *, steps: list[int], include_data: bool, half: bool = False) -> None:

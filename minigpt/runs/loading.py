@@ -188,7 +188,13 @@ def load_run(
     path = _path_of(name)
     if not _is_checkpoint(path):
         folder = find_run(name, store=store)
-        return load_weights_file(folder, folder.weights_path(step), device=device)
+        while True:
+            weights = folder.weights_path(step)
+            try:
+                return load_weights_file(folder, weights, device=device)
+            except CheckpointError:
+                if weights.exists() or step == step_of(weights):
+                    raise  # else the training has just replaced it by a newer one
     if step is not None:
         raise InputError(
             f"{path.name} is a checkpoint, so its step cannot be chosen; {step} was given.",

@@ -14,7 +14,6 @@ import contextlib
 import re
 import secrets
 import shutil
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +28,7 @@ from minigpt.runs import archive
 from minigpt.runs.folder import INFO, RunFolder
 from minigpt.runs.info import RunInfo, token_sha256
 from minigpt.runs.weights import CHECKPOINTS
-from minigpt.storage import TEMPORARY_PREFIX, atomic_folder, remove_folder, write_text
+from minigpt.storage import TEMPORARY_PREFIX, atomic_folder, is_abandoned, remove_folder, sweep_leftovers, write_text
 
 if TYPE_CHECKING:
     from minigpt.runs.limits import Limits
@@ -103,9 +102,11 @@ class RunStore:
 
     def _free_target(self, run_id: str, path: Path | None) -> Path:
         if path is None:
+            self.sweep()
             return self.root / run_id  # a new id, so nothing can be there
         target = user_path(path, for_reading=False)
         check_free(target)
+        sweep_leftovers(target)
         return target
 
     def get(self, run_id: str) -> RunFolder:
@@ -145,16 +146,12 @@ class RunStore:
                 damaged.append((path, error))
         return sorted(whole, key=lambda pair: (pair[1].created, pair[1].id), reverse=True), damaged
 
-    def sweep(self, *, older_than_seconds: float) -> None:
-        """Remove runs that a killed process left half-made or half-removed.
-
-        Args:
-            older_than_seconds: Keep what was changed in this time: a process may still be making it.
-        """
+    def sweep(self) -> None:
+        """Remove runs that a killed process left half-made or half-removed; see `is_abandoned`."""
         for path in self.root.glob(f"{TEMPORARY_PREFIX}*"):
             run_id, _, _ = path.name.removeprefix(TEMPORARY_PREFIX).rpartition("-")
             with contextlib.suppress(OSError):  # another process removes it too
-                if is_valid_id(run_id) and time.time() - path.stat().st_mtime > older_than_seconds:
+                if is_valid_id(run_id) and is_abandoned(path):
                     shutil.rmtree(path)
 
     def delete(self, run_id: str) -> None:

@@ -64,10 +64,6 @@ class _Request:
     done: Future[Path | None] = field(default_factory=Future)
 
 
-LEFTOVER_SECONDS = 24 * 3600.0
-"""Age at which an unfinished run in the store is taken for the leftover of a killed process."""
-
-
 class ThreadEngine:
     """Trains runs in one background thread; implements `RunEngine`.
 
@@ -494,7 +490,7 @@ class ThreadEngine:
 
     def _sweep(self) -> None:
         """Delete expired runs, what expired visitors have brought, and what a killed process left unfinished."""
-        self._store.sweep(older_than_seconds=LEFTOVER_SECONDS)
+        self._store.sweep()
         self._visitors.sweep()
         self._record_failures()
         if self.limits.run_ttl_hours is None:

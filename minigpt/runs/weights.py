@@ -85,6 +85,8 @@ class RunWeights:
             try:
                 check_checkpoint(path)
             except CheckpointError as error:
+                if not path.is_dir():  # the training has just replaced it by a newer one
+                    return self.newest_checkpoint(resumable=resumable)
                 logger.warning("%s It is skipped; the one before is used.", error.problem)
                 continue
             if is_resumable(path) or not resumable:

@@ -17,12 +17,15 @@ from minigpt.data.corpora import corpus_from_documents
 from minigpt.data.readers import read_text
 from minigpt.errors import ArchiveError, CheckpointError, RunExistsError, RunNotFoundError, StorageError
 from minigpt.runs import archive as module
+from minigpt.runs import loading
+from minigpt.runs import weights as weights_module
 from minigpt.runs.archive import bundle_run, export_zip
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.job import TrainingJob
 from minigpt.runs.loading import load_run
 from minigpt.runs.preparation import create_run
 from minigpt.runs.store import RunStore
+from minigpt.storage import remove_folder
 
 TEXT = "the cat sat on the mat and the dog ate the cake. " * 12
 
@@ -325,3 +328,60 @@ def test_what_is_missing_is_not_called_a_full_disk(trained: RunFolder, tmp_path:
         export_zip(copy, tmp_path / "run.zip", include_data=True)
     assert "space" not in str(error.value)
     assert not (tmp_path / "run.zip").exists()
+
+
+# -- a run in training
+
+
+def replaced_while(monkeypatch: pytest.MonkeyPatch, place: object, name: str, folder: RunFolder, times: int) -> None:
+    """Let a training replace its newest checkpoint by a newer one while a function reads it, the first few times."""
+    real, left = getattr(place, name), [times]
+
+    def wrapped(path: Path, *arguments: object, **keywords: object) -> object:
+        if left[0]:
+            left[0] -= 1
+            last = folder.checkpoints()[-1]
+            newer = folder.checkpoint_path(last + 1)
+            shutil.copytree(folder.checkpoint_path(last), newer)
+            remove_folder(folder.checkpoint_path(last))
+            (newer.parent / "last").write_text(newer.name)
+        return real(path, *arguments, **keywords)
+
+    monkeypatch.setattr(place, name, wrapped)
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [(module, "_copy_checkpoint"), (weights_module, "check_checkpoint"), (module, "write_manifest")],
+)
+@pytest.mark.parametrize("times", [1, 5])
+def test_a_run_in_training_can_always_be_exported_and_loaded(
+    copied: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, place: object, name: str, times: int
+) -> None:
+    for step in copied.checkpoints()[:-1]:
+        remove_folder(copied.checkpoint_path(step))  # as with training.keep_checkpoints 1
+    (copied.path / "checkpoints" / "best").unlink(missing_ok=True)
+    replaced_while(monkeypatch, place, name, copied, times)
+    export_zip(copied, tmp_path / "run.zip")
+    assert RunStore().import_zip(tmp_path / "run.zip").checkpoints()
+    assert caplog.records == [], "a checkpoint that was replaced is not damaged"
+    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        real = loading.load_weights_file
+
+        def late(folder: RunFolder, path: Path, *, device: str) -> object:
+            if path.parent.name == first:
+                shutil.copytree(path.parent, folder.checkpoint_path(999))
+                remove_folder(path.parent)
+            return real(folder, path, device=device)
+
+        first = copied.checkpoint_path(copied.checkpoints()[-1]).name
+        patch.setattr(loading, "load_weights_file", late)
+        assert loading.load_run(copied.path).step == 999
+
+
+def test_a_checkpoint_that_is_really_damaged_is_still_refused(copied: RunFolder, tmp_path: Path) -> None:
+    (copied.checkpoint_path(copied.checkpoints()[-1]) / "tokenizer.json").unlink()
+    (copied.path / "tokenizer.json").unlink()
+    with pytest.raises(CheckpointError, match="tokenizer"):
+        export_zip(copied, tmp_path / "run.zip")

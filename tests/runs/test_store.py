@@ -14,6 +14,7 @@ from minigpt.errors import CheckpointError, CorpusError, RunExistsError, RunNotF
 from minigpt.runs.loading import find_run
 from minigpt.runs.preparation import create_run
 from minigpt.runs.store import RunStore, is_valid_id, new_run_id
+from minigpt.storage import atomic_folder
 
 
 def test_ids_are_many_and_well_formed() -> None:
@@ -111,7 +112,7 @@ def test_delete(small_run: RunConfig, own_home: Path) -> None:
         store.delete(go.id)
 
 
-def test_what_a_killed_process_left_is_swept_when_it_is_old(own_home: Path) -> None:
+def test_what_a_killed_process_left_is_swept_when_nobody_owns_it(own_home: Path, small_run: RunConfig) -> None:
     store = RunStore()
     old, new = (f".tmp-{new_run_id()}-0123abcd" for _ in range(2))
     others = [".tmp-of-somebody-0123abcd", "notes.tmp", new_run_id()]
@@ -119,5 +120,21 @@ def test_what_a_killed_process_left_is_swept_when_it_is_old(own_home: Path) -> N
         (own_home / name).mkdir(parents=True)
         if name != new:
             os.utime(own_home / name, (0, 0))
-    store.sweep(older_than_seconds=3600)
-    assert {path.name for path in own_home.iterdir()} == {new, *others}
+    (own_home / f"{old}-replaced").touch()
+    with atomic_folder(own_home / new_run_id()) as owned:
+        os.utime(owned, (0, 0))
+        store.sweep()
+        assert {path.name for path in own_home.iterdir()} == {new, owned.name, f"{old}-replaced", *others}
+        (own_home / old).mkdir()
+        os.utime(own_home / old, (0, 0))
+        made = store.create(small_run)
+        assert {path.name for path in own_home.iterdir()} == {new, owned.name, f"{old}-replaced", *others, made.id}
+
+
+def test_the_next_attempt_sweeps_what_a_killed_one_left_beside_it(tmp_path: Path, small_run: RunConfig) -> None:
+    names = [".tmp-mine-0123abcd", ".tmp-mine-0123abcg", ".tmp-mine", ".tmp-mine-2-0123abcd", ".tmp-other-0123abcd"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (0, 0))
+    RunStore().create(small_run, path=tmp_path / "mine")
+    assert {path.name for path in tmp_path.iterdir()} - {"home"} == {"mine", *names[1:]}
