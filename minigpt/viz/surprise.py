@@ -67,13 +67,15 @@ def surprise_figure(
         height: In pixels.
     """
     figure = go.Figure(layout=chart_layout(palette, height=height, revision="surprise"))
-    numbers, mean = list(range(1, len(bits) + 1)), float(np.mean(bits))
+    mean = float(np.mean(bits))
     is_long = len(bits) > MOST_BARS
     heights = smoothed(bits, max(3, len(bits) // 120)) if is_long else np.asarray(bits)
     top = min(CEILING, max([*heights.tolist(), *references.values(), 1.0]) * 1.08)
+    labels = {text: token_label(text) for text in set(tokens)}
+    hovers = [[labels[text], f"{value:.2f}"] for text, value in zip(tokens, bits, strict=True)]
     data = {
-        "x": numbers,
-        "customdata": [[token_label(text), f"{value:.2f}"] for text, value in zip(tokens, bits, strict=True)],
+        "x": np.arange(1, len(bits) + 1),
+        "customdata": np.array(hovers, dtype=object),  # Plotly looks into every element of a list
         "hovertemplate": f"%{{x:,}}  <b>%{{customdata[0]}}</b>  %{{customdata[1]}} {words.bits}<extra></extra>",
     }
     if is_long:

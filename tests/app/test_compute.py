@@ -213,6 +213,8 @@ def test_kept_answers_are_bounded_by_their_size() -> None:
 def test_size_counts_nested_values() -> None:
     assert num_bytes(np.zeros((4, 8), np.float32)) == 128
     assert num_bytes([np.zeros(16, np.uint8), ("ab", 1)]) == 8 + 16 + (8 + 2 + 8)
+    assert num_bytes(["abcd"] * 10_000) == 8 + 40_000
+    assert num_bytes(["abcd" * (n % 3) for n in range(9_999)]) == pytest.approx(40_000, rel=0.05)
 
 
 def test_workers_are_bounded() -> None:

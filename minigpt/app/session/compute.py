@@ -27,6 +27,9 @@ T = TypeVar("T")
 _HOLDER = "_minigpt_gate"
 """Name of a module, made at run time, that holds the gate; so a reload of this file does not replace it."""
 
+_MOST_ITEMS = 200
+"""Items of a sequence that are looked at to estimate its memory."""
+
 Cancelled = Callable[[], bool]
 """Returns whether the answer is no longer wanted. Work should call it often, and may return early after True."""
 
@@ -203,6 +206,8 @@ class ComputeGate:
 def num_bytes(value: Any) -> int:
     """Estimate the memory of an answer: its arrays, tensors and texts, through containers and dataclasses.
 
+    Of a long sequence, some items spread over it stand for all.
+
     >>> num_bytes({"a": b"12345", "b": ["xyz", 1.0]})
     32
     """
@@ -213,6 +218,9 @@ def num_bytes(value: Any) -> int:
         return len(value)
     if isinstance(value, Mapping):
         return 8 + sum(num_bytes(item) for item in value.values())
+    if isinstance(value, list | tuple) and len(value) > _MOST_ITEMS:
+        part = value[:: len(value) // _MOST_ITEMS]
+        return 8 + sum(map(num_bytes, part)) * len(value) // len(part)
     if isinstance(value, list | tuple | set | frozenset):
         return 8 + sum(num_bytes(item) for item in value)
     if is_dataclass(value) and not isinstance(value, type):
