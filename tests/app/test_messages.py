@@ -32,7 +32,7 @@ from minigpt.generation.generator import TextGenerator
 from minigpt.generation.settings import GenerationSettings, parse_sampler
 from minigpt.interpret.patching import patch_residual
 from minigpt.model.devices import resolve_device
-from minigpt.runs import cost
+from minigpt.runs import cost, manager
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.info import describe_failure
 from minigpt.runs.limits import load_limits
@@ -356,8 +356,6 @@ def test_a_zip_that_is_no_run(kind: str) -> None:
 
 
 def test_commands_that_cannot_be_carried_out(pages: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from minigpt.runs import manager
-
     run_id, engine = pages.submit(name=TRICK, owner="me"), manager.get_engine()
     pages.wait(run_id, "finished")
     for ask in (
@@ -394,6 +392,50 @@ def test_looking_inside() -> None:
     notes = TextGenerator(run).generate(f"Once {TRICK}☃", max_new_tokens=1).notes
     assert notes
     assert faults("\n".join(map(message_words, notes))) == []
+
+
+# -- on the pages
+
+
+def full(path: Path, *_: object) -> None:
+    with storage_errors(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def test_the_page_of_a_run_tells_that_the_disk_is_full(pages: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = pages.submit(TRICK, owner="somebody", training__max_steps=4_000)
+    pages.wait(run_id, "running")
+    monkeypatch.setattr("minigpt.runs.folder.append_record", full)
+    monkeypatch.setattr("minigpt.runs.folder.write_text", full)
+    pages.wait(run_id, "failed")
+    at = pages.open("build/train", run=run_id)
+    told = [error.value for error in at.error]
+    assert len(told) == 1
+    assert "the disk is full" in told[0]
+    assert faults(pages.words(at)) == []
+
+
+def test_resume_on_a_full_disk_says_so(pages: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIGPT_PROFILE", "local")
+    run_id = pages.submit(training__max_steps=4_000)
+    pages.wait(run_id, "running")
+    manager.get_engine().command(run_id, "", "stop")
+    pages.wait(run_id, "stopped")
+    at = pages.open("build/train", run=run_id)
+    monkeypatch.setattr("minigpt.runs.folder.write_text", full)
+    at.button(key="train:resume").click().run()
+    assert ["the disk is full" in error.value for error in at.error] == [True]
+    assert manager.get_engine().snapshot(run_id).status == "stopped"
+
+
+@pytest.mark.parametrize("contents", [b"%PDF-1.4", b"", bytes(range(256)), "né".encode("latin-1")])
+@pytest.mark.parametrize(("page", "key"), [("build/corpus", "corpus:files"), ("use/perplexity", "perplexity:file")])
+def test_a_page_that_refuses_a_file_names_it_safely(pages: Any, page: str, key: str, contents: bytes) -> None:
+    at = pages.open(page)
+    at.segmented_control(key=f"{key.partition(':')[0]}:source").set_value("upload").run()
+    at.file_uploader(key=key).set_value([(TRICK, contents, "text/plain")]).run()
+    assert at.error
+    assert faults(pages.words(at)) == []
 
 
 # -- what replaces a folder

@@ -10,14 +10,14 @@ import streamlit as st
 from minigpt import config as settings
 from minigpt.app.session import corpora, draft, profile, runs, state
 from minigpt.app.session.runs import RunRef
-from minigpt.app.texts import escape, t
+from minigpt.app.texts import escape, markdown, t
 from minigpt.app.train import expert as train_expert
 from minigpt.app.train import form_view as view
 from minigpt.app.train import presets
 from minigpt.app.train.expert_view import FIELDS, get
 from minigpt.app.ui import anatomy
 from minigpt.app.ui.forms import read_setting, refused, written
-from minigpt.app.ui.messages import label_of
+from minigpt.app.ui.messages import label_of, message_words
 from minigpt.app.ui.navigation import page_path
 from minigpt.config import RunConfig
 from minigpt.data.corpora import Corpus, corpus_infos
@@ -126,7 +126,7 @@ def _device_picker(preset: str, base: RunConfig, kept: dict[str, Any], changes: 
                 width="stretch",
             )
             if info.reason:
-                st.caption(escape(info.reason))
+                st.caption(markdown(message_words(info.reason)))
     if chosen != base.device:
         changes["device"] = chosen
 

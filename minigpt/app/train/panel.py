@@ -102,7 +102,7 @@ def _progress(snapshot: RunSnapshot) -> None:
         text += " · " + snapshot.device
     st.progress(min(1.0, snapshot.step / max(snapshot.max_steps, 1)), text=text)
     if snapshot.activity:
-        st.caption(escape(snapshot.activity))
+        st.caption(markdown(message_words(snapshot.activity)))
 
 
 def _buttons(ref: RunRef, snapshot: RunSnapshot) -> None:
