@@ -56,6 +56,7 @@ def _move(subject: Subject, layer: int, unit: int | None = None) -> None:
 def _choose(subject: Subject, units: Units) -> tuple[int, int]:
     """Draw the choice of a unit and return layer and unit, counted from 0."""
     left, right = st.columns([3, 2], vertical_alignment="bottom")
+    below = st.container()
     layer = left.segmented_control(
         t("circuits.feedforward"),
         range(units.num_layers),
@@ -68,7 +69,7 @@ def _choose(subject: Subject, units: Units) -> tuple[int, int]:
     with right:
         unit = forms.whole_number(
             t("circuits.unit", count=units.width), key=f"circuits:unit_{subject.run.id}_{layer}",
-            low=1, high=units.width, start=units.strongest[layer][0] + 1,
+            low=1, high=units.width, start=units.strongest[layer][0] + 1, below=below,
         )  # fmt: skip
     if unit is None:  # the field says why
         st.stop()

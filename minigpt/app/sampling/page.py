@@ -37,6 +37,7 @@ def choose_settings(run: RunRef) -> tuple[str, int | None, int, float]:
     key = prompt_key(run, "sampling")
     lengths = sampling_view.lengths(profile.limits().max_new_tokens)
     left, middle, right, last = st.columns([5, 2, 2.6, 1.7], vertical_alignment="bottom")
+    below = st.container()
     prompt = prompt_input(
         left,
         t("sampling.prompt"),
@@ -46,8 +47,9 @@ def choose_settings(run: RunRef) -> tuple[str, int | None, int, float]:
     )
     with middle:
         seed = forms.whole_number(
-            t("sampling.seed"), key="sampling:seed", low=0, high=MOST, start=FIRST_SEED, help=t("sampling.seed_help")
-        )
+            t("sampling.seed"), key="sampling:seed", low=0, high=MOST, start=FIRST_SEED, below=below,
+            help=t("sampling.seed_help"),
+        )  # fmt: skip
     length = right.select_slider(
         t("sampling.length", unit=token_unit(run)),
         lengths,

@@ -13,7 +13,7 @@ from minigpt.app.session import profile
 from minigpt.app.texts import t, template
 from minigpt.app.train.expert_view import FIELDS, ONLY_WHERE, get, plan_alt, planned
 from minigpt.app.ui import theme
-from minigpt.app.ui.forms import config_widget, explain_below, refused
+from minigpt.app.ui.forms import config_widget, explain, refused
 from minigpt.app.ui.messages import label_of
 from minigpt.config import RunConfig
 from minigpt.errors import ConfigError
@@ -57,6 +57,7 @@ def draw(preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, 
     for tab, (group, fields) in zip(tabs, FIELDS.items(), strict=True):
         room, picture = tab.columns(2, gap="medium") if group == "schedule" else (tab, None)
         row: Sequence[DeltaGenerator] = ()
+        below = room
         place = 0
         for dotted in fields:
             other, fits = ONLY_WHERE.get(dotted, ("", None))
@@ -64,10 +65,11 @@ def draw(preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, 
                 continue
             if place == len(row):  # row by row: a phone shows one column, and the order must stay right there
                 row, place = room.columns(COLUMNS.get(group, 4), vertical_alignment="bottom"), 0
+                below = room.container()
             with row[place]:
                 values[dotted] = setting(dotted, preset, base, kept, changes)
-                for sentence in refused({dotted: values[dotted]}).values():
-                    explain_below(sentence)
+            for sentence in refused({dotted: values[dotted]}).values():
+                explain(below, sentence)
             place += 1
         if picture is not None:
             with picture:

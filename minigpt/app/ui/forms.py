@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from minigpt import config
 from minigpt.app.texts import markdown, t
@@ -119,16 +120,19 @@ def refusal(label: str, given: object, allowed: str) -> str:
     return t("frame.refused", label=label, given=text, allowed=allowed)
 
 
-def explain_below(sentence: str) -> None:
-    """Write below a field why what it holds cannot be used.
+def explain(place: DeltaGenerator, sentence: str) -> None:
+    """Write why what a field holds cannot be used.
 
     Args:
+        place: Where to write it: below the row of the field, so that the fields of a row stay in line.
         sentence: From `refusal`.
     """
-    st.markdown(f":small[:red[:material/error: {markdown(sentence)}]]")
+    place.markdown(f":small[:red[:material/error: {markdown(sentence)}]]", width="content")
 
 
-def whole_number(label: str, *, key: str, low: int, high: int, start: int, help: str | None = None) -> int | None:
+def whole_number(
+    label: str, *, key: str, low: int, high: int, start: int, below: DeltaGenerator, help: str | None = None
+) -> int | None:
     """Draw a field for a whole number that is no setting of a run, and return the number; see `config_widget`.
 
     Args:
@@ -137,19 +141,21 @@ def whole_number(label: str, *, key: str, low: int, high: int, start: int, help:
         low: Smallest allowed number.
         high: Largest allowed number.
         start: Its first value.
+        below: Where to write a refusal, see `explain`.
         help: Its tooltip.
 
     Returns:
-        None if the field holds anything else. Then a sentence below it says so, and a button sets it to `start`.
+        None if the field holds anything else. Then a sentence says so, and a button beside it sets it to `start`.
     """
     st.session_state.setdefault(key, written(start))
     text = st.text_input(label, key=key, help=help, persist_state="session")
     number = read_number(text, int)
     if isinstance(number, int) and low <= number <= high:
         return number
-    explain_below(refusal(label, text, t("frame.allowed_whole", low=low, high=high)))
+    row = below.container(horizontal=True, vertical_alignment="center")
+    explain(row, refusal(label, text, t("frame.allowed_whole", low=low, high=high)))
     reset = {key: written(start)}
-    st.button(
+    row.button(
         t("frame.reset_to", value=start), key=f"{key}:reset", type="tertiary", icon=":material/restart_alt:",
         on_click=st.session_state.update, args=(reset,),
     )  # fmt: skip
