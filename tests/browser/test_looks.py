@@ -24,9 +24,13 @@ SMALL_TEXTS = """
 """
 
 
+@pytest.fixture(scope="module")
+def server(serve_all):
+    return serve_all()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_are_readable_and_ask_no_other_host(serve_all, chromium, scheme):
-    server = serve_all()
+def test_pages_are_readable_and_ask_no_other_host(server, chromium, scheme):
     page = chromium.new_page(viewport={"width": 1440, "height": 900}, color_scheme=scheme)
     page.set_default_timeout(60_000)
     asked: list[str] = []
@@ -45,3 +49,35 @@ def test_pages_are_readable_and_ask_no_other_host(serve_all, chromium, scheme):
     assert not found
     foreign = {url for url in asked if not url.startswith((server.url, "data:", "blob:"))}
     assert not foreign
+
+
+@pytest.mark.parametrize(
+    ("name", "picture"),
+    [("attention", "attention-map"), ("train", "train_loss"), ("perplexity", "perplexity-along"), ("", "home-flow")],
+)
+def test_a_finger_that_drags_over_a_picture_scrolls_the_page(server, chromium, name, picture):
+    context = chromium.new_context(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    page.goto(f"{server.url}/{name}")
+    target = page.locator(f".st-key-{picture}")
+    expect(target).to_be_visible()
+    expect(page.locator(IDLE)).to_be_visible()
+    if name:
+        expect(target.locator(".js-plotly-plot .nsewdrag").first).to_be_attached()
+    target.evaluate("element => element.scrollIntoView({ block: 'center' })")
+    page.wait_for_timeout(1000)  # what was drawn last may still move the rest
+    main = page.get_by_test_id("stMain")
+    before = main.evaluate("element => element.scrollTop")
+    box = target.bounding_box()
+    x, y = box["x"] + box["width"] / 2, min(600, box["y"] + box["height"] / 2)
+    touch = context.new_cdp_session(page)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    for distance in range(10, 160, 10):
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x, "y": y - distance}]})
+        page.wait_for_timeout(16)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_function(
+        "([element, before]) => element.scrollTop > before + 50", arg=[main.element_handle(), before], timeout=10_000
+    )
+    context.close()

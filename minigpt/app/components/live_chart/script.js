@@ -92,6 +92,9 @@ class Chart {
     this.box.addEventListener("keydown", (event) => this.key(event));
     this.box.addEventListener("blur", () => this.leave());
     this.observer = new ResizeObserver(() => this.fit());
+    // Plotly would take each drag for its own; without the touch, a finger that drags scrolls the page, and a tap still
+    // shows the label
+    this.box.addEventListener("touchstart", (event) => event.stopPropagation(), { capture: true, passive: true });
     this.touch = (/** @type {Event} */ event) =>
       this.box.classList.toggle("is-touched", event.composedPath().includes(this.box));
   }
@@ -124,8 +127,6 @@ class Chart {
     /** @type {Figure} */
     const figure = JSON.parse(data.figure);
     this.box.style.height = `${figure.layout.height}px`;
-    // a finger that drags over a chart scrolls the page; the chart's buttons still zoom
-    if (matchMedia("(pointer: coarse)").matches) figure.layout.dragmode = false;
     this.box.setAttribute("aria-label", data.alt);
     this.box.dataset.keys = data.keys;
     this.figure = figure;
