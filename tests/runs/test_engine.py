@@ -32,7 +32,7 @@ from minigpt.errors import (
     RunNotFoundError,
     StorageError,
 )
-from minigpt.runs import preparation
+from minigpt.runs import preparation, thread_engine
 from minigpt.runs.engine import RunEngine
 from minigpt.runs.job import TrainingJob
 from minigpt.runs.limits import Limits, load_limits
@@ -41,6 +41,7 @@ from minigpt.runs.preparation import create_run
 from minigpt.runs.snapshots import RunSnapshot, snapshot_of
 from minigpt.runs.store import RunStore
 from minigpt.runs.thread_engine import ThreadEngine
+from minigpt.runs.visitors import VisitorStore
 from minigpt.training import trainer
 from tests.runs.waiting import PATIENCE, status, until
 
@@ -543,6 +544,17 @@ def test_runs_expire(make, corpus) -> None:  # type: ignore[no-untyped-def]
     engine._sweep()
     with pytest.raises(RunNotFoundError):
         engine.snapshot(run_id)
+
+
+def test_what_visitors_brought_expires_also_while_somebody_trains(make, corpus, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(thread_engine, "SWEEP_SECONDS", 0.02)
+    engine = make(run_ttl_hours=1.0)
+    engine.submit(settings(**ENDLESSLY), corpus, ANN)
+    visitors = VisitorStore(engine.limits)
+    visitors.write("the-key-of-a-visitor", "prompt", "x")
+    folder = next(visitors.root.iterdir())
+    os.utime(folder, (0, 0))
+    until(lambda: not folder.exists())
 
 
 # -- weights
