@@ -142,6 +142,17 @@ _CAUSES = {
 }
 
 
+_OF_THE_MACHINE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM),
+    *(errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM),
+}
+
+
+def is_of_the_machine(error: OSError) -> bool:
+    """Return whether the machine or its settings are the cause, and not a mistake in this program."""
+    return error.errno in _OF_THE_MACHINE
+
+
 def cause_of(error: BaseException) -> Cause:
     """Return the cause of an error of the operating system in words; an unknown one is quoted.
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from minigpt.errors import MinigptError
-from minigpt.wording import harmless
+from minigpt.wording import cause_of, harmless, is_of_the_machine, visible
 
 
 def stderr() -> Console:
@@ -65,7 +65,14 @@ def show_error(error: MinigptError) -> None:
 
 
 def show_fault(error: Exception) -> None:
-    """Print one line about an unexpected error, and how to report it."""
+    """Print one line about an unexpected error, and how to report it; a full disk and the like are no fault of ours."""
+    if isinstance(error, OSError) and is_of_the_machine(error):
+        cause = cause_of(error)
+        where = "" if error.filename is None else f" ({visible(str(error.filename))})"
+        stderr().print(
+            Text(harmless(f"Error: {cause.why[0].upper()}{cause.why[1:]}{where}. {cause.mend}"), style="red")
+        )
+        return
     what = f"{type(error).__name__}: {error}".splitlines()[0]
     stderr().print(Text(harmless(f"Error: minigpt itself has failed ({what})."), style="red"))
     note(

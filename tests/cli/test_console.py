@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import logging
 
@@ -44,6 +45,16 @@ def test_a_fault_says_how_to_report_it(capsys: pytest.CaptureFixture[str]) -> No
     assert "ValueError: first line" in shown
     assert "second line" not in shown
     assert "MINIGPT_DEBUG=1" in shown
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EMFILE, errno.EACCES, errno.EIO, errno.ENOMEM])
+def test_what_the_machine_refuses_is_not_to_be_reported(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    show_fault(OSError(number, "Said by the system", "a\u202eb"))
+    shown = capsys.readouterr().err
+    assert shown.startswith("Error: ")
+    assert "(a\ufffdb). " in shown
+    assert "report" not in shown
+    assert "Errno" not in shown
 
 
 def test_json_is_one_ascii_line_without_infinities(capsys: pytest.CaptureFixture[str]) -> None:
