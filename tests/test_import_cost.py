@@ -5,30 +5,51 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+LOOK = """
+import minigpt, torch
+run = minigpt.load_run("tales")
+minigpt.TextGenerator(run).generate("Once ", max_new_tokens=3)
+minigpt.trace_forward(run.model, torch.tensor([run.tokenizer.encode("Once")]))
+minigpt.ModelEvaluator(run).evaluate("Once upon a time")
+"""
+LIST = """
+from minigpt.cli.root import cli
+cli(["runs"], standalone_mode=False)
+"""
+TRAIN = """
+from pathlib import Path
+from minigpt.config import RunConfig
+from minigpt.data.corpora import corpus_from_text
+from minigpt.runs.job import TrainingJob
+from minigpt.runs.preparation import create_run
+small = {{"model.num_layers": 1, "model.num_heads": 1, "model.d_model": 4, "model.sequence_length": 4}}
+config = RunConfig().updated({{**small, "training.max_steps": 2, "training.optimizer": "{optimizer}"}})
+folder = create_run(config, corpus_from_text("the cat sat. " * 20, name="cats"), path=Path("run"))
+list(TrainingJob(folder).work())
+"""
+COMPILER = {"torch._dynamo", "torch._inductor", "sympy"}
+PAGES = {"streamlit", "pandas", "plotly"}
 COSTS = {
-    "looking into a run": (
-        "import minigpt, torch; run = minigpt.load_run('tales'); ids = torch.tensor([run.tokenizer.encode('Once')]);"
-        "minigpt.TextGenerator(run).generate('Once ', max_new_tokens=3); minigpt.trace_forward(run.model, ids);"
-        "minigpt.ModelEvaluator(run).evaluate('Once upon a time')",
-        {"torch._dynamo", "torch._inductor", "sympy", "streamlit", "pandas", "plotly"},
-    ),
-    "listing runs": (
-        "from minigpt.cli.root import cli; cli(['runs'], standalone_mode=False)",
-        {"torch", "numpy", "pandas", "streamlit", "plotly", "safetensors"},
-    ),
+    "looking into a run": (LOOK, COMPILER | PAGES),
+    "listing runs": (LIST, {"torch", "numpy", "safetensors"} | PAGES),
+    **{
+        f"training with {optimizer}": (TRAIN.format(optimizer=optimizer), COMPILER | PAGES)
+        for optimizer in ("adamw", "muon", "sgd")
+    },
 }
 """Code, and the modules that it must not import."""
 
 
 @pytest.mark.process
 @pytest.mark.parametrize("what", COSTS)
-def test_nothing_expensive_is_imported_without_need(what: str) -> None:
+def test_nothing_expensive_is_imported_without_need(what: str, tmp_path: Path) -> None:
     """In a fresh process, the code runs and none of the modules is there."""
     code, unwanted = COSTS[what]
-    code += f"\nimport sys, json; print(json.dumps(sorted({unwanted!r} & sys.modules.keys())))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    code += f"\nimport sys, json\nprint(json.dumps(sorted({unwanted!r} & sys.modules.keys())))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout.splitlines()[-1]) == []

@@ -40,8 +40,6 @@ from minigpt.runs.info import RunInfo
 from minigpt.runs.metrics import write_records
 from minigpt.runs.weights import CHECKPOINTS, HISTORY
 from minigpt.storage import MAX_JSON_BYTES, atomic_file, atomic_folder, storage_errors, write_text
-from minigpt.tokenizers.base import MAX_BYTES as TOKENIZER_BYTES
-from minigpt.tokenizers.base import smallest_id_type
 from minigpt.training.checkpoint import (
     MANIFEST,
     MODEL,
@@ -366,6 +364,9 @@ def _largest(name: str, folder: RunFolder, parameters: int, limits: Limits | Non
         parameters: Of its model.
         limits: What the server allows; None: no more than the format.
     """
+    from minigpt.tokenizers.base import MAX_BYTES as TOKENIZER_BYTES
+    from minigpt.tokenizers.base import smallest_id_type
+
     base = PurePosixPath(name).name
     if base in (INFO, CONFIG, MANIFEST, PROGRESS):
         return 100_000

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from minigpt import resources
 from minigpt.config import RunConfig
-from minigpt.data.readers import clean_text
 from minigpt.errors import MinigptError, RunExistsError, RunNotFoundError
 from minigpt.paths import check_new_folder, user_path
 from minigpt.runs import archive
@@ -82,6 +81,8 @@ class RunStore:
             RunExistsError: There is something at `path` already.
             StorageError: The disk is full or cannot be written.
         """
+        from minigpt.data.readers import clean_text  # its package imports numpy, and a list of runs needs none
+
         run_id = new_run_id()
         target = self._free_target(run_id, path)
         info = RunInfo(

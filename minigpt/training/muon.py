@@ -20,6 +20,8 @@ from typing import Any
 
 import torch
 
+from minigpt.training.eager import AdamW, Eager
+
 COEFFICIENTS = ((8.0928, -23.6178, 17.4439), (3.6366, -2.7219, 0.5365), (2.6614, -1.9773, 0.4526))
 """a, b, c of the polynomial a x + b x^3 + c x^5 of each iteration.
 
@@ -55,7 +57,7 @@ def orthogonalise(matrices: torch.Tensor) -> torch.Tensor:
     return result
 
 
-class MuonAdamW(torch.optim.Optimizer):
+class MuonAdamW(Eager):
     """Muon for the groups with `orthogonal: True`, AdamW for the others, with one state and one list of groups.
 
     Args:
@@ -67,7 +69,7 @@ class MuonAdamW(torch.optim.Optimizer):
 
     def __init__(self, groups: Iterable[dict[str, Any]], *, lr: float, betas: tuple[float, float]) -> None:
         super().__init__(groups, {"lr": lr, "betas": betas, "weight_decay": 0.0, "orthogonal": False})
-        self._adamw = torch.optim.AdamW(
+        self._adamw = AdamW(
             [group for group in self.param_groups if not group["orthogonal"]], lr=lr, betas=betas, fused=True
         )
         # Both optimizers share these dictionaries, so a learning rate or a state that is set here reaches AdamW too.
