@@ -24,7 +24,7 @@ def start_own_text(page, steps):
     page.locator("[data-testid=stFileUploader] input").set_input_files(
         {"name": "cats.txt", "mimeType": "text/plain", "buffer": TEXT.encode()}
     )
-    expect(page.locator("[data-testid=stAlert]").first).to_contain_text("cats.txt is good")
+    expect(page.locator("[data-testid=stAlert]").first).to_contain_text("cats.txt is long enough")
     page.get_by_role("button", name=t("corpus.try_train")).click()
     expect(page.get_by_role("heading", level=1)).to_have_text(t("train.title"))
     start(page, steps)

@@ -306,7 +306,7 @@ def test_a_page_that_is_opened_from_a_field_comes_whole_and_stays(serve_all, ope
 def test_a_page_comes_whole_while_a_run_trains_and_its_timers_run(serve, open_page):
     server = serve()
     visitor = Visitor(open_page(f"{server.url}/train"), server, server.url)
-    box = visitor.page.get_by_role("spinbutton", name=t("frame.field_training_max_steps"))
+    box = visitor.page.get_by_role("textbox", name=t("frame.field_training_max_steps"))
     box.fill("100000")
     box.press("Enter")
     wait_for_rest(visitor.page)
