@@ -358,7 +358,7 @@ def _written(status: LiveStatus) -> Status:
 
 
 def warm_up() -> None:
-    """Do one update of a tiny model: the first one in a process pays more than a second for torch's own imports."""
+    """Do one update of a tiny model, so that what torch does once in a process is done before a run waits for it."""
     import torch
 
     import minigpt.runs.job  # noqa: F401 - what a run will need
