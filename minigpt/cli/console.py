@@ -6,6 +6,7 @@ in it may take effect, and it may not turn the writing direction round, see `min
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -84,8 +85,9 @@ class Warnings(logging.Handler):
     """Prints the library's warnings."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one record."""
-        stderr().print(Text(harmless(f"Warning: {record.getMessage()}"), style="yellow"))
+        """Print one record; a warning that cannot be printed ends nothing."""
+        with contextlib.suppress(OSError):
+            stderr().print(Text(harmless(f"Warning: {record.getMessage()}"), style="yellow"))
 
 
 def show_warnings() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -87,7 +88,8 @@ def passed(*events):
 
         await PageChanges(app)({"type": "websocket"}, queue.get, to_browser)
 
-    asyncio.run(talk())
+    with ThreadPoolExecutor(1) as thread:  # in this one, Playwright's loop may be running
+        thread.submit(asyncio.run, talk()).result()
     return received
 
 

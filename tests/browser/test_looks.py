@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
@@ -24,6 +26,13 @@ SMALL_TEXTS = """
 """
 
 
+def faults_of(page):
+    """Return what is wrong on a page as it is now."""
+    violations = [found for found in Axe().run(page).response["violations"] if found["id"] not in OF_STREAMLIT]
+    faults = [(found["id"], [node["target"] for node in found["nodes"]]) for found in violations]
+    return faults + [("too small", text) for text in page.evaluate(SMALL_TEXTS, SMALLEST)]
+
+
 @pytest.fixture(scope="module")
 def server(serve_all):
     return serve_all()
@@ -41,10 +50,10 @@ def test_pages_are_readable_and_ask_no_other_host(server, chromium, scheme):
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         expect(page.locator(IDLE)).to_be_visible()
         expect(page.get_by_test_id("stSpinner")).to_have_count(0)
-        for violation in Axe().run(page).response["violations"]:
-            if violation["id"] not in OF_STREAMLIT:
-                found.append((entry.name, violation["id"], [node["target"] for node in violation["nodes"]]))
-        found += [(entry.name, "too small", text) for text in page.evaluate(SMALL_TEXTS, SMALLEST)]
+        end = time.monotonic() + 20
+        while (faults := faults_of(page)) and time.monotonic() < end:  # a component may still be without its labels
+            page.wait_for_timeout(500)
+        found += [(entry.name, *fault) for fault in faults]
     page.close()
     assert not found
     foreign = {url for url in asked if not url.startswith((server.url, "data:", "blob:"))}
