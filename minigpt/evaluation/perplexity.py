@@ -18,10 +18,10 @@ Reads after: generation/inference.py. Shapes: B windows side by side, T position
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -47,8 +47,7 @@ MAX_LOGITS = 1 << 24
 """Largest number of logits computed at once, 64 MB; long contexts and large vocabularies get smaller batches."""
 
 
-@dataclass(frozen=True, slots=True)
-class TokenScore:
+class TokenScore(NamedTuple):
     """How well the model predicted one token."""
 
     token_id: int
@@ -67,6 +66,65 @@ class TokenScore:
     def bits(self) -> float:
         """`nats` in bits; 1 bit is the uncertainty of a coin toss."""
         return self.nats / math.log(2)
+
+
+@dataclass(slots=True)
+class TokenScores(Sequence[TokenScore]):
+    """The scores of a text's N tokens, in text order. Each `TokenScore` is made when it is read.
+
+    To make them all takes half as long as the model does, and most readers need only a part.
+    """
+
+    token_ids: list[int] = field(default_factory=list)
+    nats: list[float] = field(default_factory=list)
+    """Without the escape cost of an unknown character."""
+    ranks: list[int] = field(default_factory=list)
+    top_ids: list[list[int]] = field(default_factory=list)
+    """Ids of the most likely tokens at each position."""
+    top_probabilities: list[list[float]] = field(default_factory=list)
+    texts: dict[int, str] = field(default_factory=dict)
+    """The text of each id."""
+    escape_nats: float = 0.0
+    unk_id: int | None = None
+    unknown: dict[int, str] = field(default_factory=dict)
+    """The character that stands at each position with an unknown one."""
+
+    def costs(self) -> list[float]:
+        """Return `nats` of each score: with the escape cost."""
+        escape, unk = self.escape_nats, self.unk_id
+        return [nats + escape if i == unk else nats for nats, i in zip(self.nats, self.token_ids, strict=True)]
+
+    def words(self) -> list[str]:
+        """Return `text` of each score."""
+        texts, unknown = self.texts, self.unknown
+        return [unknown.get(place, texts[i]) for place, i in enumerate(self.token_ids)]
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.token_ids)
+
+    @overload
+    def __getitem__(self, at: int) -> TokenScore: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[TokenScore, ...]: ...
+    def __getitem__(self, at: int | slice) -> TokenScore | tuple[TokenScore, ...]:
+        """Return one score, or those of a slice as a tuple."""
+        if isinstance(at, slice):
+            return tuple(self[index] for index in range(*at.indices(len(self))))
+        token_id, nats = self.token_ids[at], self.nats[at]
+        is_unknown = token_id == self.unk_id
+        return TokenScore(
+            token_id=token_id,
+            text=self.unknown.get(at % len(self), self.texts[token_id]) if is_unknown else self.texts[token_id],
+            nats=nats + self.escape_nats if is_unknown else nats,
+            probability=math.exp(-nats),
+            rank=self.ranks[at],
+            is_unknown=is_unknown,
+            top=tuple(
+                Candidate(i, self.texts[i], p)
+                for i, p in zip(self.top_ids[at], self.top_probabilities[at], strict=True)
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +148,7 @@ class Evaluation:
     """Extra cost of each of those, besides the probability of `<unk>`: the choice among all unknown characters."""
     stride: int
     context: int
-    predictions: tuple[TokenScore, ...] | None
+    predictions: TokenScores | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +211,7 @@ class ModelEvaluator:
         batch_size: Largest number of windows in one forward pass.
     """
 
-    def __init__(self, run: LanguageModel, *, batch_size: int = 16) -> None:
+    def __init__(self, run: LanguageModel, *, batch_size: int = 8) -> None:
         self._run = run
         self._model = run.model
         self._tokenizer = run.tokenizer
@@ -215,7 +273,7 @@ class ModelEvaluator:
         escape_nats = math.log(NUM_CODE_POINTS - num_known)
 
         nats, num_unknown, num_computed = 0.0, 0, 0
-        predictions: list[TokenScore] = []
+        predictions = TokenScores(unk_id=tokenizer.unk_id, escape_nats=escape_nats)
         for batch in self._batches(windows(num_targets, context, stride), context):
             if cancelled is not None and cancelled():
                 raise CancelledError
@@ -230,17 +288,15 @@ class ModelEvaluator:
                 nats += float(losses.sum())
                 num_unknown += int(is_unknown.sum())
                 if return_predictions:
-                    predictions += self._scores(logits, wanted, losses, num_candidates, escape_nats)
+                    self._append_scores(predictions, logits, wanted, losses, num_candidates)
             num_computed += rows.numel()
             if progress is not None:
                 progress(last, num_targets)
         nats += num_unknown * escape_nats
         if num_unknown and return_predictions:  # show the text that stands there instead of <unk>
             pieces = tokenizer.token_pieces("".join(self._texts(text)))[-num_targets:]
-            predictions = [
-                replace(score, text=piece) if score.is_unknown else score
-                for score, piece in zip(predictions, pieces, strict=True)
-            ]
+            places = [place for place, token_id in enumerate(predictions.token_ids) if token_id == tokenizer.unk_id]
+            predictions.unknown = {place: pieces[place] for place in places}
         if not math.isfinite(nats):
             raise NonFiniteLossError(
                 "The model's predictions for this text are not finite.", mend="Take the weights of an earlier step."
@@ -259,7 +315,7 @@ class ModelEvaluator:
             escape_nats=escape_nats,
             stride=stride,
             context=context,
-            predictions=tuple(predictions) if return_predictions else None,
+            predictions=predictions if return_predictions else None,
         )
 
     def _texts(self, text: str | TextFile) -> Iterator[str]:
@@ -309,35 +365,21 @@ class ModelEvaluator:
             logits: torch.Tensor = self._model(rows.to(self._model.device))[:, -num_scored:]
             return logits.reshape(-1, logits.shape[-1]).float()
 
-    def _scores(
+    def _append_scores(
         self,
+        scores: TokenScores,
         logits: torch.Tensor,
         targets: torch.Tensor,
         losses: torch.Tensor,
         num_candidates: int,
-        escape_nats: float,
-    ) -> list[TokenScore]:
-        """Return the score of each prediction, for logits (scored, V), targets and losses (scored,)."""
-        tokenizer = self._tokenizer
-        ranks = (logits > logits.gather(-1, targets.unsqueeze(-1))).sum(-1) + 1
+    ) -> None:
+        """Append the score of each prediction, for logits (scored, V), targets and losses (scored,)."""
         best = torch.softmax(logits, -1).topk(min(num_candidates, logits.shape[-1]))
-        texts: dict[int, str] = {}
-
-        def text(token_id: int) -> str:
-            if token_id not in texts:
-                texts[token_id] = tokenizer.token_text(token_id)
-            return texts[token_id]
-
-        columns = (targets, losses, ranks, best.indices, best.values)
-        return [
-            TokenScore(
-                token_id=token_id,
-                text=text(token_id),
-                nats=loss + (escape_nats if token_id == tokenizer.unk_id else 0.0),
-                probability=math.exp(-loss),
-                rank=rank,
-                is_unknown=token_id == tokenizer.unk_id,
-                top=tuple(Candidate(i, text(i), p) for i, p in zip(top_ids, top_probs, strict=True)),
-            )
-            for token_id, loss, rank, top_ids, top_probs in zip(*(c.tolist() for c in columns), strict=True)
-        ]
+        ids, top_ids = targets.tolist(), best.indices.tolist()
+        scores.token_ids += ids
+        scores.nats += losses.tolist()
+        scores.ranks += ((logits > logits.gather(-1, targets.unsqueeze(-1))).sum(-1) + 1).tolist()
+        scores.top_ids += top_ids
+        scores.top_probabilities += best.values.tolist()
+        seen = set(ids).union(*top_ids) - scores.texts.keys()
+        scores.texts |= {token_id: self._tokenizer.token_text(token_id) for token_id in seen}

@@ -120,10 +120,9 @@ def draw_along(shown: Score, finding: str) -> None:
     from minigpt.viz.surprise import SurpriseWords, surprise_figure
 
     st.header(t("perplexity.along_title"), anchor=False)
-    bits = [token.bits for token in shown.predictions]
     figure = surprise_figure(
-        bits,
-        [token.text for token in shown.predictions],
+        shown.bits(),
+        shown.predictions.words(),
         {t(f"perplexity.reference_{name}"): level for name, level in shown.references.items()},
         palette=theme.palette(),
         words=SurpriseWords(

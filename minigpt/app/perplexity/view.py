@@ -21,7 +21,7 @@ from minigpt.viz.labels import visible_token
 
 if TYPE_CHECKING:
     from minigpt.app.session.runs import RunRef
-    from minigpt.evaluation.perplexity import Evaluation, TokenScore
+    from minigpt.evaluation.perplexity import Evaluation, TokenScores
     from minigpt.runs.loading import Run
 
 MOST_DRAWN = 4000
@@ -53,9 +53,15 @@ class Score:
     unit: str
 
     @property
-    def predictions(self) -> tuple[TokenScore, ...]:
-        """Every scored token."""
-        return self.evaluation.predictions or ()
+    def predictions(self) -> TokenScores:
+        """Every scored token; none if they were not asked for."""
+        from minigpt.evaluation.perplexity import TokenScores
+
+        return self.evaluation.predictions or TokenScores()
+
+    def bits(self) -> list[float]:
+        """Return the surprise of every token in bits."""
+        return [nats / math.log(2) for nats in self.predictions.costs()]
 
 
 def score(
@@ -150,7 +156,7 @@ def part_label(first: int, total: int) -> str:
 
 def along_alt(shown: Score, finding: str) -> str:
     """Return a text alternative for the curve along the text."""
-    bits = [token.bits for token in shown.predictions]
+    bits = shown.bits()
     mean = f"{sum(bits) / len(bits):.2f}"
     return t("perplexity.figure_alt", count=number(len(bits)), mean=mean, finding=plain(finding))
 
@@ -172,16 +178,13 @@ def strip_tokens(shown: Score, start: int, end: int) -> list[StripToken]:
 
 def places(shown: Score, count: int = 8) -> list[dict[str, str | float]]:
     """Return the most surprising places, one row each, the most surprising first."""
-    order = sorted(range(len(shown.predictions)), key=lambda i: -shown.predictions[i].nats)[:count]
+    bits, words = shown.bits(), shown.predictions.words()
+    order = sorted(range(len(bits)), key=lambda i: -bits[i])[:count]
     return [
         {
-            t("perplexity.column_before"): visible_token(
-                "".join(p.text for p in shown.predictions[max(0, i - BEFORE) : i])
-            )
-            if i
-            else "",
-            t("perplexity.column_token"): visible_token(shown.predictions[i].text),
-            t("perplexity.column_bits"): round(shown.predictions[i].bits, 2),
+            t("perplexity.column_before"): visible_token("".join(words[max(0, i - BEFORE) : i])) if i else "",
+            t("perplexity.column_token"): visible_token(words[i]),
+            t("perplexity.column_bits"): round(bits[i], 2),
             t("perplexity.column_expected"): "  ".join(
                 f"{visible_token(c.text)} {probability(c.probability)}" for c in shown.predictions[i].top[:2]
             ),
@@ -209,7 +212,8 @@ def sentences(shown: Score) -> list[str]:
         )
     elif shown.references:
         result.append(t("perplexity.see_above", bits=f"{max(shown.references.values()):.2f}", unit=shown.unit))
-    most = max(range(len(shown.predictions)), key=lambda i: shown.predictions[i].nats)
+    costs = shown.predictions.costs()
+    most = max(range(len(costs)), key=costs.__getitem__)
     token = shown.predictions[most]
     result.append(
         t(
