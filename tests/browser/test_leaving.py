@@ -89,7 +89,7 @@ def fields(page: Page) -> dict[str, Locator]:
     found = page.locator(FIELDS)
     label = "one => one.checkVisibility() && !one.disabled && !one.readOnly ? one.ariaLabel : null"
     labels = found.evaluate_all(f"all => all.map({label})")
-    return {label: found.nth(place) for place, label in enumerate(labels) if label}
+    return {label: found.and_(page.get_by_label(label, exact=True)).first for label in labels if label}
 
 
 def change(page: Page, one: Locator, draw: random.Random) -> None:
