@@ -13,11 +13,13 @@ from minigpt.app.shell import page_changes
 from minigpt.app.shell.page_changes import PageChanges
 
 
-def request(page, *keys, fragment="", name="", auto=False):
-    """Return the bytes of a rerun that the browser requests on a page, or for a page."""
+def request(page, *keys, at="", fragment="", name="", auto=False, history=False):
+    """Return the bytes of a rerun for a page, requested at the address of a page; by default the same page."""
     message = BackMsg()
     message.rerun_script.page_script_hash, message.rerun_script.page_name = page, name
     message.rerun_script.fragment_id, message.rerun_script.is_auto_rerun = fragment, auto
+    message.rerun_script.context_info.url = f"https://host/base/{(at or page).lower()}?run=x"
+    message.rerun_script.is_history_navigation = history
     for key in ("frame:run:tales", *keys):
         message.rerun_script.widget_states.widgets.add().id = f"$$ID-0123-{key}"
     return message.SerializeToString()
@@ -34,11 +36,14 @@ def session(page, *fragments):
 def navigation(page):
     message = ForwardMsg()
     message.navigation.page_script_hash = page
+    for name in "ABC":
+        message.navigation.app_pages.add(page_script_hash=name, url_pathname=name.lower(), is_default=name == "A")
     return message.SerializeToString()
 
 
 FIRST = request("", name="train")
-TO_A, TO_B, TO_C = request("A"), request("B"), request("C")
+TO_A = request("A", at="B")
+TO_B, TO_C = request("B", at="A"), request("C", at="A")
 FIELD_OF_A = request("A", "train:steps")
 FRAGMENT_OF_A = request("A", "sampling:prompt", fragment="f")
 CARD_OF_A = request("A", fragment="card", auto=True)
@@ -115,19 +120,24 @@ def test_a_late_request_of_the_frame_is_answered_by_the_new_page(begin):
     """For example the browser's key, which arrives once and without which no page is drawn."""
     first, change, key = passed(FIRST, *BEGIN_A, TO_B, "wait", *begin, request("A", "frame:owner"))
     assert (first, change) == (FIRST, TO_B)
-    assert key == request("B", "frame:owner")
+    assert key == request("B", "frame:owner", at="A")
 
 
-def test_a_request_of_the_frame_does_not_take_the_menu_away():
-    there, back = request("B", "frame:owner"), request("A", "frame:owner")
-    assert passed(FIRST, *BEGIN_A, TO_B, "wait", *BEGIN_B, there, back) == [FIRST, TO_B, there, back]
+def test_a_press_in_the_menu_counts_whatever_the_frame_shows_by_now():
+    """The frame's widgets change in the meantime: the key of the browser comes, and with it the choice of a run."""
+    back = request("A", "frame:owner", "frame:run:mine", at="B")
+    late = request("A", "frame:owner")
+    assert passed(FIRST, *BEGIN_A, TO_B, "wait", *BEGIN_B, back) == [FIRST, TO_B, back]
+    assert passed(FIRST, *BEGIN_A, TO_B, "wait", *BEGIN_B, late, back)[-1] == back
     assert passed(FIRST, *BEGIN_A, TO_B, TO_B, "wait", *BEGIN_B, TO_B, TO_A)[-2:] == [TO_B, TO_A]
 
 
-def test_after_some_seconds_a_request_for_another_page_is_just_that(monkeypatch):
-    monkeypatch.setattr(page_changes, "FRAME_SECONDS", 0.0)
-    back = request("A", "frame:owner")
-    assert passed(FIRST, *BEGIN_A, TO_B, "wait", *BEGIN_B, back) == [FIRST, TO_B, back]
+def test_back_counts_although_the_address_is_already_that_of_its_page():
+    back = request("A", "frame:owner", history=True)
+    assert passed(FIRST, *BEGIN_A, TO_B, "wait", *BEGIN_B, back, "wait", FIELD_OF_A)[-2:] == [back, FIELD_OF_A]
+    on = request("B", "frame:owner", history=True)
+    late = [FRAGMENT_OF_A, request("A", "train:steps", at="B")]
+    assert passed(FIRST, *BEGIN_A, on, "wait", *late) == [FIRST, on]
 
 
 def test_what_the_server_still_sends_of_the_old_page_changes_nothing():

@@ -89,7 +89,7 @@ def fields(page: Page) -> dict[str, Locator]:
     found = page.locator(FIELDS)
     label = "one => one.checkVisibility() && !one.disabled && !one.readOnly ? one.ariaLabel : null"
     labels = found.evaluate_all(f"all => all.map({label})")
-    return {label: found.and_(page.get_by_label(label, exact=True)).first for label in labels if label}
+    return {label: found.and_(page.locator(f'[aria-label="{label}"]')).first for label in labels if label}
 
 
 def change(page: Page, one: Locator, draw: random.Random) -> None:
@@ -299,6 +299,21 @@ def test_a_page_that_is_opened_from_a_field_comes_whole_and_stays(serve_all, ope
     server = serve_all()
     visitor = Visitor(open_page(server.url), server, server.url)
     wrong = walk(visitor, random.Random(9), 16)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_quick_presses_in_the_menu_of_a_new_session_lead_to_the_last_page(serve_all, open_page):
+    """The frame changes in the first second, with the browser's key; no press may be taken for a request of the frame."""
+    server = serve_all()
+    draw, wrong = random.Random(4), []
+    for _ in range(5):
+        first, *others = draw.sample([entry.name for entry in navigation.PAGES], 4)
+        visitor = Visitor(open_page(f"{server.url}/{'' if first == 'home' else first}"), server, server.url)
+        for name in others:
+            menu(visitor.page)[name].click(no_wait_after=True)
+            visitor.page.wait_for_timeout(draw.choice([0, 50, 200, 600]))
+        if faults := expect_page(visitor, others[-1]):
+            wrong.append(f"{first}, {', '.join(others)}: {'; '.join(faults)}")
     assert not wrong, "\n".join(wrong)
 
 

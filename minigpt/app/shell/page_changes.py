@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from google.protobuf.message import DecodeError
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -25,9 +26,6 @@ from streamlit.runtime.state.common import user_key_from_element_id
 
 HOLD_SECONDS = 0.1
 """How long a page change waits for values of the old page. Measured on a busy machine: they come up to 0.07 s later."""
-
-FRAME_SECONDS = 3.0
-"""How long after a page has begun the browser may still send what the frame's widgets requested before it."""
 
 FRAME_KEYS = "frame:"
 """What the keys of the widgets begin with that the frame draws around every page, and those of no page."""
@@ -91,7 +89,7 @@ class _Connection:
                     self._pages = PageOrder()  # a page change that is stopped early never arrives
                 return message
             rerun = request.rerun_script
-            place = self._pages.place_of(rerun, clock())
+            place = self._pages.place_of(rerun)
             if place == "elsewhere":
                 # It takes the place of a page change that still waits: the last press counts.
                 self._held = (message, rerun, clock() + HOLD_SECONDS)
@@ -105,7 +103,7 @@ class _Connection:
         """Send a message to the browser, and note which page it brings."""
         data = message.get("bytes")
         if data and len(data) <= LARGEST_PAGE_MESSAGE:
-            self._pages.sent(ForwardMsg.FromString(data), asyncio.get_running_loop().time())
+            self._pages.sent(ForwardMsg.FromString(data))
         await self._send(message)
 
     def close(self) -> None:
@@ -127,49 +125,47 @@ class PageOrder:
 
     def __init__(self) -> None:
         self._page = ""  # the hash of its script; empty as long as it is not known
-        self._asked: ClientState | None = None  # the request for it, until the browser surely shows it
-        self._began: float | None = None  # when Streamlit began with it; until then it sends what is of the page before
+        self._is_awaited = False  # Streamlit has not begun with it: what it sends is still of the page before
+        self._hashes: dict[str, str] = {}  # of all pages, by the last part of their address; "" leads to the first page
 
-    def place_of(self, rerun: ClientState, now: float) -> Place:
-        """Return what becomes of a rerun that the browser requests at a time, in seconds.
+    def place_of(self, rerun: ClientState) -> Place:
+        """Return what becomes of a rerun that the browser requests.
 
-        A request for another page, by the menu, a link, Back or Forward, has the state of the frame's widgets. A
-        request of a page's widget has the state of all the page's widgets too.
+        A request for another page, by the menu, a link, Back or Forward, has the state of the frame's widgets only. A
+        request of a widget has the state of the page's widgets too, and the address is still that of its page.
         """
         if not self._page or rerun.page_script_hash in ("", self._page):
             return "here"
         keys = (user_key_from_element_id(widget.id) or "" for widget in rerun.widget_states.widgets)
         if rerun.fragment_id or not all(key.startswith(FRAME_KEYS) for key in keys):
             return "late"
-        if self._asked is None or rerun.is_history_navigation or rerun.widget_states == self._asked.widget_states:
-            return "elsewhere"
-        is_on_its_way = self._began is None or now < self._began + FRAME_SECONDS
-        return "frame" if is_on_its_way else "elsewhere"
+        name = urlsplit(rerun.context_info.url).path.rstrip("/").rpartition("/")[2]
+        is_asked_there = self._hashes.get(name, self._hashes.get("")) == rerun.page_script_hash
+        return "frame" if is_asked_there and not rerun.is_history_navigation else "elsewhere"
 
     def turned(self, rerun: ClientState) -> ClientState:
         """Return a request of the frame's widgets as one of the page that is being opened."""
-        assert self._asked is not None  # only then a request is the frame's
         turned = ClientState()
         turned.CopyFrom(rerun)
-        turned.page_script_hash, turned.query_string = self._page, self._asked.query_string
+        turned.page_script_hash = self._page
         return turned
 
     def passed(self, rerun: ClientState) -> None:
         """Note that Streamlit receives a request."""
         if rerun.page_script_hash and rerun.page_script_hash != self._page:
-            self._page, self._asked, self._began = rerun.page_script_hash, rerun, None
-        elif self._asked is not None and rerun.widget_states != self._asked.widget_states:
-            self._asked = None  # not a second press in the menu: the page itself requests something
+            self._page, self._is_awaited = rerun.page_script_hash, True
 
-    def sent(self, message: ForwardMsg, now: float) -> None:
+    def sent(self, message: ForwardMsg) -> None:
         """Note a message to the browser: Streamlit begins with a page, its own choice or the one asked for."""
         if message.HasField("new_session") and not message.metadata.run.fragment_ids:
             page = message.new_session.page_script_hash
         elif message.HasField("navigation"):
             page = message.navigation.page_script_hash
+            for entry in message.navigation.app_pages:
+                self._hashes["" if entry.is_default else entry.url_pathname] = entry.page_script_hash
         else:
             return
-        if self._asked is None or self._began is not None:
+        if not self._is_awaited:
             self._page = page
         elif message.HasField("new_session") and page == self._page:
-            self._began = now
+            self._is_awaited = False
