@@ -188,6 +188,7 @@ def measure_score(page: Page, served: Server, found: Found, number: int) -> None
     before = page.locator(".st-key-perplexity_figures").inner_text(timeout=PATIENCE)
     field = page.locator("[data-testid=stMain] textarea").first
     field.fill(text)
+    page.wait_for_timeout(400)  # the browser takes in the pasted text before the visitor leaves the field
     with clock("score", found, served):
         field.press("Control+Enter")
         page.wait_for_function(SCORED, arg=before, polling=20, timeout=PATIENCE)
