@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zipfile
 from datetime import UTC, datetime
 
@@ -14,6 +15,14 @@ pytestmark = pytest.mark.browser
 
 ROW = 36
 """Height of a row of the table, in pixels."""
+
+
+def is_packed(page) -> bool:
+    """Download the chosen run and return whether its text is in the zip."""
+    with page.expect_download() as download:
+        page.locator(".st-key-runs-download button").first.click()
+    packed = zipfile.ZipFile(download.value.path()).namelist()
+    return any(name.endswith("data/train.bin") for name in packed)
 
 
 def test_a_click_in_a_row_chooses_it_and_the_toggle_says_what_is_packed(serve, train_cats, open_page):
@@ -37,7 +46,7 @@ def test_a_click_in_a_row_chooses_it_and_the_toggle_says_what_is_packed(serve, t
             page.locator(".st-key-runs-with_data label").click()
             expect(page.get_by_role("switch", name="Pack the text too")).to_be_checked()
             page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-        with page.expect_download() as download:
-            page.locator(".st-key-runs-download button").first.click()
-        packed = zipfile.ZipFile(download.value.path()).namelist()
-        assert any(name.endswith("data/train.bin") for name in packed) is wanted
+        end = time.monotonic() + 60
+        while is_packed(page) is not wanted:  # the switch moves at once, the button follows with the next rerun
+            assert time.monotonic() < end
+            page.wait_for_timeout(500)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +59,13 @@ def trained(call: Call, corpus_file: Path, tmp_path_factory: pytest.TempPathFact
     out = tmp_path_factory.mktemp("runs") / "cats"
     result = call("train", *TINY, "--data", corpus_file, "--out", out, "--json")
     return out, json.loads(result.stdout)
+
+
+@pytest.fixture(autouse=True)
+def usual_signals() -> Iterator[None]:
+    """Give signals their usual meaning: a parent such as `nohup` may have switched some off, also for the tests."""
+    usual = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL, "SIGTERM": signal.SIG_DFL}
+    before = {name: signal.signal(getattr(signal, name), usual[name]) for name in usual if hasattr(signal, name)}
+    yield
+    for name, handler in before.items():
+        signal.signal(getattr(signal, name), handler)

@@ -14,11 +14,14 @@ from minigpt.app.ui import anatomy
 from minigpt.app.ui.navigation import PAGES
 
 WAITING_HEIGHT = 300
+FIRST_ICON = "🟪"
 
 
 def run() -> None:
     """Draw the frame and, inside it, the requested page."""
-    st.set_page_config(page_title=t("frame.product"), layout="wide")
+    # Without an icon, the browser would fetch a page's icon from another host. Streamlit imports numpy for a picture, so
+    # at first it is a character; the picture follows below.
+    st.set_page_config(page_title=t("frame.product"), page_icon=FIRST_ICON, layout="wide")
     st.html(_style())
     sections: dict[str, list[st.Page]] = {}
     for entry in PAGES:
@@ -32,7 +35,7 @@ def run() -> None:
         sections.setdefault(t(f"frame.section_{entry.section}"), []).append(page)
     page = st.navigation(sections, expanded=True)
     anatomy.header(page.url_path or "home")  # first: what follows imports settings and runs, and may wait for torch
-    st.set_page_config(page_icon=resources.asset_path("images", "icon.svg"))  # Streamlit imports numpy for a picture
+    st.set_page_config(page_icon=resources.asset_path("images", "icon.svg"))
     st.logo(resources.asset_path("images", "logo.svg"), size="large")
     with st.sidebar:
         is_known = kept.identify()  # below the menu: a browser that answers before it knows the page would get Home
