@@ -19,8 +19,8 @@ FIRST_ICON = "🟪"
 
 def run() -> None:
     """Draw the frame and, inside it, the requested page."""
-    # Without an icon, the browser would fetch a page's icon from another host. Streamlit imports numpy for a picture, so
-    # at first it is a character; the picture follows below.
+    # Without an icon, the browser would fetch a page's icon from another host. Streamlit imports numpy for a picture,
+    # so at first it is a character; the picture follows below.
     st.set_page_config(page_title=t("frame.product"), page_icon=FIRST_ICON, layout="wide")
     st.html(_style())
     sections: dict[str, list[st.Page]] = {}

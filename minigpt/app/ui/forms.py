@@ -147,8 +147,7 @@ def whole_number(
     Returns:
         None if the field holds anything else. Then a sentence says so, and a button beside it sets it to `start`.
     """
-    st.session_state.setdefault(key, written(start))
-    text = st.text_input(label, key=key, help=help, persist_state="session")
+    text = st.text_input(label, str(start), key=key, help=help, persist_state="session")
     number = read_number(text, int)
     if isinstance(number, int) and low <= number <= high:
         return number
@@ -180,11 +179,13 @@ def config_widget(dotted: str, *, key: str, value: Any, most_chars: int | None =
     shared: dict[str, Any] = {"label": label_of(dotted), "key": key, "help": in_words(info.description)}
     if typing.get_origin(kind) is typing.Literal:
         choices = list(typing.get_args(kind))
-        st.session_state.setdefault(key, value if value in choices else choices[0])
-        return st.selectbox(options=choices, disabled=len(choices) == 1, **shared)
-    st.session_state.setdefault(key, written(value))
+        index = choices.index(value) if value in choices else 0
+        return st.selectbox(options=choices, index=index, disabled=len(choices) == 1, **shared)
+    # The first value is the widget's own default: one that is put into the session instead is lost if the next rerun
+    # interrupts this one, and the browser then sends an empty field.
     if kind is bool:
-        return st.toggle(**shared)
+        return st.toggle(value=value, **shared)
     if kind is str:
-        return st.text_input(max_chars=most_chars, **shared)
-    return read_setting(dotted, st.text_input(placeholder=t("frame.automatic") if may_be_empty else None, **shared))
+        return st.text_input(value=str(written(value)), max_chars=most_chars, **shared)
+    placeholder = t("frame.automatic") if may_be_empty else None
+    return read_setting(dotted, st.text_input(value=str(written(value)), placeholder=placeholder, **shared))
