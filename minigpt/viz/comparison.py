@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from minigpt.viz.labels import nats
-from minigpt.viz.layout import LABEL_GAP, chart_layout, spread
+from minigpt.viz.layout import chart_layout, label_ends
 from minigpt.viz.palette import Palette
 from minigpt.viz.training import Points
 
@@ -77,19 +77,7 @@ def comparison_figure(
             hovertemplate=f"{hover}<extra></extra>",
         )
         labels.append((points[-1][1], f"{_label(name, 14)} {nats(points[-1][1])}", colour, index == 0))
-    heights = spread([level for level, *_ in labels], gap=LABEL_GAP * top, low=0.02 * top, high=top)
-    for (_, text, colour, bold), y in zip(labels, heights, strict=True):
-        figure.add_annotation(
-            x=1,
-            xref="paper",
-            xanchor="left",
-            xshift=6,
-            y=y,
-            yanchor="middle",
-            text=f"<b>{text}</b>" if bold else text,
-            font={"color": colour, "size": 12.5},
-            showarrow=False,
-        )
+    label_ends(figure, labels, top=top)
     figure.update_layout(
         margin={"r": 138, "t": 26},  # the mode bar is above the uppermost label
         hovermode="closest",

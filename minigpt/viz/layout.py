@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas  # noqa: F401 - plotly looks for it in `sys.modules`, where another thread may have half imported it
+import plotly.graph_objects as go
 
 from minigpt.viz.palette import Palette
 
@@ -159,3 +160,26 @@ def spread(values: Sequence[float], *, gap: float, low: float, high: float) -> l
     for index, y in zip(order, placed, strict=True):
         result[index] = y
     return result
+
+
+def label_ends(figure: go.Figure, labels: Sequence[tuple[float, str, str, bool]], *, top: float) -> None:
+    """Write labels at the right edge of a chart, each at the end of its curve, moved apart where they would overlap.
+
+    Args:
+        figure: The chart.
+        labels: For each the height of its curve's end, its text, its colour, and whether it is bold.
+        top: The end of the vertical axis, which begins at 0.
+    """
+    heights = spread([level for level, *_ in labels], gap=LABEL_GAP * top, low=0.02 * top, high=top)
+    for (_, text, colour, bold), y in zip(labels, heights, strict=True):
+        figure.add_annotation(
+            x=1,
+            xref="paper",
+            xanchor="left",
+            xshift=6,
+            y=y,
+            yanchor="middle",
+            text=f"<b>{text}</b>" if bold else text,
+            font={"color": colour, "size": 12.5},
+            showarrow=False,
+        )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from minigpt.viz.labels import nats, short
-from minigpt.viz.layout import CLEAR, LABEL_GAP, chart_layout, spread
+from minigpt.viz.layout import CLEAR, chart_layout, label_ends, spread
 from minigpt.viz.palette import Palette
 
 Points = Sequence[tuple[int, float]]
@@ -128,19 +128,7 @@ def loss_figure(
         labels.append((validation[-1][1], f"{words.validation} {nats(validation[-1][1])}", palette.validation, True))
     if whole is not None and nats(whole) != nats(validation[-1][1]):
         labels.append((whole, words.whole.format(loss=nats(whole)), palette.validation, False))
-    heights = spread([level for level, *_ in labels], gap=LABEL_GAP * top, low=0.02 * top, high=top)
-    for (_, text, colour, bold), y in zip(labels, heights, strict=True):
-        figure.add_annotation(
-            x=1,
-            xref="paper",
-            xanchor="left",
-            xshift=6,
-            y=y,
-            yanchor="middle",
-            text=f"<b>{text}</b>" if bold else text,
-            font={"color": colour, "size": 12.5},
-            showarrow=False,
-        )
+    label_ends(figure, labels, top=top)
     figure.update_layout(
         margin={"r": 112, "t": 26},  # the mode bar is above the uppermost label
         hovermode="x",

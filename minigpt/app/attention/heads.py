@@ -115,7 +115,9 @@ def _draw_map(view: AttentionView, stage: int, finding: str, *, height: int) -> 
 
     full = 1.0
     if st.session_state.get(SCALED) and stage == WEIGHTS:
-        full = float(heads_view.full_colour(view.weights, causal=view.causal)[view.place])
+        layer, head = view.place
+        alone = view.weights[layer : layer + 1, head : head + 1]
+        full = float(heads_view.full_colour(alone, causal=view.causal)[0, 0])
     figure = attention_map(
         view.stages.at(stage),
         view.reading.tokens,
