@@ -6,10 +6,12 @@ A module of the app either imports streamlit itself and draws, or neither it nor
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
+from minigpt import resources
 from tests.test_architecture import SOURCES, imported, run_in_fresh_process
 
 APP = "minigpt.app"
@@ -119,3 +121,16 @@ def test_a_page_is_ten_lines_that_draw_its_room(path: Path) -> None:
     assert len(lines) <= 10
     assert lines[-1] == "page.draw()"
     assert f"from minigpt.app.{path.stem} import page" in lines
+
+
+def test_only_the_frames_own_widgets_have_keys_that_begin_with_frame() -> None:
+    """`shell.page_changes` tells a request of a page from one of the frame by this."""
+    frame = {"shell", "components/owner"}
+    app = resources.root() / "minigpt" / "app"
+    wrong = [
+        path.relative_to(app).as_posix()
+        for path in app.rglob("*.py")
+        if re.search(r'key=f?"frame[:_]', path.read_text("utf-8"))
+        and not any(path.relative_to(app).as_posix().startswith(folder) for folder in frame)
+    ]
+    assert not wrong

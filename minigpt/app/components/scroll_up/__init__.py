@@ -15,5 +15,5 @@ def scroll_up(occasion: str) -> None:
     """
     import streamlit as st
 
-    with st.container(height=1, border=False, key="frame_scroll_up"):
-        _component(key="frame:scroll_up", data={"occasion": occasion})
+    with st.container(height=1, border=False, key="page_scroll_up"):
+        _component(key="page:scroll_up", data={"occasion": occasion})
