@@ -78,7 +78,8 @@ def rule_of(number: int, base_temperature: float) -> Rule:
     )
     label = t(f"sampling.control_{kind}")
     if kind == "greedy":
-        st.slider(label, 0.0, 1.0, 0.0, key=f"sampling:greedy_{number}", disabled=True)
+        with st.container(key=f"sampling-greedy_{number}"):  # as tall as a slider: the texts of all columns begin level
+            st.caption(label)
         return Rule("greedy")
     span = RANGES[kind]
     key = f"sampling:{kind}_{number}"
