@@ -38,7 +38,7 @@ RECIPE = {
 
 def write_tokens(path: Path, num_tokens: int) -> None:
     """Write the same tales as tokens again and again."""
-    from minigpt.data.synthetic import generate_tales
+    from minigpt.data.generators.tales import generate_tales
     from minigpt.tokenizers import CharacterTokenizer
 
     text = generate_tales(2_000_000)

@@ -151,7 +151,7 @@ def soak(options: argparse.Namespace) -> None:
 
     from minigpt.config import load_config
     from minigpt.data.corpora import read_corpus
-    from minigpt.data.synthetic import generate_tales
+    from minigpt.data.generators.tales import generate_tales
     from minigpt.runs.job import TrainingJob
     from minigpt.runs.preparation import create_run
     from minigpt.training.callbacks import Callback

@@ -29,7 +29,7 @@ GOAL_SPEED, GOAL_MEMORY = 50.0, 600.0
 
 def write_text(path: Path, megabytes: float) -> None:
     """Write tales again and again, until the file has that many megabytes."""
-    from minigpt.data.synthetic import generate_tales
+    from minigpt.data.generators.tales import generate_tales
 
     tales, left = generate_tales(2_000_000).encode(), int(megabytes * 1e6)
     with path.open("wb") as file:

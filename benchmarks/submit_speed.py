@@ -47,7 +47,7 @@ class Upload:
 
 def texts(megabytes: float) -> dict[str, bytes]:
     """Return the texts to upload, each of that many million bytes."""
-    from minigpt.data.synthetic import generate_tales
+    from minigpt.data.generators.tales import generate_tales
 
     size = int(megabytes * 1e6)
     tales = generate_tales(1_000_000)

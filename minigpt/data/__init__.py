@@ -13,6 +13,7 @@ from minigpt.data.corpora import corpus_infos as corpus_infos
 from minigpt.data.corpora import load_corpus as load_corpus
 from minigpt.data.corpora import read_corpus as read_corpus
 from minigpt.data.files import TextFile as TextFile
+from minigpt.data.generators.tales import generate_tales as generate_tales
 from minigpt.data.order import BatchOrder as BatchOrder
 from minigpt.data.readers import Document as Document
 from minigpt.data.readers import clean_text as clean_text
@@ -20,4 +21,3 @@ from minigpt.data.readers import read_text as read_text
 from minigpt.data.split import count_windows as count_windows
 from minigpt.data.split import largest_context as largest_context
 from minigpt.data.split import split_ids as split_ids
-from minigpt.data.synthetic import generate_tales as generate_tales

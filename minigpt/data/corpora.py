@@ -1,7 +1,7 @@
 """Corpora: the user's own texts, and the built-in ones.
 
-Reads after: readers.py, synthetic.py. Four built-in corpora need no download: the generated tales and repeats, and the
-manual and the source of the installed Python. Tiny Shakespeare is downloaded once, checked, and kept.
+Reads after: readers.py, generators/. Built-in corpora that need no download: the generated ones, and the manual and the
+source of the installed Python. Tiny Shakespeare is downloaded once, checked, and kept.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from minigpt import resources
 from minigpt.arguments import is_whole
 from minigpt.config import DataConfig
 from minigpt.data.files import TextFile
+from minigpt.data.generators import GENERATORS, TextGenerator
 from minigpt.data.readers import Document, clean_text, read_text
-from minigpt.data.synthetic import TALE_SEPARATOR, generate_repeats, generate_tales
 from minigpt.errors import CorpusError, DownloadError, StorageError
 from minigpt.paths import STDIN, is_stream
 from minigpt.storage import storage_errors, write_bytes
@@ -39,7 +39,6 @@ DOCUMENT_SEPARATOR = "\n\n"
 """Text between two documents when a corpus is shown as one text."""
 MOST_CHARS = 1_000_000_000
 """Longest built-in corpus: the generated ones have no end, and are kept in memory."""
-_TALES_IN_A_BOOK = 8
 
 
 class TextSource(Protocol):
@@ -168,19 +167,15 @@ class CorpusInfo:
 def corpus_infos() -> list[CorpusInfo]:
     """Return the built-in corpora, the default first."""
     return [
-        CorpusInfo(
-            "tales",
-            "Simple tales",
-            "Little tales of animals and children from our own generator, the same for everybody and of any size.",
-            "AGPL-3.0-or-later, as minigpt",
-            needs_download=False,
-        ),
-        CorpusInfo(
-            "repeat",
-            "Letters that come again",
-            "Lines of random letters in which a stretch comes again and again: only looking back tells the next.",
-            "AGPL-3.0-or-later, as minigpt",
-            needs_download=False,
+        *(
+            CorpusInfo(
+                generator.name,
+                generator.title,
+                generator.description,
+                "AGPL-3.0-or-later, as minigpt",
+                needs_download=False,
+            )
+            for generator in GENERATORS.values()
         ),
         CorpusInfo(
             "python-manual",
@@ -211,8 +206,9 @@ def load_corpus(name: str, *, num_chars: int | None = None, seed: int = 0) -> Co
 
     Args:
         name: One of `corpus_infos()`.
-        num_chars: Number of characters from its start; None means its usual size, for tales and repeat 500,000.
-        seed: Selects the tales or repeats; the other corpora have no seed.
+        num_chars: Number of characters from its start; None means its usual size, for most generated ones
+            500,000.
+        seed: Selects the text of a generator; the other corpora have no seed.
 
     Raises:
         CorpusError: There is no such corpus, `num_chars` is out of range, or the installed Python does not contain it.
@@ -223,9 +219,8 @@ def load_corpus(name: str, *, num_chars: int | None = None, seed: int = 0) -> Co
             f"num_chars is {num_chars}; a corpus has at least 1 character, and a built-in one at most {MOST_CHARS:,}."
         )
         raise CorpusError(problem, mend="Ask for a number between them.")
-    if name in ("tales", "repeat"):
-        endless = _tales if name == "tales" else _repeats
-        return endless(500_000 if num_chars is None else num_chars, seed)
+    if name in GENERATORS:
+        return _generated(GENERATORS[name], num_chars, seed)
     makers: dict[str, Callable[[], Corpus]] = {
         "python-manual": _python_manual,
         "python-source": _python_source,
@@ -328,17 +323,9 @@ def _cleaned(name: str, texts: Sequence[str], origin: str, *, clean: bool = True
 # --- the built-in ones ------------------------------------------------------------------------------------------------
 
 
-def _tales(num_chars: int, seed: int) -> Corpus:
-    """Return tales in documents of eight: if each tale were a document, a model would always stop after one tale."""
-    tales = generate_tales(num_chars, seed=seed).split(TALE_SEPARATOR)
-    books = [TALE_SEPARATOR.join(tales[n : n + _TALES_IN_A_BOOK]) for n in range(0, len(tales), _TALES_IN_A_BOOK)]
-    return Corpus("tales", tuple(book for book in books if book), f"minigpt's tale generator, seed {seed}")
-
-
-def _repeats(num_chars: int, seed: int) -> Corpus:
-    """Return repeats, one document per line, since the lines are independent of each other."""
-    lines = generate_repeats(num_chars, seed=seed).splitlines()
-    return Corpus("repeat", tuple(lines), f"minigpt's generator of repeats, seed {seed}")
+def _generated(generator: TextGenerator, num_chars: int | None, seed: int) -> Corpus:
+    text = generator.write(generator.num_chars if num_chars is None else num_chars, seed=seed)
+    return Corpus(generator.name, generator.documents(text), f"{generator.origin}, seed {seed}")
 
 
 def _python_manual() -> Corpus:

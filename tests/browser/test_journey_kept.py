@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from minigpt.app.texts import t
-from minigpt.data.synthetic import generate_tales
+from minigpt.data.generators.tales import generate_tales
 
 pytestmark = pytest.mark.browser
 

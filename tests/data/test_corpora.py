@@ -16,8 +16,9 @@ from minigpt.data.corpora import (
     read_corpus,
     shakespeare_path,
 )
+from minigpt.data.generators.repeats import generate_repeats
+from minigpt.data.generators.tales import generate_tales
 from minigpt.data.readers import read_text
-from minigpt.data.synthetic import generate_repeats, generate_tales
 from minigpt.errors import CorpusError, DownloadError
 
 PLAY = b"First Citizen:\nBefore we proceed any further, hear me speak.\n"

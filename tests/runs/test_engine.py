@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from minigpt import resources
 from minigpt.config import RunConfig
 from minigpt.data.corpora import Corpus, corpus_from_text
-from minigpt.data.synthetic import generate_tales
+from minigpt.data.generators.tales import generate_tales
 from minigpt.errors import (
     CorpusError,
     DeviceError,

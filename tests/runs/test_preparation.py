@@ -18,7 +18,7 @@ import pytest
 from minigpt import resources
 from minigpt.config import RunConfig
 from minigpt.data.corpora import Corpus, corpus_from_files, corpus_from_text
-from minigpt.data.synthetic import generate_tales
+from minigpt.data.generators.tales import generate_tales
 from minigpt.errors import CheckpointError, InputError, RunExistsError, RunNotFoundError
 from minigpt.pieces import Pieces, completed
 from minigpt.runs import preparation
@@ -261,7 +261,7 @@ def test_a_text_survives_a_process_that_is_killed_while_it_is_prepared(make, tmp
         import time
         from minigpt.config import RunConfig
         from minigpt.data.corpora import Corpus
-        from minigpt.data.synthetic import generate_tales
+        from minigpt.data.generators.tales import generate_tales
         from minigpt.runs import manager, preparation
 
         def slowly(tokenizer, corpus):

@@ -5,11 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt.data import synthetic
-from minigpt.data.synthetic import generate_repeats, generate_tales
+from minigpt.data.generators import tales
+from minigpt.data.generators.tales import generate_tales
 
 SAMPLE_SHA256 = "2f1bfaa15e89703c457244afef14107a022a404421cf48ebd6ab7a8b62c90350"
-REPEATS_SHA256 = "136815f370fbad88b8127e5291e6195b2f8217fadbcaa68570cc41d1eb792ef5"
 OTHER_SHA256 = "ce3fe20e890949abcc8af101fc71d9b4d0f261b8d745bd666bfc1aa96fdb70b4"
 TALES = generate_tales(300_000).split("\n\n")[:-1]
 
@@ -18,7 +17,6 @@ def test_the_book_is_the_same_everywhere_and_for_ever():
     """Bundled runs regenerate their corpus, so after a change of a generator they must be trained again."""
     assert hashlib.sha256(generate_tales(20_000).encode()).hexdigest() == SAMPLE_SHA256
     assert hashlib.sha256(generate_tales(20_000, seed=7).encode()).hexdigest() == OTHER_SHA256
-    assert hashlib.sha256(generate_repeats(20_000).encode()).hexdigest() == REPEATS_SHA256
 
 
 @given(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 2**63 - 1))
@@ -49,11 +47,11 @@ def test_quotation_marks_pair_in_every_paragraph():
 
 
 def test_each_tale_has_two_names_of_which_each_keeps_its_pronoun():
-    names = set(synthetic._SHE) | set(synthetic._HE)
+    names = set(tales._SHE) | set(tales._HE)
     for tale in TALES:
         found = {name for name in names if re.search(rf"\b{name}\b", tale)}
         assert len(found) == 2, tale
-        women, men = found & set(synthetic._SHE), found & set(synthetic._HE)
+        women, men = found & set(tales._SHE), found & set(tales._HE)
         pronouns = set(re.findall(r"\b(?:she|her|herself|he|his|him|himself)\b", tale.lower()))
         assert women or not pronouns & {"she", "her", "herself"}, tale
         assert men or not pronouns & {"he", "his", "him", "himself"}, tale
@@ -66,14 +64,14 @@ def test_number_and_article_agree():
 
 
 def test_rhymes_come_back_within_a_tale():
-    told_twice = sum(any(tale.count(rhyme) >= 2 for rhyme in synthetic._RHYMES) for tale in TALES)
+    told_twice = sum(any(tale.count(rhyme) >= 2 for rhyme in tales._RHYMES) for tale in TALES)
     assert told_twice > len(TALES) / 4
 
 
 def test_every_field_of_the_grammar_is_used():
     text = generate_tales(1_500_000, seed=3)
-    for words in (synthetic._SHE, synthetic._HE, synthetic._ANIMALS, synthetic._NATURES, synthetic._HOMES,
-                  synthetic._PLACES, synthetic._ONE_THING, synthetic._MANY_THINGS, synthetic._FOODS, synthetic._RHYMES):  # fmt: skip
+    for words in (tales._SHE, tales._HE, tales._ANIMALS, tales._NATURES, tales._HOMES,
+                  tales._PLACES, tales._ONE_THING, tales._MANY_THINGS, tales._FOODS, tales._RHYMES):  # fmt: skip
         for word in words:
             assert re.search(rf"\b{re.escape(word)}\b", text), word
 
@@ -81,44 +79,3 @@ def test_every_field_of_the_grammar_is_used():
 @pytest.mark.parametrize("num_chars", [0, -5])
 def test_no_characters(num_chars):
     assert generate_tales(num_chars) == ""
-
-
-# --- repeats
-
-
-@given(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 2**63 - 1))
-def test_a_longer_list_of_repeats_begins_with_the_shorter_one(one, other, seed):
-    short, long = sorted((one, other))
-    text = generate_repeats(long, seed=seed)
-    assert len(text) == long
-    assert text[:short] == generate_repeats(short, seed=seed)
-
-
-def test_a_line_of_repeats_is_a_stretch_that_comes_again():
-    lines = generate_repeats(49 * 400).splitlines()
-    lengths = set()
-    for line in lines:
-        assert re.fullmatch("[a-z]{48}", line)
-        # The sequence of a line: up to two letters come before each repetition of it.
-        fits = [
-            length
-            for length in range(4, 14)
-            for start in range(3)
-            if (stretch := line[start : start + length]) in line[start + length :]
-            and re.fullmatch(rf"([a-z]{{0,2}}{stretch})*[a-z]{{0,{length + 2}}}", line)
-        ]
-        assert fits, line
-        lengths.add(max(fits))
-    assert lengths >= set(range(5, 14))
-    assert len(set(lines)) == len(lines)
-
-
-def test_letters_of_repeats_are_about_equally_common():
-    text = generate_repeats(200_000).replace("\n", "")
-    shares = [text.count(letter) / len(text) for letter in synthetic.LETTERS]
-    assert max(shares) < 1.15 / 26
-    assert min(shares) > 0.85 / 26
-
-
-def test_no_repeats():
-    assert generate_repeats(0) == generate_repeats(-1) == ""

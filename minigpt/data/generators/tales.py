@@ -1,4 +1,4 @@
-"""Endless generated texts: a book of simple tales, and lines of random letters with repeated sequences.
+"""Tales: an endless book of simple tales from templates.
 
 Every tale has a hero and a friend, a problem with a reason, direct speech, a rhyme that recurs, and an ending that
 follows from it. So there is something to learn at every distance: spelling and quotation marks, `was` after a bell and
@@ -7,10 +7,6 @@ follows from it. So there is something to learn at every distance: spelling and 
 The tales are made from templates. `{a|b}` is a choice, `{name}` is replaced, and choices can be nested. Each choice is
 one keyed integer draw, so the text depends only on the seed, not on the platform or the Python version. A longer book
 begins with the shorter one.
-
-The lines of repeats have no grammar. Their letters are random, so the next letter can be predicted only by looking back
-to an earlier occurrence of the same sequence. A model that predicts them better than chance has learned to copy from
-its context, which is what an induction head does.
 """
 
 from __future__ import annotations
@@ -20,15 +16,12 @@ from collections.abc import Sequence
 from itertools import count
 from typing import TypeVar
 
+from minigpt.data.generators.generator import TextGenerator
 from minigpt.randomness import Stream, derive_key
 
 T = TypeVar("T")
 TALE_SEPARATOR = "\n\n"
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_STRETCH = range(4, 14)
-"""Possible lengths of the repeated sequence in a line of repeats."""
-_LINE = 48
-"""Number of letters in a line of repeats."""
+_TALES_IN_A_BOOK = 8
 
 
 def _words(text: str, separator: str | None = None) -> tuple[str, ...]:
@@ -241,52 +234,11 @@ def generate_tales(num_chars: int, *, seed: int = 0) -> str:
     return TALE_SEPARATOR.join([*tales, ""])[:num_chars]
 
 
-def generate_repeats(num_chars: int, *, seed: int = 0) -> str:
-    """Return the first characters of an endless list of lines, each of which repeats one sequence of letters.
-
-    Each line has its own sequence of 4 to 13 random letters, with up to two other letters before each repetition, and
-    ends after 48 letters. A longer text with the same seed begins with the shorter one.
-
-    Args:
-        num_chars: Length of the text; may be 0.
-        seed: Selects the list.
-
-    Source: the task of Olsson et al. 2022, "In-context Learning and Induction Heads", as a corpus. Short sequences that
-    recur often are learned first, then long ones; with only long ones, nothing is learned for a long time.
-
-    >>> print(generate_repeats(97))
-    axepxzvpqxldvepxzvpqxluepxzvpqxlepxzvpqxlepxzvpq
-    rlomexahmvtyfzwpomexahmvtyfzwfomexahmvtyfzwgomex
-    """
-    lines: list[str] = []
-    length = 0
-    for number in count():
-        if length >= num_chars:
-            break
-        lines.append(_repeat(seed, number))
-        length += len(lines[-1])
-    return "".join(lines)[: max(num_chars, 0)]
-
-
-def _repeat(seed: int, line: int) -> str:
-    """Return one line of `generate_repeats`, with its line end."""
-    # These keys have three counters, those of the tales two: so the two texts share no random number.
-    keys = (derive_key(seed, Stream.SYNTHETIC, line, place, 0) for place in count())
-    stretch = _letters(next(keys), 13)[: _STRETCH[next(keys) % len(_STRETCH)]]
-    text = ""
-    while len(text) < _LINE:
-        filling, number = divmod(next(keys), 3)
-        text += _letters(filling, number) + stretch
-    return f"{text[:_LINE]}\n"
-
-
-def _letters(key: int, number: int) -> str:
-    """Return up to 13 random letters, as many as the 63 bits of a key suffice for."""
-    letters = ""
-    for _ in range(number):
-        key, letter = divmod(key, len(LETTERS))
-        letters += LETTERS[letter]
-    return letters
+def _books(text: str) -> tuple[str, ...]:
+    """Return documents of eight tales: if each tale were a document, a model would always stop after one tale."""
+    tales = text.split(TALE_SEPARATOR)
+    books = (TALE_SEPARATOR.join(tales[n : n + _TALES_IN_A_BOOK]) for n in range(0, len(tales), _TALES_IN_A_BOOK))
+    return tuple(book for book in books if book)
 
 
 class _Tale:
@@ -356,3 +308,13 @@ class _Tale:
 
 def _article(word: str) -> str:
     return "an" if word[0] in "aeiou" else "a"
+
+
+TALES = TextGenerator(
+    name="tales",
+    title="Simple tales",
+    description="Little tales of animals and children from our own generator, the same for everybody and of any size.",
+    origin="minigpt's tale generator",
+    write=generate_tales,
+    documents=_books,
+)
