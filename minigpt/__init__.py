@@ -32,16 +32,26 @@ if TYPE_CHECKING:
     from minigpt.errors import RunFault as RunFault
     from minigpt.evaluation.perplexity import Evaluation as Evaluation
     from minigpt.evaluation.perplexity import ModelEvaluator as ModelEvaluator
+    from minigpt.generation.constraints import AllowedTokens as AllowedTokens
+    from minigpt.generation.constraints import BannedTokens as BannedTokens
+    from minigpt.generation.constraints import LogitBias as LogitBias
     from minigpt.generation.generator import TextGenerator as TextGenerator
+    from minigpt.generation.penalties import DRYPenalty as DRYPenalty
+    from minigpt.generation.penalties import FrequencyPenalty as FrequencyPenalty
+    from minigpt.generation.penalties import PresencePenalty as PresencePenalty
+    from minigpt.generation.penalties import RepetitionPenalty as RepetitionPenalty
     from minigpt.generation.results import Generation as Generation
     from minigpt.generation.samplers import GreedySampler as GreedySampler
-    from minigpt.generation.samplers import MinPSampler as MinPSampler
     from minigpt.generation.samplers import Sampler as Sampler
     from minigpt.generation.samplers import SamplerChain as SamplerChain
     from minigpt.generation.samplers import TemperatureSampler as TemperatureSampler
-    from minigpt.generation.samplers import TopKSampler as TopKSampler
-    from minigpt.generation.samplers import TopPSampler as TopPSampler
     from minigpt.generation.settings import GenerationSettings as GenerationSettings
+    from minigpt.generation.truncation import MinPSampler as MinPSampler
+    from minigpt.generation.truncation import MirostatSampler as MirostatSampler
+    from minigpt.generation.truncation import TopKSampler as TopKSampler
+    from minigpt.generation.truncation import TopNSigmaSampler as TopNSigmaSampler
+    from minigpt.generation.truncation import TopPSampler as TopPSampler
+    from minigpt.generation.truncation import TypicalSampler as TypicalSampler
     from minigpt.interpret.trace import Trace as Trace
     from minigpt.interpret.trace import trace_forward as trace_forward
     from minigpt.model.transformer import Transformer as Transformer
@@ -55,21 +65,29 @@ if TYPE_CHECKING:
     from minigpt.training.trainer import Trainer as Trainer
 
 _LAZY = {
+    "AllowedTokens": "minigpt.generation.constraints",
+    "BannedTokens": "minigpt.generation.constraints",
     "BaseTokenizer": "minigpt.tokenizers.base",
     "BatchOrder": "minigpt.data.order",
     "Callback": "minigpt.training.callbacks",
     "CharacterTokenizer": "minigpt.tokenizers.character",
     "Corpus": "minigpt.data.corpora",
+    "DRYPenalty": "minigpt.generation.penalties",
     "Evaluation": "minigpt.evaluation.perplexity",
+    "FrequencyPenalty": "minigpt.generation.penalties",
     "Generation": "minigpt.generation.results",
     "GenerationConfig": "minigpt.config.sections",
     "GenerationSettings": "minigpt.generation.settings",
     "GreedySampler": "minigpt.generation.samplers",
     "InputError": "minigpt.errors",
     "LanguageModelDataset": "minigpt.data.dataset",
-    "MinPSampler": "minigpt.generation.samplers",
+    "LogitBias": "minigpt.generation.constraints",
+    "MinPSampler": "minigpt.generation.truncation",
     "MinigptError": "minigpt.errors",
+    "MirostatSampler": "minigpt.generation.truncation",
     "ModelEvaluator": "minigpt.evaluation.perplexity",
+    "PresencePenalty": "minigpt.generation.penalties",
+    "RepetitionPenalty": "minigpt.generation.penalties",
     "Run": "minigpt.runs.loading",
     "RunConfig": "minigpt.config.sections",
     "RunFault": "minigpt.errors",
@@ -77,14 +95,16 @@ _LAZY = {
     "SamplerChain": "minigpt.generation.samplers",
     "TemperatureSampler": "minigpt.generation.samplers",
     "TextGenerator": "minigpt.generation.generator",
-    "TopKSampler": "minigpt.generation.samplers",
-    "TopPSampler": "minigpt.generation.samplers",
+    "TopKSampler": "minigpt.generation.truncation",
+    "TopNSigmaSampler": "minigpt.generation.truncation",
+    "TopPSampler": "minigpt.generation.truncation",
     "Trace": "minigpt.interpret.trace",
     "Trainer": "minigpt.training.trainer",
     "TrainingConfig": "minigpt.config.sections",
     "TrainingJob": "minigpt.runs.job",
     "Transformer": "minigpt.model.transformer",
     "TransformerConfig": "minigpt.config.sections",
+    "TypicalSampler": "minigpt.generation.truncation",
     "corpus_from_text": "minigpt.data.corpora",
     "create_run": "minigpt.runs.preparation",
     "dump_yaml": "minigpt.config.reading",
@@ -97,21 +117,29 @@ _LAZY = {
 """Where each public name lives."""
 
 __all__ = [
+    "AllowedTokens",
+    "BannedTokens",
     "BaseTokenizer",
     "BatchOrder",
     "Callback",
     "CharacterTokenizer",
     "Corpus",
+    "DRYPenalty",
     "Evaluation",
+    "FrequencyPenalty",
     "Generation",
     "GenerationConfig",
     "GenerationSettings",
     "GreedySampler",
     "InputError",
     "LanguageModelDataset",
+    "LogitBias",
     "MinPSampler",
     "MinigptError",
+    "MirostatSampler",
     "ModelEvaluator",
+    "PresencePenalty",
+    "RepetitionPenalty",
     "Run",
     "RunConfig",
     "RunFault",
@@ -120,6 +148,7 @@ __all__ = [
     "TemperatureSampler",
     "TextGenerator",
     "TopKSampler",
+    "TopNSigmaSampler",
     "TopPSampler",
     "Trace",
     "Trainer",
@@ -127,6 +156,7 @@ __all__ = [
     "TrainingJob",
     "Transformer",
     "TransformerConfig",
+    "TypicalSampler",
     "__version__",
     "corpus_from_text",
     "create_run",

@@ -9,9 +9,10 @@ different tokens only because of their rules.
 
 Everything is computed on the CPU in float64, so that all devices choose the same tokens.
 
-Shapes: B rows, V vocabulary. Wherever `(B, V)` is accepted, a single row `(V,)` is too.
-Sources: top-k, Fan et al. 2018 (arXiv:1805.04833); top-p, Holtzman et al. 2020 (arXiv:1904.09751); min-p, Nguyen et
-al. 2024 (arXiv:2407.01082).
+This file has what all rules share, greedy, temperature and the chain. truncation.py removes unlikely tokens,
+penalties.py discourages repetition, constraints.py names tokens, settings.py reads rules from options and text.
+
+Shapes: B rows, T tokens so far, V vocabulary. Wherever `(B, V)` is accepted, a single row `(V,)` is too.
 """
 
 from __future__ import annotations
@@ -19,16 +20,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from minigpt.errors import SamplingError, ShapeError
 from minigpt.randomness import uniform
-
-TOLERANCE = 2.0**-22
-"""Probabilities that differ by less count as equal, because float32 logits cannot distinguish them. Without it, four
-equally likely tokens and `p = 0.5` would keep two or three of them, depending on rounding."""
 
 
 def draw(probs: torch.Tensor, u: torch.Tensor | Sequence[float]) -> torch.Tensor:
@@ -65,25 +63,18 @@ def draw(probs: torch.Tensor, u: torch.Tensor | Sequence[float]) -> torch.Tensor
     return torch.tensor(ids)
 
 
-def _keep_largest(logits: torch.Tensor, threshold: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
-    """Keep the `count` largest logits of each row and set the others to -inf; of equal logits the lowest ids stay.
-
-    Args:
-        logits: (B, V) or (V,).
-        threshold: The smallest logit to keep, (B, 1) or (1,).
-        count: How many to keep, one number or (B, 1).
-    """
-    keep = logits >= threshold
-    surplus = keep.sum(-1, keepdim=True) - count
-    if bool((surplus > 0).any()):  # ties at the threshold
-        tied = logits == threshold
-        room = tied.sum(-1, keepdim=True) - surplus
-        keep &= ~tied | (tied.cumsum(-1) <= room)
-    return logits.masked_fill(~keep, -math.inf)
-
-
 class Sampler(ABC):
     """A rule that reshapes the distribution of the next token; subclasses implement `process` and `describe`."""
+
+    @property
+    def is_inactive(self) -> bool:
+        """Whether the rule's setting is the one that changes nothing, such as a temperature of 1."""
+        return False
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether one token is left at most, so that later rules have nothing to choose from."""
+        return False
 
     @abstractmethod
     def process(
@@ -93,7 +84,7 @@ class Sampler(ABC):
 
         Args:
             logits: `(B, V)` or `(V,)`; `-inf` marks a token that is already removed.
-            ids: `(B, T)`, the tokens so far, for rules that depend on them.
+            ids: `(B, T)`, the tokens so far, for rules that depend on them; -1 is padding and no token.
             state: The state that the previous call returned; None at the first call.
         """
 
@@ -128,15 +119,17 @@ class Sampler(ABC):
             )
         rows = self.process(logits if logits.dim() == 2 else logits.unsqueeze(0))[0]
         dice = [uniform(seed, row, position) for row in range(rows.shape[0])]
-        ids = draw(torch.softmax(_float64(rows), -1), dice).to(logits.device)
+        ids = draw(torch.softmax(float64(rows), -1), dice).to(logits.device)
         return ids if logits.dim() == 2 else ids[0]
 
 
-def _float64(logits: torch.Tensor) -> torch.Tensor:
+def float64(logits: torch.Tensor) -> torch.Tensor:
+    """Return the logits on the CPU in float64, where all rules compute."""
     return logits.to("cpu", torch.float64)
 
 
-def _check(ok: bool, name: str, value: object, allowed: str) -> None:
+def check(ok: bool, name: str, value: object, allowed: str) -> None:
+    """Raise a `SamplingError` that says what the setting `name` may be, unless `ok`."""
     if not ok:
         raise SamplingError(f"{name} is {value}; it must be {allowed}.", mend=f"Set {name} accordingly.")
 
@@ -144,11 +137,16 @@ def _check(ok: bool, name: str, value: object, allowed: str) -> None:
 class GreedySampler(Sampler):
     """Always the most likely token; of equally likely ones, the one with the lowest id."""
 
+    @property
+    def is_greedy(self) -> bool:
+        """Always: one token is left."""
+        return True
+
     def process(
         self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
     ) -> tuple[torch.Tensor, Any]:
         """Remove all but the most likely token; see `Sampler.process`."""
-        logits = _float64(logits)
+        logits = float64(logits)
         highest, first = logits.max(-1, keepdim=True)  # the first of several equals
         return torch.full_like(logits, -math.inf).scatter_(-1, first, highest), state
 
@@ -165,8 +163,18 @@ class TemperatureSampler(Sampler):
     """
 
     def __init__(self, temperature: float) -> None:
-        _check(math.isfinite(temperature) and temperature >= 0, "temperature", temperature, "a number from 0 up")
+        check(math.isfinite(temperature) and temperature >= 0, "temperature", temperature, "a number from 0 up")
         self.temperature = float(temperature)
+
+    @property
+    def is_inactive(self) -> bool:
+        """Whether the logits stay as they are."""
+        return self.temperature == 1
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the temperature is 0."""
+        return self.temperature == 0
 
     def process(
         self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
@@ -174,8 +182,8 @@ class TemperatureSampler(Sampler):
         """Divide the logits by the temperature; see `Sampler.process`."""
         if self.temperature == 0:
             return GreedySampler().process(logits, ids, state)
-        logits = _float64(logits)
-        if self.temperature == 1:
+        logits = float64(logits)
+        if self.is_inactive:
             return logits, state
         # Relative to the largest logit, so that a tiny temperature gives 0 and -inf, never inf - inf.
         return (logits - logits.amax(-1, keepdim=True)) / self.temperature, state
@@ -185,98 +193,25 @@ class TemperatureSampler(Sampler):
         return f"temperature {self.temperature:g}" + (" (greedy)" if self.temperature == 0 else "")
 
 
-class TopKSampler(Sampler):
-    """Keeps the k most likely tokens. With ties it still keeps exactly k: of equal tokens the lowest ids stay.
+@dataclass(frozen=True)
+class StageReport:
+    """What one rule of a chain did to one distribution.
 
-    Args:
-        k: 1 or more; a k of the vocabulary's size or more keeps every token.
+    Attributes:
+        sampler: The rule.
+        logits: (V,), float64, after the rule.
+        probs: (V,), float64, the distribution after the rule, renormalised.
+        removed: Ids of the tokens that this rule removed.
+        mass_left: Probability, before this rule, of the tokens that it kept.
+        has_effect: Whether the distribution changed.
     """
 
-    def __init__(self, k: int) -> None:
-        _check(math.isfinite(k) and k >= 1 and k == int(k), "top_k", k, "a whole number from 1 up")
-        self.k = int(k)
-
-    def process(
-        self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
-    ) -> tuple[torch.Tensor, Any]:
-        """Remove all but the k most likely tokens; see `Sampler.process`."""
-        logits = _float64(logits)
-        if self.k >= logits.shape[-1]:
-            return logits, state
-        threshold = logits.topk(self.k, sorted=False).values.amin(-1, keepdim=True)
-        return _keep_largest(logits, threshold, self.k), state
-
-    def describe(self) -> str:
-        """Return the rule in a few words."""
-        return f"top-k {self.k}"
-
-
-class TopPSampler(Sampler):
-    """Keeps the smallest set of most likely tokens with total probability p or more; also called *nucleus sampling*.
-
-    At least one token is kept. The softmax that follows renormalises the rest. The probabilities are those of the given
-    logits, so earlier rules of a chain count.
-
-    Args:
-        p: In (0, 1]; 1 keeps every token.
-    """
-
-    FIRST_LOOK = 64
-    """How many tokens are sorted first; more of a large vocabulary are sorted only if these do not reach p."""
-
-    def __init__(self, p: float) -> None:
-        _check(0 < p <= 1, "top_p", p, "above 0 and at most 1")
-        self.p = float(p)
-
-    def process(
-        self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
-    ) -> tuple[torch.Tensor, Any]:
-        """Remove the unlikely tokens beyond probability p; see `Sampler.process`."""
-        logits = _float64(logits)
-        if self.p == 1:
-            return logits, state
-        vocab_size = logits.shape[-1]
-        highest = logits.amax(-1, keepdim=True)
-        wanted = (self.p - TOLERANCE) * (logits - highest).exp_().sum(-1, keepdim=True)
-        looked_at = min(self.FIRST_LOOK, vocab_size)
-        while True:
-            values = logits.topk(looked_at).values
-            mass = (values - highest).exp_().cumsum(-1)
-            if looked_at == vocab_size or bool((mass[..., -1:] >= wanted).all()):
-                break
-            looked_at = min(looked_at * 8, vocab_size)
-        count = ((mass < wanted).sum(-1, keepdim=True) + 1).clamp_(max=looked_at)
-        return _keep_largest(logits, values.gather(-1, count - 1), count), state
-
-    def describe(self) -> str:
-        """Return the rule in a few words."""
-        return f"top-p {self.p:g}"
-
-
-class MinPSampler(Sampler):
-    """Keeps the tokens that are at least p times as likely as the most likely one.
-
-    Args:
-        p: In [0, 1]; 0 keeps every token, 1 only the most likely one and those equal to it.
-    """
-
-    def __init__(self, p: float) -> None:
-        _check(0 <= p <= 1, "min_p", p, "from 0 to 1")
-        self.p = float(p)
-
-    def process(
-        self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
-    ) -> tuple[torch.Tensor, Any]:
-        """Remove tokens less than p times as likely as the most likely one; see `Sampler.process`."""
-        logits = _float64(logits)
-        if self.p == 0:
-            return logits, state
-        border = logits.amax(-1, keepdim=True) + (math.log(self.p) - TOLERANCE)
-        return logits.masked_fill(logits < border, -math.inf), state
-
-    def describe(self) -> str:
-        """Return the rule in a few words."""
-        return f"min-p {self.p:g}"
+    sampler: Sampler
+    logits: torch.Tensor
+    probs: torch.Tensor
+    removed: tuple[int, ...]
+    mass_left: float
+    has_effect: bool
 
 
 class SamplerChain(Sampler):
@@ -301,3 +236,46 @@ class SamplerChain(Sampler):
     def describe(self) -> str:
         """Return the rules in a few words, in order."""
         return ", ".join(stage.describe() for stage in self.stages) or "as the model says"
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether one of the stages is greedy."""
+        return any(stage.is_greedy for stage in self.stages)
+
+    def explain(
+        self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
+    ) -> tuple[StageReport, ...]:
+        """Return what each stage does to one distribution.
+
+        Args:
+            logits: `(V,)`.
+            ids: `(T,)` or `(1, T)`, the tokens so far.
+            state: The chain's state, as `process` returns it.
+
+        Raises:
+            ShapeError: There are several rows.
+
+        >>> chain = SamplerChain([TemperatureSampler(0.5), GreedySampler()])
+        >>> reports = chain.explain(torch.tensor([0.6, 0.4]).log())  # 0.36 / (0.36 + 0.16) is left
+        >>> [(round(report.mass_left, 4), report.removed) for report in reports]
+        [(1.0, ()), (0.6923, (1,))]
+        """
+        if logits.dim() != 1:
+            raise ShapeError(
+                f"Logits have shape {tuple(logits.shape)}; one distribution, (V,), can be explained.",
+                mend="Give one row, for example logits[0, -1].",
+            )
+        row = float64(logits).unsqueeze(0)
+        ids = None if ids is None else ids.reshape(1, -1)
+        reports = []
+        for stage, stage_state in zip(self.stages, state or (None,) * len(self.stages), strict=True):
+            after, _ = stage.process(row, ids, stage_state)
+            before, probs = torch.softmax(row[0], -1), torch.softmax(after[0], -1)
+            kept = after[0] > -math.inf
+            removed = (~kept & (row[0] > -math.inf)).nonzero().flatten().tolist()
+            mass_left = min(1.0, float(before[kept].sum())) if removed else 1.0
+            reports.append(
+                StageReport(stage, after[0], probs, tuple(removed), mass_left, not torch.equal(before, probs))
+            )
+            row = after
+        return tuple(reports)

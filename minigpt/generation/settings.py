@@ -5,33 +5,46 @@ Reads after: samplers.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from minigpt.arguments import check_count, is_whole
 from minigpt.config import GenerationConfig
 from minigpt.errors import InputError, SamplingError
-from minigpt.generation.samplers import (
-    GreedySampler,
+from minigpt.generation.constraints import AllowedTokens, BannedTokens, LogitBias
+from minigpt.generation.penalties import DRYPenalty, FrequencyPenalty, PresencePenalty, RepetitionPenalty
+from minigpt.generation.samplers import GreedySampler, Sampler, SamplerChain, TemperatureSampler
+from minigpt.generation.truncation import (
     MinPSampler,
-    Sampler,
-    SamplerChain,
-    TemperatureSampler,
+    MirostatSampler,
     TopKSampler,
+    TopNSigmaSampler,
     TopPSampler,
+    TypicalSampler,
 )
 from minigpt.wording import quoted
 
 MAX_NEW_TOKENS = 1_000_000
 """Upper bound of `max_new_tokens`, the same as in the configuration."""
 
-_STAGES: dict[str, Any] = {
+_STAGES: dict[str, Callable[..., Sampler]] = {
     "temperature": TemperatureSampler,
     "top_k": TopKSampler,
     "top_p": TopPSampler,
     "min_p": MinPSampler,
+    "typical": TypicalSampler,
+    "top_n_sigma": TopNSigmaSampler,
+    "mirostat": MirostatSampler,
+    "repetition_penalty": RepetitionPenalty,
+    "frequency_penalty": FrequencyPenalty,
+    "presence_penalty": PresencePenalty,
+    "dry": DRYPenalty,
+    "bias": lambda token_id, nats: LogitBias({token_id: nats}),
+    "ban": lambda *ids: BannedTokens(ids),
+    "only": lambda *ids: AllowedTokens(ids),
 }
+"""The rules that a text can name, with what makes each from its numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +159,7 @@ def resolve_sampler(
     given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
     given = {name: value for name, value in given.items() if value is not None}
     if sampler is not None:
-        return ResolvedSampler(sampler, _without_effect(given, "a sampler was given"))
+        return ResolvedSampler(sampler, (*_without_effect(given, "a sampler was given"), *_idle_stages(sampler)))
     stages = [_STAGES[name](value) for name, value in given.items()]
     if not stages:
         return ResolvedSampler(GreedySampler())
@@ -165,11 +178,27 @@ def _without_effect(settings: dict[str, Any], reason: str) -> tuple[str, ...]:
     return tuple(f"{name}={value:g} has no effect: {reason}." for name, value in settings.items())
 
 
+def _idle_stages(sampler: Sampler) -> tuple[str, ...]:
+    """Return which rules of a sampler have no effect and why, one sentence each."""
+    notes, greedy = [], None
+    for stage in sampler.stages if isinstance(sampler, SamplerChain) else (sampler,):
+        if greedy is not None:
+            notes.append(f"{stage.describe()} has no effect: {greedy} before it leaves one token.")
+        elif stage.is_inactive:
+            notes.append(f"{stage.describe()} has no effect: it leaves everything as it is.")
+        elif stage.is_greedy:
+            greedy = stage.describe()
+    return tuple(notes)
+
+
 def parse_sampler(spec: str) -> Sampler:
     """Read a sampler from text; the rules apply in the order in which they are written.
 
     Args:
-        spec: `greedy`, or settings such as `temperature=0.8,top_k=40`.
+        spec: `greedy`, or rules such as `temperature=0.8,top_k=40`. A rule with several numbers has colons between
+            them: `mirostat=3:0.1` (tau, eta), `dry=0.8:1.75:2` (multiplier, base, allowed length),
+            `repetition_penalty=1.2:64` and the other penalties (strength, window), `bias=7:-2` (token id, nats),
+            `ban=7:8` and `only=7:8` (token ids).
 
     Raises:
         SamplingError: The text is not such a list, or a value is out of range.
@@ -183,12 +212,19 @@ def parse_sampler(spec: str) -> Sampler:
     for part in spec.split(","):
         name, _, text = (piece.strip() for piece in part.partition("="))
         try:
-            value = int(text) if name == "top_k" else float(text)
-            stage = _STAGES[name]
-        except (ValueError, KeyError):
+            stage = _STAGES[name](*map(_number, text.split(":")))
+        except (ValueError, KeyError, TypeError):  # no number, no such rule, too many or too few numbers
             raise SamplingError(
                 f"{quoted(part.strip())} is no sampling rule.",
                 mend=f"Write greedy, or rules such as temperature=0.8,top_k=40; rules are {', '.join(_STAGES)}.",
             ) from None
-        stages.append(stage(value))
+        stages.append(stage)
     return stages[0] if len(stages) == 1 else SamplerChain(stages)
+
+
+def _number(text: str) -> int | float:
+    """Read a number; a whole one stays whole, so that it can be a token id or a length."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from minigpt.generation.generator import TextGenerator
-from minigpt.generation.samplers import TopKSampler
+from minigpt.generation.truncation import TopKSampler
 from minigpt.model.weights import load_weights, save_weights
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.loading import load_run

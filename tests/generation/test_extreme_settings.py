@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from minigpt.generation.generator import TextGenerator
-from minigpt.generation.samplers import GreedySampler, SamplerChain, TemperatureSampler, TopKSampler
+from minigpt.generation.samplers import GreedySampler, SamplerChain, TemperatureSampler
 from minigpt.generation.settings import GenerationSettings
+from minigpt.generation.truncation import TopKSampler
 from minigpt.runs.loading import Run, load_run
 
 V = 7

@@ -6,8 +6,9 @@ import torch
 from minigpt.config import TransformerConfig
 from minigpt.errors import InputError, SamplingError
 from minigpt.generation.generator import TextGenerator, generate_naive
-from minigpt.generation.samplers import Sampler, SamplerChain, TemperatureSampler, TopKSampler
+from minigpt.generation.samplers import Sampler, SamplerChain, TemperatureSampler
 from minigpt.generation.settings import GenerationSettings
+from minigpt.generation.truncation import TopKSampler
 from minigpt.model.transformer import Transformer
 from minigpt.tokenizers.base import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from minigpt.tokenizers.character import CharacterTokenizer

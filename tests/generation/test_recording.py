@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from minigpt.generation.recording import RecordingSampler
-from minigpt.generation.samplers import TopKSampler
+from minigpt.generation.truncation import TopKSampler
 
 
 def test_it_keeps_the_distribution_before_and_after() -> None:

@@ -6,16 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt.errors import SamplingError, ShapeError
-from minigpt.generation.samplers import (
+from minigpt.generation.constraints import BannedTokens
+from minigpt.generation.penalties import RepetitionPenalty
+from minigpt.generation.samplers import GreedySampler, Sampler, SamplerChain, TemperatureSampler, draw
+from minigpt.generation.truncation import (
     TOLERANCE,
-    GreedySampler,
     MinPSampler,
-    Sampler,
-    SamplerChain,
-    TemperatureSampler,
+    MirostatSampler,
     TopKSampler,
+    TopNSigmaSampler,
     TopPSampler,
-    draw,
+    TypicalSampler,
 )
 
 # few distinct values, so that ties are frequent
@@ -23,6 +24,7 @@ LOGITS = st.lists(
     st.sampled_from([-3.0, -1.0, 0.0, 0.5, 0.5000001, 2.0, 7.0, -math.inf]), min_size=1, max_size=12
 ).filter(lambda values: max(values) > -math.inf)
 SAMPLERS = [GreedySampler(), TemperatureSampler(0), TemperatureSampler(0.7), TopKSampler(3), TopPSampler(0.6), MinPSampler(0.2),
+            TypicalSampler(0.7), TopNSigmaSampler(1.0), MirostatSampler(2.0),
             SamplerChain([TemperatureSampler(1.4), TopKSampler(4), TopPSampler(0.8)])]  # fmt: skip
 
 
@@ -199,3 +201,127 @@ def test_impossible_settings_are_refused(build):
 def test_logits_of_the_wrong_shape_are_refused(logits):
     with pytest.raises(ShapeError):
         GreedySampler().sample(logits)
+
+
+# --- rules that remove, against slow oracles and hand-worked numbers ---
+
+
+@given(LOGITS, st.floats(0.01, 1))
+def test_typical_keeps_the_smallest_set_of_the_most_typical(logits, mass):
+    left, probs = kept(TypicalSampler(mass), logits), probabilities(logits)
+    entropy = -math.fsum(p * math.log(p) for p in probs if p)
+    far = {i: round(abs(-math.log(p) - entropy) / TOLERANCE) for i, p in enumerate(probs) if p}
+    order = sorted(far, key=lambda i: (far[i], i))
+    assert left
+    if mass == 1:
+        assert left == sorted(order)
+        return
+    assert left == sorted(order[: len(left)])
+    assert math.fsum(probs[i] for i in left) >= mass - 2 * TOLERANCE
+    assert math.fsum(probs[i] for i in order[: len(left) - 1]) < mass
+
+
+@given(LOGITS, st.floats(0, 5))
+def test_top_n_sigma_keeps_what_stands_out(logits, n):
+    possible = [value for value in logits if value > -math.inf]
+    mean = math.fsum(possible) / len(possible)
+    sigma = math.sqrt(math.fsum((value - mean) ** 2 for value in possible) / len(possible))
+    distances = [max(possible) - value - n * sigma for value in logits]
+    left = kept(TopNSigmaSampler(n), logits)
+    assert left
+    assert all(distances[i] <= 2 * TOLERANCE for i in left)
+    assert all(distances[i] > 0 for i in set(range(len(logits))) - set(left))
+
+
+def test_top_n_sigma_does_not_depend_on_the_temperature():
+    logits = torch.randn(100, generator=torch.Generator().manual_seed(3))
+    plain = kept(TopNSigmaSampler(1.5), logits.tolist())
+    for temperature in (1e-3, 0.5, 3.0, 1e4):
+        warmed, _ = TemperatureSampler(temperature).process(logits)
+        assert kept(TopNSigmaSampler(1.5), warmed.tolist()) == plain
+
+
+PROBS = (0.1, 0.2, 0.3, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "probs", "expected"),
+    [
+        (TopKSampler(1), PROBS, (0, 0, 0, 1)), (TopKSampler(3), PROBS, (0, 2 / 9, 3 / 9, 4 / 9)),
+        (TopKSampler(4), PROBS, PROBS), (TopPSampler(0.7), PROBS, (0, 0, 3 / 7, 4 / 7)),
+        (TopPSampler(0.8), PROBS, (0, 2 / 9, 3 / 9, 4 / 9)), (TopPSampler(1), PROBS, PROBS),
+        (MinPSampler(0), PROBS, PROBS), (MinPSampler(0.24), PROBS, PROBS),
+        (MinPSampler(0.26), PROBS, (0, 2 / 9, 3 / 9, 4 / 9)), (MinPSampler(0.49), PROBS, (0, 2 / 9, 3 / 9, 4 / 9)),
+        (MinPSampler(0.51), PROBS, (0, 0, 3 / 7, 4 / 7)), (MinPSampler(0.74), PROBS, (0, 0, 3 / 7, 4 / 7)),
+        (MinPSampler(0.76), PROBS, (0, 0, 0, 1)), (MinPSampler(1), PROBS, (0, 0, 0, 1)),
+        (TypicalSampler(0.5), (0.97, 0.01, 0.01, 0.01), (1, 0, 0, 0)),
+        (TypicalSampler(0.5), (0.4, 0.2, 0.2, 0.2), (0, 1 / 3, 1 / 3, 1 / 3)),
+        (TopNSigmaSampler(1), PROBS, (0, 0, 3 / 7, 4 / 7)), (TopNSigmaSampler(3), PROBS, PROBS),
+    ],
+)  # fmt: skip
+def test_the_cases_that_other_engines_publish(sampler, probs, expected):
+    after = torch.softmax(sampler.process(torch.tensor(probs).log())[0], -1)
+    assert after.tolist() == pytest.approx(list(expected), abs=1e-6)
+
+
+def test_mirostat_step_by_step_by_hand():
+    logits = torch.tensor([[0.5, 0.25, 0.125, 0.125]]).log()
+    sampler, ids, state = MirostatSampler(1.0, 0.5), [0], None
+    borders, left = [], []
+    for drawn in (1, 0, 0, 1):
+        after, state = sampler.process(logits, torch.tensor([ids]), state)
+        borders.append(state.mu.item())
+        left.append(int(torch.isfinite(after).sum()))
+        ids.append(drawn)
+    # two tokens, the second of which (probability 1/3) is drawn; then one token, no surprise; then two, 2/3 is drawn
+    second = 2 - 0.5 * (math.log2(3) - 1)
+    third = second - 0.5 * (0 - 1)
+    fourth = third - 0.5 * (math.log2(1.5) - 1)
+    assert borders == pytest.approx([2, second, third, fourth])
+    assert left == [2, 1, 2, 2]
+
+
+@given(LOGITS, st.floats(0.1, 8))
+def test_mirostat_keeps_what_surprises_least(logits, tau):
+    left, probs = kept(MirostatSampler(tau), logits), probabilities(logits)
+    surprise = [-math.log2(p) if p else math.inf for p in probs]
+    border = max(2 * tau, min(surprise))
+    assert left
+    assert all(surprise[i] <= border + 2 * TOLERANCE for i in left)
+    assert all(surprise[i] >= border for i in set(range(len(logits))) - set(left))
+
+
+# --- what each stage of a chain did ---
+
+
+def test_a_chain_tells_what_each_stage_did():
+    chain = SamplerChain([BannedTokens([3]), TemperatureSampler(0.5), TopKSampler(2), TopPSampler(0.99)])
+    ban, warmth, cut, nothing = chain.explain(torch.tensor(PROBS).log())
+    assert ban.removed == (3,)
+    assert ban.mass_left == pytest.approx(0.6)
+    assert ban.probs.tolist() == pytest.approx([1 / 6, 2 / 6, 3 / 6, 0])
+    assert (warmth.removed, warmth.mass_left, warmth.has_effect) == ((), 1.0, True)
+    assert warmth.probs.tolist() == pytest.approx([1 / 14, 4 / 14, 9 / 14, 0])
+    assert cut.removed == (0,)
+    assert cut.mass_left == pytest.approx(13 / 14)
+    assert cut.probs.tolist() == pytest.approx([0, 4 / 13, 9 / 13, 0])
+    assert (nothing.removed, nothing.has_effect) == ((), False)
+
+
+@given(LOGITS, st.floats(0.1, 3), st.integers(1, 6), st.floats(0.1, 1))
+def test_a_chain_ends_where_its_last_stage_ends(logits, temperature, k, p):
+    chain = SamplerChain([TemperatureSampler(temperature), TopKSampler(k), TopPSampler(p), RepetitionPenalty(1.5)])
+    ids = torch.tensor([0, 0])
+    reports = chain.explain(torch.tensor(logits), ids)
+    after, _ = chain.process(torch.tensor([logits]), ids.unsqueeze(0))
+    assert torch.equal(reports[-1].logits, after[0])
+    left = 1.0
+    for report in reports:
+        left *= report.mass_left
+        assert report.probs.sum().item() == pytest.approx(1)
+    assert 0 < left <= 1
+
+
+def test_only_one_distribution_can_be_explained():
+    with pytest.raises(ShapeError, match="one distribution"):
+        SamplerChain([TopKSampler(2)]).explain(torch.zeros(2, 3))

@@ -230,7 +230,8 @@ def choose(run: RunRef, columns: list[Column], prompt: str, seed: int, question:
 
 def code() -> None:
     """Show the library code that the page uses."""
-    from minigpt.generation.samplers import TemperatureSampler, TopKSampler, TopPSampler, draw
+    from minigpt.generation.samplers import TemperatureSampler, draw
+    from minigpt.generation.truncation import TopKSampler, TopPSampler
 
     anatomy.show_code(draw, TemperatureSampler, TopKSampler, TopPSampler)
 
