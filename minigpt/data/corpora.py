@@ -165,7 +165,7 @@ class CorpusInfo:
 
 
 def corpus_infos() -> list[CorpusInfo]:
-    """Return the built-in corpora, the default first."""
+    """Return the built-in corpora, from simple to complex."""
     return [
         *(
             CorpusInfo(

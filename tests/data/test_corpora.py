@@ -16,6 +16,7 @@ from minigpt.data.corpora import (
     read_corpus,
     shakespeare_path,
 )
+from minigpt.data.generators import GENERATORS
 from minigpt.data.generators.repeats import generate_repeats
 from minigpt.data.generators.tales import generate_tales
 from minigpt.data.readers import read_text
@@ -121,7 +122,7 @@ def test_settings_name_a_built_in_corpus():
 
 def test_no_corpus_at_all_says_what_there_is():
     with pytest.raises(
-        CorpusError, match=r"nothing to learn from.*tales, repeat, python-manual, python-source, shakespeare"
+        CorpusError, match=r"nothing to learn from.*duplicates, copy, .* tales, python-manual, python-source, shakespeare"
     ):
         read_corpus(DataConfig())
 
@@ -131,7 +132,7 @@ def test_no_corpus_at_all_says_what_there_is():
 
 def test_an_unknown_corpus_lists_the_known():
     with pytest.raises(
-        CorpusError, match=r"no built-in corpus 'poems'.*The built-in corpora are tales, repeat, python-manual"
+        CorpusError, match=r"no built-in corpus 'poems'.*The built-in corpora are duplicates, .* tales, python-manual"
     ):
         load_corpus("poems")
     with pytest.raises(CorpusError, match="at least 1 character"):
@@ -181,8 +182,8 @@ def test_a_python_without_its_manual_or_source_says_so(monkeypatch, tmp_path):
 
 def test_infos_and_loading_know_the_same_names():
     infos = corpus_infos()
-    assert [info.name for info in infos] == ["tales", "repeat", "python-manual", "python-source", "shakespeare"]
-    assert [info.needs_download for info in infos] == [False, False, False, False, True]
+    assert [info.name for info in infos] == [*GENERATORS, "python-manual", "python-source", "shakespeare"]
+    assert [info.name for info in infos if info.needs_download] == ["shakespeare"]
     assert all(info.title and info.description and info.licence for info in infos)
 
 
@@ -194,7 +195,7 @@ def test_shakespeare_is_downloaded_once(server):
     assert load_corpus("shakespeare", num_chars=5).documents == ("First",)
     assert server.asked == 1
     assert [path.name for path in shakespeare_path().parent.iterdir()] == ["tinyshakespeare.txt"]
-    assert not corpus_infos()[4].needs_download
+    assert not corpus_infos()[-1].needs_download
 
 
 def test_offline_says_what_to_do_and_where_to_put_it():

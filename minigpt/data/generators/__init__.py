@@ -1,8 +1,25 @@
 """Generators of texts, one module each. A new one is added to `GENERATORS`; all other code finds it there."""
 
+from minigpt.data.generators.brackets import BRACKETS
+from minigpt.data.generators.dates import DATES
+from minigpt.data.generators.duplicates import DUPLICATES
+from minigpt.data.generators.generator import Count as Count
+from minigpt.data.generators.generator import Question as Question
 from minigpt.data.generators.generator import TextGenerator as TextGenerator
+from minigpt.data.generators.generator import Verdict as Verdict
+from minigpt.data.generators.letters import COPY, REVERSE, SORT
+from minigpt.data.generators.names import NAMES
 from minigpt.data.generators.repeats import REPEATS
+from minigpt.data.generators.sums import ADDITION, MULTIPLICATION
 from minigpt.data.generators.tales import TALES
+from minigpt.data.generators.tictactoe import TICTACTOE
+from minigpt.data.generators.tunes import TUNES
 
-GENERATORS: dict[str, TextGenerator] = {generator.name: generator for generator in (TALES, REPEATS)}
-"""All generators by name, in the order of their cards."""
+GENERATORS: dict[str, TextGenerator] = {
+    generator.name: generator
+    for generator in (
+        DUPLICATES, COPY, REVERSE, REPEATS, SORT, NAMES, BRACKETS, ADDITION, TICTACTOE, DATES, TUNES, MULTIPLICATION,
+        TALES,
+    )
+}  # fmt: skip
+"""All generators by name, from simple to complex."""

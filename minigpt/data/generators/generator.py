@@ -12,6 +12,43 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
+@dataclass(frozen=True)
+class Count:
+    """How many items of a kind are right.
+
+    Attributes:
+        what: Key of the kind, for example `moves`; its words are in the catalogue of texts.
+        right: The right ones.
+        total: All of them; an unfinished item at the end of a text is not counted.
+    """
+
+    what: str
+    right: int
+    total: int
+
+
+Verdict = tuple[Count, ...]
+"""What a referee says about a text; the first count is the one that curves show."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """The beginning of an item, and the only way to end it."""
+
+    prompt: str
+    answer: str
+
+    @classmethod
+    def cut(cls, item: str, mark: str) -> Question:
+        """Return an item cut behind a mark.
+
+        >>> Question.cut("1+2=3", "=")
+        Question(prompt='1+2=', answer='3')
+        """
+        before, found, after = item.partition(mark)
+        return cls(before + found, after)
+
+
 class Write(Protocol):
     """The function that writes a text."""
 
@@ -35,3 +72,12 @@ class TextGenerator:
     """Cuts a text into the documents that training reads; none of them is empty."""
     num_chars: int = 500_000
     """Usual size of the corpus."""
+    grammar: str = ""
+    """How the text is made, in words."""
+    entropy_bits_per_char: Callable[[], float] | None = None
+    """Computes the true entropy rate: the loss of a reader who knows the grammar; None if it is not known."""
+    referee: Callable[[str], Verdict] | None = None
+    """Judges a text that a model has written; None if there is nothing to judge."""
+    questions: Callable[[int], tuple[Question, ...]] | None = None
+    """Returns that many questions, the same ones each time, for which each item has one right answer; they are not in
+    the text unless by chance. None if the items of this text are no questions."""
