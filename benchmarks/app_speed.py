@@ -53,6 +53,10 @@ DRAWN = {
     "runs": ".st-key-runs_table canvas",
 }
 """What is on a page once it is drawn."""
+SHOWN = """selector => {
+    const one = document.querySelector(selector);
+    return one !== null && one.checkVisibility({ visibilityProperty: true }) && one.getBoundingClientRect().width > 0;
+}"""
 FIRST_POINT = """([before, steps]) => {
     const run = new URL(location.href).searchParams.get('run');
     const chart = document.querySelector('.st-key-train_loss .js-plotly-plot');
@@ -146,8 +150,8 @@ def clock(name: str, found: Found, served: Server, *, since: float = 0.0) -> Ite
 
 
 def see(page: Page, selector: str) -> None:
-    """Wait until something is visible."""
-    page.wait_for_selector(selector, state="visible", timeout=PATIENCE)
+    """Wait until something is visible. `Page.wait_for_selector` looks only twice a second after the first moments."""
+    page.wait_for_function(SHOWN, arg=selector, polling=20, timeout=PATIENCE)
 
 
 def measure_cold(browser: Browser, checkout: Path, name: str, found: Found, *, start: bool) -> None:

@@ -79,9 +79,7 @@ def test_the_script_of_a_component_needs_no_other_file(name):
 
 @pytest.mark.process
 def test_importing_a_component_does_not_load_streamlit():
-    modules = [
-        f"minigpt.app.components.{name}" for name in [*NAMES, "registry", "messages", "plotly_script", "scripts"]
-    ]
+    modules = [f"minigpt.app.components.{name}" for name in [*NAMES, "registry", "messages", "own_server", "scripts"]]
     code = (
         f"import importlib, json, sys\nfor name in {modules!r}:\n    importlib.import_module(name)\n"
         "print(json.dumps([name for name in ('streamlit', 'starlette', 'torch') if name in sys.modules]))"

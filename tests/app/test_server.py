@@ -1,14 +1,15 @@
-"""The server: how it listens, without starting one."""
+"""The server: how it listens, and how it answers for the browser's files, without starting one."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-from minigpt.app.shell import server
+from minigpt.app.shell import assets, server
 
 LISTENING = {
     "made by asyncio's rules": (socket.AF_INET, socket.IPPROTO_TCP, "127.0.0.1"),
@@ -53,3 +54,49 @@ def _has_version_6() -> bool:
     except OSError:
         return False
     return True
+
+
+FORWARDED = [
+    ("http", "GET", "/"),
+    ("http", "GET", "/static"),
+    ("http", "GET", "/static/js"),
+    ("http", "GET", "/static/js/none.js"),
+    ("http", "GET", "/static/../index.html"),
+    ("http", "GET", "/static/js/../../index.html"),
+    ("http", "GET", "//static/js/{script}"),
+    ("http", "GET", "/static/js/./{script}"),
+    ("http", "GET", "/static/js/{script}/"),
+    ("http", "POST", "/static/js/{script}"),
+    ("http", "HEAD", "/static/js/{script}"),
+    ("websocket", "GET", "/static/js/{script}"),
+]
+
+
+def test_the_files_of_every_page_are_answered_and_nothing_else_is():
+    """Each kind of file, as it is on disk; whatever is not exactly such a file is left to Streamlit."""
+    files = assets.files()
+    by_kind = {path.suffix: address for address, path in files.items()}
+    assert by_kind.keys() == {".js", ".css", ".woff2"}
+    for address in by_kind.values():
+        start, body = _answered("http", "GET", address)
+        assert (start["status"], body["body"]) == (200, files[address].read_bytes())
+        assert b"immutable" in dict(start["headers"])[b"cache-control"]
+    script = by_kind[".js"].rpartition("/")[2]
+    for kind, method, path in FORWARDED:
+        assert _answered(kind, method, path.format(script=script)) == ["forwarded"]
+
+
+def _answered(kind: str, method: str, path: str) -> list[Any]:
+    """Return what is sent for a request; "forwarded" if Streamlit would get it."""
+    sent: list[Any] = []
+
+    async def forward(scope: Any, receive: Any, send: Any) -> None:
+        sent.append("forwarded")
+
+    async def keep(message: Any) -> None:
+        sent.append(message)
+
+    with ThreadPoolExecutor(1) as thread:
+        request = assets.Assets(forward)({"type": kind, "method": method, "path": path}, None, keep)
+        thread.submit(asyncio.run, request).result()
+    return sent

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 
 import streamlit as st
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from minigpt import resources
+from minigpt.app.components import own_server
 from minigpt.app.session import kept, state
-from minigpt.app.shell import server, sidebar
+from minigpt.app.shell import index, server, sidebar
 from minigpt.app.texts import t
 from minigpt.app.ui import anatomy
 from minigpt.app.ui.navigation import PAGES
 
 WAITING_HEIGHT = 300
-FIRST_ICON = "🟪"
 
 
 def run() -> None:
     """Draw the frame and, inside it, the requested page."""
-    # Without an icon, the browser would fetch a page's icon from another host. Streamlit imports numpy for a picture,
-    # so at first it is a character; the picture follows below.
-    st.set_page_config(page_title=t("frame.product"), page_icon=FIRST_ICON, layout="wide")
-    st.html(_style())
+    st.set_page_config(page_title=t("frame.product"), layout="wide")
+    _set_icon()  # before the menu: without one, the browser would fetch the icon of the page from another host
+    if not own_server.is_running():
+        st.html(f"<style>{index.style()}</style>")
     sections: dict[str, list[st.Page]] = {}
     for entry in PAGES:
         page = st.Page(
@@ -35,7 +38,6 @@ def run() -> None:
         sections.setdefault(t(f"frame.section_{entry.section}"), []).append(page)
     page = st.navigation(sections, expanded=True)
     anatomy.header(page.url_path or "home")  # first: what follows imports settings and runs, and may wait for torch
-    st.set_page_config(page_icon=resources.asset_path("images", "icon.svg"))
     st.logo(resources.asset_path("images", "logo.svg"), size="large")
     with st.sidebar:
         is_known = kept.identify()  # below the menu: a browser that answers before it knows the page would get Home
@@ -51,6 +53,19 @@ def run() -> None:
     server.page_drawn()
 
 
+def _set_icon() -> None:
+    """Give the browser's tab its picture, as `st.set_page_config` does.
+
+    That function imports numpy for a picture and a list of all emojis for a character, which takes a tenth of a second,
+    and the title would have to wait for it.
+    """
+    message = ForwardMsg()
+    message.page_config_changed.favicon = _icon()
+    if (context := get_script_run_ctx()) is not None:
+        context.enqueue(message)
+
+
 @functools.cache
-def _style() -> str:
-    return f"<style>{resources.asset_path('css', 'app.css').read_text('utf-8')}</style>"
+def _icon() -> str:
+    picture = resources.asset_path("images", "icon.svg").read_bytes()
+    return f"data:image/svg+xml;base64,{base64.b64encode(picture).decode()}"

@@ -1,4 +1,4 @@
-"""The HTML document of every page: Streamlit's, with a sentence for a visitor whose page does not come.
+"""The HTML document of every page: Streamlit's, with the app's style sheet and what a visitor reads if no page comes.
 
 The document is an empty shell until its websocket is open. Where something blocks websockets, it stays empty. The
 sentence is part of the document itself, so it needs neither the connection nor a script.
@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from streamlit import file_util
 
+from minigpt import resources
 from minigpt.app.texts import t
 from minigpt.app.ui.navigation import PAGES
 
@@ -35,10 +36,17 @@ _STYLE = f"""
 
 @functools.cache
 def document() -> str:
-    """Return Streamlit's document with the sentence."""
+    """Return Streamlit's document with the app's style sheet and the sentence."""
     shell = (Path(file_util.get_static_dir()) / "index.html").read_text("utf-8")
     sentence = f'<div id="minigpt-waiting" role="status">{html.escape(t("frame.waiting"))}</div>'
-    return shell.replace("</head>", f"<style>{_STYLE}</style></head>").replace("</body>", f"{sentence}</body>")
+    # Behind the head, where Streamlit's scripts put their styles: of two equally specific rules the later one applies.
+    return shell.replace("</body>", f"<style>{_STYLE}{style()}</style>{sentence}</body>")
+
+
+@functools.cache
+def style() -> str:
+    """Return the app's style sheet: rules for which the theme has no setting."""
+    return resources.asset_path("css", "app.css").read_text("utf-8")
 
 
 async def _answer(request: Request) -> Response:

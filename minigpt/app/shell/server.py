@@ -22,8 +22,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from minigpt.app.components import plotly_script
+from minigpt.app.components import own_server
 from minigpt.app.shell import index
+from minigpt.app.shell.assets import Assets
 from minigpt.app.shell.page_changes import PageChanges
 
 # Set here as well as in streamlit_app.py, for servers that import this module first.
@@ -91,7 +92,7 @@ def send_at_once(loop: asyncio.AbstractEventLoop) -> None:
 @contextlib.asynccontextmanager
 async def lifespan(app: Any) -> AsyncIterator[None]:
     """Start what the server needs and stop it again: running trainings are saved before the process ends."""
-    plotly_script.offer()
+    own_server.has_started()
     send_at_once(asyncio.get_running_loop())
     start_once()
     try:
@@ -130,7 +131,7 @@ class SecurityHeaders:
         await self.app(scope, receive, send_with_headers)
 
 
-MIDDLEWARE = [Middleware(SecurityHeaders), Middleware(PageChanges)]
+MIDDLEWARE = [Middleware(SecurityHeaders), Middleware(Assets), Middleware(PageChanges)]
 
 
 async def _plotly_script(request: Request) -> Response:
@@ -141,4 +142,4 @@ async def _plotly_script(request: Request) -> Response:
     )
 
 
-ROUTES = [Route(f"/{plotly_script.ADDRESS}", _plotly_script), *index.ROUTES]
+ROUTES = [Route(f"/{own_server.PLOTLY_ADDRESS}", _plotly_script), *index.ROUTES]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minigpt.app.components import plotly_script
+from minigpt.app.components import own_server
 from minigpt.app.components.registry import Component
 from minigpt.app.texts import t
 
@@ -53,7 +53,7 @@ def live_chart(figure: go.Figure, *, key: str, alt: str, config: dict[str, Any] 
     """
     spec = figure.to_dict()
     config = usual_config(spec["layout"], key) if config is None else config
-    if not plotly_script.is_offered():
+    if not own_server.is_running():
         import streamlit as st
 
         if "modeBarButtons" in config:
@@ -68,6 +68,6 @@ def live_chart(figure: go.Figure, *, key: str, alt: str, config: dict[str, Any] 
         "config": config,
         "alt": alt,
         "keys": t("frame.chart_keys"),
-        "script": plotly_script.ADDRESS,
+        "script": own_server.PLOTLY_ADDRESS,
     }
     _component(key=key, data=data, height=int(figure.layout.height))
