@@ -54,6 +54,8 @@ class LogitBias(Sampler):
     [0.0, 2.0, 0.0]
     """
 
+    has_state = False
+
     def __init__(self, bias: Mapping[int, float]) -> None:
         self.ids = _check_ids(bias, "bias")
         self.values = [float(bias[i]) for i in self.ids]
@@ -87,6 +89,8 @@ class BannedTokens(Sampler):
     [-inf, 0.0, -inf]
     """
 
+    has_state = False
+
     def __init__(self, ids: Iterable[int]) -> None:
         self.ids = _check_ids(ids, "ban")
 
@@ -112,6 +116,8 @@ class AllowedTokens(Sampler):
     >>> AllowedTokens([1]).process(torch.zeros(3))[0].tolist()
     [-inf, 0.0, -inf]
     """
+
+    has_state = False
 
     def __init__(self, ids: Iterable[int]) -> None:
         self.ids = _check_ids(ids, "only")

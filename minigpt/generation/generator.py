@@ -6,9 +6,9 @@ also reports more: how likely each token was, what else was likely, and why the 
 
 Both follow one rule when the context is full: drop its oldest half and continue from the rest, whose positions are
 counted from 0 again. The model then reads the remaining tokens from scratch (*prefill*) and appends one token at a time
-to them (*decode*).
+to them (*decode*). Several texts can be written side by side; one text is a batch of one.
 
-Reads after: samplers.py, settings.py. Shapes: B rows, T positions, V vocabulary.
+Reads after: samplers.py, settings.py, batch.py. Shapes: B rows, T positions, V vocabulary.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from minigpt.errors import InputError
+from minigpt.generation.batch import BatchWriter, overflow
 from minigpt.generation.inference import cleaned_for, evaluation_mode
-from minigpt.generation.results import Candidate, GeneratedToken, Generation
+from minigpt.generation.results import GeneratedToken, Generation
 from minigpt.generation.samplers import Sampler, draw
-from minigpt.generation.settings import GenerationSettings
+from minigpt.generation.settings import GenerationSettings, ResolvedSampler
 from minigpt.generation.stopping import StopMatcher
 from minigpt.randomness import uniform
 from minigpt.wording import one_character
@@ -43,15 +44,6 @@ def crop_prompt(ids: Sequence[int], context: int) -> list[int]:
     [2, 3, 4]
     """
     return list(ids[-context:])
-
-
-def overflow(length: int, context: int) -> int:
-    """Return how many of the oldest tokens to drop from `length` tokens: half a context if they do not fit, else 0.
-
-    >>> overflow(8, 8), overflow(9, 8)
-    (0, 4)
-    """
-    return context // 2 if length > context else 0
 
 
 def generate_naive(
@@ -88,25 +80,59 @@ def generate_naive(
     return tokens[length:]
 
 
-class TokenStream(Iterator[GeneratedToken]):
-    """Iterator over the tokens as they are written.
+class BatchStream(Iterator[tuple[int, GeneratedToken]]):
+    """Iterator over the tokens of several texts as they are written: pairs of the text's number and a token.
+
+    The texts advance together: all have their first token before any has its second.
 
     Attributes:
-        prompt: The prompt as the model reads it, cleaned like its training text.
-        notes: What was overridden, replaced or left out, each in one sentence; known before the first token.
-        stop_reason: `length`, `stop`, `eos` or `cancelled`; None until the text has ended.
+        prompts: The prompts as the model reads them, cleaned like its training text.
+        notes: For each text what was overridden, replaced or left out, a sentence each; known before the first token.
+        stop_reasons: For each text `length`, `stop`, `eos` or `cancelled`; None until it has ended.
     """
 
     def __init__(
-        self, prompt: str, tokens: Callable[[TokenStream], Iterator[GeneratedToken]], notes: tuple[str, ...]
+        self,
+        prompts: tuple[str, ...],
+        notes: tuple[tuple[str, ...], ...],
+        tokens: Callable[[BatchStream], Iterator[tuple[int, GeneratedToken]]],
     ) -> None:
-        self.prompt = prompt
+        self.prompts = prompts
         self.notes = notes
-        self.stop_reason: str | None = None
+        self.stop_reasons: list[str | None] = [None] * len(prompts)
         self._tokens = tokens(self)
 
-    def __next__(self) -> GeneratedToken:
+    def __next__(self) -> tuple[int, GeneratedToken]:
         return next(self._tokens)
+
+
+class TokenStream(Iterator[GeneratedToken]):
+    """Iterator over the tokens of one text as they are written.
+
+    Args:
+        batch: A stream of one text.
+    """
+
+    def __init__(self, batch: BatchStream) -> None:
+        self._batch = batch
+
+    @property
+    def prompt(self) -> str:
+        """The prompt as the model reads it, cleaned like its training text."""
+        return self._batch.prompts[0]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was overridden, replaced or left out, each in one sentence; known before the first token."""
+        return self._batch.notes[0]
+
+    @property
+    def stop_reason(self) -> str | None:
+        """`length`, `stop`, `eos` or `cancelled`; None until the text has ended."""
+        return self._batch.stop_reasons[0]
+
+    def __next__(self) -> GeneratedToken:
+        return next(self._batch)[1]
 
 
 class TextGenerator:
@@ -123,7 +149,6 @@ class TextGenerator:
         self._run = run
         self._model = run.model
         self._tokenizer = run.tokenizer
-        self._never = [i for i in run.tokenizer.special_ids if i != run.tokenizer.eos_id]
 
     def stream(
         self,
@@ -149,34 +174,74 @@ class TextGenerator:
             InputError: `max_new_tokens` is out of range, or the prompt is empty and the tokenizer has no BOS token.
             TypeError: There is no such option.
         """
-        settings = replace(settings or GenerationSettings(), **options)
-        resolved = settings.resolve()
-        prompt = cleaned_for(self._run, prompt)
+        return TokenStream(self.stream_batch([prompt], settings, probe=probe, cancelled=cancelled, **options))
+
+    def stream_batch(
+        self,
+        prompts: Sequence[str],
+        settings: GenerationSettings | Sequence[GenerationSettings] | None = None,
+        *,
+        probe: Probe | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        **options: Any,
+    ) -> BatchStream:
+        """Write several texts side by side. Each gets the tokens that it would get alone.
+
+        "The same tokens" holds but for rounding: the matrix products of several texts are rounded differently in the
+        last digit than those of one. So a choice can differ where the random number lay at a border between two tokens.
+
+        Args:
+            prompts: The texts to continue, of any lengths.
+            settings: How to write all of them, or each.
+            probe: See `stream`.
+            cancelled: Asked before each step, which writes one token of every text; True ends the writing.
+            **options: Fields of `GenerationSettings` that replace those of `settings`.
+
+        Raises:
+            InputError: There is no prompt, or another number of settings. Otherwise as `stream`.
+        """
+        each = [settings] * len(prompts) if settings is None or isinstance(settings, GenerationSettings) else settings
+        if not prompts or len(each) != len(prompts):
+            raise InputError(
+                f"There are {len(prompts)} prompts and {len(each)} settings.",
+                mend="Give one prompt or more, and one settings for all of them or one for each.",
+            )
+        each = [replace(one or GenerationSettings(), **options) for one in each]
+        resolved = _resolved(each)
+        prompts = tuple(cleaned_for(self._run, prompt) for prompt in prompts)
+        encoded = [self._encode(prompt) for prompt in prompts]
         # a stop text of control characters alone stays as it is: it can never be found, and the empty text always is
-        matcher = StopMatcher([cleaned_for(self._run, stop) or stop for stop in settings.stop_texts])
-        ids, notes = self._encode(prompt)
+        matchers = [StopMatcher([cleaned_for(self._run, stop) or stop for stop in one.stop_texts]) for one in each]
+        requests = [(ids, one, chosen.sampler) for (ids, _), one, chosen in zip(encoded, each, resolved, strict=True)]
+        notes = tuple((*chosen.notes, *more) for chosen, (_, more) in zip(resolved, encoded, strict=True))
 
-        def tokens(stream: TokenStream) -> Iterator[GeneratedToken]:
-            decoded = self._decode(ids, settings, resolved.sampler, probe)
-            reason = "length"
-            while True:
+        def tokens(stream: BatchStream) -> Iterator[tuple[int, GeneratedToken]]:
+            writer = BatchWriter(self._run, requests, probe)
+            going = [row for row in writer.rows if row.settings.max_new_tokens]
+            stream.stop_reasons = [None if row in going else "length" for row in writer.rows]
+            while going:
                 if cancelled is not None and cancelled():
-                    reason = "cancelled"
-                    break
-                token = next(decoded, None)
-                if token is None:
-                    break
-                if token.token_id == self._tokenizer.eos_id:
-                    reason = "eos"
-                    break
-                yield from matcher.push(token)
-                if matcher.stopped:
-                    reason = "stop"
-                    break
-            yield from matcher.flush()
-            stream.stop_reason = reason
+                    for row in going:
+                        stream.stop_reasons[row.place] = "cancelled"
+                        yield from ((row.place, token) for token in matchers[row.place].flush())
+                    return
+                for row, token in zip(going, writer.write(going), strict=True):
+                    matcher = matchers[row.place]
+                    reason = None
+                    if token.token_id == self._tokenizer.eos_id:
+                        reason = "eos"
+                    else:
+                        yield from ((row.place, released) for released in matcher.push(token))
+                        if matcher.stopped:
+                            reason = "stop"
+                        elif token.n + 1 == row.settings.max_new_tokens:
+                            reason = "length"
+                    if reason is not None:
+                        yield from ((row.place, released) for released in matcher.flush())
+                        stream.stop_reasons[row.place] = reason
+                going = [row for row in going if stream.stop_reasons[row.place] is None]
 
-        return TokenStream(prompt, tokens, (*resolved.notes, *notes))
+        return BatchStream(prompts, notes, tokens)
 
     def generate(
         self,
@@ -188,22 +253,44 @@ class TextGenerator:
         **options: Any,
     ) -> Generation:
         """Write the whole text and return it; arguments and errors are those of `stream`."""
+        return self.generate_batch([prompt], settings, probe=probe, cancelled=cancelled, **options)[0]
+
+    def generate_batch(
+        self,
+        prompts: Sequence[str],
+        settings: GenerationSettings | Sequence[GenerationSettings] | None = None,
+        *,
+        probe: Probe | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        **options: Any,
+    ) -> list[Generation]:
+        """Write several whole texts side by side; arguments and errors are those of `stream_batch`.
+
+        `seconds` and `tokens_per_second` of each text are those of the whole batch.
+        """
         start = time.perf_counter()
-        stream = self.stream(prompt, settings, probe=probe, cancelled=cancelled, **options)
-        tokens = tuple(stream)
+        stream = self.stream_batch(prompts, settings, probe=probe, cancelled=cancelled, **options)
+        written: list[list[GeneratedToken]] = [[] for _ in prompts]
+        for place, token in stream:
+            written[place].append(token)
         seconds = time.perf_counter() - start
-        completion = "".join(token.text for token in tokens)
-        return Generation(
-            prompt=stream.prompt,
-            completion=completion,
-            text=stream.prompt + completion,
-            tokens=tokens,
-            num_new_tokens=len(tokens),
-            seconds=seconds,
-            tokens_per_second=len(tokens) / seconds if seconds > 0 else 0.0,
-            stop_reason=stream.stop_reason or "length",
-            notes=stream.notes,
-        )
+        total = sum(map(len, written))
+        return [
+            Generation(
+                prompt=prompt,
+                completion=(completion := "".join(token.text for token in tokens)),
+                text=prompt + completion,
+                tokens=tuple(tokens),
+                num_new_tokens=len(tokens),
+                seconds=seconds,
+                tokens_per_second=total / seconds if seconds > 0 else 0.0,
+                stop_reason=reason or "length",
+                notes=notes,
+            )
+            for prompt, tokens, reason, notes in zip(
+                stream.prompts, written, stream.stop_reasons, stream.notes, strict=True
+            )
+        ]
 
     def _encode(self, prompt: str) -> tuple[list[int], tuple[str, ...]]:
         """Return the newest tokens of the prompt that fit the context, and notes on what was replaced or left out."""
@@ -225,49 +312,12 @@ class TextGenerator:
             notes.append(f"The prompt has {len(ids)} tokens; the model sees the newest {context}, as many as it can.")
         return crop_prompt(ids, context), tuple(notes)
 
-    def _decode(
-        self, prompt: list[int], settings: GenerationSettings, sampler: Sampler, probe: Probe | None
-    ) -> Iterator[GeneratedToken]:
-        """Yield up to `max_new_tokens` tokens, EOS included; `stream` decides where the text ends."""
-        model, context = self._model, self._model.config.sequence_length
-        # Without the causal mask every position changes with each new token, so nothing can be kept.
-        use_cache = settings.use_cache and model.config.causal
-        end = len(prompt)  # number of tokens so far; the model sees those from `start` on
-        start = seen = 0  # positions before `seen` are computed and cached
-        ids = torch.empty(1, end + settings.max_new_tokens, dtype=torch.int64, device=model.device)
-        ids[0, :end] = torch.tensor(prompt)
-        never = torch.zeros(model.vocab_size, dtype=torch.float64)
-        never[self._never] = -math.inf
-        texts: dict[int, str] = {}
-        cache, state = None, None
-        for n in range(settings.max_new_tokens):
-            dropped = overflow(end - start, context)
-            start += dropped
-            with evaluation_mode(model):
-                if cache is None or dropped:
-                    cache, seen = (model.make_cache(1) if use_cache else None), start
-                logits = model(ids[:, seen:end], cache=cache, probe=probe)[0, -1]
-                if use_cache:
-                    seen = end
-                raw = logits.to("cpu", torch.float64)
-                chosen, state = sampler.process((raw + never).unsqueeze(0), ids[:, :end], state)
-                probs = torch.softmax(chosen, -1)
-                u = uniform(settings.seed, settings.row, n)
-                token = int(draw(probs, [u]))
-                if token not in texts:
-                    texts[token] = self._tokenizer.token_text(token)
-                before = torch.softmax(raw, -1)
-                count = settings.num_runners_up
-                runners_up = self._runners_up(before, token, count) if count else ()
-                result = GeneratedToken(
-                    token, texts[token], probs[0, token].item(), before[token].item(), u, runners_up, n
-                )
-                ids[0, end] = token
-            end += 1
-            yield result
 
-    def _runners_up(self, probs: torch.Tensor, token: int, count: int) -> tuple[Candidate, ...]:
-        best = probs.topk(min(count + 1, probs.shape[-1]))
-        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        others = [Candidate(i, self._tokenizer.token_text(i), p) for i, p in pairs if i != token]
-        return tuple(others[:count])
+def _resolved(settings: Sequence[GenerationSettings]) -> list[ResolvedSampler]:
+    """Return the sampler of each settings; equal ones share it, so that it can treat their texts at once."""
+    known: dict[object, ResolvedSampler] = {}
+    keys = [(one.sampler, one.temperature, one.top_k, one.top_p, one.min_p) for one in settings]
+    for key, one in zip(keys, settings, strict=True):
+        if key not in known:
+            known[key] = one.resolve()
+    return [known[key] for key in keys]

@@ -54,6 +54,8 @@ class RepetitionPenalty(Sampler):
     [1.5, 3.0, -2.0]
     """
 
+    has_state = False
+
     def __init__(self, penalty: float, window: int | None = None) -> None:
         check(math.isfinite(penalty) and penalty > 0, "repetition_penalty", penalty, "a number above 0")
         _check_window(window)
@@ -90,6 +92,8 @@ class FrequencyPenalty(Sampler):
     [2.5, 3.0, 2.0]
     """
 
+    has_state = False
+
     def __init__(self, penalty: float, window: int | None = None) -> None:
         check(math.isfinite(penalty), "frequency_penalty", penalty, "a number")
         _check_window(window)
@@ -122,6 +126,8 @@ class PresencePenalty(Sampler):
     >>> PresencePenalty(0.5).process(torch.tensor([3.0, 3.0, 3.0]), torch.tensor([0, 2, 2]))[0].tolist()
     [2.5, 3.0, 2.5]
     """
+
+    has_state = False
 
     def __init__(self, penalty: float, window: int | None = None) -> None:
         check(math.isfinite(penalty), "presence_penalty", penalty, "a number")
@@ -209,6 +215,8 @@ class DRYPenalty(Sampler):
     >>> DRYPenalty(1.0, base=1.1).process(torch.zeros(4), torch.tensor([0, 1, 2, 0, 1]))[0].tolist()
     [0.0, 0.0, -1.0, 0.0]
     """
+
+    has_state = False
 
     def __init__(
         self,

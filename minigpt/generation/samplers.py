@@ -64,7 +64,14 @@ def draw(probs: torch.Tensor, u: torch.Tensor | Sequence[float]) -> torch.Tensor
 
 
 class Sampler(ABC):
-    """A rule that reshapes the distribution of the next token; subclasses implement `process` and `describe`."""
+    """A rule that reshapes the distribution of the next token; subclasses implement `process` and `describe`.
+
+    Attributes:
+        has_state: Whether the state that `process` returns is needed at the next token. A rule that says no can treat
+            several texts at once.
+    """
+
+    has_state: bool = True
 
     @property
     def is_inactive(self) -> bool:
@@ -137,6 +144,8 @@ def check(ok: bool, name: str, value: object, allowed: str) -> None:
 class GreedySampler(Sampler):
     """Always the most likely token; of equally likely ones, the one with the lowest id."""
 
+    has_state = False
+
     @property
     def is_greedy(self) -> bool:
         """Always: one token is left."""
@@ -161,6 +170,8 @@ class TemperatureSampler(Sampler):
     Args:
         temperature: 0 or more. Very small values do not overflow.
     """
+
+    has_state = False
 
     def __init__(self, temperature: float) -> None:
         check(math.isfinite(temperature) and temperature >= 0, "temperature", temperature, "a number from 0 up")
@@ -223,6 +234,7 @@ class SamplerChain(Sampler):
 
     def __init__(self, stages: Sequence[Sampler]) -> None:
         self.stages = tuple(stages)
+        self.has_state = any(stage.has_state for stage in self.stages)
 
     def process(
         self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None

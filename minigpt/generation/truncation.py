@@ -56,6 +56,8 @@ class TopKSampler(Sampler):
         k: 1 or more; a k of the vocabulary's size or more keeps every token.
     """
 
+    has_state = False
+
     def __init__(self, k: int) -> None:
         check(math.isfinite(k) and k >= 1 and k == int(k), "top_k", k, "a whole number from 1 up")
         self.k = int(k)
@@ -92,6 +94,8 @@ class TopPSampler(Sampler):
 
     FIRST_LOOK = 64
     """How many tokens are sorted first; more of a large vocabulary are sorted only if these do not reach p."""
+
+    has_state = False
 
     def __init__(self, p: float) -> None:
         check(0 < p <= 1, "top_p", p, "above 0 and at most 1")
@@ -134,6 +138,8 @@ class MinPSampler(Sampler):
         p: In [0, 1]; 0 keeps every token, 1 only the most likely one and those equal to it.
     """
 
+    has_state = False
+
     def __init__(self, p: float) -> None:
         check(0 <= p <= 1, "min_p", p, "from 0 to 1")
         self.p = float(p)
@@ -175,6 +181,8 @@ class TypicalSampler(Sampler):
     >>> torch.softmax(TypicalSampler(0.5).process(logits)[0], -1).tolist()
     [0.0, 0.3333333333333333, 0.3333333333333333, 0.3333333333333333]
     """
+
+    has_state = False
 
     def __init__(self, mass: float) -> None:
         check(0 < mass <= 1, "typical", mass, "above 0 and at most 1")
@@ -226,6 +234,8 @@ class TopNSigmaSampler(Sampler):
     >>> torch.isfinite(TopNSigmaSampler(1).process(logits)[0]).tolist()
     [False, False, True, True]
     """
+
+    has_state = False
 
     def __init__(self, n: float) -> None:
         check(math.isfinite(n) and n >= 0, "top_n_sigma", n, "a number from 0 up")

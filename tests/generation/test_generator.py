@@ -5,10 +5,12 @@ import torch
 
 from minigpt.config import TransformerConfig
 from minigpt.errors import InputError, SamplingError
+from minigpt.generation.constraints import AllowedTokens
 from minigpt.generation.generator import TextGenerator, generate_naive
+from minigpt.generation.penalties import DRYPenalty, FrequencyPenalty
 from minigpt.generation.samplers import Sampler, SamplerChain, TemperatureSampler
 from minigpt.generation.settings import GenerationSettings
-from minigpt.generation.truncation import TopKSampler
+from minigpt.generation.truncation import MirostatSampler, TopKSampler
 from minigpt.model.transformer import Transformer
 from minigpt.tokenizers.base import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from minigpt.tokenizers.character import CharacterTokenizer
@@ -325,3 +327,60 @@ def test_a_probe_edits_what_is_written(use_cache):
     assert TextGenerator(run).generate("ab", max_new_tokens=5, probe=probe, use_cache=use_cache).completion == "ccccc"
     untouched = TextGenerator(run).generate("ab", max_new_tokens=5, probe=lambda name, tensor: tensor)
     assert untouched.completion == TextGenerator(run).generate("ab", max_new_tokens=5).completion
+
+
+# --- several texts side by side ---
+
+PROMPTS = ["a", "abcdefgh", "", "hg", "abcdefghabcdefgh"]
+RULES = {
+    "plain": {"temperature": 1.3},
+    "cut": {"temperature": 0.9, "top_k": 5, "top_p": 0.9},
+    "with a state": {"sampler": MirostatSampler(2.0)},
+    "looking back": {"sampler": SamplerChain([DRYPenalty(1.0), FrequencyPenalty(0.3, 6), TemperatureSampler(1.2)])},
+}
+
+
+@pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_several_texts_are_what_each_would_be_alone(endless, rules, use_cache):
+    run = real_run(context=8)  # 20 tokens overflow it again and again, at other steps for other prompts
+    run.model.double()  # in float32 a choice at a border between two tokens could differ
+    generator = TextGenerator(run)
+    lengths = [20, 20, 3, 20, 12]
+    each = [
+        GenerationSettings(max_new_tokens=n, seed=4, row=i, use_cache=use_cache, **rules) for i, n in enumerate(lengths)
+    ]
+    together = generator.generate_batch(PROMPTS, each)
+    alone = [generator.generate(prompt, one) for prompt, one in zip(PROMPTS, each, strict=True)]
+    assert [result.text for result in together] == [result.text for result in alone]
+    assert [result.stop_reason for result in together] == ["length"] * 5
+    for one, other in zip(together, alone, strict=True):
+        assert [t.probability for t in one.tokens] == pytest.approx([t.probability for t in other.tokens])
+    two = generator.generate_batch(PROMPTS[:2], each[:2])
+    assert [result.text for result in two] == [result.text for result in together[:2]]
+
+
+def test_texts_advance_together_and_end_each_for_its_own_reason():
+    run = real_run()
+    generator = TextGenerator(run)
+    letter_h = AllowedTokens(run.tokenizer.encode("h"))
+    each = [
+        GenerationSettings(max_new_tokens=2, sampler=letter_h), GenerationSettings(max_new_tokens=0, sampler=letter_h),
+        GenerationSettings(max_new_tokens=4, sampler=AllowedTokens([EOS_ID])),
+        GenerationSettings(max_new_tokens=4, sampler=letter_h, stop="hhh"),
+    ]  # fmt: skip
+    stream = generator.stream_batch(["a", "b", "c", "d"], each)
+    places = [place for place, _ in stream]
+    assert stream.stop_reasons == ["length", "length", "eos", "stop"]
+    assert places == [0, 0]  # the third ended at once; all of the fourth is the stop text
+    cancelled = iter([False, True])
+    stream = generator.stream_batch(["a", "b"], sampler=letter_h, cancelled=lambda: next(cancelled))
+    assert [place for place, _ in stream] == [0, 1]
+    assert stream.stop_reasons == ["cancelled", "cancelled"]
+
+
+def test_prompts_and_settings_must_be_as_many():
+    generator = TextGenerator(real_run())
+    for prompts, each in (([], None), (["a"], [GenerationSettings()] * 2)):
+        with pytest.raises(InputError, match="prompts and"):
+            generator.stream_batch(prompts, each)

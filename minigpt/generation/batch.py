@@ -1,0 +1,162 @@
+"""Writing several texts side by side: one step gives each of them one more token.
+
+The texts may have prompts of different lengths, different rules and different dice. Each has its own cache, so none is
+padded, and each gets the tokens that it would get alone. What they share is the work: one pass of the model reads the
+newest token of all of them, and rules that several texts share are applied to them together.
+
+Reads after: samplers.py, settings.py. Shapes: B texts, T tokens so far, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from minigpt.generation.inference import evaluation_mode
+from minigpt.generation.results import Candidate, GeneratedToken
+from minigpt.generation.samplers import Sampler, draw
+from minigpt.generation.settings import GenerationSettings
+from minigpt.randomness import uniform
+
+if TYPE_CHECKING:
+    from minigpt.model.kv_cache import KVCache
+    from minigpt.model.points import Probe
+    from minigpt.model.protocols import LanguageModel
+
+
+def overflow(length: int, context: int) -> int:
+    """Return how many of the oldest tokens to drop from `length` tokens: half a context if they do not fit, else 0.
+
+    >>> overflow(8, 8), overflow(9, 8)
+    (0, 4)
+    """
+    return context // 2 if length > context else 0
+
+
+class TextRow:
+    """One text that is being written.
+
+    Attributes:
+        ids: Its tokens: the prompt and what was written.
+        start: The model sees the tokens from here on.
+        seen: The tokens before here are in the cache.
+        cache: What the model computed for the tokens from `start` on; None before the first pass, and without a cache.
+        state: What its rule carries from token to token, if the rule has a state.
+
+    Args:
+        prompt: Ids of the prompt, one or more, as many as the context holds at most.
+        settings: How it is written.
+        sampler: How its tokens are chosen.
+        place: Its row in the writer's table of tokens.
+    """
+
+    def __init__(self, prompt: Sequence[int], settings: GenerationSettings, sampler: Sampler, place: int) -> None:
+        self.ids = list(prompt)
+        self.settings = settings
+        self.sampler = sampler
+        self.place = place
+        self.start = self.seen = 0
+        self.cache: KVCache | None = None
+        self.state: Any = None
+
+
+class BatchWriter:
+    """Writes one token of each of several texts at a time.
+
+    Args:
+        run: The model with its tokenizer.
+        requests: For each text its prompt's ids, its settings and its sampler.
+        probe: Watches or edits what the model computes; the texts are then computed one by one.
+    """
+
+    def __init__(
+        self,
+        run: LanguageModel,
+        requests: Sequence[tuple[Sequence[int], GenerationSettings, Sampler]],
+        probe: Probe | None = None,
+    ) -> None:
+        self._model, self._tokenizer, self._probe = run.model, run.tokenizer, probe
+        self.rows = [TextRow(*request, place) for place, request in enumerate(requests)]
+        self._longest = max(len(row.ids) for row in self.rows)
+        self._num_written = 0
+        # the tokens of all texts, aligned at their newest, since rules look back from there; -1 is padding
+        room = self._longest + max(row.settings.max_new_tokens for row in self.rows)
+        self._table = torch.full((len(self.rows), room), -1)
+        for row in self.rows:
+            self._table[row.place, self._longest - len(row.ids) : self._longest] = torch.tensor(row.ids)
+        self._never = torch.zeros(run.model.vocab_size, dtype=torch.float64)
+        self._never[[i for i in run.tokenizer.special_ids if i != run.tokenizer.eos_id]] = -math.inf
+        self._texts: dict[int, str] = {}
+
+    def write(self, rows: Sequence[TextRow]) -> list[GeneratedToken]:
+        """Choose the next token of each row and append it.
+
+        Args:
+            rows: The texts that go on, of `rows`; one that is left out once stays as it is.
+
+        Returns:
+            The new token of each row.
+        """
+        with evaluation_mode(self._model):
+            raw = torch.stack([self._read(row) for row in rows]).to("cpu", torch.float64)  # (B, V)
+            chosen = self._apply_rules(rows, raw + self._never)
+            probs, before = torch.softmax(chosen, -1), torch.softmax(raw, -1)
+            dice = [uniform(row.settings.seed, row.settings.row, self._num_written) for row in rows]
+            ids = draw(probs, dice)
+            self._table[[row.place for row in rows], self._longest + self._num_written] = ids
+            column = ids.unsqueeze(-1)
+            after_rules, by_model = (
+                probs.gather(-1, column).flatten().tolist(),
+                before.gather(-1, column).flatten().tolist(),
+            )
+            tokens = []
+            for i, (row, token, u) in enumerate(zip(rows, ids.tolist(), dice, strict=True)):
+                count = row.settings.num_runners_up
+                others = self._runners_up(before[i], token, count) if count else ()
+                row.ids.append(token)
+                tokens.append(
+                    GeneratedToken(token, self._text(token), after_rules[i], by_model[i], u, others, self._num_written)
+                )
+        self._num_written += 1
+        return tokens
+
+    def _read(self, row: TextRow) -> torch.Tensor:
+        """Let the model read the tokens of a row that it has not seen, and return the scores of the next one, (V,)."""
+        model = self._model
+        dropped = overflow(len(row.ids) - row.start, model.config.sequence_length)
+        row.start += dropped
+        # Without the causal mask every position changes with each new token, so nothing can be kept.
+        if row.settings.use_cache and model.config.causal and (row.cache is None or dropped):
+            row.cache, row.seen = model.make_cache(), row.start
+        ids = torch.tensor([row.ids[row.seen if row.cache is not None else row.start :]], device=model.device)
+        logits: torch.Tensor = model(ids, cache=row.cache, probe=self._probe)[0, -1]
+        row.seen = len(row.ids)
+        return logits
+
+    def _apply_rules(self, rows: Sequence[TextRow], logits: torch.Tensor) -> torch.Tensor:
+        """Return the logits (B, V) after each row's rule; a rule without a state treats all its rows at once."""
+        groups: dict[int, list[int]] = {}
+        for i, row in enumerate(rows):
+            groups.setdefault(i if row.sampler.has_state else -1 - id(row.sampler), []).append(i)
+        end = self._longest + self._num_written
+        results = torch.empty_like(logits)
+        for group in groups.values():
+            first = rows[group[0]]
+            ids = self._table[[rows[i].place for i in group], :end]
+            after, first.state = first.sampler.process(logits[group], ids, first.state)
+            results[group] = after
+        return results
+
+    def _runners_up(self, probs: torch.Tensor, token: int, count: int) -> tuple[Candidate, ...]:
+        best = probs.topk(min(count + 1, probs.shape[-1]))
+        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        others = [Candidate(i, self._text(i), p) for i, p in pairs if i != token]
+        return tuple(others[:count])
+
+    def _text(self, token: int) -> str:
+        if token not in self._texts:
+            self._texts[token] = self._tokenizer.token_text(token)
+        return self._texts[token]
