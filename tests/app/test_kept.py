@@ -6,11 +6,13 @@ A new `pages.open()` is a new session, as after a reload, in a new tab or after 
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from minigpt.app.sampling.view import RANGES, RULES
 from minigpt.app.session import kept, profile
 from minigpt.app.texts import t
 from minigpt.app.ui.navigation import PAGES
@@ -123,6 +125,72 @@ def test_a_scored_text_is_there_again_until_an_offered_one_is_taken(pages):
     assert pages.open("use/perplexity").text_area(key=key).value == opening
 
 
+def upload(at, name, content):
+    at.segmented_control(key="perplexity:source").set_value("upload").run()
+    at.file_uploader[0].upload(name, content, "text/plain").run()
+
+
+def test_a_file_to_score_is_there_again_until_it_is_removed(pages):
+    run_id = pages.trained("cats")
+    at = pages.open("use/perplexity", run=run_id)
+    upload(at, "mine.txt", b"the cat sat on a dog")
+    assert "mine\\.txt, 20 characters" in pages.words(at)
+    scores = [metric.value for metric in at.metric]
+    at = pages.open("use/perplexity")
+    assert "mine\\.txt, 20 characters" in pages.words(at)
+    assert [metric.value for metric in at.metric] == scores
+    upload(at, "bad.txt", b"\0\1\2" * 50)
+    assert len(at.error) == 1
+    assert [metric.value for metric in at.metric] == scores
+    at.file_uploader[0].set_value(None).run()  # the refused one is taken out
+    assert "mine\\.txt, 20 characters" in pages.words(at)
+    upload(at, "other.txt", b"on the mat")
+    assert "other\\.txt, 10 characters" in pages.words(at)
+    assert at.file_uploader[0].value is None
+    at.button(key="perplexity:remove").click().run()
+    for page in (at, pages.open("use/perplexity")):
+        assert t("perplexity.waiting") in pages.words(page)
+
+
+def controls_of_sampling(at):
+    """All controls of Sampling but the prompt, by key."""
+    kinds = (at.text_input, at.select_slider, at.selectbox, at.slider)
+    found = {widget.key: widget for kind in kinds for widget in kind if str(widget.key).startswith("sampling:")}
+    return {key: widget for key, widget in found.items() if "prompt" not in key and "position" not in key}
+
+
+def choose_rules(at, kind):
+    """Choose a rule in all four columns."""
+    for number in range(4):
+        at.selectbox(key=f"sampling:rule_{number}").set_value(kind)
+    at.run()
+
+
+def test_rules_and_their_settings_seed_and_length_are_there_again_also_of_a_rule_that_is_not_shown(pages):
+    run_id, choices = pages.trained("cats"), random.Random(4)
+    at = pages.open("use/sampling", run=run_id)
+    at.select_slider(key="sampling:length").set_value(40)
+    given: dict[str, object] = {"sampling:warmth": 0.7, "sampling:length": 40, "sampling:seed": "77"}
+    for kind in RULES[1:]:
+        choose_rules(at, kind)
+        for number in range(4):
+            key, span = f"sampling:{kind}_{number}", RANGES[kind]
+            given[key] = span.low + span.step * choices.randint(1, 19)
+            at.slider(key=key).set_value(given[key])
+        at.run()
+    at.slider(key="sampling:warmth").set_value(0.7)
+    for seed in ("12,5", "77"):
+        at.text_input(key="sampling:seed").set_value(seed).run()
+        assert pages.open("use/sampling").text_input(key="sampling:seed").value == seed
+    at = pages.open("use/sampling")
+    for kind in RULES[:0:-1]:
+        given |= {f"sampling:rule_{number}": kind for number in range(4)}
+        shown = {key: widget.value for key, widget in controls_of_sampling(at).items()}
+        assert len(shown) == 11
+        assert shown == {key: given[key] for key in shown}
+        choose_rules(at, RULES[RULES.index(kind) - 1])
+
+
 def test_a_new_tab_shows_the_current_run_an_address_wins_and_a_run_in_training_is_offered(pages):
     first, second = pages.trained("first"), pages.submit("second", training__max_steps=100_000)
     pages.open("build/train", run=second)
@@ -233,6 +301,22 @@ HOSTILE: dict[str, list[Any]] = {
     "prompt": [7, ["the cat"], "\ud800", "x" * 60_000, "**b** <b>\u202e", "\0"],
     "passage": [{}, "\ud800 the", "\0", True],
     "clean": [3, "\ud800"],
+    "scored_file": [
+        7,
+        {"name": 3, "text": "the"},
+        {"name": "x", "text": 4},
+        {"name": "**b**\u202e", "text": "\0<b>"},
+        {},
+    ],
+    "perplexity": [[], {"perplexity:source": "elsewhere"}, {"perplexity:source": ["write"]}],
+    "sampling": [
+        "greedy",
+        {"sampling:seed": 9, "sampling:length": 41, "sampling:warmth": "1"},
+        {"sampling:seed": "**x**\u202e" + "9" * 5000, "sampling:length": True},
+        {"sampling:warmth": 1e999, "sampling:rule_0": "evil", "sampling:rule_1": None, "nothing": 1},
+        {"sampling:warmth": -1.0, "sampling:temperature_1": 2.5, "sampling:top_k_2": 3.5, "sampling:top_p_3": [1.0]},
+        {"sampling:rule_3": "min_p", "sampling:min_p_3": 0.333, "sampling:top_k_2": 10**400},
+    ],
     "pasted": [1.5, "\ud800"],
     "home": [7, "\ud800", "x" * 60_000],
     "run": [5, "../../etc/passwd", "\ud800", "m4hq2k3x7t5b6n2v4c7z3a5d2e", ""],
@@ -245,6 +329,9 @@ SHOWN_ON = {
     "prompt": ("inside/forward", "use/sampling"),
     "passage": ("use/perplexity",),
     "clean": ("inside/circuits",),
+    "scored_file": ("use/perplexity",),
+    "perplexity": ("use/perplexity",),
+    "sampling": ("use/sampling",),
     "pasted": ("build/corpus",),
     "home": ("start/home",),
     "run": ("class/runs",),
@@ -265,6 +352,8 @@ def test_a_hostile_file_breaks_no_page(pages, own_home: Path, field, value):
         at = pages.open(page)
         if field == "clean":
             at.segmented_control(key="circuits:view").set_value("patching").run()
+        if field == "scored_file":
+            at.segmented_control(key="perplexity:source").set_value("upload").run()
         if field == "pasted":
             at.segmented_control(key="corpus:source").set_value("paste").run()
         if field == "settings" and page == "build/train":

@@ -429,7 +429,7 @@ def test_resume_on_a_full_disk_says_so(pages: Any, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("contents", [b"%PDF-1.4", b"", bytes(range(256)), "né".encode("latin-1")])
-@pytest.mark.parametrize(("page", "key"), [("build/corpus", "corpus:files"), ("use/perplexity", "perplexity:file")])
+@pytest.mark.parametrize(("page", "key"), [("build/corpus", "corpus:files"), ("use/perplexity", "perplexity:file_0")])
 def test_a_page_that_refuses_a_file_names_it_safely(pages: Any, page: str, key: str, contents: bytes) -> None:
     at = pages.open(page)
     at.segmented_control(key=f"{key.partition(':')[0]}:source").set_value("upload").run()

@@ -87,7 +87,7 @@ def test_a_file_is_scored(pages, run_id):
     at = opened(pages, run_id)
     at.segmented_control(key="perplexity:source").set_value("upload").run()
     assert "Choose a file" in pages.words(at)
-    at.file_uploader(key="perplexity:file").upload("cats.txt", b"\xef\xbb\xbfthe cat\r\nsat", "text/plain").run()
+    at.file_uploader[0].upload("cats.txt", b"\xef\xbb\xbfthe cat\r\nsat", "text/plain").run()
     assert not at.exception
     assert figures(at)["Tokens scored"].startswith("11 ")
 
@@ -97,7 +97,7 @@ def test_a_file_that_cannot_be_read_is_explained_and_the_result_kept(pages, run_
     at = opened(pages, run_id)
     before = figures(at)
     at.segmented_control(key="perplexity:source").set_value("upload").run()
-    at.file_uploader(key="perplexity:file").upload("bad.txt", content, "text/plain").run()
+    at.file_uploader[0].upload("bad.txt", content, "text/plain").run()
     assert not at.exception
     assert len(at.error) == 1
     assert figures(at) == before

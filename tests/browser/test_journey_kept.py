@@ -16,6 +16,7 @@ pytestmark = pytest.mark.browser
 
 TEXT = generate_tales(30_000, seed=5)
 PROMPT, PASSAGE, PASTED = "My own wörds", "A passage of my own to score.", "A text of mine, pasted but not yet used."
+SCORED = "A file of mine to score, a little longer than the passage."
 EVER_DRAWN = """
     window.costs = new Set();
     new MutationObserver(() => {
@@ -48,9 +49,13 @@ def steps_of(page):
     return page.get_by_role("textbox", name=t("frame.field_training_max_steps"))
 
 
-def choose_way(page, way):
-    button = page.get_by_role("radio", name=t(f"corpus.source_{way}"))
-    button.or_(page.get_by_role("button", name=t(f"corpus.source_{way}"))).first.click()
+def seed_of(page):
+    return page.get_by_role("textbox", name=t("sampling.seed"))
+
+
+def choose_way(page, way, room="corpus"):
+    button = page.get_by_role("radio", name=t(f"{room}.source_{way}"))
+    button.or_(page.get_by_role("button", name=t(f"{room}.source_{way}"))).first.click()
 
 
 def open_train_form(page):
@@ -108,11 +113,19 @@ def test_what_a_person_brought_is_there_after_a_reload_in_a_new_tab_and_after_a_
     expect(page.get_by_text(re.compile("vocabulary: .*ö"))).to_be_visible()
     go(page, "sampling")
     expect(prompt_of(page, "sampling.prompt")).to_have_value(PROMPT)  # one prompt for all pages
+    seed_of(page).fill("77")
+    seed_of(page).press("Enter")
+    expect_kept(server, "sampling", "77")
     go(page, "perplexity")
     text = page.locator("[data-testid=stTextArea] textarea")
     text.fill(PASSAGE)
     text.press("Control+Enter")
     expect(page.locator(".st-key-perplexity_figures")).to_contain_text(str(len(PASSAGE)))
+    choose_way(page, "upload", room="perplexity")
+    page.locator("[data-testid=stFileUploader] input").set_input_files(
+        {"name": "scored.txt", "mimeType": "text/plain", "buffer": SCORED.encode()}
+    )
+    expect(page.locator(".st-key-perplexity_figures")).to_contain_text(str(len(SCORED)))
 
     go(page, "train")
     page.add_init_script(EVER_DRAWN)
@@ -137,7 +150,11 @@ def test_what_a_person_brought_is_there_after_a_reload_in_a_new_tab_and_after_a_
     page.reload()
     expect_settings(page)
     expect(page.get_by_role("button", name=t("train.do_resume"))).to_be_visible()
+    go(page, "sampling")
+    expect(seed_of(page)).to_have_value("77")
     go(page, "perplexity")
+    expect(page.get_by_text("scored.txt, ")).to_be_visible()
+    choose_way(page, "write", room="perplexity")
     expect(page.locator("[data-testid=stTextArea] textarea")).to_have_value(PASSAGE)
     go(page, "corpus")
     expect(page.locator("[data-testid=stAlert]").first).to_contain_text("mine.txt is")

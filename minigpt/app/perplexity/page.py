@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.components.token_strip import token_strip
 from minigpt.app.perplexity import view as perplexity_view
 from minigpt.app.perplexity.view import MOST_DRAWN, Score
-from minigpt.app.session import profile, state, typed
+from minigpt.app.session import kept, kept_controls, profile, state, typed
 from minigpt.app.session.ask import ask
 from minigpt.app.session.compute import Superseded
+from minigpt.app.session.corpora import UploadedFile
 from minigpt.app.session.openings import choose_opening, opening_text
 from minigpt.app.session.runs import RunRef, token_unit
 from minigpt.app.texts import escape, number, t
@@ -20,7 +22,9 @@ from minigpt.data.readers import read_text
 from minigpt.errors import MinigptError
 
 TALLEST = 380
-SOURCES = ("write", "upload")
+SOURCES, SOURCE = ("write", "upload"), "perplexity:source"
+FILE = "scored_file"
+"""The field that keeps the file to score."""
 
 
 def text_key(run: RunRef) -> str:
@@ -38,12 +42,13 @@ def given_text(run: RunRef) -> tuple[str, str] | None:
         t("perplexity.source"),
         SOURCES,
         format_func=lambda source: t(f"perplexity.source_{source}"),
-        default="write",
+        default=kept_controls.first("perplexity", SOURCE, SOURCES[0], SOURCES.__contains__),
         required=True,
-        key="perplexity:source",
+        key=SOURCE,
         label_visibility="collapsed",
         persist_state="session",
     )
+    kept_controls.keep("perplexity", {SOURCE: SOURCES[0]})
     if source == "write":
         key = text_key(run)
         text = st.text_area(
@@ -57,17 +62,63 @@ def given_text(run: RunRef) -> tuple[str, str] | None:
         )
         choose_opening(run, "perplexity", typed.PASSAGE, key)
         return "", text
-    limits = profile.limits()
-    file = st.file_uploader(
-        t("perplexity.upload"), key="perplexity:file", help=t("perplexity.upload_help"), label_visibility="collapsed"
+    return given_file()
+
+
+def given_file() -> tuple[str, str] | None:
+    """Draw the upload and the file that is scored; return the name and content of that file.
+
+    Raises:
+        MinigptError: The uploaded file is too large or cannot be read. The one before it stays.
+    """
+    limits, place = profile.limits(), st.empty()
+    file = draw_upload(place)
+    if file is not None:
+        limits.check_upload(file.name, file.size)
+        document = read_text(file.getvalue(), name=file.name)
+        limits.check_score_text(document.text)
+        kept.put(FILE, {"name": file.name, "text": document.text})
+        st.session_state["perplexity:uploads"] = st.session_state.get("perplexity:uploads", 0) + 1
+        draw_upload(place)  # an empty one: the file is named below, as it is after a reload
+    given = kept_file()
+    if given is not None:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            words = t("perplexity.uploaded", name=escape(given[0]), count=number(len(given[1])))
+            st.caption(words, width="content")
+            words = t("perplexity.remove")
+            st.button(
+                words,
+                key="perplexity:remove",
+                icon=":material/close:",
+                type="tertiary",
+                on_click=kept.put,
+                args=(FILE, None),
+            )
+    return given
+
+
+def draw_upload(place: DeltaGenerator) -> UploadedFile | None:
+    """Draw the upload; after each file that was taken it is a new widget, which holds none."""
+    file: UploadedFile | None = place.file_uploader(
+        t("perplexity.upload"),
+        key=f"perplexity:file_{st.session_state.get('perplexity:uploads', 0)}",
+        help=t("perplexity.upload_help"),
+        label_visibility="collapsed",
     )
-    if file is None:
+    return file
+
+
+def kept_file() -> tuple[str, str] | None:
+    """Return the name and content of the file that was uploaded last, also in an earlier session."""
+    value = kept.get(FILE)
+    name, text = (value.get("name"), value.get("text")) if isinstance(value, dict) else (None, None)
+    if not (isinstance(name, str) and isinstance(text, str) and text):
         return None
-    limits.check_upload(file.name, file.size)
-    document = read_text(file.getvalue(), name=file.name)
-    limits.check_score_text(document.text)
-    st.caption(t("perplexity.uploaded", name=escape(file.name), count=number(len(document.text))))
-    return file.name, document.text
+    try:
+        profile.limits().check_score_text(text)
+    except MinigptError:  # the profile allowed more before
+        return None
+    return name, text
 
 
 def scored(run: RunRef, text: str, stride: int, *, with_tokens: bool = True) -> Score:
@@ -225,7 +276,7 @@ def experiments(run: RunRef, context: int) -> None:
 
     def write(text: str) -> None:
         typed.offer(typed.PASSAGE, key, text)
-        st.session_state["perplexity:source"] = "write"
+        st.session_state[SOURCE] = "write"
 
     key = text_key(run)
     text = st.session_state.get(key) or opening_text(run, key)

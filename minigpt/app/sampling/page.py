@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import streamlit as st
 
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.components.token_strip import token_strip
 from minigpt.app.sampling import view as sampling_view
-from minigpt.app.sampling.view import DEFAULT_RULES, RANGES, RULES, Column, NextToken, Rule
-from minigpt.app.session import profile, state
+from minigpt.app.sampling.view import (
+    BASE_RANGE,
+    DEFAULT_RULES,
+    FIRST_SEED,
+    RANGES,
+    RULES,
+    Column,
+    NextToken,
+    Range,
+    Rule,
+)
+from minigpt.app.session import kept_controls, profile, state
 from minigpt.app.session.ask import ask, errors_explained
 from minigpt.app.session.openings import choose_opening, opening_text
 from minigpt.app.session.run_text import PROPOSED
@@ -19,7 +32,6 @@ from minigpt.app.texts import markdown, t
 from minigpt.app.ui import anatomy, controls, forms, theme
 from minigpt.config import MOST
 
-FIRST_SEED = 9
 TALLEST = 236
 
 
@@ -27,6 +39,17 @@ def set_state(**values: object) -> None:
     """Set controls of the page; for the buttons under "try this"."""
     for name, value in values.items():
         st.session_state[f"sampling:{name}"] = value
+
+
+def starts() -> dict[str, Any]:
+    """Return the key of each control that is kept, with its value until the visitor chooses another one."""
+    named = sampling_view.starts(profile.limits().max_new_tokens)
+    return {f"sampling:{name}": start for name, start in named.items()}
+
+
+def first(key: str, is_allowed: Callable[[Any], bool]) -> Any:
+    """Return the first value of a control; see `kept_controls`."""
+    return kept_controls.first("sampling", key, starts()[key], is_allowed)
 
 
 def choose_settings(run: RunRef) -> tuple[str, int | None, int, float]:
@@ -48,31 +71,37 @@ def choose_settings(run: RunRef) -> tuple[str, int | None, int, float]:
     with middle:
         seed = forms.whole_number(
             t("sampling.seed"), key="sampling:seed", low=0, high=MOST, start=FIRST_SEED, below=below,
-            help=t("sampling.seed_help"),
+            first=first("sampling:seed", bool), help=t("sampling.seed_help"),
         )  # fmt: skip
     length = right.select_slider(
         t("sampling.length", unit=token_unit(run)),
         lengths,
-        value=min(lengths, key=lambda n: abs(n - sampling_view.USUAL_LENGTH)),
+        value=first("sampling:length", lengths.__contains__),
         key="sampling:length",
         persist_state="session",
     )
     with last.popover(t("sampling.expert"), width="stretch"):
-        base_temperature = st.slider(
-            t("sampling.warmth"), 0.0, 2.0, 1.0, 0.05, key="sampling:warmth", help=t("sampling.warmth_help")
-        )
+        base_temperature = range_slider(t("sampling.warmth"), "sampling:warmth", BASE_RANGE, t("sampling.warmth_help"))
     choose_opening(run, "sampling", PROMPT, key, PROPOSED)
     return prompt, seed, int(length), base_temperature
 
 
+def range_slider(label: str, key: str, span: Range, help: str | None = None) -> float:
+    """Draw a slider of a range that opens with what is kept, and return its value."""
+    start = first(key, span.__contains__)
+    value: float = st.slider(label, span.low, span.high, start, span.step, key=key, help=help, persist_state="session")
+    return value
+
+
 def rule_of(number: int, base_temperature: float) -> Rule:
     """Draw the choice of a column's rule with its slider and return the rule."""
+    key = f"sampling:rule_{number}"
     kind = st.selectbox(
         t("sampling.rule", number=number + 1),
         RULES,
-        index=RULES.index(DEFAULT_RULES[number]),
+        index=RULES.index(first(key, RULES.__contains__)),
         format_func=lambda kind: t(f"sampling.rule_{kind}"),
-        key=f"sampling:rule_{number}",
+        key=key,
         label_visibility="collapsed",
         persist_state="session",
     )
@@ -81,10 +110,7 @@ def rule_of(number: int, base_temperature: float) -> Rule:
         with st.container(key=f"sampling-greedy_{number}"):  # as tall as a slider: the texts of all columns begin level
             st.caption(label)
         return Rule("greedy")
-    span = RANGES[kind]
-    key = f"sampling:{kind}_{number}"
-    st.session_state.setdefault(key, span.start)
-    value = st.slider(label, min_value=span.low, max_value=span.high, step=span.step, key=key, persist_state="session")
+    value = range_slider(label, f"sampling:{kind}_{number}", RANGES[kind])
     return Rule(kind, value, 1.0 if kind == "temperature" else base_temperature)
 
 
@@ -175,6 +201,7 @@ def compare(run: RunRef) -> None:
     for number, place in enumerate(places):
         with place:
             rules.append(rule_of(number, base_temperature))
+    kept_controls.keep("sampling", starts())
     if seed is None:  # the field says why
         st.stop()
     with errors_explained():

@@ -67,6 +67,9 @@ class Range:
     step: float
     start: float
 
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
 
 RANGES = {
     "temperature": Range(0.0, 2.0, 0.05, 1.0),
@@ -76,6 +79,24 @@ RANGES = {
 }
 DEFAULT_RULES = ("greedy", "temperature", "top_k", "top_p")
 RULES = ("greedy", *RANGES)
+BASE_RANGE = Range(0.0, 2.0, 0.05, 1.0)
+"""The temperature applied before the other rules."""
+
+FIRST_SEED = 9
+
+
+def starts(most: int) -> dict[str, Any]:
+    """Return the controls of the page by name, each with the value it has until the visitor chooses another one.
+
+    Args:
+        most: As in `lengths`.
+    """
+    length = min(lengths(most), key=lambda n: abs(n - USUAL_LENGTH))
+    result: dict[str, Any] = {"seed": str(FIRST_SEED), "length": length, "warmth": BASE_RANGE.start}
+    for number, rule in enumerate(DEFAULT_RULES):
+        result[f"rule_{number}"] = rule
+        result |= {f"{kind}_{number}": span.start for kind, span in RANGES.items()}
+    return result
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,15 @@ def explain(place: DeltaGenerator, sentence: str) -> None:
 
 
 def whole_number(
-    label: str, *, key: str, low: int, high: int, start: int, below: DeltaGenerator, help: str | None = None
+    label: str,
+    *,
+    key: str,
+    low: int,
+    high: int,
+    start: int,
+    below: DeltaGenerator,
+    first: str | None = None,
+    help: str | None = None,
 ) -> int | None:
     """Draw a field for a whole number that is no setting of a run, and return the number; see `config_widget`.
 
@@ -140,14 +148,15 @@ def whole_number(
         key: Key of the widget; a callback may set it to what `written` returns.
         low: Smallest allowed number.
         high: Largest allowed number.
-        start: Its first value.
+        start: The number that the reset button sets.
         below: Where to write a refusal, see `explain`.
+        first: The text it opens with; None: `start`.
         help: Its tooltip.
 
     Returns:
         None if the field holds anything else. Then a sentence says so, and a button beside it sets it to `start`.
     """
-    text = st.text_input(label, str(start), key=key, help=help, persist_state="session")
+    text = st.text_input(label, str(start) if first is None else first, key=key, help=help, persist_state="session")
     number = read_number(text, int)
     if isinstance(number, int) and low <= number <= high:
         return number
