@@ -31,6 +31,7 @@ from minigpt.wording import cause_of, visible
 
 if TYPE_CHECKING:
     from minigpt.data.corpora import Corpus
+    from minigpt.data.generators import TextGenerator
     from minigpt.tokenizers.base import BaseTokenizer
     from minigpt.training.events import TrainerView
 
@@ -222,6 +223,17 @@ class RunFolder(RunWeights):
         except ValidationError:
             raise self.damaged("data/meta.json: the baselines are not numbers by name") from None
         return meta
+
+    @property
+    def generator(self) -> TextGenerator | None:
+        """The generator that wrote the corpus; None if the run learns another text, or an export left out the data."""
+        from minigpt.data.generators import generator_of
+
+        try:
+            meta = self.meta
+        except CheckpointError:
+            return None
+        return generator_of(meta.get("name"), meta.get("origin"))
 
     def write_meta(self, meta: dict[str, Any]) -> None:
         """Write `data/meta.json` atomically."""

@@ -38,6 +38,7 @@ from minigpt.training.callbacks import (
 from minigpt.training.checkpoint import describe_environment, load_checkpoint
 from minigpt.training.events import Record, TrainerView, Work
 from minigpt.training.precision import resolve_precision
+from minigpt.training.referee import Referee
 from minigpt.training.telemetry import Norms, Utilisation
 from minigpt.training.tracking import make_trackers
 from minigpt.training.trainer import Trainer
@@ -178,7 +179,7 @@ class TrainingJob:
         self._num_threads: int = config.training.num_threads or 1
         self._use_threads()
         check_machine(config)
-        tokenizer, data = folder.tokenizer, open_data(folder.data_path)
+        tokenizer, data, generator = folder.tokenizer, open_data(folder.data_path), folder.generator
         model = Transformer(config.model, tokenizer.vocab_size, seed=config.seed).to(resolve_device(config.device))
         self._checkpoints = Checkpoints(
             lambda trainer: folder.save_checkpoint(trainer, tokenizer, keep=config.training.keep_checkpoints)
@@ -193,6 +194,7 @@ class TrainingJob:
                 Throughput(),
                 Utilisation(),
                 Norms(),
+                *([] if generator is None or generator.referee is None else [Referee(generator, tokenizer)]),
                 Records(self._write),
                 *make_trackers(config.training.track, folder.path, run_id=folder.id, run_name=folder.name),
                 *callbacks,

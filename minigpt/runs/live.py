@@ -292,6 +292,8 @@ class LiveRun:
                 tokens_seen=trainer.tokens_seen,
                 device=trainer.model.device.type,
                 curves=self._history.curves,
+                right=self._history.right,
+                judged=self._history.judged,
                 samples=self._history.samples,
                 norms=self._history.norms,
                 config=trainer.config,

@@ -30,6 +30,9 @@ _NEEDED = {
 }  # fmt: skip
 NORMS = ("gradient", "update", "ratio")
 """Fields of a record of kind `norms`, each a mapping from layer to number."""
+JUDGED = ("right", "judged")
+"""Fields of an evaluation on a text that has a referee: mappings from a kind of item to the share of right ones, and to
+their number."""
 _NUMBERS = {
     "epoch", "seconds", "loss", "loss_ema", "val_loss", "perplexity", "learning_rate", "grad_norm", "tokens_seen",
     "tokens_per_second", "seconds_per_step", "max_steps", "warmup_steps", "mfu", "best_step",
@@ -187,7 +190,7 @@ def _is_valid(record: Any) -> bool:
     if not isinstance(record, dict) or not isinstance(record.get("kind"), str) or type(record.get("step")) is not int:
         return False
     numbers = [(name, record[name]) for name in _NUMBERS & record.keys() if record[name] is not None]
-    layers = [record[name] for name in NORMS if name in record]
+    layers = [record[name] for name in (*NORMS, *JUDGED) if name in record]
     if not all(isinstance(layer, dict) for layer in layers):
         return False
     if any(isinstance(value, dict | list) for value in record.values()):

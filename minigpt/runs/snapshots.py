@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,15 @@ from minigpt.config import RunConfig
 from minigpt.errors import CheckpointError, NonFiniteLossError
 from minigpt.runs.info import Status
 from minigpt.runs.lock import is_being_trained
-from minigpt.runs.metrics import NORMS
+from minigpt.runs.metrics import JUDGED, NORMS
 
 if TYPE_CHECKING:
     from minigpt.runs.folder import RunFolder
 
 MAX_POINTS = 500
 MAX_SAMPLES = 20
+MAX_JUDGED = 4
+"""Kinds of items that a snapshot shows; a file of somebody else may name any number."""
 CURVES = ("loss", "loss_ema", "val_loss", "learning_rate", "tokens_per_second")
 
 Point = tuple[int, float]
@@ -78,6 +80,10 @@ class RunSnapshot:
     `num_chars`; empty if the data was left out of an export."""
     created: str
     """When, in ISO 8601."""
+    right: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    """Share of right items, 0 to 1, by kind, where the text has a referee; as `curves`."""
+    judged: Mapping[str, int] = field(default_factory=dict)
+    """How many items of each kind the latest evaluation judged."""
     progress: float | None = None
     """Share of the text that is prepared, 0 to 1; None unless preparing."""
     activity: str = ""
@@ -162,6 +168,8 @@ class History:
         self._samples: deque[tuple[int, str]] = deque(maxlen=MAX_SAMPLES)
         self.latest: dict[str, Any] = {}
         self.norms: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+        self._right: dict[str, Curve] = {}
+        self.judged: Mapping[str, int] = MappingProxyType({})
         self._early_end = (0, "")
         self._measured: int | None = None
         for record in records:
@@ -184,18 +192,27 @@ class History:
         # the last step is evaluated again on the whole validation part; a curve only holds evaluations of the same kind
         is_again = kind == "evaluation" and record["step"] == self._measured
         for name, value in record.items():
-            if value is None or name in ("kind", "whole"):
+            if value is None or name in ("kind", "whole", *JUDGED):
                 continue
             self.latest[name] = value
             if name in self._curves and not is_again:
                 self._curves[name].add(int(record["step"]), float(value))
         if kind == "evaluation":
             self._measured = int(record["step"])
+            self.judged = MappingProxyType({what: int(count) for what, count in record.get("judged", {}).items()})
+            for what, share in record.get("right", {}).items():
+                if not is_again and (what in self._right or len(self._right) < MAX_JUDGED):
+                    self._right.setdefault(what, Curve()).add(int(record["step"]), float(share))
 
     @property
     def curves(self) -> Mapping[str, tuple[Point, ...]]:
         """The points of each curve."""
         return MappingProxyType({name: curve.points() for name, curve in self._curves.items()})
+
+    @property
+    def right(self) -> Mapping[str, tuple[Point, ...]]:
+        """The share of right items over the steps, by kind."""
+        return MappingProxyType({what: curve.points() for what, curve in self._right.items()})
 
     @property
     def early_end(self) -> str:
@@ -272,6 +289,8 @@ def _snapshot_of(folder: RunFolder, config: RunConfig) -> RunSnapshot:
         queue_position=None,
         version=0,
         curves=history.curves,
+        right=history.right,
+        judged=history.judged,
         samples=history.samples,
         norms=history.norms,
         baselines=MappingProxyType(dict(corpus.get("baselines", {}))),

@@ -122,7 +122,8 @@ def test_settings_name_a_built_in_corpus():
 
 def test_no_corpus_at_all_says_what_there_is():
     with pytest.raises(
-        CorpusError, match=r"nothing to learn from.*duplicates, copy, .* tales, python-manual, python-source, shakespeare"
+        CorpusError,
+        match=r"nothing to learn from.*duplicates, copy, .* tales, python-manual, python-source, shakespeare",
     ):
         read_corpus(DataConfig())
 

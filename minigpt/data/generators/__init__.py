@@ -23,3 +23,15 @@ GENERATORS: dict[str, TextGenerator] = {
     )
 }  # fmt: skip
 """All generators by name, from simple to complex."""
+
+
+def generator_of(name: object, origin: object) -> TextGenerator | None:
+    """Return the generator that wrote a corpus, None if it is another text.
+
+    Args:
+        name: Name of the corpus.
+        origin: Its origin in words; a text of the user's own may have any name.
+    """
+    generator = GENERATORS.get(name) if isinstance(name, str) else None
+    is_ours = generator is not None and isinstance(origin, str) and origin.startswith(f"{generator.origin}, seed ")
+    return generator if is_ours else None

@@ -1,0 +1,116 @@
+"""The share of right answers during a training on a text of ours: the referee of the text judges what the model writes.
+
+A text of questions, such as sums, is judged by the answers: the model gets the same questions each time, each behind a
+line end, and an answer is right if every token of it is the likeliest one. That is what greedy generation would write,
+and it takes one forward pass. Any other text is judged by what the model writes at temperature 1, with the same random
+numbers each time.
+
+Reads after: events, callbacks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+
+from minigpt.data.generators import Question, TextGenerator, Verdict
+from minigpt.generation.inference import evaluation_mode
+from minigpt.generation.rows import write_rows
+from minigpt.generation.samplers import TemperatureSampler
+from minigpt.tokenizers.base import BaseTokenizer
+from minigpt.training.callbacks import Callback
+from minigpt.training.events import Record, TrainerView, Work
+
+NUM_QUESTIONS = 64
+_QUESTIONS_AT_ONCE = 16
+NUM_ROWS, NUM_TOKENS = 8, 160
+"""Number and length of the texts that are judged where there are no questions."""
+WRONG = "?\n"
+"""Stands for an answer that is wrong, so that the referee counts one line for it whatever the model would write."""
+
+
+class Referee(Callback):
+    """Add `right`, the share of right items, and `judged`, their number, to the record of each evaluation.
+
+    Both are mappings with an entry for each kind of item, see `TextGenerator.referee`. A kind without any item is left
+    out.
+
+    Args:
+        generator: The generator of the run's corpus; it has a referee.
+        tokenizer: The tokenizer of the run.
+    """
+
+    def __init__(self, generator: TextGenerator, tokenizer: BaseTokenizer) -> None:
+        self._generator, self._tokenizer = generator, tokenizer
+        self._never = list(tokenizer.special_ids)
+
+    def on_evaluation(self, trainer: TrainerView, record: Record) -> Iterator[Work] | None:
+        """Judge what the model answers or writes."""
+        return self._judge(trainer, record)
+
+    def _judge(self, trainer: TrainerView, record: Record) -> Iterator[Work]:
+        questions, referee = self._generator.questions, self._generator.referee
+        assert referee is not None
+        texts = list[str]()
+        if questions is not None:
+            asked = questions(NUM_QUESTIONS)
+            for start in range(0, NUM_QUESTIONS, _QUESTIONS_AT_ONCE):
+                texts.append(self._answered(trainer, asked[start : start + _QUESTIONS_AT_ONCE]))
+                yield Work("sample", trainer.step)
+        else:
+            bos = self._tokenizer.bos_id
+            start_ids = self._tokenizer.encode("\n") if bos is None else [bos]
+            rows: list[list[int]] = [[] for _ in range(NUM_ROWS)]
+            sampler = TemperatureSampler(1.0)
+            written = write_rows(
+                trainer.eval_model, start_ids, NUM_ROWS, NUM_TOKENS, sampler, trainer.config.seed, never=self._never
+            )
+            for tokens in written:
+                for row, token in zip(rows, tokens, strict=True):
+                    row.append(token)
+                yield Work("sample", trainer.step)
+            texts = [self._tokenizer.decode(row) for row in rows]
+        right, total = added(referee(text) for text in texts)
+        record["right"] = {what: round(right[what] / count, 4) for what, count in total.items() if count}
+        record["judged"] = {what: count for what, count in total.items() if count}
+
+    def _answered(self, trainer: TrainerView, questions: tuple[Question, ...]) -> str:
+        """Return the questions with the model's answers, each a line; a wrong answer is written as `WRONG`."""
+        context = trainer.config.model.sequence_length
+        streams = [self._tokenizer.encode(f"\n{question.prompt}{question.answer}") for question in questions]
+        starts = [len(self._before(question)) for question in questions]
+        cut = [max(0, len(stream) - 1 - context) for stream in streams]  # the newest tokens that fit
+        inputs = [stream[:-1][first:] for stream, first in zip(streams, cut, strict=True)]
+        longest = max(map(len, inputs))
+        # what fills the rows is never seen: it comes after everything that is asked
+        batch = torch.tensor([ids + [0] * (longest - len(ids)) for ids in inputs], device=trainer.eval_model.device)
+        with evaluation_mode(trainer.eval_model):
+            logits = trainer.eval_model(batch)
+            logits[..., self._never] = -math.inf
+            likeliest = logits.argmax(-1).tolist()
+        lines = ""
+        for question, stream, first, start, best in zip(questions, streams, cut, starts, likeliest, strict=True):
+            place = max(start, first + 1)
+            is_right = stream[place:] == best[place - 1 - first : len(stream) - 1 - first]
+            lines += question.prompt + (question.answer if is_right else WRONG)
+        return lines
+
+    def _before(self, question: Question) -> list[int]:
+        """Return the tokens before the answer; a token that reaches into the answer belongs to the answer."""
+        prompt = f"\n{question.prompt}"
+        ids = self._tokenizer.encode(prompt + question.answer)
+        while len(self._tokenizer.decode(ids)) > len(prompt):
+            ids.pop()
+        return ids
+
+
+def added(verdicts: Iterator[Verdict]) -> tuple[dict[str, int], dict[str, int]]:
+    """Return how many items are right, and how many there are, of each kind in all verdicts together."""
+    right, total = dict[str, int](), dict[str, int]()
+    for verdict in verdicts:
+        for count in verdict:
+            right[count.what] = right.get(count.what, 0) + count.right
+            total[count.what] = total.get(count.what, 0) + count.total
+    return right, total
