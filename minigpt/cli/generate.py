@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +17,12 @@ from minigpt.errors import InputError
 if TYPE_CHECKING:
     from minigpt.generation.generator import TextGenerator
     from minigpt.generation.settings import GenerationSettings
+
+BATCH = 16
+"""Texts that are written side by side."""
+
+Job = tuple[str, "GenerationSettings"]
+"""A prompt and how to continue it."""
 
 
 @click.command()
@@ -91,16 +98,9 @@ def generate(
         given |= strategy
     loaded = load_run(run, step=step, device=device or "cpu")
     settings = GenerationSettings.from_config(loaded.config.generation, **given)
-    generator = TextGenerator(loaded)
-    jobs = [(text, row) for text in prompts for row in range(num_samples)]
-    if as_json:
-        _print_objects(generator, jobs, settings)
-        return
-    for number, (text, row) in enumerate(jobs):
-        if number:
-            print_text("\n\n---\n\n")
-        _print_as_written(generator, text, row, settings)
-    print_text("\n")
+    jobs = [(text, replace(settings, row=row)) for text in prompts for row in range(num_samples)]
+    batches = [jobs[first : first + BATCH] for first in range(0, len(jobs), BATCH)]
+    (_print_objects if as_json else _print_as_written)(TextGenerator(loaded), batches)
 
 
 def _prompts(prompt: str | None, prompt_file: Path | None) -> list[str]:
@@ -116,45 +116,60 @@ def _prompts(prompt: str | None, prompt_file: Path | None) -> list[str]:
     return prompts
 
 
-def _print_objects(generator: TextGenerator, jobs: list[tuple[str, int]], settings: GenerationSettings) -> None:
+def _print_objects(generator: TextGenerator, batches: list[list[Job]]) -> None:
     """Print one JSON object for each text."""
     with progress_bar() as bar:
-        task = bar.add_task("writing", total=len(jobs) * settings.max_new_tokens)
+        steps = [max(settings.max_new_tokens for _, settings in batch) for batch in batches]
+        task = bar.add_task("writing", total=sum(steps))
 
         def step() -> bool:
             bar.advance(task)
             return False
 
-        for number, (prompt, row) in enumerate(jobs):
-            result = generator.generate(prompt, settings, row=row, cancelled=step)
-            bar.update(task, completed=(number + 1) * settings.max_new_tokens)
-            print_json(
-                {
-                    "prompt": result.prompt,
-                    "completion": result.completion,
-                    "text": result.text,
-                    "num_new_tokens": result.num_new_tokens,
-                    "seconds": result.seconds,
-                    "tokens_per_second": result.tokens_per_second,
-                    "stop_reason": result.stop_reason,
-                    "seed": settings.seed,
-                    "row": row,
-                    "notes": list(result.notes),
-                }
+        for number, batch in enumerate(batches):
+            prompts, each = zip(*batch, strict=True)
+            for settings, result in zip(each, generator.generate_batch(prompts, each, cancelled=step), strict=True):
+                print_json(
+                    {
+                        "prompt": result.prompt,
+                        "completion": result.completion,
+                        "text": result.text,
+                        "num_new_tokens": result.num_new_tokens,
+                        "seconds": result.seconds,
+                        "tokens_per_second": result.tokens_per_second,
+                        "stop_reason": result.stop_reason,
+                        "seed": settings.seed,
+                        "row": settings.row,
+                        "notes": list(result.notes),
+                    }
+                )
+            bar.update(task, completed=sum(steps[: number + 1]))
+
+
+def _print_as_written(generator: TextGenerator, batches: list[list[Job]]) -> None:
+    """Print the texts in order, each token as soon as it is certain and the texts before it are printed."""
+    start, num_tokens, is_first = time.perf_counter(), 0, True
+    for batch in batches:
+        prompts, each = zip(*batch, strict=True)
+        stream = generator.stream_batch(prompts, each)
+        written: list[list[str]] = [[] for _ in batch]
+        for place, settings in enumerate(each):
+            if not is_first:
+                print_text("\n\n---\n\n")
+            is_first = False
+            for text in stream.notes[place]:
+                note(text)
+            print_text(stream.prompts[place], bold=True)
+            print_text("".join(written[place]))
+            while stream.stop_reasons[place] is None and (step := next(stream, None)) is not None:
+                owner, token = step
+                written[owner].append(token.text)
+                num_tokens += 1
+                if owner == place:
+                    print_text(token.text)
+            rate = num_tokens / max(time.perf_counter() - start, 1e-9)
+            ending = {"stop": ", ended by a stop text", "eos": ", ended by the model"}.get(
+                stream.stop_reasons[place] or "", ""
             )
-
-
-def _print_as_written(generator: TextGenerator, prompt: str, row: int, settings: GenerationSettings) -> None:
-    """Print prompt and completion, each token as soon as it is certain."""
-    start = time.perf_counter()
-    stream = generator.stream(prompt, settings, row=row)
-    for text in stream.notes:
-        note(text)
-    print_text(stream.prompt, bold=True)
-    count = 0
-    for token in stream:
-        print_text(token.text)
-        count += 1
-    seconds = time.perf_counter() - start
-    ending = {"stop": ", ended by a stop text", "eos": ", ended by the model"}.get(stream.stop_reason or "", "")
-    note(f"\n\n{count:,} tokens, {count / max(seconds, 1e-9):,.0f} tokens per second, seed {settings.seed}{ending}")
+            note(f"\n\n{len(written[place]):,} tokens, {rate:,.0f} tokens per second, seed {settings.seed}{ending}")
+    print_text("\n")

@@ -266,7 +266,7 @@ class TextGenerator:
     ) -> list[Generation]:
         """Write several whole texts side by side; arguments and errors are those of `stream_batch`.
 
-        `seconds` and `tokens_per_second` of each text are those of the whole batch.
+        `seconds` is the time of the whole batch, and `tokens_per_second` a text's own tokens by that time.
         """
         start = time.perf_counter()
         stream = self.stream_batch(prompts, settings, probe=probe, cancelled=cancelled, **options)
@@ -274,7 +274,6 @@ class TextGenerator:
         for place, token in stream:
             written[place].append(token)
         seconds = time.perf_counter() - start
-        total = sum(map(len, written))
         return [
             Generation(
                 prompt=prompt,
@@ -283,7 +282,7 @@ class TextGenerator:
                 tokens=tuple(tokens),
                 num_new_tokens=len(tokens),
                 seconds=seconds,
-                tokens_per_second=total / seconds if seconds > 0 else 0.0,
+                tokens_per_second=len(tokens) / seconds if seconds > 0 else 0.0,
                 stop_reason=reason or "length",
                 notes=notes,
             )

@@ -79,6 +79,16 @@ def test_several_samples_are_rows_of_the_same_seed(call, run: Path) -> None:
     assert len(set(expected)) == 3
 
 
+def test_many_texts_are_printed_in_order(call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minigpt.cli.generate.BATCH", 2)  # two batches and a rest
+    options = ("--prompt", "the ", "--temperature", "1", "--num-samples", "5", "--max-new-tokens", "8")
+    result = call("generate", run, *options)
+    generator = TextGenerator(load_run(run))
+    each = [generator.generate("the ", max_new_tokens=8, temperature=1.0, row=row).text for row in range(5)]
+    assert result.stdout == "\n\n---\n\n".join(each) + "\n"
+    assert result.stderr.count("tokens per second") == 5
+
+
 def test_a_file_has_one_prompt_per_line(call, run: Path, tmp_path: Path) -> None:
     path = tmp_path / "prompts.txt"
     path.write_bytes("the cat\r\n\r\nthe dög\n".encode())
