@@ -60,15 +60,19 @@ if TYPE_CHECKING:
     from minigpt.runs.loading import load_run as load_run
     from minigpt.runs.preparation import create_run as create_run
     from minigpt.tokenizers.base import BaseTokenizer as BaseTokenizer
+    from minigpt.tokenizers.bpe import BPETokenizer as BPETokenizer
+    from minigpt.tokenizers.byte import ByteTokenizer as ByteTokenizer
     from minigpt.tokenizers.character import CharacterTokenizer as CharacterTokenizer
     from minigpt.training.callbacks import Callback as Callback
     from minigpt.training.trainer import Trainer as Trainer
 
 _LAZY = {
     "AllowedTokens": "minigpt.generation.constraints",
+    "BPETokenizer": "minigpt.tokenizers.bpe",
     "BannedTokens": "minigpt.generation.constraints",
     "BaseTokenizer": "minigpt.tokenizers.base",
     "BatchOrder": "minigpt.data.order",
+    "ByteTokenizer": "minigpt.tokenizers.byte",
     "Callback": "minigpt.training.callbacks",
     "CharacterTokenizer": "minigpt.tokenizers.character",
     "Corpus": "minigpt.data.corpora",
@@ -118,9 +122,11 @@ _LAZY = {
 
 __all__ = [
     "AllowedTokens",
+    "BPETokenizer",
     "BannedTokens",
     "BaseTokenizer",
     "BatchOrder",
+    "ByteTokenizer",
     "Callback",
     "CharacterTokenizer",
     "Corpus",

@@ -133,7 +133,7 @@ def test_paths_are_made_absolute(monkeypatch, tmp_path):
         ({"data.paths": "~nobody-of-that-name/x"}, "that this machine can have."),
         ({"generation.stop": [""]}, "generation.stop is ''; it must be a list of texts, none of them empty."),
         ({"generation.top_p": 0}, "generation.top_p is 0; it must be a number, more than 0 and at most 1. Correct it or leave it out."),
-        ({"tokenizer.kind": "bpe"}, "tokenizer.kind is 'bpe'; it must be 'character'."),
+        ({"tokenizer.kind": "word"}, "tokenizer.kind is 'word'; it must be 'character', 'byte' or 'bpe'."),
         ({"model.num_heads": 3}, "d_model 128 is not divisible by num_heads 3; with this width num_heads can be 1, 2 or 4. Change one of them in section model."),
         ({"model.num_kv_heads": 3}, "num_heads 4 is not divisible by num_kv_heads 3; num_kv_heads can be 1, 2 or 4. Change"),
         ({"model.d_model": 6, "model.num_heads": 2}, "each head is 3 wide, which is odd (d_model 6 / num_heads 2); num_heads can be 1 or 3, or positions can be learned."),

@@ -163,10 +163,10 @@ def _print_as_written(generator: TextGenerator, batches: list[list[Job]]) -> Non
             print_text("".join(written[place]))
             while stream.stop_reasons[place] is None and (step := next(stream, None)) is not None:
                 owner, token = step
-                written[owner].append(token.text)
+                written[owner].append(token.written)
                 num_tokens += 1
                 if owner == place:
-                    print_text(token.text)
+                    print_text(token.written)
             rate = num_tokens / max(time.perf_counter() - start, 1e-9)
             ending = {"stop": ", ended by a stop text", "eos": ", ended by the model"}.get(
                 stream.stop_reasons[place] or "", ""

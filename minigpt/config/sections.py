@@ -112,8 +112,10 @@ class TokenizerConfig(Section):
 
     section = "tokenizer"
 
-    kind: Literal["character"] = "character"
-    """Kind of tokenizer; character makes each character a token."""
+    kind: Literal["character", "byte", "bpe"] = "character"
+    """What a token is: a character, a byte, or with bpe a sequence of bytes that occurs often."""
+    num_merges: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """Tokens that bpe learns by merging, besides 256 bytes and 4 special tokens; fewer if no pair occurs twice."""
 
 
 class DataConfig(Section):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,9 +77,9 @@ def encode_corpus(corpus: Corpus, tokenizer: BaseTokenizer) -> IdArray:
     return np.concatenate(list(_encoded(corpus, tokenizer, Fingerprint())))
 
 
-def _texts(corpus: Corpus, tokenizer: BaseTokenizer) -> Iterator[Iterator[str]]:
-    """Yield each document as an iterator over the pieces in which the tokenizer can encode it."""
-    return (stream if tokenizer.is_piecewise else iter(["".join(stream)]) for stream in corpus.streams())
+def _texts(corpus: Corpus, tokenizer: BaseTokenizer) -> Iterator[Iterable[str]]:
+    """Yield each document as the pieces in which the tokenizer can encode it."""
+    return map(tokenizer.encodable_pieces, corpus.streams())
 
 
 def _encoded(corpus: Corpus, tokenizer: BaseTokenizer, fingerprint: Fingerprint) -> Iterator[IdArray]:
@@ -186,9 +186,6 @@ def prepare_data_in_pieces(
 
 def _text_size(ids: IdArray, tokenizer: BaseTokenizer) -> Pieces[tuple[int, int]]:
     """Return the number of characters, and of bytes in UTF-8, of the text of a stream of ids."""
-    if not tokenizer.is_piecewise:
-        text = tokenizer.decode(ids)
-        return len(text), len(text.encode("utf-8", "surrogatepass"))
     size = tokenizer.vocab_size
     counts = np.zeros(size, np.int64)
     for start in range(0, len(ids), _CHUNK):
@@ -196,9 +193,9 @@ def _text_size(ids: IdArray, tokenizer: BaseTokenizer) -> Pieces[tuple[int, int]
         yield min(1.0, (start + _CHUNK) / len(ids))
     num_chars = num_bytes = 0
     for token_id in np.flatnonzero(counts).tolist():
-        text, count = tokenizer.decode([token_id]), int(counts[token_id])
-        num_chars += count * len(text)
-        num_bytes += count * len(text.encode("utf-8", "surrogatepass"))
+        chars, size = tokenizer.token_size(token_id)
+        num_chars += int(counts[token_id]) * chars
+        num_bytes += int(counts[token_id]) * size
     return num_chars, num_bytes
 
 

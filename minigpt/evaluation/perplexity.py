@@ -318,14 +318,14 @@ class ModelEvaluator:
             predictions=predictions if return_predictions else None,
         )
 
-    def _texts(self, text: str | TextFile) -> Iterator[str]:
+    def _texts(self, text: str | TextFile) -> Iterable[str]:
         """Yield the cleaned text in the pieces in which it can be encoded; joined, they are the cleaned text."""
         if isinstance(text, TextFile):
             pieces = (cleaned_for(self._run, piece) for piece in safe_pieces(text.pieces()))
         else:
             cleaned = cleaned_for(self._run, text)
             pieces = (cleaned[start : start + _BLOCK] for start in range(0, len(cleaned), _BLOCK))
-        return pieces if self._tokenizer.is_piecewise else iter(["".join(pieces)])
+        return self._tokenizer.encodable_pieces(pieces)
 
     def _ids(self, text: str | TextFile) -> Iterator[NDArray[np.integer[Any]]]:
         """Yield the token ids of a text piece by piece, BOS first."""

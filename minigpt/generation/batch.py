@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from minigpt.model.kv_cache import KVCache
     from minigpt.model.points import Probe
     from minigpt.model.protocols import LanguageModel
+    from minigpt.tokenizers.base import TokenReader
 
 
 def overflow(length: int, context: int) -> int:
@@ -45,19 +46,24 @@ class TextRow:
         seen: The tokens before here are in the cache.
         cache: What the model computed for the tokens from `start` on; None before the first pass, and without a cache.
         state: What its rule carries from token to token, if the rule has a state.
+        reader: Decodes what is written.
 
     Args:
         prompt: Ids of the prompt, one or more, as many as the context holds at most.
         settings: How it is written.
         sampler: How its tokens are chosen.
         place: Its row in the writer's table of tokens.
+        reader: A new reader of the tokenizer.
     """
 
-    def __init__(self, prompt: Sequence[int], settings: GenerationSettings, sampler: Sampler, place: int) -> None:
+    def __init__(
+        self, prompt: Sequence[int], settings: GenerationSettings, sampler: Sampler, place: int, reader: TokenReader
+    ) -> None:
         self.ids = list(prompt)
         self.settings = settings
         self.sampler = sampler
         self.place = place
+        self.reader = reader
         self.start = self.seen = 0
         self.cache: KVCache | None = None
         self.state: Any = None
@@ -79,7 +85,7 @@ class BatchWriter:
         probe: Probe | None = None,
     ) -> None:
         self._model, self._tokenizer, self._probe = run.model, run.tokenizer, probe
-        self.rows = [TextRow(*request, place) for place, request in enumerate(requests)]
+        self.rows = [TextRow(*request, place, run.tokenizer.reader()) for place, request in enumerate(requests)]
         self._longest = max(len(row.ids) for row in self.rows)
         self._num_written = 0
         # the tokens of all texts, aligned at their newest, since rules look back from there; -1 is padding
@@ -117,9 +123,8 @@ class BatchWriter:
                 count = row.settings.num_runners_up
                 others = self._runners_up(before[i], token, count) if count else ()
                 row.ids.append(token)
-                tokens.append(
-                    GeneratedToken(token, self._text(token), after_rules[i], by_model[i], u, others, self._num_written)
-                )
+                texts = self._text(token), row.reader.push(token)
+                tokens.append(GeneratedToken(token, *texts, after_rules[i], by_model[i], u, others, self._num_written))
         self._num_written += 1
         return tokens
 

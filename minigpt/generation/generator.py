@@ -277,7 +277,7 @@ class TextGenerator:
         return [
             Generation(
                 prompt=prompt,
-                completion=(completion := "".join(token.text for token in tokens)),
+                completion=(completion := "".join(token.written for token in tokens)),
                 text=prompt + completion,
                 tokens=tuple(tokens),
                 num_new_tokens=len(tokens),

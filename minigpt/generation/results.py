@@ -20,7 +20,10 @@ class GeneratedToken:
 
     token_id: int
     text: str
-    """The token's text; cut short where a stop text begins inside the token."""
+    """The token's text; cut short where a stop text begins inside the token. Bytes that are not a whole character are
+    written like `\\xe2`."""
+    written: str
+    """What the token adds to the generated text: "" while the bytes of a character are incomplete."""
     probability: float
     """Probability of drawing this token, after the sampler's rules."""
     model_probability: float
@@ -39,6 +42,7 @@ class Generation:
 
     prompt: str
     completion: str
+    """What was written; a character whose last bytes did not come is left out."""
     text: str
     """Prompt and completion."""
     tokens: tuple[GeneratedToken, ...]

@@ -29,7 +29,7 @@ class StopMatcher:
         if not self._stops:
             return [token]
         self._held.append(token)
-        text = "".join(held.text for held in self._held)
+        text = "".join(held.written for held in self._held)
         found = [start for stop in self._stops if (start := text.find(stop)) >= 0]
         if found:
             self.stopped = True
@@ -52,14 +52,23 @@ class StopMatcher:
         return longest
 
     def _release(self, num_chars: int, *, cut: bool = False) -> list[GeneratedToken]:
-        """Release the tokens within the first `num_chars` characters; with `cut` also the part of the next one."""
-        released = []
-        while self._held and len(self._held[0].text) <= num_chars:
-            token = self._held.pop(0)
-            num_chars -= len(token.text)
-            released.append(token)
+        """Release the tokens within the first `num_chars` characters; with `cut` also the part of the next one.
+
+        Tokens that begin a character are released with the one that completes it.
+        """
+        count = done = end = 0
+        for index, token in enumerate(self._held, start=1):
+            end += len(token.written)
+            if end > num_chars:
+                break
+            if token.written:
+                count, done = index, end
+        released, self._held = self._held[:count], self._held[count:]
         if cut:
-            if self._held and num_chars:
-                released.append(replace(self._held[0], text=self._held[0].text[:num_chars]))
+            rest, left = self._held, num_chars - done
             self._held = []
+            if left:
+                index = next(index for index, token in enumerate(rest) if token.written)
+                part = rest[index].written[:left]
+                released += [*rest[:index], replace(rest[index], text=part, written=part)]
         return released

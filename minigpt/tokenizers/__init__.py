@@ -8,4 +8,6 @@ from minigpt.tokenizers.base import UNK_ID as UNK_ID
 from minigpt.tokenizers.base import BaseTokenizer as BaseTokenizer
 from minigpt.tokenizers.base import load_tokenizer as load_tokenizer
 from minigpt.tokenizers.base import make_tokenizer as make_tokenizer
+from minigpt.tokenizers.bpe import BPETokenizer as BPETokenizer
+from minigpt.tokenizers.byte import ByteTokenizer as ByteTokenizer
 from minigpt.tokenizers.character import CharacterTokenizer as CharacterTokenizer

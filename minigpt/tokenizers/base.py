@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from minigpt.errors import TokenizerError
 from minigpt.storage import read_json, write_text
+from minigpt.tokenizers.huggingface import is_huggingface
 from minigpt.wording import cause_of, quoted
 
 if TYPE_CHECKING:
@@ -44,6 +45,25 @@ def smallest_id_type(vocab_size: int) -> np.dtype[np.unsignedinteger[Any]]:
     return np.min_scalar_type(max(vocab_size - 1, 0))
 
 
+class TokenReader:
+    """Turns token ids into text one by one, for text that appears while it is written.
+
+    All texts of `push`, and that of `finish` after them, are together what `decode` returns for all ids at once.
+    This one is right for every kind whose tokens are whole characters.
+    """
+
+    def __init__(self, tokenizer: BaseTokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    def push(self, token_id: int) -> str:
+        """Take one more id and return the text that is complete with it; "" if its last character is not."""
+        return self._tokenizer.decode([token_id])
+
+    def finish(self) -> str:
+        """Return what an incomplete character at the end becomes; "" if there is none."""
+        return ""
+
+
 class BaseTokenizer(ABC):
     """Turns text into token ids and back.
 
@@ -55,9 +75,6 @@ class BaseTokenizer(ABC):
     """Name of the kind in configurations and files."""
     unit: ClassVar[str] = "token"
     """What one token is, as a word for pages: `character` if a token is always exactly one character."""
-    is_piecewise: ClassVar[bool] = False
-    """Whether a text may be encoded in pieces that are cut anywhere: the ids of the pieces, joined, are the ids of the
-    whole text, and decoding in pieces works too. Then a corpus need not fit in memory."""
     kinds: ClassVar[dict[str, type[BaseTokenizer]]] = {}
     """All kinds by name; a subclass adds itself."""
 
@@ -65,6 +82,11 @@ class BaseTokenizer(ABC):
         super().__init_subclass__(**kwargs)
         if "kind" in vars(cls):
             BaseTokenizer.kinds[cls.kind] = cls
+
+    @classmethod
+    def from_config(cls, config: TokenizerConfig) -> Self:
+        """Return an untrained tokenizer of this kind; a kind with settings of its own overrides it."""
+        return cls()
 
     # --- what a kind implements -----------------------------------------------------------------------------------
 
@@ -189,6 +211,26 @@ class BaseTokenizer(ABC):
         """
         return num_chars + (num_documents if self.bos_id is not None else 0)
 
+    def encodable_pieces(self, pieces: Iterable[str]) -> Iterable[str]:
+        """Cut a text that is given in pieces again, where it may be cut: the ids of the pieces are those of the text.
+
+        A kind that does so needs no memory for a whole corpus. The default joins the text, which is right for every
+        kind.
+
+        Args:
+            pieces: The text in order, cut between any two characters.
+        """
+        return ["".join(pieces)]
+
+    def token_size(self, token_id: int) -> tuple[int, int]:
+        """Return how many characters, and how many bytes in UTF-8, a token adds to a decoded text."""
+        text = self.decode([token_id])
+        return len(text), len(text.encode("utf-8", "surrogatepass"))
+
+    def reader(self) -> TokenReader:
+        """Return a new reader, which decodes ids one by one."""
+        return TokenReader(self)
+
     def token_pieces(self, text: str) -> list[str]:
         """Return the piece of `text` that each id of `encode(text)` stands for.
 
@@ -300,7 +342,7 @@ def checked_text(text: object) -> str:
 
 
 def load_tokenizer(path: Path) -> BaseTokenizer:
-    """Read a tokenizer of any kind from its file.
+    """Read a tokenizer of any kind from its file, or byte-level BPE from a `tokenizer.json` of Hugging Face.
 
     Raises:
         TokenizerError: The file is missing, damaged, of an unknown kind or of a newer format.
@@ -313,6 +355,8 @@ def load_tokenizer(path: Path) -> BaseTokenizer:
     except ValueError as error:
         raise TokenizerError(f"The tokenizer {path} is damaged: it {error}.", mend=mend) from None
     kind, version = values.get("kind"), values.get("format_version")
+    if is_huggingface(values):
+        kind, version = "bpe", FORMAT_VERSION
     cls = BaseTokenizer.kinds.get(kind) if isinstance(kind, str) else None
     if cls is None:
         allowed = ", ".join(sorted(BaseTokenizer.kinds))
@@ -331,4 +375,4 @@ def load_tokenizer(path: Path) -> BaseTokenizer:
 
 def make_tokenizer(config: TokenizerConfig) -> BaseTokenizer:
     """Return an untrained tokenizer for the settings; the only place where a kind is chosen."""
-    return BaseTokenizer.kinds[config.kind]()
+    return BaseTokenizer.kinds[config.kind].from_config(config)

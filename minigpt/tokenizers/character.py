@@ -48,7 +48,6 @@ class CharacterTokenizer(BaseTokenizer):
 
     kind = "character"
     unit = "character"
-    is_piecewise = True
 
     def __init__(self, characters: Sequence[str] = ()) -> None:
         self._characters = tuple(characters)
@@ -91,6 +90,10 @@ class CharacterTokenizer(BaseTokenizer):
     def expected_vocab_size(self, texts: str | Iterable[str]) -> int:
         """Return the number of distinct characters plus the special tokens, which is exact."""
         return len(SPECIAL_TOKENS) + len(_distinct_characters(texts))
+
+    def encodable_pieces(self, pieces: Iterable[str]) -> Iterable[str]:
+        """Return the pieces as they are: a text may be cut between any two characters."""
+        return pieces
 
     def token_pieces(self, text: str) -> list[str]:
         """Return the characters of `text`, unknown ones included."""

@@ -167,7 +167,7 @@ class Samples(Callback):
         )
         pieces = [stream.prompt]
         for token in stream:
-            pieces.append(token.text)
+            pieces.append(token.written)
             yield Work("sample", trainer.step)
         trainer.report({"kind": "sample", "step": trainer.step, "prompt": stream.prompt, "text": "".join(pieces)})
 

@@ -18,6 +18,7 @@ from minigpt.data.prepared import encode_corpus, prepare_data, train_tokenizer
 from minigpt.data.readers import BLOCK_BYTES, clean_text, read_text, safe_pieces
 from minigpt.errors import CorpusError
 from minigpt.tokenizers import CharacterTokenizer
+from minigpt.tokenizers.base import BaseTokenizer
 
 SIZES = [1, 7, 4096, 1 << 30]
 AWKWARD = [
@@ -233,7 +234,7 @@ def test_only_one_piece_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_kind_that_needs_whole_documents_gets_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CharacterTokenizer, "is_piecewise", False)
+    monkeypatch.setattr(CharacterTokenizer, "encodable_pieces", BaseTokenizer.encodable_pieces)
     paths = [tmp_path / "1", tmp_path / "2"]
     for path in paths:
         path.write_text("abc abc " * 20)

@@ -17,6 +17,7 @@ from minigpt.errors import CorpusError
 from minigpt.evaluation import perplexity
 from minigpt.evaluation.perplexity import Evaluation, ModelEvaluator
 from minigpt.runs.loading import Run, load_run
+from minigpt.tokenizers.base import BaseTokenizer
 from minigpt.tokenizers.character import CharacterTokenizer
 from tests.evaluation.test_perplexity import real_run, uniform_run
 
@@ -48,7 +49,7 @@ def test_a_tokenizer_that_needs_the_whole_text_gets_it(tmp_path: Path, monkeypat
     """Pieces that are cut anywhere are joined before they are encoded."""
     run, path, seen = real_run(), tmp_path / "text.txt", []
     path.write_text(TEXTS["plain"])
-    monkeypatch.setattr(CharacterTokenizer, "is_piecewise", False)
+    monkeypatch.setattr(CharacterTokenizer, "encodable_pieces", BaseTokenizer.encodable_pieces)
     encode = CharacterTokenizer.encode_array
     monkeypatch.setattr(CharacterTokenizer, "encode_array", lambda *given: seen.append(given[1]) or encode(*given))
     ModelEvaluator(run).evaluate(TextFile(path, block_bytes=7))

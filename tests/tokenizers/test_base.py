@@ -126,7 +126,7 @@ def test_settings_name_the_kind():
         ("[]", "holds no fields"),
         ("{}", "names no kind"),
         ('{"kind": ["character"]}', "kind"),
-        ('{"kind": "byte", "format_version": 1}', "this version knows character"),
+        ('{"kind": "words", "format_version": 1}', "this version knows bpe, byte, character"),
         ('{"kind": "character", "format_version": 2, "characters": ["a"]}', "format version 2"),
         ('{"kind": "character", "format_version": 1}', "no list of characters"),
         ('{"kind": "character", "format_version": 1, "characters": []}', "no list of characters"),
