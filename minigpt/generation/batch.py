@@ -4,7 +4,7 @@ The texts may have prompts of different lengths, different rules and different d
 padded, and each gets the tokens that it would get alone. What they share is the work: one pass of the model reads the
 newest token of all of them, and rules that several texts share are applied to them together.
 
-Reads after: samplers.py, settings.py. Shapes: B texts, T tokens so far, V vocabulary.
+Reads after: samplers.py, settings.py, reading.py. Shapes: B texts, T tokens so far, V vocabulary.
 """
 
 from __future__ import annotations
@@ -16,56 +16,44 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from minigpt.generation.inference import evaluation_mode
+from minigpt.generation.reading import GrowingText, read_all
 from minigpt.generation.results import Candidate, GeneratedToken
 from minigpt.generation.samplers import Sampler, draw
 from minigpt.generation.settings import GenerationSettings
 from minigpt.randomness import uniform
 
 if TYPE_CHECKING:
-    from minigpt.model.kv_cache import KVCache
     from minigpt.model.points import Probe
     from minigpt.model.protocols import LanguageModel
     from minigpt.tokenizers.base import TokenReader
 
 
-def overflow(length: int, context: int) -> int:
-    """Return how many of the oldest tokens to drop from `length` tokens: half a context if they do not fit, else 0.
-
-    >>> overflow(8, 8), overflow(9, 8)
-    (0, 4)
-    """
-    return context // 2 if length > context else 0
-
-
-class TextRow:
+class TextRow(GrowingText):
     """One text that is being written.
 
     Attributes:
-        ids: Its tokens: the prompt and what was written.
-        start: The model sees the tokens from here on.
-        seen: The tokens before here are in the cache.
-        cache: What the model computed for the tokens from `start` on; None before the first pass, and without a cache.
+        settings: How it is written.
+        sampler: How its tokens are chosen.
         state: What its rule carries from token to token, if the rule has a state.
+        place: Its row in the writer's table of tokens.
         reader: Decodes what is written.
 
     Args:
         prompt: Ids of the prompt, one or more, as many as the context holds at most.
-        settings: How it is written.
-        sampler: How its tokens are chosen.
-        place: Its row in the writer's table of tokens.
+        settings: See above.
+        sampler: See above.
+        place: See above.
         reader: A new reader of the tokenizer.
     """
 
     def __init__(
         self, prompt: Sequence[int], settings: GenerationSettings, sampler: Sampler, place: int, reader: TokenReader
     ) -> None:
-        self.ids = list(prompt)
+        super().__init__(prompt, use_cache=settings.use_cache)
         self.settings = settings
         self.sampler = sampler
         self.place = place
         self.reader = reader
-        self.start = self.seen = 0
-        self.cache: KVCache | None = None
         self.state: Any = None
 
 
@@ -107,7 +95,7 @@ class BatchWriter:
             The new token of each row.
         """
         with evaluation_mode(self._model):
-            raw = torch.stack([self._read(row) for row in rows]).to("cpu", torch.float64)  # (B, V)
+            raw = read_all(self._model, rows, self._probe).to("cpu", torch.float64)  # (B, V)
             chosen = self._apply_rules(rows, raw + self._never)
             probs, before = torch.softmax(chosen, -1), torch.softmax(raw, -1)
             dice = [uniform(row.settings.seed, row.settings.row, self._num_written) for row in rows]
@@ -127,19 +115,6 @@ class BatchWriter:
                 tokens.append(GeneratedToken(token, *texts, after_rules[i], by_model[i], u, others, self._num_written))
         self._num_written += 1
         return tokens
-
-    def _read(self, row: TextRow) -> torch.Tensor:
-        """Let the model read the tokens of a row that it has not seen, and return the scores of the next one, (V,)."""
-        model = self._model
-        dropped = overflow(len(row.ids) - row.start, model.config.sequence_length)
-        row.start += dropped
-        # Without the causal mask every position changes with each new token, so nothing can be kept.
-        if row.settings.use_cache and model.config.causal and (row.cache is None or dropped):
-            row.cache, row.seen = model.make_cache(), row.start
-        ids = torch.tensor([row.ids[row.seen if row.cache is not None else row.start :]], device=model.device)
-        logits: torch.Tensor = model(ids, cache=row.cache, probe=self._probe)[0, -1]
-        row.seen = len(row.ids)
-        return logits
 
     def _apply_rules(self, rows: Sequence[TextRow], logits: torch.Tensor) -> torch.Tensor:
         """Return the logits (B, V) after each row's rule; a rule without a state treats all its rows at once."""

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from minigpt.errors import InputError
-from minigpt.generation.batch import BatchWriter, overflow
+from minigpt.generation.batch import BatchWriter
 from minigpt.generation.inference import cleaned_for, evaluation_mode
+from minigpt.generation.reading import overflow
 from minigpt.generation.results import GeneratedToken, Generation
 from minigpt.generation.samplers import Sampler, draw
 from minigpt.generation.settings import GenerationSettings, ResolvedSampler

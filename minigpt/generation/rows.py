@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from minigpt.generation.generator import overflow
 from minigpt.generation.inference import evaluation_mode
+from minigpt.generation.reading import overflow
 from minigpt.generation.samplers import Sampler, draw
 from minigpt.randomness import uniform
 

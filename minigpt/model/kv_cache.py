@@ -11,6 +11,8 @@ Source: Pope et al. 2022, "Efficiently Scaling Transformer Inference", section 2
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from minigpt.config import TransformerConfig
@@ -95,6 +97,15 @@ class KVCache:
     def advance(self, length: int) -> None:
         """Count `length` more positions as filled, after every layer has appended them."""
         self.length += length
+
+    def copy(self) -> KVCache:
+        """Return a cache of its own memory with the same contents."""
+        other = copy.copy(self)
+        with torch.inference_mode(False):
+            other._keys = [tensor.clone() for tensor in self._keys]
+            other._values = [tensor.clone() for tensor in self._values]
+            other._before = [tensor.clone() for tensor in self._before]
+        return other
 
     def reset(self) -> None:
         """Empty the cache and keep its memory."""
