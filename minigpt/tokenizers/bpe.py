@@ -151,6 +151,8 @@ class BPETokenizer(ByteLevelTokenizer):
     def __init__(self, num_merges: int = 1000) -> None:
         self.num_merges = num_merges
         self._merges: tuple[tuple[bytes, bytes], ...] = ()
+        self._special = dict(enumerate(SPECIAL_TOKENS))
+        self._roles = {text.strip("<>"): token_id for token_id, text in self._special.items()}
 
     @classmethod
     def from_config(cls, config: TokenizerConfig) -> Self:
@@ -192,15 +194,15 @@ class BPETokenizer(ByteLevelTokenizer):
             merges: The pairs that are merged, in order.
             patterns: They cut a text one after another.
             special: Text of each special token with its id; None: `SPECIAL_TOKENS`.
-            roles: Id of the special token for `pad`, `unk`, `bos` and `eos`; None: as in `SPECIAL_TOKENS`.
+            roles: Ids of the special tokens for `pad`, `unk`, `bos` and `eos`; None: as in `SPECIAL_TOKENS`.
             whole_words: Whether a word that is a token is never cut.
             normalization: `NFC` or None.
         """
         if len(tokens) > MAX_VOCAB:
             _damaged(f"has {len(tokens):,} tokens; {MAX_VOCAB:,} are allowed")
-        names = dict(zip(SPECIAL_TOKENS, range(len(SPECIAL_TOKENS)), strict=True)) if special is None else dict(special)
-        self._special = {token_id: text for text, token_id in names.items()}
-        self._roles = {text.strip("<>"): token_id for text, token_id in names.items()} if roles is None else dict(roles)
+        if special is not None and roles is not None:
+            self._special = {token_id: text for text, token_id in special.items()}
+            self._roles = dict(roles)
         ids = {token: token_id for token_id, token in enumerate(tokens) if token_id not in self._special}
         self._id_type = smallest_id_type(len(tokens)).newbyteorder("=")
         ranks: dict[tuple[int, int], int] = {}
