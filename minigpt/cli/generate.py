@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +17,10 @@ from minigpt.cli.progress import progress_bar
 from minigpt.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from minigpt.generation.generator import TextGenerator
+    from minigpt.generation.results import FoundText
     from minigpt.generation.settings import GenerationSettings
 
 BATCH = 16
@@ -51,6 +56,19 @@ Job = tuple[str, "GenerationSettings"]
 @click.option(
     "--sampler", metavar="SPEC", help='All sampling options at once: "greedy", or "temperature=0.8,top_k=40".'
 )
+@click.option(
+    "--num-beams",
+    type=click.IntRange(1, 64),
+    metavar="B",
+    help="Search the likeliest texts, keeping B beginnings; nothing is drawn. --num-samples prints the best ones.",
+)
+@click.option(
+    "--length-penalty",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    metavar="X",
+    help="Of a search: 0 compares probabilities, 1 their means per token, more favours long texts.  [default: 1]",
+)
 @click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; may be given several times.")
 @click.option("--num-samples", type=click.IntRange(min=1), default=1, metavar="N", help="Texts for each prompt.")
 @step_option
@@ -67,6 +85,8 @@ def generate(
     top_p: float | None,
     min_p: float | None,
     sampler: str | None,
+    num_beams: int | None,
+    length_penalty: float,
     stop: tuple[str, ...],
     num_samples: int,
     step: int | Literal["best", "last"] | None,
@@ -96,8 +116,25 @@ def generate(
         value is not None for value in strategy.values()
     ):  # one sampling option replaces all sampling settings of the run
         given |= strategy
+    if num_beams is not None and stop:
+        raise click.UsageError("Give --stop or --num-beams, not both: a search has no stop texts.")
+    if num_beams is not None and num_samples > num_beams:
+        raise click.UsageError(f"--num-samples {num_samples} is more than --num-beams {num_beams}, the texts kept.")
     loaded = load_run(run, step=step, device=device or "cpu")
     settings = GenerationSettings.from_config(loaded.config.generation, **given)
+    if num_beams is not None:
+        for name, value in strategy.items():
+            if value is not None:
+                note(f"--{name.replace('_', '-')} has no effect: --num-beams draws nothing.")
+        search = partial(
+            TextGenerator(loaded).search,
+            num_beams=num_beams,
+            max_new_tokens=settings.max_new_tokens,
+            length_penalty=length_penalty,
+            num_results=num_samples,
+        )
+        _print_found(search, prompts, num_beams, settings.max_new_tokens, as_json=as_json)
+        return
     jobs = [(text, replace(settings, row=row)) for text in prompts for row in range(num_samples)]
     batches = [jobs[first : first + BATCH] for first in range(0, len(jobs), BATCH)]
     (_print_objects if as_json else _print_as_written)(TextGenerator(loaded), batches)
@@ -116,18 +153,23 @@ def _prompts(prompt: str | None, prompt_file: Path | None) -> list[str]:
     return prompts
 
 
+def _counted(bar: Progress, what: str, num_steps: int) -> Callable[[], bool]:
+    """Add a task to a bar and return what counts one of its steps; it says that the work was not cancelled."""
+    task = bar.add_task(what, total=num_steps)
+
+    def step() -> bool:
+        bar.advance(task)
+        return False
+
+    return step
+
+
 def _print_objects(generator: TextGenerator, batches: list[list[Job]]) -> None:
     """Print one JSON object for each text."""
     with progress_bar() as bar:
-        steps = [max(settings.max_new_tokens for _, settings in batch) for batch in batches]
-        task = bar.add_task("writing", total=sum(steps))
-
-        def step() -> bool:
-            bar.advance(task)
-            return False
-
-        for number, batch in enumerate(batches):
+        for batch in batches:
             prompts, each = zip(*batch, strict=True)
+            step = _counted(bar, "writing", max(settings.max_new_tokens for settings in each))
             for settings, result in zip(each, generator.generate_batch(prompts, each, cancelled=step), strict=True):
                 print_json(
                     {
@@ -143,7 +185,37 @@ def _print_objects(generator: TextGenerator, batches: list[list[Job]]) -> None:
                         "notes": list(result.notes),
                     }
                 )
-            bar.update(task, completed=sum(steps[: number + 1]))
+
+
+def _print_found(
+    search: Callable[..., list[FoundText]], prompts: list[str], num_beams: int, num_steps: int, *, as_json: bool
+) -> None:
+    """Print the best texts for each prompt."""
+    is_first = True
+    for prompt in prompts:
+        start = time.perf_counter()
+        with progress_bar() as bar:
+            texts = search(prompt, cancelled=_counted(bar, "searching", num_steps))
+        seconds = time.perf_counter() - start
+        for found in texts:
+            if as_json:
+                shown = {**asdict(found), "notes": list(found.notes)}
+                rate = found.num_new_tokens / seconds if seconds else 0.0
+                print_json({**shown, "seconds": seconds, "tokens_per_second": rate, "num_beams": num_beams})
+                continue
+            print_text("" if is_first else "\n\n---\n\n")
+            is_first = False
+            for text in found.notes:
+                note(text)
+            print_text(found.prompt, bold=True)
+            print_text(found.completion)
+            ending = ", ended by the model" if found.stop_reason == "eos" else ""
+            note(
+                f"\n\n{found.num_new_tokens:,} tokens, log probability {found.log_prob:.2f} nats, "
+                f"score {found.score:.3f}, {num_beams} beams{ending}"
+            )
+    if not as_json:
+        print_text("\n")
 
 
 def _print_as_written(generator: TextGenerator, batches: list[list[Job]]) -> None:

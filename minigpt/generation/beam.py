@@ -122,16 +122,11 @@ def beam_search(
         cancelled: Asked before each step; True ends the search with what there is.
 
     Raises:
-        SamplingError: A setting is out of range.
+        InputError: A setting is out of range.
     """
-    check_count("num_beams", num_beams, least=1)
-    check_count("num_results", num_results, least=1)
-    if num_beams > MAX_BEAMS or num_results > num_beams:
-        raise SamplingError(
-            f"num_beams is {num_beams} and num_results {num_results}; there can be {MAX_BEAMS} beams, and not more "
-            "results than beams.",
-            mend=f"Set num_beams to {MAX_BEAMS} or less and num_results to num_beams or less.",
-        )
+    check_count("num_beams", num_beams, most=MAX_BEAMS)
+    check_count("num_results", num_results, most=num_beams)
+    check_count("max_new_tokens", max_new_tokens, least=0)
     if not (math.isfinite(length_penalty) and length_penalty >= 0):
         raise SamplingError(
             f"length_penalty is {length_penalty}; it must be a number from 0 up.", mend="Set it accordingly."

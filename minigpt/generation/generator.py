@@ -23,9 +23,10 @@ import torch
 
 from minigpt.errors import InputError
 from minigpt.generation.batch import BatchWriter
+from minigpt.generation.beam import beam_search
 from minigpt.generation.inference import cleaned_for, evaluation_mode
 from minigpt.generation.reading import overflow
-from minigpt.generation.results import GeneratedToken, Generation
+from minigpt.generation.results import FoundText, GeneratedToken, Generation
 from minigpt.generation.samplers import Sampler, draw
 from minigpt.generation.settings import GenerationSettings, ResolvedSampler
 from minigpt.generation.stopping import StopMatcher
@@ -290,6 +291,52 @@ class TextGenerator:
             for prompt, tokens, reason, notes in zip(
                 stream.prompts, written, stream.stop_reasons, stream.notes, strict=True
             )
+        ]
+
+    def search(
+        self,
+        prompt: str = "",
+        *,
+        num_beams: int = 4,
+        max_new_tokens: int = 50,
+        length_penalty: float = 1.0,
+        num_results: int = 1,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> list[FoundText]:
+        """Return the most likely continuations of a prompt, best first; arguments and errors as in `beam_search`.
+
+        Args:
+            prompt: The text to continue, see `stream`.
+            num_beams: Beginnings that are kept at each step.
+            max_new_tokens: Largest number of tokens to write.
+            length_penalty: 0 compares probabilities, 1 their geometric means per token, more favours long texts.
+            num_results: How many texts to return.
+            cancelled: Asked before each step; True ends the search with what there is.
+        """
+        prompt = cleaned_for(self._run, prompt)
+        ids, notes = self._encode(prompt)
+        found = beam_search(
+            self._run,
+            ids,
+            num_beams=num_beams,
+            max_new_tokens=max_new_tokens,
+            length_penalty=length_penalty,
+            num_results=num_results,
+            cancelled=cancelled,
+        )
+        texts = [self._tokenizer.decode(list(beam.ids)) for beam in found.beams]
+        return [
+            FoundText(
+                prompt=prompt,
+                completion=text,
+                text=prompt + text,
+                num_new_tokens=len(beam.ids),
+                log_prob=beam.log_prob,
+                score=beam.score,
+                stop_reason="eos" if beam.ended else "length",
+                notes=notes,
+            )
+            for text, beam in zip(texts, found.beams, strict=True)
         ]
 
     def _encode(self, prompt: str) -> tuple[list[int], tuple[str, ...]]:

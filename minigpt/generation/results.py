@@ -53,3 +53,22 @@ class Generation:
     """`length` (all tokens written), `stop` (a stop text came), `eos` (the model ended the text) or `cancelled`."""
     notes: tuple[str, ...]
     """What was overridden, replaced or left out, each in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundText:
+    """A text that a beam search found."""
+
+    prompt: str
+    completion: str
+    text: str
+    """Prompt and completion."""
+    num_new_tokens: int
+    log_prob: float
+    """Logarithm of the probability of the completion, in nats."""
+    score: float
+    """What the search compared: `log_prob` divided by length^length_penalty."""
+    stop_reason: str
+    """`eos` if the model ended the text, else `length`."""
+    notes: tuple[str, ...]
+    """What was replaced in the prompt or left out, each in one sentence."""

@@ -122,9 +122,25 @@ def test_what_was_overridden_is_reported(call, run: Path) -> None:
     assert "top_k=5 has no effect" in result.stderr
 
 
+def test_the_best_texts_of_a_search_are_printed(call, run: Path) -> None:
+    options = ("--prompt", "the ", "--num-beams", "4", "--num-samples", "2", "--max-new-tokens", "9")
+    found = TextGenerator(load_run(run)).search("the ", num_beams=4, num_results=2, max_new_tokens=9)
+    result = call("generate", run, *options, "--temperature", "2")
+    assert result.stdout == "\n\n---\n\n".join(text.text for text in found) + "\n"
+    assert "--temperature has no effect" in result.stderr
+    assert result.stderr.count("4 beams") == 2
+    objects = [json.loads(line) for line in call("generate", run, *options, "--json").stdout.splitlines()]
+    assert [one["completion"] for one in objects] == [text.completion for text in found]
+    assert [one["score"] for one in objects] == pytest.approx([text.score for text in found])
+    assert objects[0]["num_beams"] == 4
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--num-beams", "0"], "num-beams"),
+        (["--num-beams", "2", "--num-samples", "3"], "more than --num-beams 2"),
+        (["--num-beams", "2", "--stop", "x"], "not both"),
         (["--temperature", "-1"], "temperature"),
         (["--top-k", "0"], "top_k"),
         (["--top-p", "1.5"], "top_p"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from minigpt.config import TransformerConfig
-from minigpt.errors import InputError, SamplingError
+from minigpt.errors import InputError
 from minigpt.generation.beam import beam_search
 from minigpt.generation.generator import TextGenerator
 from minigpt.model.transformer import Transformer
@@ -105,10 +105,9 @@ def test_it_can_be_cancelled_and_may_write_nothing():
 
 @pytest.mark.parametrize(
     "options",
-    [{"num_beams": 65}, {"num_beams": 2, "num_results": 3}, {"length_penalty": -1}, {"length_penalty": math.nan}],
-)
+    [{"num_beams": 0}, {"num_beams": 65}, {"num_beams": 2, "num_results": 3}, {"length_penalty": -1},
+     {"length_penalty": math.nan}, {"max_new_tokens": -1}],
+)  # fmt: skip
 def test_impossible_settings_are_refused(options):
-    with pytest.raises(SamplingError):
+    with pytest.raises(InputError, match=f"{list(options)[-1]} is"):
         beam_search(make_run(), [5], **options)
-    with pytest.raises(InputError, match="num_beams is 0"):
-        beam_search(make_run(), [5], num_beams=0)
