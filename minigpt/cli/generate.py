@@ -167,9 +167,9 @@ def _counted(bar: Progress, what: str, num_steps: int) -> Callable[[], bool]:
 def _print_objects(generator: TextGenerator, batches: list[list[Job]]) -> None:
     """Print one JSON object for each text."""
     with progress_bar() as bar:
+        step = _counted(bar, "writing", sum(batch[0][1].max_new_tokens for batch in batches))
         for batch in batches:
             prompts, each = zip(*batch, strict=True)
-            step = _counted(bar, "writing", max(settings.max_new_tokens for settings in each))
             for settings, result in zip(each, generator.generate_batch(prompts, each, cancelled=step), strict=True):
                 print_json(
                     {
