@@ -49,7 +49,8 @@ LIBRARIES: list[set[str]] = [
 ]
 """Libraries that each row may import besides the standard library and those of the rows above."""
 EXTRA = {
-    "randomness": {"torch"}, "data": {"torch"}, "tokenizers": {"tokenizers", "regex"}, "training": {"wandb"},
+    "randomness": {"torch"}, "data": {"torch", "charset_normalizer"}, "tokenizers": {"tokenizers", "regex"},
+    "training": {"wandb"},
     "cli": {"click", "rich"},
 }  # fmt: skip
 """Further libraries that a single part may import."""

@@ -11,8 +11,8 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -20,6 +20,9 @@ from rich.text import Text
 
 from minigpt.errors import MinigptError
 from minigpt.wording import cause_of, harmless, is_of_the_machine, visible
+
+if TYPE_CHECKING:
+    from minigpt.data.readings import Reading
 
 
 def stderr() -> Console:
@@ -53,6 +56,13 @@ def print_text(text: str, *, bold: bool = False, end: str = "") -> None:
     if sys.stdout.isatty():
         text = click.style(harmless(text), bold=True) if bold else harmless(text)
     click.echo(text + end, nl=False)
+
+
+def note_readings(readings: Iterable[Reading]) -> None:
+    """Note what was guessed and repaired in documents that were read."""
+    for reading in readings:
+        if sentence := reading.sentence:
+            note(sentence)
 
 
 def note(text: str) -> None:

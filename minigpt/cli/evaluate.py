@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from minigpt.cli.console import note, print_json
+from minigpt.cli.console import note, note_readings, print_json
 from minigpt.cli.options import device_option, input_file, json_option, run_argument, step_option
 from minigpt.cli.progress import progress_bar
 
@@ -49,7 +49,8 @@ def evaluate(
     from minigpt.runs.loading import load_run
 
     # a file is read while it is scored; a pipe can be read only once
-    text = read_text(data).text if is_stream(data) else TextFile(data, clean=False)
+    document = read_text(data) if is_stream(data) else None
+    text = TextFile(data, clean=False) if document is None else document.text
     if isinstance(text, TextFile):
         text.check()  # before the model is loaded
     loaded = load_run(run, step=step, device=device or "cpu")
@@ -58,6 +59,7 @@ def evaluate(
         result = ModelEvaluator(loaded).evaluate(
             text, stride=stride, progress=lambda done, total: bar.update(task, completed=done, total=total)
         )
+    note_readings([text.reading] if isinstance(text, TextFile) else [document.reading] if document else [])
     if as_json:
         values = asdict(result)
         del values["predictions"]

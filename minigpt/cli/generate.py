@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from minigpt.cli.console import note, print_json, print_text
+from minigpt.cli.console import note, note_readings, print_json, print_text
 from minigpt.cli.options import device_option, input_file, json_option, run_argument, seed_option, step_option
 from minigpt.cli.progress import progress_bar
 from minigpt.errors import InputError
@@ -147,7 +147,9 @@ def _prompts(prompt: str | None, prompt_file: Path | None) -> list[str]:
         return [prompt or ""]
     from minigpt.data.readers import read_text
 
-    prompts = [line for line in read_text(prompt_file).text.splitlines() if line]
+    document = read_text(prompt_file)
+    note_readings([document.reading])
+    prompts = [line for line in document.text.splitlines() if line]
     if not prompts:
         raise InputError(f"{prompt_file} has no prompt in it.", mend="Write one prompt per line.")
     return prompts

@@ -21,7 +21,7 @@ from rich.progress import Progress as Bar
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
-from minigpt.cli.console import note, print_json, print_text, stderr
+from minigpt.cli.console import note, note_readings, print_json, print_text, stderr
 from minigpt.cli.progress import progress_bar
 from minigpt.cli.signals import Interruption
 from minigpt.config import RunConfig, load_config
@@ -73,6 +73,7 @@ def run_training(
 
         with preparation_bar() as show:
             folder = create_run(config, corpus, path=out, name=name, check=check, on_progress=show)
+        note_readings(corpus.readings)
 
     with Interruption() as interruption, progress_bar(LossColumn(), SpeedColumn()) as bar:
         watch = Watch(bar, is_silent=as_json)

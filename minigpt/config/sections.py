@@ -118,6 +118,15 @@ class TokenizerConfig(Section):
     """Tokens that bpe learns by merging, besides 256 bytes and 4 special tokens; fewer if no pair occurs twice."""
 
 
+Encoding = Literal[
+    "auto",
+    "utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "cp1252", "cp1250", "iso8859-2", "cp1251",
+    "koi8-r", "koi8-u", "cp866", "iso8859-5", "mac-cyrillic", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257",
+    "cp874", "mac-roman", "cp850", "cp437", "shift-jis", "euc-jp", "euc-kr", "gb18030", "big5",
+]  # fmt: skip
+"""How `data.encoding` may be set; `minigpt.data.encodings.ENCODINGS` says what each is."""
+
+
 class DataConfig(Section):
     """What is read and how it is cut into windows."""
 
@@ -127,6 +136,10 @@ class DataConfig(Section):
     """Text files to learn from, one document each; empty if the corpus is given in another way."""
     corpus: str | None = None
     """Name of a built-in corpus, for example tales; used when no paths are given."""
+    encoding: Encoding = "auto"
+    """Character encoding of text files; auto recognises Unicode and guesses others, and says what it guessed."""
+    column: str = ""
+    """Column of a CSV table, or key of JSON lines, to read, * for whole lines; empty: the one with the most text."""
     num_chars: Annotated[int | None, Field(ge=1, le=MOST)] = None
     """Characters to use, from the start of the corpus; empty: all, or 500,000 of the endless tales."""
     clean: bool = True

@@ -13,18 +13,20 @@ import platform
 import sysconfig
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from minigpt import resources
 from minigpt.arguments import is_whole
 from minigpt.config import DataConfig
+from minigpt.data.encodings import wide
 from minigpt.data.files import TextFile
 from minigpt.data.generators import GENERATORS, TextGenerator
-from minigpt.data.readers import Document, clean_text, read_text
+from minigpt.data.readers import BLOCK_BYTES, HEAD_BYTES, Document, clean_text, open_text, read_text, refuse_binary
+from minigpt.data.readings import Reading
 from minigpt.errors import CorpusError, DownloadError, StorageError
-from minigpt.paths import STDIN, is_stream
+from minigpt.paths import STDIN, is_stream, read_stream
 from minigpt.storage import storage_errors, write_bytes
 from minigpt.wording import cause_of_download, quoted, visible
 
@@ -71,6 +73,8 @@ class Corpus:
     """One document each; training puts BOS before each of them."""
     origin: str
     """Origin of the texts, in words."""
+    readings: tuple[Reading, ...] = field(default=(), compare=False)
+    """How each document from a file was read; complete once the corpus has been read to its end."""
 
     @property
     def documents(self) -> tuple[str, ...]:
@@ -122,7 +126,7 @@ class Corpus:
             if num_chars <= 0:
                 break
             kept.append(source[:num_chars] if isinstance(source, str) else source.head(num_chars))
-        return Corpus(self.name, tuple(kept), self.origin)
+        return Corpus(self.name, tuple(kept), self.origin, self.readings)
 
 
 class Fingerprint:
@@ -241,7 +245,7 @@ def read_corpus(config: DataConfig) -> Corpus:
         DownloadError: A download failed.
     """
     if config.paths:
-        corpus = corpus_from_files(config.paths, clean=config.clean)
+        corpus = corpus_from_files(config.paths, clean=config.clean, encoding=config.encoding, column=config.column)
         return corpus if config.num_chars is None else corpus.head(config.num_chars)
     if config.corpus is None:
         names = ", ".join(info.name for info in corpus_infos())
@@ -280,28 +284,47 @@ def joined(parts: Sequence[Corpus]) -> Corpus:
         CorpusError: There is none.
     """
     name, origin = _name_and_origin([part.name for part in parts])
-    return Corpus(name, tuple(document for part in parts for document in part.sources), origin)
+    readings = tuple(reading for part in parts for reading in part.readings)
+    return Corpus(name, tuple(document for part in parts for document in part.sources), origin, readings)
 
 
-def corpus_from_files(paths: Sequence[Path], clean: bool = True) -> Corpus:
+def corpus_from_files(paths: Sequence[Path], clean: bool = True, *, encoding: str = "auto", column: str = "") -> Corpus:
     """Return a corpus of files, one document each. They are read when they are needed and never kept in memory.
 
     Only what comes out of a pipe is read at once and kept, because it cannot be read again.
+
+    Args:
+        paths: The files.
+        clean: Whether line ends, control characters and Unicode forms are normalised.
+        encoding: One of `ENCODINGS`, or auto.
+        column: The column of tables, see `TextFile`.
 
     Raises:
         CorpusError: There is no file, or one of them cannot be read or does not begin with text.
         InputError: More came out of a pipe than is kept in memory.
     """
-    sources: list[str | TextSource] = []
+    files = []
     for path in paths:
-        if is_stream(path):
-            sources += _cleaned(str(path), [read_text(path).text], "", clean=clean).sources
-        else:
-            file = TextFile(path, clean=clean)
-            file.check()
-            sources.append(file)
-    name, origin = _name_and_origin(["standard input" if path == STDIN else path.name for path in paths])
-    return Corpus(name, tuple(sources), origin)
+        source = _piped(path) if is_stream(path) else path
+        file = TextFile(source, name=_file_name(path), clean=clean, encoding=encoding, column=column)
+        file.check()
+        files.append(file)
+    name, origin = _name_and_origin([file.name for file in files])
+    return Corpus(name, tuple(files), origin, tuple(file.reading for file in files))
+
+
+def _file_name(path: Path) -> str:
+    return "standard input" if path == STDIN else path.name
+
+
+def _piped(path: Path) -> bytes:
+    """Return all that comes out of a pipe."""
+    with open_text(path, str(path)) as file:
+        blocks = read_stream(file, str(path), block_bytes=BLOCK_BYTES)
+        head = next(blocks, b"")
+        if not wide(head[:HEAD_BYTES]):
+            refuse_binary(head, str(path))  # it may have no end
+        return b"".join((head, *blocks))
 
 
 def _name_and_origin(names: Sequence[str]) -> tuple[str, str]:

@@ -1,41 +1,59 @@
 """Texts in files that may be larger than the memory: each use reads them again, block by block.
 
-Reads after: readers.py.
+Reads after: readers.py, tables.py.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from minigpt.data.readers import BLOCK_BYTES, clean_text, decode_blocks, open_text, read_blocks, safe_pieces
+from minigpt.data.readings import Reading
+from minigpt.data.tables import HEAD_CHARS, WHOLE_LINES, column_texts, table_of
 from minigpt.errors import CorpusError
 from minigpt.wording import visible
 
 
 class TextFile:
-    """The text of one file.
+    """The text of one file: plain text, or one column of a table.
 
     Args:
-        path: The file; it must not change while it is used.
+        source: The file, which must not change while it is used, or its bytes.
+        name: Name of the text; needed only for bytes.
         clean: Whether line ends, control characters and Unicode forms are normalised.
         most: Number of characters to take from the start, after cleaning; None means all.
         block_bytes: Number of bytes read at a time; it does not change the text.
+        encoding: One of `ENCODINGS`, or auto.
+        column: The column of a table, `*` for the whole lines; "" means the one with the most text.
     """
 
     def __init__(
-        self, path: Path, *, clean: bool = True, most: int | None = None, block_bytes: int = BLOCK_BYTES
+        self,
+        source: Path | bytes,
+        *,
+        name: str | None = None,
+        clean: bool = True,
+        most: int | None = None,
+        block_bytes: int = BLOCK_BYTES,
+        encoding: str = "auto",
+        column: str = "",
     ) -> None:
-        self.path = path
+        self._source = source
+        self.name = name or (source.name if isinstance(source, Path) else "the text")
+        self._label = str(source) if isinstance(source, Path) else self.name
         self._clean, self._most, self._block_bytes = clean, most, block_bytes
+        self._encoding, self._column = encoding, column
         self._seen: tuple[int, int] | None = None
         self._num_chars: int | None = None
-
-    @property
-    def name(self) -> str:
-        """Name of the file."""
-        return self.path.name
+        self._is_clean = False
+        self.reading = Reading(self.name)
+        """How the file was read; complete once it has been read to its end."""
 
     @property
     def num_chars(self) -> int:
@@ -50,7 +68,7 @@ class TextFile:
     def num_chars_estimate(self) -> int:
         """Estimate of `num_chars` without reading the file: one per byte, which is hardly ever too low."""
         try:
-            size = self.path.stat().st_size
+            size = self._source.stat().st_size if isinstance(self._source, Path) else len(self._source)
         except OSError:  # reading it raises the error
             size = 1
         return size if self._most is None else min(size, self._most)
@@ -69,8 +87,15 @@ class TextFile:
 
     def head(self, num_chars: int) -> TextFile:
         """Return a text of the first `num_chars` characters."""
-        most = num_chars if self._most is None else min(num_chars, self._most)
-        return TextFile(self.path, clean=self._clean, most=most, block_bytes=self._block_bytes)
+        return TextFile(
+            self._source,
+            name=self.name,
+            clean=self._clean,
+            most=num_chars if self._most is None else min(num_chars, self._most),
+            block_bytes=self._block_bytes,
+            encoding=self._encoding,
+            column=self._column,
+        )
 
     def read(self) -> str:
         """Return the whole text."""
@@ -80,16 +105,16 @@ class TextFile:
         """Yield the text piece by piece; joined, the pieces equal the text that is read and cleaned as a whole.
 
         Raises:
-            CorpusError: The file cannot be read, is not text in UTF-8 or UTF-16, contains only white space, or has
+            CorpusError: The file cannot be read, is not text, has no such column, contains only white space, or has
                 changed since it was first read.
         """
-        with open_text(self.path, str(self.path)) as file:
-            self._check_unchanged(file.fileno())
-            _, texts = decode_blocks(read_blocks(file, self._block_bytes), str(self.path))
-            num_chars, has_words, was_clean = 0, False, True
-            for raw in safe_pieces(texts) if self._clean else texts:
-                text = clean_text(raw) if self._clean else raw
-                was_clean = was_clean and text == raw
+        reading = Reading(self.name)
+        with self._opened() as file:
+            texts = decode_blocks(read_blocks(file, self._block_bytes), self._label, reading, encoding=self._encoding)
+            texts = self._selected(texts, reading)
+            num_chars, has_words = 0, False
+            for raw in safe_pieces(texts) if self._clean and not self._is_clean else texts:
+                text = clean_text(raw, repairs=reading.repairs) if self._clean and not self._is_clean else raw
                 text = text if self._most is None else text[: self._most - num_chars]
                 num_chars += len(text)
                 has_words = has_words or bool(text.strip())
@@ -100,19 +125,53 @@ class TextFile:
             else:
                 if not has_words:  # only control characters, which were removed
                     raise CorpusError(
-                        f"{visible(str(self.path))} holds nothing to learn from, only white space.",
+                        f"{visible(self._label)} holds nothing to learn from, only white space.",
                         mend="Give a text with words in it.",
                     )
-            self._check_unchanged(file.fileno())
-            self._num_chars = num_chars
-            self._clean = self._clean and not was_clean  # a clean text is not cleaned again the next time
+            self._check_unchanged(file)
+            reading.num_chars = self._num_chars = num_chars
+            self._is_clean = self._clean and not any(reading.repairs.values())  # not cleaned again the next time
+            vars(self.reading).update(vars(reading))
 
-    def _check_unchanged(self, handle: int) -> None:
+    def _selected(self, texts: Iterator[str], reading: Reading) -> Iterator[str]:
+        """Return the text of the chosen column if the file is a table, else all of it."""
+        held: list[str] = []
+        length = 0
+        while length < HEAD_CHARS and (text := next(texts, "")):
+            held.append(text)
+            length += len(text)
+        head = "".join(held)
+        texts = itertools.chain(held, texts)
+        table = table_of(
+            head[:HEAD_CHARS].replace("\r\n", "\n").replace("\r", "\n"), self.name, is_whole=length < HEAD_CHARS
+        )
+        if table is None:
+            if self._column not in ("", WHOLE_LINES):
+                reading.note = f"It is no table, so it was read whole, without a column {self._column}."
+            return texts
+        reading.columns = table.columns
+        if self._column == WHOLE_LINES:
+            return texts
+        reading.kind, reading.column = table.kind, self._column or table.default
+        return column_texts(texts, table, reading.column, self._label, reading)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
+        if isinstance(self._source, bytes):
+            yield io.BytesIO(self._source)
+            return
+        with open_text(self._source, self._label) as file:
+            self._check_unchanged(file)
+            yield file
+
+    def _check_unchanged(self, file: BinaryIO) -> None:
         """Refuse a file that has changed: its vocabulary comes from one reading and its ids from the next."""
-        status = os.fstat(handle)
+        if isinstance(self._source, bytes):
+            return
+        status = os.fstat(file.fileno())
         stamp = status.st_size, status.st_mtime_ns
         if self._seen not in (None, stamp):
             raise CorpusError(
-                f"{visible(str(self.path))} changed while it was being read.", mend="Try again when it is finished."
+                f"{visible(self._label)} changed while it was being read.", mend="Try again when it is finished."
             )
         self._seen = stamp

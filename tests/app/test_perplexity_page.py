@@ -90,9 +90,12 @@ def test_a_file_is_scored(pages, run_id):
     at.file_uploader[0].upload("cats.txt", b"\xef\xbb\xbfthe cat\r\nsat", "text/plain").run()
     assert not at.exception
     assert figures(at)["Tokens scored"].startswith("11 ")
+    at.file_uploader[0].upload("old.txt", "the café".encode("cp1252"), "text/plain").run()
+    assert "encoding guessed: Windows-1252" in pages.words(at).replace("\\", "")
+    assert "It should read properly: the café" in pages.words(at).replace("\\", "")
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00\x01\x02" * 50, b"caf\xe9", b"%PDF-1.7"])
+@pytest.mark.parametrize("content", [b"", b"\x00\x01\x02" * 50, b"\xff\xfeabc", b"%PDF-1.7"])
 def test_a_file_that_cannot_be_read_is_explained_and_the_result_kept(pages, run_id, content):
     at = opened(pages, run_id)
     before = figures(at)

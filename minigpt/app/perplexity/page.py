@@ -16,7 +16,7 @@ from minigpt.app.session.compute import Superseded
 from minigpt.app.session.corpora import UploadedFile
 from minigpt.app.session.openings import choose_opening, opening_text
 from minigpt.app.session.runs import RunRef, token_unit
-from minigpt.app.texts import escape, number, t
+from minigpt.app.texts import escape, markdown, number, t
 from minigpt.app.ui import anatomy, controls, theme
 from minigpt.data.readers import read_text
 from minigpt.errors import MinigptError
@@ -77,7 +77,7 @@ def given_file() -> tuple[str, str] | None:
         limits.check_upload(file.name, file.size)
         document = read_text(file.getvalue(), name=file.name)
         limits.check_score_text(document.text)
-        kept.put(FILE, {"name": file.name, "text": document.text})
+        kept.put(FILE, {"name": file.name, "text": document.text, "reading": document.reading.sentence})
         st.session_state["perplexity:uploads"] = st.session_state.get("perplexity:uploads", 0) + 1
         draw_upload(place)  # an empty one: the file is named below, as it is after a reload
     given = kept_file()
@@ -94,6 +94,8 @@ def given_file() -> tuple[str, str] | None:
                 on_click=kept.put,
                 args=(FILE, None),
             )
+        if isinstance(sentence := kept.get(FILE).get("reading"), str) and sentence:
+            st.caption(markdown(sentence))
     return given
 
 
