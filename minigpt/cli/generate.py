@@ -19,6 +19,7 @@ from minigpt.errors import InputError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from minigpt.data.generators import Referee, Verdict
     from minigpt.generation.generator import TextGenerator
     from minigpt.generation.results import FoundText
     from minigpt.generation.settings import GenerationSettings
@@ -103,6 +104,7 @@ def generate(
 
     from minigpt.generation.generator import TextGenerator
     from minigpt.generation.settings import GenerationSettings, parse_sampler
+    from minigpt.runs.folder import RunFolder
     from minigpt.runs.loading import load_run
 
     given: dict[str, Any] = {"seed": seed}
@@ -122,6 +124,8 @@ def generate(
         raise click.UsageError(f"--num-samples {num_samples} is more than --num-beams {num_beams}, the texts kept.")
     loaded = load_run(run, step=step, device=device or "cpu")
     settings = GenerationSettings.from_config(loaded.config.generation, **given)
+    ours = RunFolder(loaded.path).generator
+    referee = None if ours is None else ours.referee
     if num_beams is not None:
         for name, value in strategy.items():
             if value is not None:
@@ -133,11 +137,11 @@ def generate(
             length_penalty=length_penalty,
             num_results=num_samples,
         )
-        _print_found(search, prompts, num_beams, settings.max_new_tokens, as_json=as_json)
+        _print_found(search, prompts, num_beams, settings.max_new_tokens, referee, as_json=as_json)
         return
     jobs = [(text, replace(settings, row=row)) for text in prompts for row in range(num_samples)]
     batches = [jobs[first : first + BATCH] for first in range(0, len(jobs), BATCH)]
-    (_print_objects if as_json else _print_as_written)(TextGenerator(loaded), batches)
+    (_print_objects if as_json else _print_as_written)(TextGenerator(loaded), batches, referee)
 
 
 def _prompts(prompt: str | None, prompt_file: Path | None) -> list[str]:
@@ -166,13 +170,29 @@ def _counted(bar: Progress, what: str, num_steps: int) -> Callable[[], bool]:
     return step
 
 
-def _print_objects(generator: TextGenerator, batches: list[list[Job]]) -> None:
-    """Print one JSON object for each text."""
+def _counted_right(verdict: Verdict) -> dict[str, Any]:
+    """Return what a referee says as a part of a JSON object; nothing if it says nothing."""
+    return (
+        {"referee": {count.what: {"right": count.right, "total": count.total} for count in verdict}} if verdict else {}
+    )
+
+
+def _note_right(verdicts: list[Verdict]) -> None:
+    """Print in one line what a referee says about all texts together."""
+    from minigpt.data.generators import added
+
+    if counts := [f"{count.right:,} of {count.total:,} {count.what}" for count in added(verdicts)]:
+        note(f"right: {', '.join(counts)}")
+
+
+def _print_objects(generator: TextGenerator, batches: list[list[Job]], referee: Referee | None) -> None:
+    """Print one JSON object for each text; a referee counts what is right in it."""
     with progress_bar() as bar:
         step = _counted(bar, "writing", sum(batch[0][1].max_new_tokens for batch in batches))
         for batch in batches:
             prompts, each = zip(*batch, strict=True)
             for settings, result in zip(each, generator.generate_batch(prompts, each, cancelled=step), strict=True):
+                verdict = () if referee is None else referee(result.text)
                 print_json(
                     {
                         "prompt": result.prompt,
@@ -186,22 +206,32 @@ def _print_objects(generator: TextGenerator, batches: list[list[Job]]) -> None:
                         "row": settings.row,
                         "notes": list(result.notes),
                     }
+                    | _counted_right(verdict)
                 )
 
 
 def _print_found(
-    search: Callable[..., list[FoundText]], prompts: list[str], num_beams: int, num_steps: int, *, as_json: bool
+    search: Callable[..., list[FoundText]],
+    prompts: list[str],
+    num_beams: int,
+    num_steps: int,
+    referee: Referee | None,
+    *,
+    as_json: bool,
 ) -> None:
-    """Print the best texts for each prompt."""
+    """Print the best texts for each prompt; a referee counts what is right in them."""
     is_first = True
+    verdicts: list[Verdict] = []
     for prompt in prompts:
         start = time.perf_counter()
         with progress_bar() as bar:
             texts = search(prompt, cancelled=_counted(bar, "searching", num_steps))
         seconds = time.perf_counter() - start
         for found in texts:
+            verdict = () if referee is None else referee(found.text)
+            verdicts.append(verdict)
             if as_json:
-                shown = {**asdict(found), "notes": list(found.notes)}
+                shown = {**asdict(found), "notes": list(found.notes), **_counted_right(verdict)}
                 rate = found.num_new_tokens / seconds if seconds else 0.0
                 print_json({**shown, "seconds": seconds, "tokens_per_second": rate, "num_beams": num_beams})
                 continue
@@ -217,12 +247,17 @@ def _print_found(
                 f"score {found.score:.3f}, {num_beams} beams{ending}"
             )
     if not as_json:
+        _note_right(verdicts)
         print_text("\n")
 
 
-def _print_as_written(generator: TextGenerator, batches: list[list[Job]]) -> None:
-    """Print the texts in order, each token as soon as it is certain and the texts before it are printed."""
+def _print_as_written(generator: TextGenerator, batches: list[list[Job]], referee: Referee | None) -> None:
+    """Print the texts in order, each token as soon as it is certain and the texts before it are printed.
+
+    A referee counts what is right in all of them.
+    """
     start, num_tokens, is_first = time.perf_counter(), 0, True
+    verdicts: list[Verdict] = []
     for batch in batches:
         prompts, each = zip(*batch, strict=True)
         stream = generator.stream_batch(prompts, each)
@@ -246,4 +281,7 @@ def _print_as_written(generator: TextGenerator, batches: list[list[Job]]) -> Non
                 stream.stop_reasons[place] or "", ""
             )
             note(f"\n\n{len(written[place]):,} tokens, {rate:,.0f} tokens per second, seed {settings.seed}{ending}")
+            if referee is not None:
+                verdicts.append(referee(stream.prompts[place] + "".join(written[place])))
+    _note_right(verdicts)
     print_text("\n")

@@ -122,7 +122,7 @@ class Records(Callback):
 
 
 @dataclass(frozen=True)
-class _ModelWithTokenizer:
+class ModelWithTokenizer:
     """What `TextGenerator` needs of a run."""
 
     model: Transformer
@@ -158,7 +158,7 @@ class Samples(Callback):
             for name in ("temperature", "top_k", "top_p", "min_p")
             if (value := getattr(generation, name)) is not None
         }
-        run = _ModelWithTokenizer(trainer.eval_model, self._tokenizer, trainer.config)
+        run = ModelWithTokenizer(trainer.eval_model, self._tokenizer, trainer.config)
         stream = TextGenerator(run).stream(
             settings.sample_prompt,
             max_new_tokens=settings.sample_tokens,

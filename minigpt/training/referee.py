@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
-from minigpt.data.generators import Question, TextGenerator, Verdict
+from minigpt.data.generators import Question, TextGenerator, added
+from minigpt.generation.generator import TextGenerator as Writer
 from minigpt.generation.inference import evaluation_mode
-from minigpt.generation.rows import write_rows
-from minigpt.generation.samplers import TemperatureSampler
+from minigpt.generation.settings import GenerationSettings
 from minigpt.tokenizers.base import BaseTokenizer
-from minigpt.training.callbacks import Callback
+from minigpt.training.callbacks import Callback, ModelWithTokenizer
 from minigpt.training.events import Record, TrainerView, Work
 
 NUM_QUESTIONS = 64
@@ -60,21 +61,17 @@ class Referee(Callback):
                 texts.append(self._answered(trainer, asked[start : start + _QUESTIONS_AT_ONCE]))
                 yield Work("sample", trainer.step)
         else:
-            bos = self._tokenizer.bos_id
-            start_ids = self._tokenizer.encode("\n") if bos is None else [bos]
-            rows: list[list[int]] = [[] for _ in range(NUM_ROWS)]
-            sampler = TemperatureSampler(1.0)
-            written = write_rows(
-                trainer.eval_model, start_ids, NUM_ROWS, NUM_TOKENS, sampler, trainer.config.seed, never=self._never
-            )
-            for tokens in written:
-                for row, token in zip(rows, tokens, strict=True):
-                    row.append(token)
+            run = ModelWithTokenizer(trainer.eval_model, self._tokenizer, trainer.config)
+            prompt = "\n" if self._tokenizer.bos_id is None else ""
+            settings = GenerationSettings(max_new_tokens=NUM_TOKENS, temperature=1, seed=trainer.config.seed)
+            rows = [replace(settings, row=row) for row in range(NUM_ROWS)]
+            texts = [""] * NUM_ROWS
+            for row, token in Writer(run).stream_batch([prompt] * NUM_ROWS, rows):
+                texts[row] += token.written
                 yield Work("sample", trainer.step)
-            texts = [self._tokenizer.decode(row) for row in rows]
-        right, total = added(referee(text) for text in texts)
-        record["right"] = {what: round(right[what] / count, 4) for what, count in total.items() if count}
-        record["judged"] = {what: count for what, count in total.items() if count}
+        counts = [count for count in added(referee(text) for text in texts) if count.total]
+        record["right"] = {count.what: round(count.right / count.total, 4) for count in counts}
+        record["judged"] = {count.what: count.total for count in counts}
 
     def _answered(self, trainer: TrainerView, questions: tuple[Question, ...]) -> str:
         """Return the questions with the model's answers, each a line; a wrong answer is written as `WRONG`."""
@@ -104,13 +101,3 @@ class Referee(Callback):
         while len(self._tokenizer.decode(ids)) > len(prompt):
             ids.pop()
         return ids
-
-
-def added(verdicts: Iterator[Verdict]) -> tuple[dict[str, int], dict[str, int]]:
-    """Return how many items are right, and how many there are, of each kind in all verdicts together."""
-    right, total = dict[str, int](), dict[str, int]()
-    for verdict in verdicts:
-        for count in verdict:
-            right[count.what] = right.get(count.what, 0) + count.right
-            total[count.what] = total.get(count.what, 0) + count.total
-    return right, total

@@ -35,6 +35,7 @@ class LossWords:
         best: Label of the lowest validation loss, with `{loss}` and `{step}`.
         whole: Label of the final loss on the whole validation part, with `{loss}`.
         references: Baseline to its name.
+        entropy: Name of the true entropy of a text whose grammar is known.
     """
 
     step: str
@@ -45,6 +46,7 @@ class LossWords:
     best: str
     whole: str
     references: Mapping[str, str]
+    entropy: str
 
 
 def loss_figure(
@@ -56,6 +58,7 @@ def loss_figure(
     max_steps: int,
     best_step: int | None = None,
     whole: float | None = None,
+    entropy: float | None = None,
     revision: str = "",
     height: int = 372,
 ) -> go.Figure:
@@ -70,19 +73,22 @@ def loss_figure(
         best_step: Step of the lowest validation loss, marked with a ring and a label; None: no mark.
         whole: Final loss on the whole validation part, where `val_loss` was measured on a sample of it. It gets a
             label where it reads differently from the last `val_loss`.
+        entropy: True entropy of the text in nats per token, drawn as the floor under the loss; None if not known.
         revision: The reader's zoom is kept as long as this stays the same, for example the run's id.
         height: In pixels.
     """
     figure = go.Figure(layout=chart_layout(palette, height=height, revision=revision))
     raw, smooth = curves.get("loss", ()), curves.get("loss_ema") or curves.get("loss", ())
     validation = curves.get("val_loss", ())
-    shown = {name: baselines[name] for name in REFERENCES if name in baselines}
+    shown = {words.references[name]: baselines[name] for name in REFERENCES if name in baselines}
+    if entropy is not None:
+        shown[words.entropy] = entropy
     top = _top(raw, baselines)
     end = max(max_steps, 1)
 
     for name, level in shown.items():
         figure.add_scatter(
-            name=words.references[name],
+            name=name,
             x=[0, end],
             y=[level, level],
             mode="lines",
@@ -119,9 +125,7 @@ def loss_figure(
     if best is not None:
         _mark_best(figure, int(best_step or 0), best, end=end, top=top, palette=palette, words=words)
 
-    labels = [
-        (level, f"{words.references[name]} {level:.2f}", palette.reference, False) for name, level in shown.items()
-    ]
+    labels = [(level, f"{name} {level:.2f}", palette.reference, False) for name, level in shown.items()]
     if smooth:
         labels.append((smooth[-1][1], f"{words.training} {nats(smooth[-1][1])}", palette.training, False))
     if validation:
@@ -183,6 +187,59 @@ def _top(raw: Points, baselines: Mapping[str, float]) -> float:
     uniform = baselines.get("uniform", max(finite, default=1.0))
     worst = max((value for value in finite if value < 3 * uniform), default=0.0)
     return 1.1 * uniform if worst < 1.08 * uniform else 1.06 * worst
+
+
+@dataclass(frozen=True)
+class SharesWords:
+    """Words of `shares_figure`: the titles of its axes, and the hover text with `{name}`, `{share}` and `{step}`."""
+
+    step: str
+    share: str
+    hover: str
+
+
+def shares_figure(
+    curves: Mapping[str, Points],
+    *,
+    palette: Palette,
+    words: SharesWords,
+    max_steps: int,
+    revision: str = "",
+    height: int = 190,
+) -> go.Figure:
+    """Draw shares between 0 and 1 over the steps: what a referee finds right.
+
+    Args:
+        curves: Name of each kind to its points; the first is drawn bold, each further one in dashes of its own.
+        palette: Colours of the figure.
+        words: Its words.
+        max_steps: End of the step axis.
+        revision: The reader's zoom is kept as long as this stays the same.
+        height: In pixels.
+    """
+    figure = go.Figure(layout=chart_layout(palette, height=height, revision=revision))
+    top, labels = 1.04, []
+    for number, (name, points) in enumerate(curves.items()):
+        colour = palette.training if number else palette.validation
+        hover = words.hover.format(name=name, share="%{y:.0%}", step="%{x:,d}")
+        figure.add_scatter(
+            x=[step for step, _ in points],
+            y=[share for _, share in points],
+            mode="lines+markers",
+            line={"color": colour, "width": 1.8 if number else 3.2, "dash": ("solid", "dash", "dot")[min(number, 2)]},
+            marker={"size": 5, "color": colour},
+            name=name,
+            hovertemplate=f"{hover}<extra></extra>",
+        )
+        if points:
+            labels.append((points[-1][1], f"{name} {points[-1][1]:.0%}", colour, number == 0))
+    label_ends(figure, labels, top=top)
+    figure.update_layout(
+        margin={"r": 112},
+        xaxis=_step_axis(words.step, max_steps),
+        yaxis={"title": {"text": words.share}, "range": [0, top], "tickformat": ".0%", "nticks": 5},
+    )
+    return figure
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ LOSS = {
         best="best: {loss} at step {step}",
         whole="on all of it {loss}",
         references={"uniform": "uniform", "unigram": "unigram", "bigram": "bigram"},
+        entropy="entropy",
     ),
 }
 RATE = {"palette": colours("light"), "words": ScheduleWords("step", rate="Rate", hover="{name} {rate} at step {step}")}

@@ -31,6 +31,7 @@ from minigpt.app.session.typed import PROMPT
 from minigpt.app.texts import markdown, t
 from minigpt.app.ui import anatomy, controls, forms, theme
 from minigpt.config import MOST
+from minigpt.data.generators import Verdict
 
 TALLEST = 236
 
@@ -136,8 +137,8 @@ def chosen(run: RunRef, rule: Rule, number: int, prompt: str, position: int, see
     )
 
 
-def draw_text(column: Column, number: int, mark: int | None) -> None:
-    """Draw what a column wrote, and its figures."""
+def draw_text(column: Column, number: int, mark: int | None, verdict: Verdict) -> None:
+    """Draw what a column wrote, and its figures with those of the referee."""
     token_strip(
         sampling_view.strip_tokens(column),
         key=f"sampling:strip_{number}",
@@ -151,7 +152,7 @@ def draw_text(column: Column, number: int, mark: int | None) -> None:
         tallest=TALLEST,
         is_even=True,
     )
-    st.caption(sampling_view.figures(column))
+    st.caption(sampling_view.figures(column, verdict))
 
 
 def draw_choice(column: Column, choice: NextToken, number: int, position: int, longest: float) -> None:
@@ -212,7 +213,8 @@ def compare(run: RunRef) -> None:
                 columns.append(written(run, rule, number, prompt, length, seed))
         for number, (place, column) in enumerate(zip(places, columns, strict=True)):
             with place:
-                draw_text(column, number, sampling_view.mark_of(columns, number))
+                verdict = sampling_view.verdict_on(column, run.path)
+                draw_text(column, number, sampling_view.mark_of(columns, number), verdict)
         legend(token_unit(run))
         for note in dict.fromkeys(note for column in columns for note in column.notes):
             st.info(markdown(note), icon=":material/info:")

@@ -8,13 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minigpt.app.components.token_strip import StripToken, top_candidates
+from minigpt.app.texts import number as written_number
 from minigpt.app.texts import plain, probability, quoted, t
+from minigpt.runs.folder import RunFolder
 from minigpt.viz.distribution import TokenChance
 
 if TYPE_CHECKING:
+    from minigpt.data.generators import Verdict
     from minigpt.generation.results import GeneratedToken
     from minigpt.model.protocols import LanguageModel
 
@@ -247,11 +251,33 @@ def lengths(most: int) -> list[int]:
     return [length for length in LENGTHS if length <= most] or [LENGTHS[0]]
 
 
-def figures(column: Column) -> str:
-    """Return the figures under a column."""
+def verdict_on(column: Column, path: Path) -> Verdict:
+    """Return what the referee of the run's text says about a column's text; nothing if its text has none.
+
+    Args:
+        column: The column; its prompt is judged with it, since its last item may begin there.
+        path: The run's folder.
+    """
+    generator = RunFolder(path).generator
+    if generator is None or generator.referee is None:
+        return ()
+    return generator.referee("".join((*column.prompt, *(token.written for token in column.tokens))))
+
+
+def figures(column: Column, verdict: Verdict = ()) -> str:
+    """Return the figures under a column, with those of the referee."""
     result = [
         t("sampling.surprise", bits=f"{column.mean_surprise():.2f}"),
         t("sampling.distinct", share=probability(column.distinct_share())),
+        *(
+            t(
+                "sampling.right",
+                right=written_number(count.right),
+                total=written_number(count.total),
+                what=t(f"frame.item_{count.what}"),
+            )
+            for count in verdict
+        ),
     ]
     return " · ".join(result) + (f"  \n{t('sampling.ended')}" if column.stop_reason == "eos" else "")
 

@@ -24,10 +24,12 @@ from minigpt.viz.training import (
     LayersWords,
     LineWords,
     ScheduleWords,
+    SharesWords,
     layers_figure,
     line_figure,
     loss_figure,
     schedule_figure,
+    shares_figure,
 )
 
 POLL_SECONDS = 1.0
@@ -85,6 +87,7 @@ def _panel(ref: RunRef, drawn: tuple[str, int | None, bool]) -> None:
     left, right = st.columns([5, 2], gap="medium")
     with left:
         _chart(snapshot)
+        _right(snapshot)
     with right:
         _samples(snapshot)
     _numbers(ref, snapshot)
@@ -142,10 +145,23 @@ def _chart(snapshot: RunSnapshot) -> None:
         max_steps=snapshot.max_steps,
         best_step=snapshot.best_step,
         whole=view.whole_loss(snapshot),
+        entropy=view.entropy(snapshot),
         revision=snapshot.id,
         height=CHART_HEIGHT,
     )
     live_chart(figure, key="train_loss", alt=alt)
+
+
+def _right(snapshot: RunSnapshot) -> None:
+    """Draw the share of right items under the loss, if the run's text has a referee."""
+    if curves := view.right_curves(snapshot):
+        words = SharesWords(
+            step=t("train.chart_step"), share=t("train.chart_right"), hover=template("train.right_hover")
+        )
+        figure = shares_figure(
+            curves, palette=theme.palette(), words=words, max_steps=snapshot.max_steps, revision=snapshot.id
+        )
+        live_chart(figure, key="train_right", alt=view.right_sentence(snapshot), config={"displayModeBar": False})
 
 
 def _samples(snapshot: RunSnapshot) -> None:

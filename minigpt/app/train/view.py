@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from minigpt.app.texts import equally_likely, has, number, size, t, template, unit
+from minigpt.app.texts import equally_likely, has, number, percent, size, t, template, unit
+from minigpt.data.generators import generator_of
 from minigpt.runs.cost import disk_megabytes
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.snapshots import RunSnapshot
@@ -70,7 +71,44 @@ def loss_words() -> LossWords:
         best=template("train.chart_best"),
         whole=template("train.chart_whole"),
         references={name: t(f"train.chart_{name}") for name in REFERENCES},
+        entropy=t("train.chart_entropy"),
     )
+
+
+def entropy(snapshot: RunSnapshot) -> float | None:
+    """Return the true entropy of the run's text in nats per token; None if it is not known.
+
+    A generator knows its entropy for each character; how many a token has is that of the text's validation part.
+    """
+    corpus = snapshot.corpus
+    generator = generator_of(corpus.get("name"), corpus.get("origin"))
+    chars, tokens = (int(corpus.get(f"num_validation_{unit}", 0)) for unit in ("chars", "tokens"))
+    if generator is None or generator.entropy_bits_per_char is None or not tokens:
+        return None
+    return generator.entropy_bits_per_char() * math.log(2) * chars / tokens
+
+
+def right_curves(snapshot: RunSnapshot) -> dict[str, Sequence[tuple[int, float]]]:
+    """Return the shares of right items over the steps, by the words for their kind; a kind not known is left out."""
+    known = {what: points for what, points in snapshot.right.items() if has(f"frame.item_{what}")}
+    return {t(f"frame.item_{what}"): points for what, points in known.items()}
+
+
+def right_sentence(snapshot: RunSnapshot) -> str:
+    """Return a sentence on what the referee found at the latest evaluation; "" if the run's text has none."""
+    parts = [
+        t(
+            "train.right_part",
+            share=percent(points[-1][1]),
+            count=number(snapshot.judged[what]),
+            what=t(f"frame.item_{what}"),
+        )
+        for what, points in snapshot.right.items()
+        if what in snapshot.judged and has(f"frame.item_{what}")
+    ]
+    generator = generator_of(snapshot.corpus.get("name"), snapshot.corpus.get("origin"))
+    how = "asked" if generator is not None and generator.questions is not None else "written"
+    return t(f"train.right_{how}", parts=", ".join(parts)) if parts else ""
 
 
 def whole_loss(snapshot: RunSnapshot) -> float | None:
@@ -176,8 +214,13 @@ def sentences(snapshot: RunSnapshot) -> list[str]:
     ]
     if references:
         result.append(t("train.see_references") + " " + " ".join(references))
+    floor = entropy(snapshot)
+    if floor is not None:
+        result.append(t("train.see_entropy", nats=f"{floor:.2f}", unit=_unit(snapshot)))
     train, validation = snapshot.loss_ema, snapshot.val_loss
     if train is not None and validation is not None and snapshot.status != "failed":
         gap = f"{validation - train:+.2f}"
         result.append(t("train.see_gap", gap=gap, train=f"{train:.2f}", validation=f"{validation:.2f}"))
+    if right := right_sentence(snapshot):
+        result.append(right)
     return result

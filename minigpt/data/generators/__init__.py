@@ -5,8 +5,10 @@ from minigpt.data.generators.dates import DATES
 from minigpt.data.generators.duplicates import DUPLICATES
 from minigpt.data.generators.generator import Count as Count
 from minigpt.data.generators.generator import Question as Question
+from minigpt.data.generators.generator import Referee as Referee
 from minigpt.data.generators.generator import TextGenerator as TextGenerator
 from minigpt.data.generators.generator import Verdict as Verdict
+from minigpt.data.generators.generator import added as added
 from minigpt.data.generators.letters import COPY, REVERSE, SORT
 from minigpt.data.generators.names import NAMES
 from minigpt.data.generators.repeats import REPEATS

@@ -7,7 +7,7 @@ of a generator the runs that learned from it must be trained again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,6 +29,23 @@ class Count:
 
 Verdict = tuple[Count, ...]
 """What a referee says about a text; the first count is the one that curves show."""
+
+
+def added(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the verdict on several texts together.
+
+    >>> added([(Count("moves", 1, 2),), (Count("moves", 3, 3),)])
+    (Count(what='moves', right=4, total=5),)
+    """
+    right, total = dict[str, int](), dict[str, int]()
+    for count in (count for verdict in verdicts for count in verdict):
+        right[count.what] = right.get(count.what, 0) + count.right
+        total[count.what] = total.get(count.what, 0) + count.total
+    return tuple(Count(what, right[what], total[what]) for what in total)
+
+
+Referee = Callable[[str], Verdict]
+"""Judges a text that a model has written; any text can be judged."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +93,8 @@ class TextGenerator:
     """How the text is made, in words."""
     entropy_bits_per_char: Callable[[], float] | None = None
     """Computes the true entropy rate: the loss of a reader who knows the grammar; None if it is not known."""
-    referee: Callable[[str], Verdict] | None = None
-    """Judges a text that a model has written; None if there is nothing to judge."""
+    referee: Referee | None = None
+    """None if there is nothing to judge."""
     questions: Callable[[int], tuple[Question, ...]] | None = None
     """Returns that many questions, the same ones each time, for which each item has one right answer; they are not in
     the text unless by chance. None if the items of this text are no questions."""

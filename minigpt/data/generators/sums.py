@@ -70,7 +70,8 @@ def _mean_length(solve: Callable[[int, int], int], digits: range) -> float:
 def _generator(
     number: int, name: str, sign: str, solve: Callable[[int, int], int], digits: range, *, title: str, teaches: str
 ) -> TextGenerator:
-    pattern = re.compile(rf"([0-9]{{1,9}}){re.escape(sign)}([0-9]{{1,9}})=([0-9]+)")
+    exercise = re.compile(rf"([0-9]{{1,9}}){re.escape(sign)}([0-9]{{1,9}})=")
+    pattern = re.compile(rf"{exercise.pattern}([0-9]+)")
 
     def item(draws: Draws) -> str:
         a, b = (draws.pick(numbers(draws.pick(digits))) for _ in "ab")
@@ -81,7 +82,7 @@ def _generator(
         return found is not None and str(solve(int(found[1]), int(found[2]))) == found[3]
 
     def carries(line: str) -> bool:
-        found = pattern.fullmatch(line)
+        found = exercise.match(line)
         return found is not None and is_carrying(int(found[1]), int(found[2]))
 
     def referee(text: str) -> Verdict:

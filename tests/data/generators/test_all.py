@@ -176,7 +176,7 @@ TUNE = f"X:1\nT:The Old River\nM:3/4\nL:1/8\nK:G\n{PHRASE}"
         ("copy", "\nabc\n>\nabc>abc>abc\n", {"lines": (0, 4)}),
         ("reverse", "abc>cba\nabc>abc\n", {"lines": (1, 2)}),
         ("sort", "bca>abc\nbca>acb\nbca>ab\n", {"lines": (1, 3)}),
-        ("addition", "12+34=46\n47+85=132\n47+85=122\n1+=2\n", {"sums": (2, 4), "carries": (1, 2)}),
+        ("addition", "12+34=46\n47+85=132\n47+85=122\n47+85=?\n1+=2\n", {"sums": (2, 5), "carries": (1, 3)}),
         ("addition", "12+34=046\n12-34=46\n", {"sums": (0, 2), "carries": (0, 0)}),
         ("multiplication", "12*34=408\n12*34=407\n0*9=0\n", {"sums": (2, 3)}),
         ("brackets", "([]){}\n([)]\n((\n\nab\n", {"lines": (1, 5), "closings": (3, 5)}),
