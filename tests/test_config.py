@@ -66,7 +66,7 @@ def test_every_field_has_one_dotted_name():
 def test_bounds_come_from_the_field():
     assert field_bounds("model.num_layers") == (1, 96)
     assert field_bounds("training.learning_rate") == (0, 10)
-    assert field_bounds("model.d_ff") == (1, 65536)
+    assert field_bounds("model.d_ff") == (0, 65536)
     assert field_bounds("training.sample_prompt") == (None, None)
 
 
@@ -136,8 +136,8 @@ def test_paths_are_made_absolute(monkeypatch, tmp_path):
         ({"tokenizer.kind": "word"}, "tokenizer.kind is 'word'; it must be 'character', 'byte' or 'bpe'."),
         ({"model.num_heads": 3}, "d_model 128 is not divisible by num_heads 3; with this width num_heads can be 1, 2 or 4. Change one of them in section model."),
         ({"model.num_kv_heads": 3}, "num_heads 4 is not divisible by num_kv_heads 3; num_kv_heads can be 1, 2 or 4. Change"),
-        ({"model.d_model": 6, "model.num_heads": 2}, "each head is 3 wide, which is odd (d_model 6 / num_heads 2); num_heads can be 1 or 3, or positions can be learned."),
-        ({"model.d_model": 5, "model.num_heads": 5}, "which is odd (d_model 5 / num_heads 5); d_model can be even, or positions can be learned."),
+        ({"model.d_model": 6, "model.num_heads": 2}, "each head is 3 wide, which is odd (d_model 6 / num_heads 2); num_heads can be 1 or 3, or positions can be learned, sinusoidal, alibi or none."),
+        ({"model.d_model": 5, "model.num_heads": 5}, "which is odd (d_model 5 / num_heads 5); d_model can be even, or positions can be learned, sinusoidal, alibi or none."),
         ({"training.warmup_steps": 2000}, "training.warmup_steps 2000 is more than training.max_steps 1000, so the learning rate would never reach its peak. Change one of them."),
         ({"training.accumulation_steps": 17}, "training.accumulation_steps 17 is more than training.batch_size 16, so some micro-batches would be empty."),
         ({"training.max_steps": 0, "seed": -1}, "(1 more after it.)"),

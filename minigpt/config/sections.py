@@ -33,8 +33,8 @@ class TransformerConfig(Section):
     """Key/value heads, each shared by num_heads / num_kv_heads query heads; empty: as many as num_heads."""
     d_model: Annotated[int, Field(ge=4, le=16384)] = 128
     """Width of the residual stream: how many numbers describe one position."""
-    d_ff: Annotated[int | None, Field(ge=1, le=65536)] = None
-    """Width of the feed-forward layer; empty: four times d_model."""
+    d_ff: Annotated[int | None, Field(ge=0, le=65536)] = None
+    """Width of the feed-forward layer; empty: four times d_model; 0: blocks without a feed-forward layer."""
     sequence_length: Annotated[int, Field(ge=2, le=1_048_576)] = 64
     """Context: how many tokens the model sees at once."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -45,16 +45,24 @@ class TransformerConfig(Section):
     """Normalisation: by the root mean square alone, or by mean and variance."""
     norm_gain: bool = True
     """Whether norms have a learned weight per coordinate; LayerNorm always has."""
+    norm_position: Literal["pre", "post", "none"] = "pre"
+    """Where norms are: pre, before each layer and at the end; post, after each sum; none, nowhere."""
+    residual: bool = True
+    """Whether a layer's output is added to the stream; false: it replaces the stream."""
     qk_norm: bool = False
     """Whether queries and keys are brought to the same length before they are compared."""
+    logit_cap: Annotated[float | None, Field(gt=0, le=10_000)] = None
+    """Bound of attention scores, which approach it smoothly: cap times tanh(score / cap); empty: no bound."""
+    attention_window: Annotated[int | None, Field(ge=1, le=1_048_576)] = None
+    """How many of the latest positions a position sees, itself included; empty: all of the context."""
     convolution: Annotated[int, Field(ge=0, le=16)] = 0
     """Width of a short convolution before each layer, over a position and those just before it; 0 or 1: none."""
-    positions: Literal["learned", "rotary"] = "rotary"
-    """How the model knows where a token stands: a learned vector per position, or rotated queries and keys."""
+    positions: Literal["learned", "sinusoidal", "rotary", "alibi", "none"] = "rotary"
+    """How it knows places: a vector per position, learned or of sines; rotated queries and keys; scores that fall."""
     activation: Literal["gelu", "relu", "relu2", "swiglu", "none"] = "gelu"
     """Non-linearity of the feed-forward layer; swiglu adds a third matrix, none leaves the layer linear."""
-    initialization: Literal["gpt2", "identity"] = "gpt2"
-    """How weights start: gpt2 with small random numbers; identity so that each block adds nothing at first."""
+    initialization: Literal["gpt2", "torch", "identity"] = "gpt2"
+    """How weights start: gpt2 small random ones; torch as torch does; identity so that blocks add nothing at first."""
     causal: bool = True
     """Whether a position sees only itself and earlier ones; false lets it see the token that it has to predict."""
     bias: bool = False
@@ -77,6 +85,17 @@ class TransformerConfig(Section):
         """Width of the feed-forward layer, resolved."""
         return 4 * self.d_model if self.d_ff is None else self.d_ff
 
+    @property
+    def visible_length(self) -> int:
+        """How many positions one position can see at most, itself included."""
+        window = self.attention_window or self.sequence_length
+        return min(self.sequence_length, window if self.causal else 2 * window - 1)
+
+    @property
+    def has_feedforward(self) -> bool:
+        """Whether blocks have a feed-forward layer."""
+        return self.ff_width > 0
+
     @model_validator(mode="after")
     def _check(self) -> TransformerConfig:
         if self.d_model % self.num_heads:
@@ -96,7 +115,13 @@ class TransformerConfig(Section):
             mend = f"num_heads can be {self._head_counts()}" if self.d_model % 2 == 0 else "d_model can be even"
             raise ValueError(
                 f"rotary positions turn pairs of numbers, but each head is {self.d_head} wide, which is odd (d_model "
-                f"{self.d_model} / num_heads {self.num_heads}); {mend}, or positions can be learned"
+                f"{self.d_model} / num_heads {self.num_heads}); {mend}, or positions can be learned, sinusoidal, alibi "
+                "or none"
+            )
+        if self.initialization == "identity" and not self.residual:
+            raise ValueError(
+                "initialization is identity, so every block starts with the output 0, and residual is false, so "
+                "nothing else reaches the next block; initialization can be gpt2 or torch, or residual can be true"
             )
         return self
 

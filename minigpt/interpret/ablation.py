@@ -26,7 +26,7 @@ import torch
 
 from minigpt.errors import InputError, ShapeError
 from minigpt.generation.inference import evaluation_mode
-from minigpt.interpret.checks import check_ids, check_layer
+from minigpt.interpret.checks import check_feedforward, check_ids, check_layer
 from minigpt.interpret.trace import to_numpy, trace_forward
 from minigpt.model.points import Probe
 from minigpt.model.transformer import Transformer
@@ -56,7 +56,7 @@ class Means:
 
     Attributes:
         heads: Mean of `z`, (L, H, K).
-        feedforwards: Mean of `ff_out`, (L, D).
+        feedforwards: Mean of `ff_out`, (L, D); (0, D) for a model without feed-forward layers.
     """
 
     heads: torch.Tensor
@@ -69,7 +69,7 @@ class Importance:
 
     Attributes:
         heads: Increase without each head, (L, H).
-        feedforwards: Increase without each feed-forward layer, (L,).
+        feedforwards: Increase without each feed-forward layer, (L,); (0,) for a model without them.
         base: Loss with everything switched on.
     """
 
@@ -86,9 +86,10 @@ def mean_activations(model: Transformer, ids: torch.Tensor) -> Means:
         ids: Token ids (N, T).
     """
     trace = trace_forward(model, ids)
+    outputs = [out.mean(dim=(0, 1)) for out in trace.block("ff_out")]
     return Means(
         heads=torch.stack([z.mean(dim=(0, 2)) for z in trace.block("z")]),
-        feedforwards=torch.stack([out.mean(dim=(0, 1)) for out in trace.block("ff_out")]),
+        feedforwards=torch.stack(outputs) if outputs else trace.embed.new_zeros(0, model.config.d_model),
     )
 
 
@@ -175,7 +176,8 @@ def importance(
     layers, heads = range(model.config.num_layers), range(model.config.num_heads)
     ablations = [Ablation(kind=kind)]
     ablations += [Ablation(frozenset({(layer, head)}), kind=kind) for layer in layers for head in heads]
-    ablations += [Ablation(feedforwards=frozenset({layer}), kind=kind) for layer in layers]
+    if model.config.has_feedforward:
+        ablations += [Ablation(feedforwards=frozenset({layer}), kind=kind) for layer in layers]
     each = max(1, ROWS_TOKENS // ids.numel())
     losses: list[torch.Tensor] = []
     for start in range(0, len(ablations), each):
@@ -200,11 +202,12 @@ def check_ablation(model: Transformer, ablation: Ablation) -> None:
     """Refuse an ablation of parts that the model does not have.
 
     Raises:
-        InputError: There is no such layer or head.
+        InputError: There is no such layer or head, or there are no feed-forward layers.
     """
     for layer, head in ablation.heads:
         check_layer(model, layer, head)
     for layer in ablation.feedforwards:
+        check_feedforward(model)
         check_layer(model, layer)
 
 

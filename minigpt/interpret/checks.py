@@ -61,6 +61,18 @@ def check_layer(model: Transformer, layer: int, head: int | None = None) -> None
             )
 
 
+def check_feedforward(model: Transformer) -> None:
+    """Refuse a model without feed-forward layers, where one is needed.
+
+    Raises:
+        InputError: It has none.
+    """
+    if not model.config.has_feedforward:
+        raise InputError(
+            "This model has no feed-forward layers: its d_ff is 0.", mend="Take a model that was trained with them."
+        )
+
+
 def check_position(ids: torch.Tensor, position: int) -> None:
     """Refuse a position that a text does not have.
 

@@ -17,7 +17,7 @@ import numpy as np
 from minigpt.arguments import check_count
 from minigpt.errors import InputError, ShapeError
 from minigpt.interpret.trace import to_numpy
-from minigpt.model.positions import LearnedPositions, RotaryPositions
+from minigpt.model.positions import LearnedPositions, RotaryPositions, SinusoidalPositions
 from minigpt.model.transformer import Transformer
 
 MOST_POSITIONS = 1024
@@ -160,14 +160,14 @@ def position_similarity(model: Transformer) -> np.ndarray | None:
 
     T is the context, but at most `MOST_POSITIONS`.
 
-    For learned positions, this is the cosine between their vectors. For rotary positions, it is the mean over all pairs
-    of cos(angle at one position - angle at the other), which depends only on their distance.
+    For learned and sinusoidal positions, this is the cosine between their vectors. For rotary positions, it is the mean
+    over all pairs of cos(angle at one position - angle at the other), which depends only on their distance.
 
     Returns:
         None if the model has another kind of positions, or none.
     """
     length = min(model.config.sequence_length, MOST_POSITIONS)
-    if isinstance(model.positions, LearnedPositions):
+    if isinstance(model.positions, LearnedPositions | SinusoidalPositions):
         return cosine_similarity(to_numpy(model.positions(0, length)))
     if isinstance(model.positions, RotaryPositions):
         rotations = model.positions(0, length)[:, 0]  # (T, K/2), complex, each of length 1

@@ -105,7 +105,8 @@ def _eraser(model: Transformer, positions: torch.Tensor, kind: str) -> Callable[
     def probe(name: str, tensor: torch.Tensor) -> torch.Tensor:
         if name != "embed":
             return tensor
-        replacement = model.embedding.weight.mean(dim=0) if kind == "mean" else torch.zeros_like(tensor[0, 0])  # (D,)
+        mean = model.embedding.weight.mean(dim=0) * model.token_scale  # (D,)
+        replacement = mean if kind == "mean" else torch.zeros_like(mean)
         is_erased = positions[:, None] == torch.arange(tensor.shape[1], device=tensor.device)  # (B, T)
         return torch.where(is_erased[..., None], replacement, tensor)
 

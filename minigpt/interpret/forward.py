@@ -81,6 +81,13 @@ def forward_pass(model: Transformer, ids: torch.Tensor, layer: int) -> ForwardPa
                 entered.append(tensor)
             if name.startswith(prefix):
                 name_inside = name.removeprefix(prefix)
+                last = next(reversed(inside), "")
+                if last.startswith("resid_") and inside[last] is tensor:  # nothing was computed between the two points
+                    if name_inside != "resid_post":
+                        return tensor
+                    del inside[last]
+                    if last in parts:
+                        parts[name_inside] = parts.pop(last)
                 for part in [part for part in parts if inside.get(part) is tensor]:  # its result is also a point
                     parts[name_inside] = parts.pop(part)
                     del inside[part]

@@ -10,6 +10,9 @@ if it ended there; over the blocks one sees the prediction take shape.
 Intuition for logit attribution: the stream is a sum of the embedding and of the outputs of all heads and feed-forward
 layers. The output matrix is linear, so each term has its own share in the logit of a token.
 
+Attribution needs a stream that is a sum. So it does not hold for post-norm models, whose norms change the whole stream
+in every block, nor without residual connections.
+
 Both use the model's own last steps: the streams replace the output of the last block, and the forward pass continues.
 
 Shapes: P points of the stream (before the first block, and after each), T positions, D d_model, V vocabulary, L layers,
@@ -26,6 +29,7 @@ import numpy as np
 import torch
 
 from minigpt.arguments import check_count
+from minigpt.errors import InputError
 from minigpt.generation.inference import evaluation_mode
 from minigpt.interpret.checks import check_ids, check_position, check_token
 from minigpt.interpret.trace import Trace, to_numpy, trace_forward
@@ -61,7 +65,7 @@ class Attribution:
         embed: Contribution of the token's own vector.
         positions: Contribution of the position's vector; 0 with rotary positions.
         heads: Contribution of each head, (L, H).
-        feedforwards: Contribution of each feed-forward layer, (L,).
+        feedforwards: Contribution of each feed-forward layer, (L,); (0,) for a model without them.
         rest: Contribution of the biases of attention layers and final norm; 0 without biases.
         total: The logit, or the difference, as the model computes it.
     """
@@ -138,15 +142,17 @@ def logit_attribution(
         versus: A token whose logit is subtracted; the difference decides which of the two is more likely.
 
     Raises:
-        InputError: There is no such position or token.
+        InputError: There is no such position or token, or the stream of this model is no sum.
     """
     check_position(ids, position)
+    _check_sum(model)
     for token in [target] if versus is None else [target, versus]:
         check_token(model, token)
     trace = trace_forward(model, ids)
     weigh = _Reader(model, trace, position, target, versus)
     heads = torch.stack([weigh(part[:, position]) for part in head_outputs(model, ids)])  # (L, H)
-    feedforwards = torch.stack([weigh(part[0, position]) for part in trace.ff_out])  # (L,)
+    outputs = [weigh(part[0, position]) for part in trace.ff_out]
+    feedforwards = torch.stack(outputs) if outputs else heads.new_zeros(0)  # (L,)
     embed = float(weigh(trace.embed[0, position]))
     positions = float(weigh(trace["pos_embed"][0, position])) if "pos_embed" in trace else 0.0
     logits = trace.logits[0, position].double()
@@ -191,11 +197,22 @@ def head_outputs(model: Transformer, ids: torch.Tensor) -> list[torch.Tensor]:
     return outputs
 
 
+def _check_sum(model: Transformer) -> None:
+    """Refuse a model whose stream is not the sum of the outputs of its parts."""
+    config = model.config
+    if config.norm_position == "post" or not config.residual:
+        why = "its residual is false" if not config.residual else "its norm_position is post"
+        raise InputError(
+            f"The stream of this model is not the sum of what its parts add: {why}. So a logit cannot be split.",
+            mend="Take a model with residual connections and with norm_position pre or none.",
+        )
+
+
 class _Reader:
     """Computes how much a vector in the stream adds to a logit, with the scale of the final norm held fixed.
 
     Args:
-        model: The model; its final norm is RMSNorm or LayerNorm, with or without weights.
+        model: The model; its final norm is RMSNorm or LayerNorm, with or without weights, or there is none.
         trace: Trace of the text.
         position: Position of the prediction.
         target: The token of the logit.
@@ -210,7 +227,8 @@ class _Reader:
         weight, bias = (getattr(norm, name, None) for name in ("weight", "bias"))
         stream = self._centre(trace.resid_post[-1][0, position].double())  # (D,)
         weighted = stream if weight is None else stream * weight.detach().double()
-        normed = trace.final_norm[0, position].double() - (0 if bias is None else bias.detach().double())
+        normed = stream if norm is None else trace.final_norm[0, position].double()
+        normed = normed if bias is None else normed - bias.detach().double()
         # The scale is taken from the trace: without weight and bias, the norm has only multiplied by one factor.
         scale = normed @ weighted / (weighted @ weighted)
         self._direction = unembedding * scale * (1 if weight is None else weight.detach().double())

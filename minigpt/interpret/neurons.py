@@ -21,7 +21,7 @@ from minigpt.arguments import check_count, is_whole
 from minigpt.errors import InputError
 from minigpt.generation.inference import evaluation_mode
 from minigpt.interpret.ablation import ROWS_TOKENS
-from minigpt.interpret.checks import check_ids, check_layer
+from minigpt.interpret.checks import check_feedforward, check_ids, check_layer
 from minigpt.interpret.trace import to_numpy, trace_forward
 from minigpt.model.transformer import Transformer
 
@@ -73,6 +73,7 @@ def unit_activations(
     """
     check_ids(windows, "windows", one_text=False)
     check_layer(model, layer)
+    check_feedforward(model)
     width = model.config.ff_width
     if not is_whole(unit) or not 0 <= unit < width:
         raise InputError(
@@ -106,8 +107,12 @@ def strongest_units(model: Transformer, ids: torch.Tensor, count: int = 8) -> li
 
     Returns:
         For each layer the units, counted from 0, the strongest first.
+
+    Raises:
+        InputError: The model has no feed-forward layers.
     """
     check_count("count", count)
+    check_feedforward(model)
     activations = trace_forward(model, ids).ff_act  # L of (1, T, F)
     return [act[0, -1].float().topk(min(count, act.shape[-1])).indices.tolist() for act in activations]
 

@@ -59,7 +59,7 @@ class Trace(Mapping[str, torch.Tensor]):
 
     @property
     def final_norm(self) -> torch.Tensor:
-        """The residual stream after the final norm, (B, T, D)."""
+        """The residual stream after the final norm, (B, T, D); only a model with pre-norm has it."""
         return self["final_norm"]
 
     @property

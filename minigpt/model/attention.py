@@ -5,7 +5,8 @@
 Intuition: every position sends out a query (what it looks for) and offers a key (how it can be found) and a value (what
 it hands over). The product of a query and a key is their score; the softmax turns the scores of one query into weights
 that sum to 1, and the output is the weighted mean of the values. The mask gives later positions the weight 0, so that a
-position never sees the token it has to predict.
+position never sees the token it has to predict. A window hides far positions too. A cap keeps single scores from
+growing without bound: score -> cap tanh(score / cap).
 
 `fused_attention` computes this in one kernel, for training and generation. `explicit_attention` computes the same steps
 one by one, for a probe that watches or edits them and for dropout on the weights. Tests hold the two equal.
@@ -15,12 +16,14 @@ map* or `att` (here `attn_pattern`, as in TransformerLens), and a head's output 
 Shapes: B batch, T query positions, S key positions, D d_model, H heads, K d_head; Hkv key/value heads.
 Sources: Vaswani et al. 2017, "Attention Is All You Need", section 3.2; Ainslie et al. 2023, "GQA", section 2.2, for
 shared key/value heads; Henry et al. 2020, "Query-Key Normalization for Transformers", section 2, for normed queries and
-keys. Unlike Henry et al., we norm with RMSNorm and keep the scale 1 / sqrt(K).
+keys (unlike them, we norm with RMSNorm and keep the scale 1 / sqrt(K)); Beltagy et al. 2020, "Longformer", section 3.1,
+and Jiang et al. 2023, "Mistral 7B", section 2, for the window; Gemma Team 2024, "Gemma 2", section 2, for the cap.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -33,7 +36,10 @@ from minigpt.model.kv_cache import KVCache
 from minigpt.model.layers import Linear
 from minigpt.model.norms import unit_rms
 from minigpt.model.points import Probe, tap
-from minigpt.model.positions import rotate
+from minigpt.model.positions import alibi_bias, rotate
+
+MOST_SCORES = 1 << 26
+"""Largest number of scores of one text that are in memory at a time; a longer text is done some queries at a time."""
 
 
 def causal_mask(num_queries: int, num_keys: int, device: torch.device | None = None) -> torch.Tensor:
@@ -46,6 +52,59 @@ def causal_mask(num_queries: int, num_keys: int, device: torch.device | None = N
     """
     allowed = torch.ones(num_queries, num_keys, dtype=torch.bool, device=device)
     return allowed.tril(diagonal=num_keys - num_queries)
+
+
+@dataclass(frozen=True)
+class ScoreRule:
+    """What happens to the scores between their scaling and the softmax.
+
+    Attributes:
+        causal: Whether a query sees only its own and earlier positions.
+        window: Number W of positions that it sees, from its own on back; without the causal mask as many ahead too.
+            None: all.
+        cap: Bound of the scores: score -> cap tanh(score / cap). None: no bound.
+        alibi: Whether scores fall with the distance; see `positions.alibi_bias`.
+    """
+
+    causal: bool = True
+    window: int | None = None
+    cap: float | None = None
+    alibi: bool = False
+
+    def mask(self, num_queries: int, num_keys: int, device: torch.device | None = None) -> torch.Tensor:
+        """Return which query may attend to which key: (T, S), True where it may.
+
+        >>> ScoreRule(window=2).mask(3, 3).int().tolist()
+        [[1, 0, 0], [1, 1, 0], [0, 1, 1]]
+        """
+        offset = num_keys - num_queries
+        if self.causal:
+            allowed = causal_mask(num_queries, num_keys, device)
+        else:
+            allowed = torch.ones(num_queries, num_keys, dtype=torch.bool, device=device)
+        if self.window is not None:
+            allowed = allowed.triu(diagonal=offset - self.window + 1)
+            if not self.causal:
+                allowed = allowed.tril(diagonal=offset + self.window - 1)
+        return allowed
+
+    def change(self, scores: torch.Tensor) -> torch.Tensor:
+        """Return scaled scores (..., H, T, S) after the cap and with ALiBi's bias; without both, the tensor itself."""
+        if self.cap is not None:
+            scores = self.cap * torch.tanh(scores / self.cap)
+        if self.alibi:
+            num_heads, num_queries, num_keys = scores.shape[-3:]
+            scores = scores + alibi_bias(num_heads, num_queries, num_keys, scores.device).to(scores.dtype)
+        return scores
+
+
+PLAIN = ScoreRule()
+"""The causal mask alone."""
+
+
+def score_rule(config: TransformerConfig) -> ScoreRule:
+    """Return the rule that a configuration asks for."""
+    return ScoreRule(config.causal, config.attention_window, config.logit_cap, alibi=config.positions == "alibi")
 
 
 def check_mask(mask: torch.Tensor, shape: tuple[int, int, int, int]) -> None:
@@ -79,6 +138,7 @@ def explicit_attention(
     v: torch.Tensor,
     mask: torch.Tensor,
     *,
+    rule: ScoreRule = PLAIN,
     dropout: Dropout | None = None,
     probe: Probe | None = None,
 ) -> torch.Tensor:
@@ -91,6 +151,7 @@ def explicit_attention(
         k: Keys (B, Hkv, S, K).
         v: Values (B, Hkv, S, K).
         mask: True where a query may attend to a key, (T, S) or (B, H, T, S).
+        rule: Its cap and bias are applied to the scaled scores; what may be seen is in `mask`.
         dropout: Applied to the attention weights.
         probe: Watches and may edit every step.
 
@@ -106,7 +167,7 @@ def explicit_attention(
     check_mask(mask, (*q.shape[:3], k.shape[2]))
     scores = tap(probe, "attn_scores_raw", q @ k.transpose(-2, -1))  # (B, H, T, S)
     # A sum of K independent products has variance K. Without the scale, the softmax of a wide head would start one-hot.
-    scores = tap(probe, "attn_scores", scores / math.sqrt(q.shape[-1]))
+    scores = tap(probe, "attn_scores", rule.change(scores / math.sqrt(q.shape[-1])))
     scores = tap(probe, "attn_scores_masked", scores.masked_fill(~mask, -math.inf))
     pattern = tap(probe, "attn_pattern", scores.softmax(dim=-1))
     if dropout is not None:
@@ -114,53 +175,80 @@ def explicit_attention(
     return pattern @ v  # (B, H, T, K)
 
 
-def fused_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, causal: bool = True) -> torch.Tensor:
+def fused_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rule: ScoreRule = PLAIN) -> torch.Tensor:
     """Compute attention in one kernel, which never writes the (T, S) scores to memory.
 
         softmax(q k^T / sqrt(K) + mask) v
+
+    A window and ALiBi need a mask or a bias for each score, and a cap needs the scores themselves. These are made for
+    at most `MOST_SCORES` scores at a time.
 
     Args:
         q: Queries (B, H, T, K), at the last T of S positions.
         k: Keys (B, Hkv, S, K).
         v: Values (B, Hkv, S, K).
-        causal: Whether a query sees only its own and earlier positions.
+        rule: What happens to the scores.
 
     Returns:
         Each head's weighted sum of values, (B, H, T, K).
 
     Source: Dao et al. 2022, "FlashAttention".
     """
-    num_queries, num_keys = q.shape[2], k.shape[2]
-    grouped = q.shape[1] != k.shape[1]
-    if q.dtype == torch.bfloat16 and q.device.type == "cpu":  # torch's kernel takes three times as long
-        return _separate_attention(q, k, v, causal_mask(num_queries, num_keys) if causal else None)
-    if num_queries == 1 or not causal:  # the newest position sees every key anyway
+    num_heads, num_queries, num_keys = q.shape[1], q.shape[2], k.shape[2]
+    if rule.window is not None and rule.causal and num_keys > num_queries + rule.window - 1:
+        num_keys = num_queries + rule.window - 1  # no query sees the keys before these
+        k, v = k[:, :, -num_keys:], v[:, :, -num_keys:]
+    is_windowed = rule.window is not None and rule.window < num_keys and num_queries > 1
+    if is_windowed or rule.cap is not None or rule.alibi:
+        rows = max(1, MOST_SCORES // (num_heads * num_keys))
+        if rule.causal and num_queries > rows:
+            pieces = []
+            for first in range(0, num_queries, rows):
+                some = q[:, :, first : first + rows]
+                end = num_keys - num_queries + first + some.shape[2]  # the first key that none of these queries sees
+                pieces.append(fused_attention(some, k[:, :, :end], v[:, :, :end], rule))
+            return torch.cat(pieces, dim=2)
+    # torch's kernel knows no cap, and for bfloat16 on a processor it takes three times as long
+    if rule.cap is not None or (q.dtype == torch.bfloat16 and q.device.type == "cpu"):
+        return _separate_attention(q, k, v, rule)
+    grouped = num_heads != k.shape[1]
+    if rule.alibi:
+        bias = alibi_bias(num_heads, num_queries, num_keys, q.device).to(q.dtype)
+        if num_queries > 1:
+            bias = bias.masked_fill(~rule.mask(num_queries, num_keys, q.device), -math.inf)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None], enable_gqa=grouped)
+    if num_queries == 1 or not (rule.causal or is_windowed):  # the newest position sees every key anyway
         return F.scaled_dot_product_attention(q, k, v, enable_gqa=grouped)
-    if num_queries == num_keys:
+    if num_queries == num_keys and not is_windowed:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
     # is_causal=True would align the queries with the first keys, but they are the last positions.
-    mask = causal_mask(num_queries, num_keys, q.device)
+    mask = rule.mask(num_queries, num_keys, q.device)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)
 
 
-def _separate_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+def _separate_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
     """Compute attention as separate matrix products, without probe or dropout, in few passes over memory.
 
     Args:
         q: Queries (B, H, T, K).
         k: Keys (B, Hkv, S, K).
         v: Values (B, Hkv, S, K).
-        mask: (T, S), True where a query may attend to a key; None allows all.
+        rule: What happens to the scores.
     """
     batch_size, num_heads, num_queries, d_head = q.shape
+    num_keys = k.shape[2]
     group = num_heads // k.shape[1]
     if group > 1:
         k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)  # (B, H, S, K)
-    offset = q.new_zeros(num_queries, k.shape[2])
-    if mask is not None:
-        offset.masked_fill_(~mask, -math.inf)
+    offset = q.new_zeros(num_queries, num_keys)
+    if rule.causal or rule.window is not None:
+        offset.masked_fill_(~rule.mask(num_queries, num_keys, q.device), -math.inf)
     q, k, v = q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1)  # (B H, T or S, K)
-    scores = torch.baddbmm(offset, q, k.mT, alpha=1 / math.sqrt(d_head))  # (B H, T, S)
+    if rule.cap is None and not rule.alibi:
+        scores = torch.baddbmm(offset, q, k.mT, alpha=1 / math.sqrt(d_head))  # (B H, T, S)
+    else:
+        plain = (q @ k.mT / math.sqrt(d_head)).view(batch_size, num_heads, num_queries, num_keys)
+        scores = (rule.change(plain) + offset).flatten(0, 1)
     return (scores.softmax(dim=-1) @ v).view(batch_size, num_heads, num_queries, d_head)
 
 
@@ -186,7 +274,7 @@ class CausalSelfAttention(nn.Module):
         self.num_heads = config.num_heads
         self.kv_heads = config.kv_heads
         self.d_head = config.d_head
-        self.causal = config.causal
+        self.rule = score_rule(config)
         self.qk_norm = config.qk_norm
         self.qkv = Linear(config.d_model, (config.num_heads + 2 * config.kv_heads) * config.d_head, config.bias)
         self.out = Linear(config.d_model, config.d_model, config.bias)
@@ -225,12 +313,10 @@ class CausalSelfAttention(nn.Module):
         q, k, v = tap(probe, "q", q), tap(probe, "k", k), tap(probe, "v", v)
         drops = self.training and self.attention_dropout.probability > 0
         if probe is None and not drops:
-            z = fused_attention(q, k, v, causal=self.causal)  # (B, H, T, K)
+            z = fused_attention(q, k, v, self.rule)  # (B, H, T, K)
         else:
-            mask = causal_mask(length, k.shape[2], x.device)
-            if not self.causal:
-                mask = torch.ones_like(mask)
-            z = explicit_attention(q, k, v, mask, dropout=self.attention_dropout, probe=probe)
+            mask = self.rule.mask(length, k.shape[2], x.device)
+            z = explicit_attention(q, k, v, mask, rule=self.rule, dropout=self.attention_dropout, probe=probe)
         z = tap(probe, "z", z)
         joined = z.transpose(1, 2).reshape(batch_size, length, d_model)  # (B, T, H K) = (B, T, D)
         return tap(probe, "attn_out", self.dropout(self.out(joined)))

@@ -2,7 +2,8 @@
 
 For a single token the arithmetic takes less time than calling modules and looking their weights up. So the weights are
 looked up once per cache, and a step is a plain loop over them. It computes the same as `Block.forward`, in the same
-order; tests hold the two equal for every kind of model.
+order; tests hold the two equal for every kind of model. Models without one of the usual parts (`can_decode` is false)
+take the general path, which is slower.
 
 Reads after: block, kv_cache. `Transformer.forward` uses it with no probe, gradient or dropout.
 Shapes: B batch, S key positions, D d_model, H heads, K d_head, V vocabulary; Hkv key/value heads. T is 1.
@@ -19,16 +20,21 @@ from torch import nn
 from torch.nn import functional as F
 
 from minigpt.config import TransformerConfig
-from minigpt.model.attention import fused_attention
+from minigpt.model.attention import fused_attention, score_rule
 from minigpt.model.block import Block
 from minigpt.model.convolution import CausalConvolution
 from minigpt.model.feedforward import activate
 from minigpt.model.kv_cache import KVCache
-from minigpt.model.norms import EPSILON, LayerNorm, RMSNorm, unit_rms
-from minigpt.model.positions import LearnedPositions, RotaryPositions, rotate
+from minigpt.model.norms import EPSILON, LayerNorm, Norm, unit_rms
+from minigpt.model.positions import Positions, RotaryPositions, SinusoidalPositions, rotate
 
 _LayerInput = Callable[[torch.Tensor, KVCache], torch.Tensor]
 """Computes what a layer reads from the residual stream: the norm, then the convolution if there is one."""
+
+
+def can_decode(config: TransformerConfig) -> bool:
+    """Return whether `Decoder` covers a model: pre-norm, residual connections, and feed-forward layers."""
+    return config.norm_position == "pre" and config.residual and config.has_feedforward
 
 
 class Decoder:
@@ -37,9 +43,9 @@ class Decoder:
     It holds the model's own parameters, not copies, so it follows when they are trained or loaded in place.
 
     Args:
-        config: The model's shape.
+        config: The model's shape; `can_decode` must hold.
         embedding: The token matrix (V, D).
-        positions: The position module.
+        positions: The position module; None if there is none.
         blocks: The blocks in order.
         final_norm: The norm above the last block.
         output: The matrix (V, D) that turns the stream into logits; with tied embeddings this is `embedding`.
@@ -49,13 +55,14 @@ class Decoder:
         self,
         config: TransformerConfig,
         embedding: torch.Tensor,
-        positions: LearnedPositions | RotaryPositions,
+        positions: Positions,
         blocks: Iterable[nn.Module],
-        final_norm: RMSNorm | LayerNorm,
+        final_norm: Norm,
         output: torch.Tensor,
     ) -> None:
         self._heads = (config.num_heads, config.kv_heads, config.d_head)
         self._qk_norm, self._activation = config.qk_norm, config.activation
+        self._rule = score_rule(config)
         self._positions = positions
         self._embedding = embedding
         self._output = output
@@ -80,10 +87,12 @@ class Decoder:
         batch_size = ids.shape[0]
         x = torch.embedding(self._embedding, ids)  # (B, 1, D)
         rotation = None
-        if isinstance(self._positions, LearnedPositions):
-            x = x + self._positions(cache.length, 1)
-        else:
+        if isinstance(self._positions, SinusoidalPositions):
+            x = x * self._positions.token_scale
+        if isinstance(self._positions, RotaryPositions):
             rotation = self._positions(cache.length, 1)
+        elif self._positions is not None:
+            x = x + self._positions(cache.length, 1)
         for layer, (attention_in, qkv, out, feedforward_in, up, down, gate) in enumerate(self._blocks):
             # With a single position, (B, 1, heads, K) and (B, heads, 1, K) have the same memory layout.
             heads = F.linear(attention_in(x, cache), *qkv).view(batch_size, -1, 1, d_head)  # (B, H + 2 Hkv, 1, K)
@@ -95,7 +104,7 @@ class Decoder:
                 qk = qk if rotation is None else rotate(qk, rotation)
                 q, k = qk.split_with_sizes((num_heads, kv_heads), dim=1)
             k, v = cache.append(layer, k, v)  # (B, Hkv, S, K)
-            z = fused_attention(q, k, v).view(batch_size, 1, -1)  # (B, 1, H K)
+            z = fused_attention(q, k, v, self._rule).view(batch_size, 1, -1)  # (B, 1, H K)
             x = x + F.linear(z, *out)
             y = feedforward_in(x, cache)
             wide = activate(F.linear(y, *(gate or up)), self._activation)
@@ -107,6 +116,9 @@ class Decoder:
 def _weights(block: Block) -> tuple[Any, ...]:
     """Return the parameters of a block in the order in which `Decoder.step` needs them."""
     feedforward = block.feedforward
+    assert feedforward is not None, "see can_decode"
+    assert block.attention_norm is not None, "see can_decode"
+    assert block.feedforward_norm is not None, "see can_decode"
     gate = feedforward.gate
     return (
         _bound(block.attention_norm, block.attention_convolution),
@@ -119,7 +131,7 @@ def _weights(block: Block) -> tuple[Any, ...]:
     )
 
 
-def _bound(norm: RMSNorm | LayerNorm, convolution: CausalConvolution | None = None) -> _LayerInput:
+def _bound(norm: Norm, convolution: CausalConvolution | None = None) -> _LayerInput:
     """Return a norm, and the convolution after it, as a function that already holds its weights."""
     if convolution is not None:
         normed, blend = _bound(norm), convolution

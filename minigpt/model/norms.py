@@ -81,7 +81,10 @@ class LayerNorm(nn.Module):
         return y if self.bias is None else y + self.bias
 
 
-def make_norm(config: TransformerConfig) -> RMSNorm | LayerNorm:
+Norm = RMSNorm | LayerNorm
+
+
+def make_norm(config: TransformerConfig) -> Norm:
     """Return a new norm of the kind in the configuration."""
     if config.norm == "rmsnorm":
         return RMSNorm(config.d_model, gain=config.norm_gain)

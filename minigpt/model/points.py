@@ -3,24 +3,27 @@
 | point | shape | what it is |
 |---|---|---|
 | `embed` | (B, T, D) | token vectors |
-| `pos_embed` | (B, T, D) | position vectors, learned positions only |
+| `pos_embed` | (B, T, D) | position vectors, learned and sinusoidal positions only |
 | `blocks.{l}.resid_pre` | (B, T, D) | residual stream as it enters block l |
-| `blocks.{l}.attn_in` | (B, T, D) | input of attention: the normed stream, after the convolution if there is one |
+| `blocks.{l}.attn_in` | (B, T, D) | input of attention: the stream, after norm and convolution if they come first |
 | `blocks.{l}.q` | (B, H, T, K) | queries, rotated if positions are rotary |
 | `blocks.{l}.k`, `blocks.{l}.v` | (B, Hkv, S, K) | keys and values, cached ones included, before heads share them |
 | `blocks.{l}.attn_scores_raw` | (B, H, T, S) | query times key |
-| `blocks.{l}.attn_scores` | (B, H, T, S) | divided by sqrt(K) |
-| `blocks.{l}.attn_scores_masked` | (B, H, T, S) | -inf where the key is later than the query |
+| `blocks.{l}.attn_scores` | (B, H, T, S) | divided by sqrt(K); capped, lowered by ALiBi, if the model does that |
+| `blocks.{l}.attn_scores_masked` | (B, H, T, S) | -inf where the key is later than the query, or out of the window |
 | `blocks.{l}.attn_pattern` | (B, H, T, S) | softmax over S, rows sum to 1 |
 | `blocks.{l}.z` | (B, H, T, K) | each head's weighted sum of values |
 | `blocks.{l}.attn_out` | (B, T, D) | what attention adds to the stream |
-| `blocks.{l}.resid_mid` | (B, T, D) | the stream between attention and feed-forward |
-| `blocks.{l}.ff_in` | (B, T, D) | input of the feed-forward layer: the normed stream, likewise |
+| `blocks.{l}.resid_mid` | (B, T, D) | the stream after attention |
+| `blocks.{l}.ff_in` | (B, T, D) | input of the feed-forward layer, likewise |
 | `blocks.{l}.ff_pre`, `blocks.{l}.ff_act` | (B, T, F) | before and after the non-linearity; swiglu: gate, product |
 | `blocks.{l}.ff_out` | (B, T, D) | what the feed-forward layer adds to the stream |
 | `blocks.{l}.resid_post` | (B, T, D) | the stream as it leaves block l |
-| `final_norm` | (B, T, D) | the normed stream that becomes logits |
+| `final_norm` | (B, T, D) | the normed stream that becomes logits; with pre-norm only |
 | `logits` | (B, T, V) | a score for every next token |
+
+Without residual connections a layer replaces the stream instead of adding to it. With post-norm, `resid_mid` and
+`resid_post` are taken after the norm. Without feed-forward layers there are no points whose names begin with `ff_`.
 
 Source: most names are those of TransformerLens (Nanda and Bloom 2022). There `ff_pre`, `ff_act` and `ff_out` are
 `mlp_pre`, `mlp_post` and `mlp_out`; `attn_scores_raw` and the two normed inputs have no name there.
@@ -62,6 +65,8 @@ BLOCK_POINTS = (
     "resid_post",
 )
 """The points of one block, in order of computation."""
+FEEDFORWARD_POINTS = ("ff_in", "ff_pre", "ff_act", "ff_out")
+"""The points that a block without a feed-forward layer does not have."""
 
 
 def point_names(config: TransformerConfig) -> list[str]:
@@ -70,9 +75,10 @@ def point_names(config: TransformerConfig) -> list[str]:
     >>> point_names(TransformerConfig(num_layers=1, positions="learned"))[:4]
     ['embed', 'pos_embed', 'blocks.0.resid_pre', 'blocks.0.attn_in']
     """
-    names = ["embed", "pos_embed"] if config.positions == "learned" else ["embed"]
-    names += [f"blocks.{layer}.{point}" for layer in range(config.num_layers) for point in BLOCK_POINTS]
-    return [*names, "final_norm", "logits"]
+    inside = [point for point in BLOCK_POINTS if config.has_feedforward or point not in FEEDFORWARD_POINTS]
+    names = ["embed", "pos_embed"] if config.positions in ("learned", "sinusoidal") else ["embed"]
+    names += [f"blocks.{layer}.{point}" for layer in range(config.num_layers) for point in inside]
+    return [*names, *(["final_norm"] if config.norm_position == "pre" else []), "logits"]
 
 
 def tap(probe: Probe | None, name: str, tensor: torch.Tensor) -> torch.Tensor:

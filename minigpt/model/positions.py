@@ -1,24 +1,39 @@
 """Positions: how the model knows where a token stands. Attention alone sees its tokens as a set without order.
 
-    learned   x_t = embedding[token_t] + weight[t]
-    rotary    q_t = R(t) q, k_s = R(s) k, so that q_t · k_s = q · R(s - t) k; R(t) rotates pair i by t * base^(-2i/K)
+    learned      x_t = embedding[token_t] + weight[t]
+    sinusoidal   x_t = sqrt(D) embedding[token_t] + p_t;  p_t[2i] = sin(t base^(-2i/D)), p_t[2i + 1] = cos(of the same)
+    rotary       q_t = R(t) q, k_s = R(s) k, so that q_t · k_s = q · R(s - t) k; R(t) rotates pair i by t * base^(-2i/K)
+    alibi        score of head h at query t and key s: q_t · k_s / sqrt(K) - slope_h |t - s|
+    none         nothing: only the causal mask tells how many tokens came before
 
-Learned positions add one vector per position to the token vectors, below the first block. Rotary positions leave the
-residual stream alone and rotate queries and keys in every block, by angles that grow with the position. The product of
-a query and a key then depends only on the distance between their positions.
+Learned and sinusoidal positions add one vector per position to the token vectors, below the first block. Rotary
+positions leave the residual stream alone and rotate queries and keys in every block, by angles that grow with the
+position. The product of a query and a key then depends only on the distance between their positions. ALiBi (*attention
+with linear biases*) lowers a score by an amount that grows with the distance, in every block.
+
+Learned positions end with the context. The others are formulas, so they also hold for positions that no training has
+seen. Their tables are neither learned nor stored with the weights. They are computed when they are used, no longer than
+needed: a file with a context of a million tokens may come from anyone.
 
 Shapes: B batch, T query positions, S key positions, D d_model, H heads, K d_head.
-Sources: Radford et al. 2019 (GPT-2) for learned positions; Su et al. 2021, "RoFormer", section 3.2, for rotary ones
-(RoPE). As in RoFormer's equation 34, coordinates 2i and 2i + 1 are a pair. GPT-NeoX, and Llama in the transformers
-library, pair i with i + K/2 instead; that is the same up to the order of the rows in the query and key projections.
+Sources: Radford et al. 2019 (GPT-2) for learned positions; Vaswani et al. 2017, sections 3.4 and 3.5, for sinusoidal
+ones and for sqrt(D); Su et al. 2021, "RoFormer", section 3.2, for rotary ones (RoPE); Press et al. 2022, "Train Short,
+Test Long", section 3, for ALiBi; Haviv et al. 2022, "Transformer Language Models without Positional Encodings Still
+Learn Positional Information", for none. As in RoFormer's equation 34, coordinates 2i and 2i + 1 are a pair. GPT-NeoX,
+and Llama in the transformers library, pair i with i + K/2 instead; that is the same up to the order of the rows in the
+query and key projections.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
-ROTARY_BASE = 10_000.0
+from minigpt.config import TransformerConfig
+
+ANGLE_BASE = 10_000.0
 """The slowest pair of coordinates makes one turn in about 2 pi times this many tokens."""
 
 
@@ -39,25 +54,25 @@ class LearnedPositions(nn.Module):
         return self.weight.narrow(0, start, length)
 
 
-class RotaryPositions(nn.Module):
-    """The rotation angle of each pair of coordinates at each position, as a table of cosines and sines.
+class AngleTable(nn.Module):
+    """Cosine and sine of each angle at each position, computed for the first positions and lengthened when needed.
 
-        angle(t, i) = t * base^(-2i/K) radians, for pair i of K/2
+        angle(t, i) = t * base^(-2i/N) radians, for pair i of N coordinates
 
-    The first pair rotates by one radian per token and tells near positions apart; the last pairs rotate slowly and tell
-    far ones apart. The table is neither learned nor stored with the weights. It is computed when it is used, no longer
-    than needed: a file with a context of a million tokens may come from anyone.
+    The first pair turns by one radian per token and tells near positions apart; the last pairs turn slowly and tell far
+    ones apart.
 
     Args:
-        sequence_length: Number of positions.
-        d_head: K, the width of a head, even.
+        sequence_length: Largest number of positions.
+        num_coordinates: N; an odd number has half a pair at the end.
     """
 
-    def __init__(self, sequence_length: int, d_head: int) -> None:
+    def __init__(self, sequence_length: int, num_coordinates: int) -> None:
         super().__init__()
         self._sequence_length = sequence_length
+        self.num_coordinates = num_coordinates
         self.table: torch.Tensor
-        self.register_buffer("table", torch.empty(0, 1, d_head // 2, 2), persistent=False)
+        self.register_buffer("table", torch.empty(0, 1, -(-num_coordinates // 2), 2), persistent=False)
 
     def reserve(self, length: int) -> None:
         """Compute the table for at least the first `length` positions, unless it is there already."""
@@ -68,18 +83,84 @@ class RotaryPositions(nn.Module):
         # In float64, so that large angles stay exact; on the CPU, because not every device has float64.
         pair = torch.arange(num_pairs, dtype=torch.float64, device="cpu")
         position = torch.arange(length, dtype=torch.float64, device="cpu")
-        angle = torch.outer(position, ROTARY_BASE ** (-pair / num_pairs))  # (S, K/2)
-        table = torch.stack((angle.cos(), angle.sin()), dim=-1).unsqueeze(1)  # (S, 1, K/2, 2)
+        angle = torch.outer(position, ANGLE_BASE ** (-pair / (self.num_coordinates / 2)))  # (S, N/2)
+        table = torch.stack((angle.cos(), angle.sin()), dim=-1).unsqueeze(1)  # (S, 1, N/2, 2)
         # A tensor made in inference mode could not be used with gradients later.
         with torch.inference_mode(False):
             self.table = table.clone().to(self.table)
 
+    def rows(self, start: int, length: int) -> torch.Tensor:
+        """Return cosine and sine of each pair at positions start, ..., start + length - 1: (T, 1, N/2, 2)."""
+        self.reserve(start + length)
+        return self.table.narrow(0, start, length).float()
+
+
+class SinusoidalPositions(AngleTable):
+    """One fixed vector per position: y_t[2i] = sin(t base^(-2i/D)), y_t[2i + 1] = cos(t base^(-2i/D)).
+
+    Args:
+        sequence_length: Largest number of positions.
+        d_model: D, the length of each vector.
+    """
+
+    def __init__(self, sequence_length: int, d_model: int) -> None:
+        super().__init__(sequence_length, d_model)
+        self.token_scale = math.sqrt(d_model)
+        """What token vectors are multiplied by: they start small, and would be lost beside sines of size 1."""
+
+    def forward(self, start: int, length: int) -> torch.Tensor:
+        """Return the vectors of positions start, ..., start + length - 1: (T, D)."""
+        pairs = self.rows(start, length)[:, 0].flip(-1)  # (T, D/2, 2), the sine first
+        return pairs.flatten(1)[:, : self.num_coordinates]
+
+
+class RotaryPositions(AngleTable):
+    """The rotation angle of each pair of coordinates of a head at each position.
+
+    Args:
+        sequence_length: Largest number of positions.
+        d_head: K, the width of a head, even.
+    """
+
     def forward(self, start: int, length: int) -> torch.Tensor:
         """Return the rotations at positions start, ..., start + length - 1: (T, 1, K/2), complex, of length 1."""
-        self.reserve(start + length)
-        rotation = self.table.narrow(0, start, length).float()
+        rotation = self.rows(start, length)
         # torch.compile does not support complex numbers; there the pairs stay apart, (T, 1, K/2, 2).
         return rotation if torch.compiler.is_compiling() else torch.view_as_complex(rotation)
+
+
+Positions = LearnedPositions | SinusoidalPositions | RotaryPositions | None
+"""The module of a model's positions; None for ALiBi, which has no table, and for none."""
+
+
+def make_positions(config: TransformerConfig) -> Positions:
+    """Return a new module for the kind of positions in the configuration."""
+    match config.positions:
+        case "learned":
+            return LearnedPositions(config.sequence_length, config.d_model)
+        case "sinusoidal":
+            return SinusoidalPositions(config.sequence_length, config.d_model)
+        case "rotary":
+            return RotaryPositions(config.sequence_length, config.d_head)
+        case _:
+            return None
+
+
+def alibi_bias(num_heads: int, num_queries: int, num_keys: int, device: torch.device | None = None) -> torch.Tensor:
+    """Return what ALiBi adds to the scores, -slope_h |t - s|: (H, T, S).
+
+        slope_h = 2^(-8 (h + 1) / H)        for head h of H, from 0
+
+    The first head falls off fastest and sees only near positions; the last one falls off slowly. The queries are the
+    last T of the S positions.
+
+    >>> alibi_bias(1, 2, 2).mul(256).tolist()
+    [[[-0.0, -1.0], [-1.0, -0.0]]]
+    """
+    head = torch.arange(1, num_heads + 1, device=device)
+    query = torch.arange(num_keys - num_queries, num_keys, device=device)
+    distance = (query[:, None] - torch.arange(num_keys, device=device)).abs()  # (T, S)
+    return -torch.exp2(-8 * head / num_heads)[:, None, None] * distance
 
 
 def rotate(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:

@@ -45,21 +45,27 @@ def tensor_shapes(config: TransformerConfig, vocab_size: int) -> dict[str, tuple
         if config.convolution > 1:
             shapes[f"{name}.weight"] = (config.convolution, width)
 
+    has_norms = config.norm_position != "none"
     if config.positions == "learned":
         shapes["positions.weight"] = (config.sequence_length, width)
     for layer in range(config.num_layers):
         block = f"blocks.{layer}"
-        norm(f"{block}.attention_norm")
+        if has_norms:
+            norm(f"{block}.attention_norm")
         convolution(f"{block}.attention_convolution")
         linear(f"{block}.attention.qkv", qkv, width)
         linear(f"{block}.attention.out", width, width)
-        norm(f"{block}.feedforward_norm")
+        if not config.has_feedforward:
+            continue
+        if has_norms:
+            norm(f"{block}.feedforward_norm")
         convolution(f"{block}.feedforward_convolution")
         if config.activation == "swiglu":
             linear(f"{block}.feedforward.gate", inner, width)
         linear(f"{block}.feedforward.up", inner, width)
         linear(f"{block}.feedforward.down", width, inner)
-    norm("final_norm")
+    if config.norm_position == "pre":
+        norm("final_norm")
     if not config.tie_embeddings:
         shapes["head.weight"] = (vocab_size, width)
     return shapes
@@ -130,7 +136,7 @@ def flops_per_token(config: TransformerConfig, vocab_size: int) -> int:
 
     6 N + 12 L H K T: each of the N numbers in matrices costs 2 operations (multiply, add) forward and 4 backward, and
     attention adds the scores and the weighted sum, 2 products of T x K for each head. Embeddings are looked up, which
-    costs nothing; a tied head multiplies, so its numbers belong to N.
+    costs nothing; a tied head multiplies, so its numbers belong to N. A window takes the place of a longer T.
 
     Source: Chowdhery et al. 2022 (PaLM), appendix B.
 
@@ -183,7 +189,7 @@ def size_map(config: TransformerConfig, vocab_size: int) -> tuple[PartSize, ...]
         if len(shape) == 2 and not looked_up and place != (None, "head"):
             flops[place] = flops.get(place, 0) + 2 * math.prod(shape)
         if name.endswith("attention.qkv.weight"):  # scores and weighted sum: two products of T x K for each head
-            flops[place] += 4 * config.d_model * config.sequence_length
+            flops[place] += 4 * config.d_model * config.visible_length
     parameters.setdefault((None, "head"), 0)
     flops[None, "head"] = 2 * vocab_size * config.d_model  # tied or not
     return tuple(PartSize(*place, count, flops.get(place, 0)) for place, count in parameters.items())

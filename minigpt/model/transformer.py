@@ -2,7 +2,7 @@
 
     x = embedding[ids] (+ positions)
     x = block_l(x)                       for l = 0 ... L - 1
-    logits = norm(x) output^T            output: the embedding's matrix, or one of its own
+    logits = norm(x) output^T            output: the embedding's matrix, or one of its own; no norm here with post-norm
 
 A decoder-only transformer as in GPT-2, by default with what has become usual since: RMSNorm, rotary positions, no
 biases. Literature calls the embedding's matrix `wte`, the output layer `lm_head` or *unembedding*, the blocks `h`.
@@ -27,13 +27,13 @@ from minigpt.arguments import is_whole
 from minigpt.config import TransformerConfig
 from minigpt.errors import ConfigError, ContextLengthError, DeviceError, ShapeError, TokenizerError
 from minigpt.model.block import Block
-from minigpt.model.decode import Decoder, DecodingCache
+from minigpt.model.decode import Decoder, DecodingCache, can_decode
 from minigpt.model.dropout import Dropout
 from minigpt.model.kv_cache import KVCache
 from minigpt.model.layers import Embedding, Linear
 from minigpt.model.norms import make_norm
 from minigpt.model.points import Probe, tap
-from minigpt.model.positions import LearnedPositions, RotaryPositions
+from minigpt.model.positions import LearnedPositions, RotaryPositions, SinusoidalPositions, make_positions
 from minigpt.randomness import Stream, make_generator
 
 MOST_TOKENS = 1 << 24
@@ -68,14 +68,10 @@ class Transformer(nn.Module):
         # generator. Then they get memory, and weights from our generators.
         with torch.device("meta"):
             self.embedding = Embedding(vocab_size, config.d_model)
-            self.positions: LearnedPositions | RotaryPositions
-            if config.positions == "learned":
-                self.positions = LearnedPositions(config.sequence_length, config.d_model)
-            else:
-                self.positions = RotaryPositions(config.sequence_length, config.d_head)
+            self.positions = make_positions(config)
             self.dropout = Dropout(config.dropout)
             self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
-            self.final_norm = make_norm(config)
+            self.final_norm = make_norm(config) if config.norm_position == "pre" else None
             # With tied embeddings there is one parameter: no head, the embedding's matrix is the output matrix too.
             self.head = None if config.tie_embeddings else Linear(config.d_model, vocab_size, bias=False)
         # what `to_empty` does, without importing the compiler
@@ -84,19 +80,26 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def _initialise(self, seed: int) -> None:
-        """Fill every parameter: matrices from a normal distribution, norms with 1, biases with 0."""
+        """Fill every parameter: matrices with random numbers, norms with 1, biases with 0 (torch's way: at random)."""
+        as_torch = self.config.initialization == "torch"
         for name, parameter in self.named_parameters():
+            # Keyed by the name, so that a tensor's initial weights do not depend on which other tensors exist.
+            generator = make_generator(seed, Stream.INITIALISATION, zlib.crc32(name.encode()))
+            layer = self.get_submodule(name.rpartition(".")[0])
             if "convolution" in name:
                 parameter.zero_()[0] = 1  # the identity: each position reads only itself
+            elif as_torch and isinstance(layer, Linear):
+                bound = 1 / math.sqrt(layer.in_features)  # what torch's nn.Linear does, weights and biases alike
+                parameter.uniform_(-bound, bound, generator=generator)
             elif parameter.ndim == 1:
                 parameter.fill_(0 if name.endswith("bias") else 1)
             else:
-                # Keyed by the name, so that a tensor's initial weights do not depend on which other tensors exist.
-                generator = make_generator(seed, Stream.INITIALISATION, zlib.crc32(name.encode()))
                 parameter.normal_(0, self._initial_std(name, parameter), generator=generator)
 
     def _initial_std(self, name: str, parameter: torch.Tensor) -> float:
         """Return the standard deviation of a matrix's initial weights."""
+        if self.config.initialization == "torch":  # an embedding; what torch's nn.Embedding does
+            return 1.0
         adds_to_stream = name.endswith(("attention.out.weight", "feedforward.down.weight"))
         if self.config.initialization == "gpt2" or name == "positions.weight":
             # 2 L such layers add to the stream; this scale keeps the variance of their sum (GPT-2, section 2.3).
@@ -128,8 +131,16 @@ class Transformer(nn.Module):
                 mend="Generate with use_cache=False, which computes every position again.",
             )
         weight = self.embedding.weight
+        if not can_decode(self.config):
+            return KVCache(self.config, batch_size, self.device, weight.dtype)
+        assert self.final_norm is not None, "a decoder is for pre-norm"
         decoder = Decoder(self.config, weight, self.positions, self.blocks, self.final_norm, self._output())
         return DecodingCache(self.config, batch_size, self.device, weight.dtype, decoder)
+
+    @property
+    def token_scale(self) -> float:
+        """What token vectors are multiplied by as they enter the model: sqrt(D) beside sinusoidal positions, else 1."""
+        return self.positions.token_scale if isinstance(self.positions, SinusoidalPositions) else 1.0
 
     def _output(self) -> torch.Tensor:
         """Return the matrix (V, D) that turns the residual stream into logits."""
@@ -172,18 +183,22 @@ class Transformer(nn.Module):
         is_decoding = length == 1 and probe is None and not self.training and not torch.is_grad_enabled()
         if is_decoding and isinstance(cache, DecodingCache) and cache.decoder.reads(self.embedding.weight):
             return cache.decoder.step(ids, cache)
-        x = tap(probe, "embed", self.embedding(ids))  # (B, T, D)
+        vectors = self.embedding(ids)
+        if self.token_scale != 1:
+            vectors = vectors * self.token_scale
+        x = tap(probe, "embed", vectors)  # (B, T, D)
         rotation = None
-        if isinstance(self.positions, LearnedPositions):
+        if isinstance(self.positions, LearnedPositions | SinusoidalPositions):
             x = x + tap(probe, "pos_embed", self.positions(start, length).expand_as(x))
-        else:
+        elif isinstance(self.positions, RotaryPositions):
             rotation = self.positions(start, length)
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x, rotation, cache=cache, probe=probe)
         if cache is not None:
             cache.advance(length)
-        x = tap(probe, "final_norm", self.final_norm(x))
+        if self.final_norm is not None:
+            x = tap(probe, "final_norm", self.final_norm(x))
         return tap(probe, "logits", F.linear(x, self._output()))  # (B, T, V)
 
     def _check(self, ids: torch.Tensor, start: int, cache: KVCache | None) -> None:

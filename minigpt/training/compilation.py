@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from minigpt.errors import ConfigError
-from minigpt.model.positions import RotaryPositions
+from minigpt.model.positions import AngleTable
 
 if TYPE_CHECKING:
     from minigpt.model.transformer import Transformer
@@ -74,7 +74,7 @@ def compiled_forward(model: Transformer) -> Callable[[torch.Tensor], torch.Tenso
     """
     from torch._dynamo.exc import TorchDynamoException  # takes a second to import
 
-    if isinstance(model.positions, RotaryPositions):
+    if isinstance(model.positions, AngleTable):
         model.positions.reserve(model.config.sequence_length)  # compiled code cannot lengthen the table
     # not dynamic: a program for each size of micro-batch; there are at most two sizes
     forward = torch.compile(model, backend=BACKEND, dynamic=False)

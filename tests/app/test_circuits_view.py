@@ -18,6 +18,7 @@ from minigpt.app.circuits import (
     vectors_view,
 )
 from minigpt.app.circuits.view import place_names
+from minigpt.app.components.switchboard import message
 from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import percent, t, template
 from minigpt.errors import ShapeError, TokenizerError
@@ -117,6 +118,12 @@ def test_experiments_turn_off_what_they_say():
         "try_first_heads": {(0, 0), (0, 1), (0, 2)},
         "try_all_on": set(),
     }
+
+
+def test_a_model_without_feedforward_blocks_has_no_switches_for_them():
+    assert list(switches_view.experiments((2, 3), feedforward=False)) == ["try_first_heads", "try_all_on"]
+    drawn = message(2, 3, feedforward=False, off=frozenset(), moved=0, importance=None, unit="bits", words={})
+    assert drawn["feedforward"] is False
 
 
 # -- head scores

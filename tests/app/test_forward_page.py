@@ -192,7 +192,7 @@ def test_a_deep_model_stays_one_small_message():
     box = forward_map.MapBox("q", 50, "attention", "qkv", "Queries", "", "", "", "query", np.zeros((12, 256, 64)))
     data = forward_map.message(
         [box], streams=streams, layer=50, opened="q", number=1, total=1, tokens=["x"] * 256, ids=[1] * 256,
-        position=0, candidates=[], causal=True, tied=True, words={}, compact=False,
+        position=0, candidates=[], causal=True, tied=True, adds=True, words={}, compact=False,
     )  # fmt: skip
     assert len(data) < 60_000
 

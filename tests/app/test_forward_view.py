@@ -52,6 +52,10 @@ def title(shown, box):
         {"activation": "relu2", "convolution": 3},
         {"num_layers": 96},
         {"d_ff": 1, "num_heads": 1},
+        {"d_ff": 0, "positions": "none"},
+        {"norm_position": "post", "positions": "sinusoidal"},
+        {"norm_position": "none", "positions": "alibi", "attention_window": 3, "logit_cap": 2.0},
+        {"residual": False, "norm_position": "post", "d_ff": 0},
     ],
     ids=str,
 )
@@ -68,10 +72,45 @@ def test_every_kind_of_model_is_drawn_as_it_is_configured(changes):
     said = facts(shown.config)
     assert f"{shown.config.num_layers} blocks" in said
     for name, value in known.items():
-        if name in ("qk_norm", "norm_gain", "causal", "num_kv_heads", "convolution", "bias"):
+        if name in (
+            "norm_position",
+            "attention_window",
+            "logit_cap",
+            "residual",
+            "qk_norm",
+            "norm_gain",
+            "causal",
+            "num_kv_heads",
+            "convolution",
+            "bias",
+        ):
             assert f"`{name}: {str(value).lower()}`" in said
     assert len(sentences(shown, 2)) == 3
     assert size_view.size_list(shown.config, shown.vocab_size, "parameters")
+
+
+def test_the_picture_shows_no_part_that_is_not_there():
+    """Parts that a setting takes away, and texts that another setting makes untrue."""
+    usual = [box.name for box in view().boxes]
+    gone = {
+        "norm_position=none": {"attn_in", "ff_in", "final_norm"},
+        "d_ff=0": {"ff_in", "ff_pre", "ff_act", "ff_out", "resid_mid"},
+    }
+    for changes, missing in gone.items():
+        name, value = changes.split("=")
+        shown = view({name: 0 if value == "0" else value})
+        assert [name for name in usual if name not in missing] == [box.name for box in shown.boxes]
+    assert "no feed-forward" in facts(view({"d_ff": 0}).config)
+    assert "RMSNorm" not in facts(view({"norm_position": "none"}).config)
+    chain = view({"residual": False})
+    for name in ("attn_out", "resid_mid", "ff_out", "resid_post"):
+        meaning = box_view.meaning_of(chain.find(name), chain.config, chain.vocab_size)
+        assert "added" not in meaning, name
+        assert "overwritten" not in meaning, name
+    assert "adds" not in picture_view.picture_words(chain)["attention"]
+    post = view({"norm_position": "post"})
+    assert title(post, post.find("resid_mid")) == t("forward.box_resid_mid_post")
+    assert not [box.name for box in post.boxes if box.subject == "norm"]
 
 
 class Shouting(Block):
@@ -118,7 +157,7 @@ def test_a_model_with_non_finite_numbers_is_shown_too():
     data = forward_map.message(
         picture_view.map_boxes(shown), streams=shown.streams, layer=0, opened="q", number=1, total=1,
         tokens=shown.reading.tokens, ids=shown.reading.ids, position=0, candidates=candidates(shown, 0), causal=True,
-        tied=True, words=picture_view.picture_words(shown), compact=False,
+        tied=True, adds=True, words=picture_view.picture_words(shown), compact=False,
     )  # fmt: skip
     (size,) = struct.unpack("<I", data[:4])
     header = json.loads(data[4 : 4 + size], parse_constant=lambda name: pytest.fail(f"a browser's JSON has no {name}"))

@@ -331,7 +331,7 @@ def map_of(layer: int, name: str, number: int) -> bytes:
              "feedforward", "stream", "earlier", "later", "follow", "positions")  # fmt: skip
     return forward_map.message(
         boxes, streams=np.ones((LAYERS, 2, 8)), layer=layer, opened=name, number=number, total=4 + 3 * LAYERS,
-        tokens="ab", ids=[0, 1], position=1, candidates=[("c", 0.5)], causal=True, tied=True,
+        tokens="ab", ids=[0, 1], position=1, candidates=[("c", 0.5)], causal=True, tied=True, adds=True,
         words={**dict.fromkeys(words, ""), "step": "{number} of {total}", "open_block": "block {number}"}, compact=False,
     )  # fmt: skip
 

@@ -17,6 +17,7 @@ MAKES: dict[str, dict[str, object]] = {
     "layernorm-untied": {"norm": "layernorm", "tie_embeddings": False},
     "rmsnorm-bias-untied": {"bias": True, "tie_embeddings": False, "positions": "learned"},
     "gqa": {"num_kv_heads": 2},
+    "alibi-window-cap": {"positions": "alibi", "attention_window": 4, "logit_cap": 0.5},
     "quick-recipe": {"convolution": 3, "qk_norm": True, "activation": "swiglu", "norm_gain": False, "d_ff": 64},
 }
 

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from minigpt.errors import ConfigError, ShapeError
-from minigpt.model.attention import CausalSelfAttention, causal_mask, check_mask, explicit_attention, fused_attention
+from minigpt.model.attention import (
+    CausalSelfAttention,
+    ScoreRule,
+    causal_mask,
+    check_mask,
+    explicit_attention,
+    fused_attention,
+)
 from minigpt.model.points import BLOCK_POINTS
 from minigpt.model.transformer import Transformer
 
@@ -41,7 +48,7 @@ def test_bfloat16_on_a_processor_equals_the_loop_to_its_digits(kv_heads, num_que
     q = torch.randn(2, 4, num_queries, 8, generator=generator).bfloat16()
     k, v = torch.randn(2, 2, kv_heads, num_keys, 8, generator=generator).bfloat16()
     torch.testing.assert_close(fused_attention(q, k, v).float(), attend_by_loop(q, k, v), atol=0.03, rtol=0.03)
-    everything = fused_attention(q, k, v, causal=False)[:, :, -1]
+    everything = fused_attention(q, k, v, ScoreRule(causal=False))[:, :, -1]
     torch.testing.assert_close(everything.float(), attend_by_loop(q, k, v)[:, :, -1], atol=0.03, rtol=0.03)
 
 
@@ -137,3 +144,41 @@ def test_without_the_causal_mask_a_later_token_changes_an_earlier_place(small):
 def test_without_the_causal_mask_there_is_no_cache(small):
     with pytest.raises(ConfigError, match="use_cache=False"):
         Transformer(small(causal=False), 12).make_cache()
+
+
+@pytest.mark.parametrize("num_queries", [1, 3, 5])
+@pytest.mark.parametrize("kv_heads", [1, 4])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        ScoreRule(window=2),
+        ScoreRule(causal=False, window=2),
+        ScoreRule(cap=0.7),
+        ScoreRule(alibi=True),
+        ScoreRule(causal=False, alibi=True),
+        ScoreRule(window=3, cap=0.7, alibi=True),
+    ],
+)
+def test_rules_for_scores_equal_a_loop_over_them(rule, kv_heads, num_queries, generator):
+    q = torch.randn(2, 4, num_queries, 8, generator=generator)
+    k, v = torch.randn(2, 2, kv_heads, 5, 8, generator=generator)
+    if not rule.causal and num_queries < 5:
+        return  # there is no cache without the causal mask
+    expected = torch.zeros(2, 4, num_queries, 8)
+    for b in range(2):
+        for h in range(4):
+            for i in range(num_queries):
+                t, weights, values = 5 - num_queries + i, [], []
+                for s in range(5):
+                    if (rule.causal and s > t) or (rule.window and abs(t - s) >= rule.window):
+                        continue
+                    score = float(q[b, h, i] @ k[b, h * kv_heads // 4, s]) / math.sqrt(8)
+                    score = rule.cap * math.tanh(score / rule.cap) if rule.cap else score
+                    weights.append(math.exp(score - (2.0 ** -(2 * h + 2) * abs(t - s) if rule.alibi else 0)))
+                    values.append(v[b, h * kv_heads // 4, s])
+                expected[b, h, i] = sum(w * x for w, x in zip(weights, values, strict=True)) / sum(weights)
+    mask = rule.mask(num_queries, 5)
+    torch.testing.assert_close(fused_attention(q, k, v, rule), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(explicit_attention(q, k, v, mask, rule=rule), expected, atol=1e-5, rtol=1e-4)
+    half = fused_attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), rule).float()
+    torch.testing.assert_close(half, expected, atol=0.05, rtol=0.05)

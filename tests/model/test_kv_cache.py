@@ -30,6 +30,9 @@ MODELS |= {
         "modern": {"norm_gain": False, "qk_norm": True, "activation": "relu2"},
         "gated": {"activation": "swiglu", "bias": True, "norm": "layernorm"},
         "linear": {"activation": "none", "qk_norm": True, "positions": "learned"},
+        "near": {"positions": "alibi", "attention_window": 3, "logit_cap": 0.5},
+        "classic": {"positions": "sinusoidal", "norm_position": "post", "activation": "relu"},
+        "chain": {"positions": "none", "residual": False, "norm_position": "none", "d_ff": 0},
     }.items()
 }
 for _model in MODELS.values():
@@ -157,6 +160,9 @@ STYLES = [
     {"norm_gain": False, "qk_norm": True, "activation": "relu2", "convolution": 2},
     {"activation": "swiglu", "bias": True, "norm": "layernorm"},
     {"activation": "none"},
+    {"positions": "sinusoidal", "tie_embeddings": False},
+    {"positions": "none", "attention_window": 3},
+    {"positions": "alibi", "logit_cap": 0.5, "num_kv_heads": 2},
 ]
 
 

@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from minigpt.model.positions import ROTARY_BASE, LearnedPositions, RotaryPositions, rotate
+from minigpt.model.positions import (
+    ANGLE_BASE,
+    LearnedPositions,
+    RotaryPositions,
+    SinusoidalPositions,
+    alibi_bias,
+    rotate,
+)
 
 
 def rotate_by_loop(x, start=0):
@@ -14,7 +21,7 @@ def rotate_by_loop(x, start=0):
     d_head = x.shape[-1]
     for t in range(x.shape[1]):
         for i in range(d_head // 2):
-            angle = (start + t) * ROTARY_BASE ** (-2 * i / d_head)
+            angle = (start + t) * ANGLE_BASE ** (-2 * i / d_head)
             matrix = torch.tensor(
                 [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], dtype=torch.float64
             )
@@ -79,3 +86,19 @@ def test_learned_positions_are_a_slice_of_the_table(generator):
     with torch.no_grad():
         positions.weight.normal_(generator=generator)
     assert torch.equal(positions(2, 3), positions.weight[2:5])
+
+
+def test_sinusoidal_positions_by_hand():
+    positions = SinusoidalPositions(1 << 20, 4)  # angles: t and t / 100
+    for t in (0, 1, 12_345):
+        expected = [math.sin(t), math.cos(t), math.sin(t / 100), math.cos(t / 100)]
+        assert positions(t, 1)[0].tolist() == pytest.approx(expected, abs=1e-6)
+    odd = SinusoidalPositions(8, 3)(2, 1)[0].tolist()  # the second pair is cut in half
+    assert odd == pytest.approx([math.sin(2), math.cos(2), math.sin(2 * ANGLE_BASE ** (-2 / 3))], abs=1e-6)
+
+
+def test_the_bias_of_alibi_is_that_of_the_paper():
+    bias = alibi_bias(8, 2, 3)  # slopes 1/2, 1/4, ..., 1/256 for eight heads; the queries are positions 1 and 2
+    for head in range(8):
+        slope = 2.0 ** -(head + 1)
+        assert bias[head].tolist() == [[-slope, 0, -slope], [-2 * slope, -slope, 0]]

@@ -24,10 +24,11 @@ configs = st.builds(
     group=st.sampled_from([1, 2]),
     num_layers=st.integers(1, 3),
     d_model=st.sampled_from([8, 16, 24]),
-    d_ff=st.sampled_from([None, 10]),
+    d_ff=st.sampled_from([None, 10, 0]),
     sequence_length=st.integers(2, 20),
     norm=st.sampled_from(["rmsnorm", "layernorm"]),
-    positions=st.sampled_from(["learned", "rotary"]),
+    norm_position=st.sampled_from(["pre", "post", "none"]),
+    positions=st.sampled_from(["learned", "sinusoidal", "rotary", "alibi", "none"]),
     bias=st.booleans(),
     tie_embeddings=st.booleans(),
     activation=st.sampled_from(["gelu", "relu2", "swiglu"]),
@@ -58,9 +59,10 @@ def test_gpt2_has_its_published_size():
     assert count_parameters(config, 50257).total == 124_439_808
 
 
-def test_flops_equal_those_counted_while_the_model_runs():
+@pytest.mark.parametrize("changes", [{}, {"d_ff": 0}, {"norm_position": "post", "activation": "swiglu"}])
+def test_flops_equal_those_counted_while_the_model_runs(changes):
     """With a probe attention takes the explicit path, whose products the counter can see."""
-    config = TransformerConfig(num_layers=2, num_heads=4, d_model=32, sequence_length=16)
+    config = TransformerConfig(num_layers=2, num_heads=4, d_model=32, sequence_length=16, **changes)
     model = Transformer(config, 11)
     ids = torch.zeros(3, 16, dtype=torch.int64)
     with FlopCounterMode(display=False) as counter:

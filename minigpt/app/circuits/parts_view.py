@@ -68,7 +68,8 @@ def parts_of(attribution: Attribution) -> list[Part]:
         parts.append((t("circuits.part_positions"), attribution.positions))
     for layer in range(layers):
         parts += [(head_name(layer, head), float(attribution.heads[layer, head])) for head in range(heads)]
-        parts.append((feedforward_name(layer), float(attribution.feedforwards[layer])))
+        if len(attribution.feedforwards):
+            parts.append((feedforward_name(layer), float(attribution.feedforwards[layer])))
     if abs(attribution.rest) > 1e-4:
         parts.append((t("circuits.part_rest"), attribution.rest))
     return parts

@@ -48,7 +48,7 @@ def draw(subject: Subject) -> None:
     anatomy.try_this(
         [
             (t(f"circuits.{name}"), partial(_switch_off, subject, parts))
-            for name, parts in switches_view.experiments(before.shape).items()
+            for name, parts in switches_view.experiments(before.shape, feedforward=before.has_feedforward).items()
             if parts != off  # a button for the present state would do nothing
         ],
         key="circuits:try_switches",
@@ -90,6 +90,7 @@ def _draw_board(subject: Subject, before: Outcome, off: frozenset[Part], kind: K
         data = message(
             layers,
             heads,
+            feedforward=before.has_feedforward,
             off=off,
             moved=st.session_state.get("circuits:moved", 0),
             importance=measured,

@@ -42,6 +42,7 @@ class Outcome:
         sample: Its continuation of the prompt, always with the same random numbers.
         passage: The fixed text.
         shape: (L, H).
+        has_feedforward: Whether the model has feed-forward blocks.
         texts: The text of every token of the vocabulary, V of them.
     """
 
@@ -51,6 +52,7 @@ class Outcome:
     sample: str
     passage: Passage
     shape: tuple[int, int]
+    has_feedforward: bool
     texts: tuple[str, ...]
 
 
@@ -95,6 +97,7 @@ def outcome(
         sample=sample.completion,
         passage=passage,
         shape=(run.model.config.num_layers, heads),
+        has_feedforward=run.model.config.has_feedforward,
         texts=run.tokenizer.token_texts(),
     )
 
@@ -102,7 +105,8 @@ def outcome(
 def importance(run: Run, ref: RunRef, prompt: str, kind: Kind, cancelled: Callable[[], bool]) -> np.ndarray:
     """Return the increase in bits per character on the fixed passage when each part is off, (L, H + 1).
 
-    The feed-forward blocks stand in the last column; the arguments are those of `outcome`.
+    The feed-forward blocks stand in the last column, which a model without them does not have; the arguments are those
+    of `outcome`.
     """
     import torch
 
@@ -110,7 +114,8 @@ def importance(run: Run, ref: RunRef, prompt: str, kind: Kind, cancelled: Callab
 
     passage = fixed_passage(ref, run, read_few(run, prompt).ids)
     measured = measure(run.model, torch.from_numpy(passage.ids)[None], kind=kind, cancelled=cancelled)
-    nats = np.column_stack([measured.heads, measured.feedforwards]) * (len(passage.ids) - 1)
+    parts = [measured.heads, measured.feedforwards] if len(measured.feedforwards) else [measured.heads]
+    nats = np.column_stack(parts) * (len(passage.ids) - 1)
     return nats * _bits_per_char(1.0, run, passage)
 
 
@@ -120,18 +125,22 @@ def _bits_per_char(nats: float, run: Run, passage: Passage) -> float:
     return nats / math.log(2) / max(1, guessed)
 
 
-def experiments(shape: tuple[int, int]) -> dict[str, frozenset[Part]]:
+def experiments(shape: tuple[int, int], *, feedforward: bool = True) -> dict[str, frozenset[Part]]:
     """Return the experiments: text name to the parts that it turns off.
 
     Args:
         shape: (L, H).
+        feedforward: Whether the model has feed-forward blocks.
     """
     layers, heads = shape
-    return {
+    found = {
         "try_feedforwards": frozenset((layer, heads) for layer in range(layers)),
         "try_first_heads": frozenset((0, head) for head in range(heads)),
         "try_all_on": frozenset(),
     }
+    if not feedforward:
+        del found["try_feedforwards"]
+    return found
 
 
 def changes(before: Outcome, after: Outcome) -> list[Change]:

@@ -93,7 +93,7 @@ def _draw_positions(similar: np.ndarray | None, kind: str) -> None:
     if similar is None:
         st.caption(t("circuits.positions_none"))
         return
-    st.caption(t("circuits.positions_learned" if kind == "learned" else "circuits.positions_rotary"))
+    st.caption(t(f"circuits.positions_{kind}"))
     figure = similarity_figure(
         similar,
         palette=theme.palette(),

@@ -89,7 +89,9 @@ class Box:
 
     @property
     def subject(self) -> str:
-        """The step that texts describe: all norms share their texts, and so do all convolutions."""
+        """The step that texts describe: all norms before a layer share their texts, and so do all convolutions."""
+        if self.place == STREAM:  # with post-norm the stream comes out of a norm
+            return self.name
         for kind in ("norm", "convolution"):
             if self.part.endswith(kind):
                 return kind
@@ -125,14 +127,25 @@ def letter_meanings(box: Box) -> str:
 
 _SETTING = {
     "norm": "norm", "ff_act": "activation", "q": "positions", "k": "positions", "logits": "tie_embeddings",
-    "attn_scores_masked": "causal",
+    "embed": "positions", "pos_embed": "positions",
 }  # fmt: skip
 """The model setting that selects among several texts about a step."""
 
 
 def _variant(box: Box, config: TransformerConfig) -> str:
     """Return the suffix of the text about a step that fits this model: by kind of norm, activation and so on."""
-    return str(getattr(config, _SETTING.get(box.subject, ""), "")).lower()
+    match box.subject:
+        case "resid_mid" | "resid_post" | "attn_out" | "ff_out":
+            return "_".join(
+                ["replaced"] * (not config.residual) + ["post"] * (config.norm_position == "post")
+            )  # what a layer does with the stream
+        case "attn_scores":
+            return "_".join(["cap"] * (config.logit_cap is not None) + ["alibi"] * (config.positions == "alibi"))
+        case "attn_scores_masked":
+            is_windowed = config.visible_length < config.sequence_length
+            return "_".join(["false"] * (not config.causal) + ["window"] * is_windowed)
+        case subject:
+            return str(getattr(config, _SETTING.get(subject, ""), "")).lower()
 
 
 def title_of(box: Box, config: TransformerConfig) -> str:
@@ -158,6 +171,8 @@ def meaning_of(box: Box, config: TransformerConfig, vocab_size: int) -> str:
                 heads=config.num_heads,
                 vocab_size=vocab_size,
                 layers=config.num_layers,
+                cap=config.logit_cap or 0,
+                window=config.attention_window or 0,
             )
     return t("forward.say_unknown")
 

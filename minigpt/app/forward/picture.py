@@ -36,6 +36,7 @@ def draw_picture(view: ForwardView, box: Box, position: int) -> None:
         candidates=candidates(view, position),
         causal=view.config.causal,
         tied=view.config.tie_embeddings,
+        adds=view.config.residual,
         words=picture_words(view),
         compact=is_compact(),
     )

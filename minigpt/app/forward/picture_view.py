@@ -41,16 +41,17 @@ def picture_words(view: ForwardView) -> dict[str, str]:
     """Return the texts on the picture, by the names that its component uses."""
     config = view.config
     positions = f"forward.positions_note_{config.positions}"
+    ending = "" if config.residual else "_replaced"
     return {
         **{name: t(f"forward.map_{name}") for name in WORDS},
         "alt": t(
-            "forward.picture_alt",
+            "forward.picture_alt" if config.has_feedforward else "forward.picture_alt_attention",
             tokens=len(view.reading.tokens),
             d_model=config.d_model,
             layers=config.num_layers,
             vocab_size=view.vocab_size,
         ),
-        "attention": t("forward.branch_attention"),
-        "feedforward": t("forward.branch_feedforward"),
+        "attention": t(f"forward.branch_attention{ending}"),
+        "feedforward": t(f"forward.branch_feedforward{ending}"),
         "positions": t(positions) if has(positions) else "",
     }

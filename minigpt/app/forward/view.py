@@ -145,10 +145,12 @@ def facts(config: TransformerConfig) -> str:
     listed = [
         t("forward.fact_layers", count=config.num_layers),
         t("forward.fact_heads", count=config.num_heads),
-        t("forward.fact_width", width=config.d_model, inner=config.ff_width),
-        _fact("norm", config.norm),
+        t("forward.fact_width", width=config.d_model, inner=config.ff_width)
+        if config.has_feedforward
+        else t("forward.fact_no_feedforward", width=config.d_model),
+        *([_fact("norm", config.norm)] if config.norm_position != "none" else []),
         _fact("positions", config.positions),
-        _fact("activation", config.activation),
+        *([_fact("activation", config.activation)] if config.has_feedforward else []),
         t("forward.fact_tied") if config.tie_embeddings else t("forward.fact_untied"),
         t("forward.fact_context", count=f"{config.sequence_length:,}"),
     ]

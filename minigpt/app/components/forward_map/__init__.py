@@ -145,6 +145,7 @@ def message(
     candidates: Sequence[tuple[str, float]],
     causal: bool,
     tied: bool,
+    adds: bool,
     words: Mapping[str, str],
     compact: bool,
 ) -> bytes:
@@ -163,6 +164,7 @@ def message(
         candidates: The most probable next tokens and their probabilities.
         causal: Whether the model has a causal mask; the weights that it forbids are hatched.
         tied: Whether the output layer uses the matrix of the embedding (weight tying).
+        adds: Whether the parts of a block add to the stream; if not, they replace it, and no line leads past them.
         words: `alt`, `back`, `next`, `see`, `step`, `block`, `blocks`, `of`, `pick`, `open_block`, `attention`,
             `feedforward`, `stream`, `earlier`, `later`, `follow`, and `positions` ("" for none).
         compact: The last value of `st.session_state[key].compact`.
@@ -205,6 +207,7 @@ def message(
         "candidates": [(visible_token(token), share) for token, share in candidates],
         "causal": causal,
         "tied": tied,
+        "adds": adds,
         "words": dict(words),
         "compact": compact,
         **both_themes(*_COLOURS),

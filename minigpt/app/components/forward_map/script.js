@@ -193,7 +193,7 @@ class ForwardView {
   }
 
   drawWires() {
-    this.wires.draw(this.model.tied);
+    this.wires.draw(this.model.tied, this.model.adds);
   }
 }
 

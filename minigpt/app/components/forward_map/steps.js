@@ -57,6 +57,7 @@
  * @property {[token: string, share: number][]} candidates
  * @property {boolean} causal
  * @property {boolean} tied
+ * @property {boolean} adds
  * @property {boolean} compact
  * @property {Record<string, string>} words
  */

@@ -16,22 +16,25 @@ export class Wires {
     this.svg = find(tower, "svg", SVGSVGElement);
   }
 
-  /** @param {boolean} isTied Whether the embedding's matrix also reads the result out. */
-  draw(isTied) {
+  /**
+   * @param {boolean} isTied Whether the embedding's matrix also reads the result out.
+   * @param {boolean} adds Whether the parts of a block add to the stream.
+   */
+  draw(isTied, adds) {
     this.svg.replaceChildren();
     this.frame = this.tower.getBoundingClientRect();
     if (!this.frame.width) return;
     this.svg.setAttribute("viewBox", `0 0 ${this.frame.width} ${this.frame.height}`);
     const bands = this.all(".band, .slab .strip");
     if (!bands.length) return;
-    this.path("stream", `M${bands[0].x} ${bands[0].top} V${bands[bands.length - 1].bottom}`);
+    this.stream(bands, adds);
     const chip = this.first(".chip[aria-pressed=true]");
     const mark = this.first(".mark");
     if (chip && mark) {
       const bend = `${chip.x} ${chip.bottom + 16} ${mark.x} ${mark.top - 16}`;
       this.path("thread", `M${chip.x} ${chip.bottom} C${bend} ${mark.x} ${mark.top}`);
     }
-    for (const floor of this.tower.querySelectorAll(".floor.busy")) this.branch(floor);
+    for (const floor of this.tower.querySelectorAll(".floor.busy")) this.branch(floor, adds);
     const odds = this.first(".odds");
     const end = this.all(".ends .band").pop();
     if (odds && end) {
@@ -42,10 +45,26 @@ export class Wires {
   }
 
   /**
+   * Draw the stream. Where the parts of a block replace it, it breaks off below each floor of the open block.
+   * @param {Rect[]} bands
+   * @param {boolean} adds
+   */
+  stream(bands, adds) {
+    const gaps = adds ? [] : this.all(".floor.busy .band");
+    let top = bands[0].top;
+    for (const gap of gaps) {
+      this.path("stream", `M${gap.x} ${top} V${gap.bottom}`);
+      top = bands.find((band) => band.top > gap.top)?.top ?? gap.bottom;
+    }
+    this.path("stream", `M${bands[0].x} ${top} V${bands[bands.length - 1].bottom}`);
+  }
+
+  /**
    * Draw the way through a block's attention or feed-forward part, out of the stream and back into it.
    * @param {Element} floor
+   * @param {boolean} adds
    */
-  branch(floor) {
+  branch(floor, adds) {
     const [band] = this.all(".band", floor);
     const columns = this.all(".column", floor);
     const kind = floor.querySelector(".branch [aria-pressed=true]") ? "active" : "";
@@ -64,6 +83,11 @@ export class Wires {
     const [below] = floor.nextElementSibling ? this.all(".band", floor.nextElementSibling) : [];
     if (!last || !below) return;
     const y = (band.bottom + below.top) / 2;
+    if (!adds) {
+      this.path(`arrow ${kind}`, `M${last.x} ${last.bottom} V${y} H${band.x}`);
+      this.down(`M${band.x} ${y}`, band.x, below.top - 6, kind);
+      return;
+    }
     this.across(`M${last.x} ${last.bottom} V${y}`, band.x + 14, y, -1, kind);
     const plus = makeSvg("g", { class: `plus ${kind}`, transform: `translate(${band.x} ${y})` });
     plus.append(makeSvg("circle", { r: 9 }), makeSvg("path", { d: "M-5 0 H5 M0 -5 V5" }));

@@ -42,6 +42,7 @@ def message(
     layers: int,
     heads: int,
     *,
+    feedforward: bool,
     off: frozenset[Part],
     moved: int,
     importance: np.ndarray | None,
@@ -53,16 +54,18 @@ def message(
     Args:
         layers: Number of layers, L.
         heads: Number of heads in each layer, H.
+        feedforward: Whether layers have a feed-forward block.
         off: The parts that are off.
         moved: Grows each time the page itself changes `off`; while it stays the same, the browser keeps its own list.
-        importance: What turning each part off costs, (L, H + 1), with the feed-forward block in the last column; None
-            if it has not been measured.
+        importance: What turning each part off costs, (L, H + 1), with the feed-forward block in the last column, or
+            (L, H) if there is none; None if it has not been measured.
         unit: The unit of `importance`.
         words: `layer`, `feedforward`, `head`, `on`, `off`, `hint`, `whole` (for a layer's own switch), `label`.
     """
     return {
         "layers": layers,
         "heads": heads,
+        "feedforward": feedforward,
         "off": sorted(layer * (heads + 1) + column for layer, column in off),
         "moved": moved,
         "importance": None if importance is None else [[round(float(value), 4) for value in row] for row in importance],

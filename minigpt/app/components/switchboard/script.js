@@ -14,6 +14,7 @@ import { find, keep, make, setColours, shownColours } from "../shared.js";
  * @typedef {object} Header
  * @property {number} layers
  * @property {number} heads
+ * @property {boolean} feedforward Whether layers have a feed-forward block.
  * @property {number[]} off The parts that are off, numbered layer by layer.
  * @property {number} moved Grows each time the page itself changes `off`.
  * @property {number[][] | null} importance What turning each part off costs, for each layer and column.
@@ -74,7 +75,7 @@ class Board {
   /** @param {Component<Message>} component */
   update(component) {
     const { data } = component;
-    const shape = `${data.layers}x${data.heads}`;
+    const shape = `${data.layers}x${data.heads}${data.feedforward}`;
     if (shape !== this.shape || data.moved !== this.data.moved) this.off = new Set(data.off);
     this.data = data;
     this.component = component;
@@ -91,9 +92,10 @@ class Board {
   }
 
   build() {
-    const { layers, heads, words } = this.data;
+    const { layers, heads, feedforward, words } = this.data;
     this.root.classList.toggle("dense", heads > DENSE);
     this.root.style.setProperty("--heads", String(heads));
+    this.root.classList.toggle("bare", !feedforward);
     this.rows = Array.from({ length: layers }, (_, layer) => {
       const whole = this.make("whole", `${words.layer} ${layer + 1}`, () => this.pressLayer(layer));
       const parts = this.partsOf(layer).map((part, column) => {
@@ -166,8 +168,8 @@ class Board {
    * @param {number} layer
    */
   partsOf(layer) {
-    const width = this.data.heads + 1;
-    return Array.from({ length: width }, (_, column) => layer * width + column);
+    const { heads, feedforward } = this.data;
+    return Array.from({ length: feedforward ? heads + 1 : heads }, (_, column) => layer * (heads + 1) + column);
   }
 
   /** @param {number} part */
