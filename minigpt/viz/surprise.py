@@ -16,11 +16,14 @@ from minigpt.viz.palette import Palette
 MOST_BARS = 400
 """Longer texts are drawn as a smoothed line, because their bars would be narrower than a pixel."""
 
+MOST_POINTS = 1500
+"""Points of that line, two or three for each pixel; it is so smooth that more of them would not change it."""
+
 CEILING = 14.0
 """Highest possible end of the axis, in bits. Bars above it (unknown characters) are cut off; their hover is exact."""
 
 
-def smoothed(bits: Sequence[float], width: int) -> np.ndarray:
+def smoothed(bits: Sequence[float] | np.ndarray, width: int) -> np.ndarray:
     """Return the mean over a window around each token; the window is shorter at the ends.
 
     >>> smoothed([0.0, 3.0, 0.0, 3.0], 3).tolist()
@@ -48,7 +51,7 @@ class SurpriseWords:
 
 
 def surprise_figure(
-    bits: Sequence[float],
+    bits: Sequence[float] | np.ndarray,
     tokens: Sequence[str],
     references: Mapping[str, float],
     *,
@@ -58,8 +61,10 @@ def surprise_figure(
 ) -> go.Figure:
     """Draw how much each token surprised the model.
 
+    A long text is a line of at most `MOST_POINTS` points. The label of a point is about the token that stands there.
+
     Args:
-        bits: Surprise of each token, in the order of the text.
+        bits: Surprise of each token, in the order of the text, (N,).
         tokens: The text of each token.
         references: Name of each baseline to its bits per token; dotted lines, labelled at the right end.
         palette: Colours of the figure.
@@ -71,15 +76,15 @@ def surprise_figure(
     is_long = len(bits) > MOST_BARS
     heights = smoothed(bits, max(3, len(bits) // 120)) if is_long else np.asarray(bits)
     top = min(CEILING, max([*heights.tolist(), *references.values(), 1.0]) * 1.08)
-    labels = {text: token_label(text) for text in set(tokens)}
-    hovers = [[labels[text], f"{value:.2f}"] for text, value in zip(tokens, bits, strict=True)]
+    drawn = np.arange(0, len(bits), -(-len(bits) // MOST_POINTS))
     data = {
-        "x": np.arange(1, len(bits) + 1),
-        "customdata": np.array(hovers, dtype=object),  # Plotly looks into every element of a list
-        "hovertemplate": f"%{{x:,}}  <b>%{{customdata[0]}}</b>  %{{customdata[1]}} {words.bits}<extra></extra>",
+        "x": drawn + 1,
+        "hovertext": [token_label(tokens[index]) for index in drawn.tolist()],
+        "customdata": np.asarray(bits)[drawn],
+        "hovertemplate": f"%{{x:,}}  <b>%{{hovertext}}</b>  %{{customdata:.2f}} {words.bits}<extra></extra>",
     }
     if is_long:
-        figure.add_scatter(y=heights, mode="lines", line={"color": palette.surprise, "width": 1.6}, **data)
+        figure.add_scatter(y=heights[drawn], mode="lines", line={"color": palette.surprise, "width": 1.6}, **data)
     else:
         figure.add_bar(y=np.minimum(heights, top), marker={"color": palette.surprise, "opacity": 0.75}, **data)
     lines = {**references, words.mean: mean}

@@ -283,24 +283,28 @@ def test_the_keys_walk_over_bars_and_from_map_to_map(walk):
 
 def test_a_tip_follows_the_mouse_until_a_press_holds_it(stage):
     page = stage(token_strip)
-    values = {"title": "seen", "top": (("x", 0.5), ("y", 0.00001))}
+    top = [(("x", 0.5), ("y", 0.00001)), (("x", 0.5),), ()]
     tokens = [
-        token_strip.StripToken(text, bits=1.0, values=(f"{place} bits",), **values) for place, text in enumerate("abc")
+        token_strip.StripToken(text, bits=1.0, values=(f"{place} bits",), top=top[place])
+        for place, text in enumerate("abc")
     ]
-    call(page, token_strip.message(tokens, labels=["surprise"], words={"label": "text", "also": "also"}))
+    words = {"label": "text", "also": "also"}
+    call(page, token_strip.message(tokens, labels=["surprise"], words=words, title="is {number}", first=1999))
     tip, token = page.locator(".tip"), page.locator(".token")
     token.nth(0).hover()
-    expect(tip).to_contain_text("a seen")
+    expect(tip).to_contain_text("a is 1,999")
     expect(tip).to_contain_text("surprise0 bits")
     expect(tip.locator("table").nth(1)).to_have_text("x50 %y< 1 %")  # no candidate's probability is 0
     token.nth(1).click()
     token.nth(2).hover()
-    expect(tip).to_contain_text("b seen")
+    expect(tip).to_contain_text("b is 2,000")
+    expect(tip.locator("table").nth(1)).to_have_text("x50 %")
     page.locator(".text").focus()
     page.keyboard.press("ArrowRight")
-    expect(tip).to_contain_text("c seen")
+    expect(tip).to_contain_text("c is 2,001")
+    expect(tip).not_to_contain_text("also")
     page.keyboard.press("Home")
-    expect(tip).to_contain_text("a seen")
+    expect(tip).to_contain_text("a is 1,999")
     page.keyboard.press("Escape")
     expect(tip).to_be_hidden()
 

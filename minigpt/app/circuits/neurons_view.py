@@ -140,9 +140,7 @@ def strip_tokens(view: UnitView, snippet: UnitSnippet) -> list[StripToken]:
     """Return a snippet's tokens for drawing; the highest activation of all snippets gets the full colour."""
     highest = max((one.value for one in view.snippets), default=0.0)
     return [
-        StripToken(
-            token, bits=MUCH * max(0.0, value) / highest if highest > 0 else 0.0, title="", values=(f"{value:.2f}",)
-        )
+        StripToken(token, bits=MUCH * max(0.0, value) / highest if highest > 0 else 0.0, values=(f"{value:.2f}",))
         for token, value in zip(snippet.tokens, snippet.values, strict=True)
     ]
 

@@ -16,7 +16,7 @@ from minigpt.app.session.compute import Superseded
 from minigpt.app.session.corpora import UploadedFile
 from minigpt.app.session.openings import choose_opening, opening_text
 from minigpt.app.session.runs import RunRef, token_unit
-from minigpt.app.texts import escape, markdown, number, t
+from minigpt.app.texts import escape, markdown, number, t, template
 from minigpt.app.ui import anatomy, controls, theme
 from minigpt.data.readers import read_text
 from minigpt.errors import MinigptError
@@ -159,6 +159,8 @@ def draw_text(shown: Score) -> None:
         tokens,
         key="perplexity:strip",
         labels=[t(f"perplexity.tip_{name}") for name in ("bits", "chance", "rank")],
+        title=template("perplexity.tip_title"),
+        first=start + 1,
         words={
             "label": t("perplexity.strip_label", count=number(len(tokens))),
             "also": t("perplexity.tip_also"),
@@ -174,7 +176,7 @@ def draw_along(shown: Score, finding: str) -> None:
 
     st.header(t("perplexity.along_title"), anchor=False)
     figure = surprise_figure(
-        shown.bits(),
+        shown.bits,
         shown.predictions.words(),
         {t(f"perplexity.reference_{name}"): level for name, level in shown.references.items()},
         palette=theme.palette(),

@@ -5,11 +5,14 @@ torch is imported inside the functions that the compute gate calls, so that open
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from minigpt.app.components.token_strip import StripToken, top_candidates
 from minigpt.app.session import runs
@@ -24,8 +27,11 @@ if TYPE_CHECKING:
     from minigpt.evaluation.perplexity import Evaluation, TokenScores
     from minigpt.runs.loading import Run
 
-MOST_DRAWN = 4000
-"""Tokens drawn at once; a longer text is drawn in parts."""
+MOST_DRAWN = 2000
+"""Tokens drawn at once, about as many as the screen has room for; a longer text is drawn in parts."""
+
+MOST_WITH_FIVE = 4000
+"""Characters of a text up to which each token has five candidates; the few hundred bytes for each add up."""
 
 MOST_POSITIONS = 2_000_000
 """Most positions computed for one answer; strides that need more are not offered."""
@@ -59,9 +65,10 @@ class Score:
 
         return self.evaluation.predictions or TokenScores()
 
-    def bits(self) -> list[float]:
-        """Return the surprise of every token in bits."""
-        return [nats / math.log(2) for nats in self.predictions.costs()]
+    @functools.cached_property
+    def bits(self) -> np.ndarray:
+        """The surprise of every token in bits, (N,)."""
+        return np.array(self.predictions.costs()) / math.log(2)
 
 
 def score(
@@ -91,7 +98,7 @@ def score(
         text,
         stride=stride,
         return_predictions=with_tokens,
-        num_candidates=5 if len(text) <= MOST_DRAWN else 2,  # a few hundred bytes for each token add up in a long text
+        num_candidates=5 if len(text) <= MOST_WITH_FIVE else 2,
         cancelled=cancelled,
     )
     return Score(text, evaluation, references(path), run.tokenizer.unknown_characters(text), unit(run.tokenizer))
@@ -156,9 +163,8 @@ def part_label(first: int, total: int) -> str:
 
 def along_alt(shown: Score, finding: str) -> str:
     """Return a text alternative for the curve along the text."""
-    bits = shown.bits()
-    mean = f"{sum(bits) / len(bits):.2f}"
-    return t("perplexity.figure_alt", count=number(len(bits)), mean=mean, finding=plain(finding))
+    mean = f"{shown.bits.mean():.2f}"
+    return t("perplexity.figure_alt", count=number(len(shown.bits)), mean=mean, finding=plain(finding))
 
 
 def strip_tokens(shown: Score, start: int, end: int) -> list[StripToken]:
@@ -167,24 +173,23 @@ def strip_tokens(shown: Score, start: int, end: int) -> list[StripToken]:
         StripToken(
             text=token.text,
             bits=token.bits,
-            title=t("perplexity.tip_title", position=number(start + i + 1)),
             values=(f"{token.bits:.2f}", probability(token.probability), number(token.rank)),
             top=top_candidates(token.top),
             is_unknown=token.is_unknown,
         )
-        for i, token in enumerate(shown.predictions[start:end])
+        for token in shown.predictions[start:end]
     ]
 
 
 def places(shown: Score, count: int = 8) -> list[dict[str, str | float]]:
     """Return the most surprising places, one row each, the most surprising first."""
-    bits, words = shown.bits(), shown.predictions.words()
-    order = sorted(range(len(bits)), key=lambda i: -bits[i])[:count]
+    bits, words = shown.bits, shown.predictions.words()
+    order = np.argsort(-bits, kind="stable")[:count].tolist()
     return [
         {
             t("perplexity.column_before"): visible_token("".join(words[max(0, i - BEFORE) : i])) if i else "",
             t("perplexity.column_token"): visible_token(words[i]),
-            t("perplexity.column_bits"): round(bits[i], 2),
+            t("perplexity.column_bits"): round(float(bits[i]), 2),
             t("perplexity.column_expected"): "  ".join(
                 f"{visible_token(c.text)} {probability(c.probability)}" for c in shown.predictions[i].top[:2]
             ),
@@ -212,8 +217,7 @@ def sentences(shown: Score) -> list[str]:
         )
     elif shown.references:
         result.append(t("perplexity.see_above", bits=f"{max(shown.references.values()):.2f}", unit=shown.unit))
-    costs = shown.predictions.costs()
-    most = max(range(len(costs)), key=costs.__getitem__)
+    most = int(shown.bits.argmax())
     token = shown.predictions[most]
     result.append(
         t(

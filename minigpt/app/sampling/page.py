@@ -28,7 +28,7 @@ from minigpt.app.session.run_text import PROPOSED
 from minigpt.app.session.runs import RunRef, token_unit
 from minigpt.app.session.subject import prompt_input, prompt_key
 from minigpt.app.session.typed import PROMPT
-from minigpt.app.texts import markdown, t
+from minigpt.app.texts import markdown, t, template
 from minigpt.app.ui import anatomy, controls, forms, theme
 from minigpt.config import MOST
 from minigpt.data.generators import Verdict
@@ -143,6 +143,7 @@ def draw_text(column: Column, number: int, mark: int | None, verdict: Verdict) -
         sampling_view.strip_tokens(column),
         key=f"sampling:strip_{number}",
         labels=[t(f"sampling.tip_{name}") for name in ("model", "after", "bits", "dice")],
+        title=template("sampling.tip_title"),
         words={
             "label": t("sampling.strip_label", name=column.rule.name(), count=len(column.tokens)),
             "also": t("sampling.tip_also"),

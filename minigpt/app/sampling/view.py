@@ -314,7 +314,6 @@ def strip_tokens(column: Column) -> list[StripToken]:
         StripToken(
             text=token.text,
             bits=-math.log2(token.model_probability),
-            title=t("sampling.tip_title", number=token.n + 1),
             values=(
                 probability(token.model_probability),
                 probability(token.probability),

@@ -6,10 +6,11 @@ It wraps like text. Pointing, tapping and the arrow keys show a token's numbers,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
-from minigpt.app.components.messages import both_themes
+import numpy as np
+
+from minigpt.app.components.messages import both_themes, pack
 from minigpt.app.components.registry import Component
 from minigpt.viz.labels import visible_token
 
@@ -27,25 +28,22 @@ MUCH = 8.0
 _component = Component("token_strip", HTML)
 
 
-@dataclass(frozen=True)
-class StripToken:
-    """One token of a strip.
+NONE = 65535
+"""Stands for no candidate, where a token has fewer than another one."""
 
-    Attributes:
-        text: The token's text.
-        bits: How much it surprised the model; sets the strength of the background.
-        title: The text beside the token in its tooltip.
-        values: One text for each of the strip's labels, in its tooltip.
-        top: Other candidates, (text, probability), most probable first.
-        is_unknown: Whether it is underlined because it is not in the vocabulary.
-    """
+
+class StripToken(NamedTuple):
+    """One token of a strip."""
 
     text: str
     bits: float
-    title: str
+    """How much it surprised the model; sets the strength of the background."""
     values: tuple[str, ...]
+    """One text for each of the strip's labels, in its tooltip."""
     top: tuple[tuple[str, float], ...] = ()
+    """Other candidates, (text, probability), most probable first."""
     is_unknown: bool = False
+    """Whether it is underlined because it is not in the vocabulary."""
 
 
 class Candidate(Protocol):
@@ -65,35 +63,57 @@ def top_candidates(found: Sequence[Candidate]) -> tuple[tuple[str, float], ...]:
     return tuple((candidate.text, candidate.probability) for candidate in found)
 
 
+class _Texts:
+    """Different texts, each kept once, and the place of each in the list."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, int] = {}
+
+    def place(self, text: str) -> int:
+        """Return the place of a text in the list of all."""
+        return self.places.setdefault(text, len(self.places))
+
+
 def message(
     tokens: Sequence[StripToken],
     *,
     labels: Sequence[str],
     words: Mapping[str, str],
+    title: str = "",
+    first: int = 1,
     prompt: Sequence[str] = (),
     mark: int | None = None,
     tallest: int | None = None,
     is_even: bool = False,
     ground: str = "surprise",
-) -> dict[str, Any]:
-    """Return what is sent to the browser; see `token_strip` for the arguments. Each candidate's text is sent once."""
-    vocabulary: dict[str, int] = {}
-    tops = [
-        [(vocabulary.setdefault(text, len(vocabulary)), round(share, 4)) for text, share in token.top]
-        for token in tokens
-    ]
-    return {
-        "prompt": [(visible_token(text), _breaks(text)) for text in prompt],
-        "texts": [visible_token(token.text) for token in tokens],
-        "breaks": [index for index, token in enumerate(tokens) if _breaks(token.text)],
-        "blanks": [int(token.text.isspace()) for token in tokens],
-        "unknown": [index for index, token in enumerate(tokens) if token.is_unknown],
-        "bits": [round(token.bits, 2) for token in tokens],
-        "titles": [token.title for token in tokens],
+) -> bytes:
+    """Return what is sent to the browser; see `token_strip` for the arguments.
+
+    A long text has thousands of tokens, but few different ones. So the header has each text once, and the numbers are
+    columns of places: the token, its hundredths of a bit, its value for each label, then for each candidate its text
+    and its share in ten thousandths.
+    """
+    texts, values = _Texts(), [_Texts() for _ in labels]
+    num_candidates = max((len(token.top) for token in tokens), default=0)
+    columns = [[texts.place(token.text) for token in tokens], [min(round(100 * token.bits), NONE) for token in tokens]]
+    columns += [[known.place(token.values[row]) for token in tokens] for row, known in enumerate(values)]
+    tops = [[*token.top, *[None] * (num_candidates - len(token.top))] for token in tokens]
+    for rank in range(num_candidates):
+        row = [top[rank] for top in tops]
+        columns.append([NONE if one is None else texts.place(one[0]) for one in row])
+        columns.append([0 if one is None else round(10_000 * one[1]) for one in row])
+    before = [texts.place(text) for text in prompt]
+    header = {
+        "texts": [visible_token(text) for text in texts.places],
+        "breaks": [place for text, place in texts.places.items() if text.endswith("\n")],
+        "blanks": [place for text, place in texts.places.items() if text.isspace()],
+        "values": [list(known.places) for known in values],
         "labels": list(labels),
-        "values": [[token.values[row] for token in tokens] for row in range(len(labels))],
-        "vocabulary": [visible_token(text) for text in vocabulary],
-        "tops": tops,
+        "count": len(tokens),
+        "prompt": before,
+        "unknown": [index for index, token in enumerate(tokens) if token.is_unknown],
+        "title": title,
+        "first": first,
         "mark": mark,
         "much": MUCH,
         "tallest": tallest,
@@ -101,10 +121,7 @@ def message(
         "words": dict(words),
         **both_themes("brand", surprise=ground),
     }
-
-
-def _breaks(text: str) -> bool:
-    return text.endswith("\n")
+    return pack(header, np.array(columns, dtype="<u2"))
 
 
 def token_strip(
@@ -113,6 +130,8 @@ def token_strip(
     key: str,
     labels: Sequence[str],
     words: Mapping[str, str],
+    title: str = "",
+    first: int = 1,
     prompt: Sequence[str] = (),
     mark: int | None = None,
     tallest: int | None = None,
@@ -127,6 +146,8 @@ def token_strip(
         labels: Names of the tokens' `values`.
         words: `label` (for screen readers) and `also` (above the candidates); for a legend also `none` and `much`
             (both ends of the scale) and `hint`.
+        title: What is said beside a token in its tooltip; `{number}` in it becomes the token's number.
+        first: The number of the first token.
         prompt: Tokens before them, drawn without colour.
         mark: Index of a token that is framed.
         tallest: Maximum height in pixels; a longer text scrolls.
@@ -137,6 +158,8 @@ def token_strip(
         tokens,
         labels=labels,
         words=words,
+        title=title,
+        first=first,
         prompt=prompt,
         mark=mark,
         tallest=tallest,

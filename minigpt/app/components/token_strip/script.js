@@ -3,7 +3,7 @@
 // Everything a person typed arrives in `data` and reaches the page through textContent only. Pointing, tapping and the
 // arrow keys are answered here without asking the server.
 
-import { find, keep, make, percent, setColours, shownColours } from "../shared.js";
+import { find, keep, make, percent, setColours, shownColours, unpack } from "../shared.js";
 
 /** @import { Component, Themes } from "../shared.js" */
 
@@ -12,27 +12,32 @@ import { find, keep, make, percent, setColours, shownColours } from "../shared.j
 /**
  * What Python sends, from `token_strip.message`.
  * @typedef {object} Header
- * @property {[text: string, isBreak: boolean][]} prompt
- * @property {string[]} texts
- * @property {number[]} breaks Tokens that end a line.
- * @property {number[]} blanks For each token, 1 if it is white space.
- * @property {number[]} unknown Tokens that the model does not know.
- * @property {number[]} bits How much each token surprised the model.
- * @property {number} much Bits at which the ground has its full colour.
- * @property {string[]} titles
+ * @property {string[]} texts Every text of a token or a candidate; they are named by their places here.
+ * @property {number[]} breaks Texts that end a line.
+ * @property {number[]} blanks Texts that are white space.
+ * @property {string[][]} values For each label, the different values.
  * @property {string[]} labels
- * @property {string[][]} values For each label, a value of each token.
- * @property {string[]} vocabulary Texts of the candidates.
- * @property {[word: number, share: number][][]} tops For each token its candidates, as places in `vocabulary`.
+ * @property {number} count
+ * @property {number[]} prompt Texts.
+ * @property {number[]} unknown Tokens that the model does not know.
+ * @property {string} title
+ * @property {number} first The number of the first token.
+ * @property {number} much Bits at which the ground has its full colour.
  * @property {number | null} mark A token that is framed.
  * @property {number | null} tallest Pixels from which on the text scrolls.
  * @property {boolean} even Whether it always has that height.
  * @property {{ label: string, also?: string, none?: string, much?: string, hint?: string }} words
  */
 
-/** @typedef {Header & Themes<Colours>} Message */
+/**
+ * `columns`: for each token its text, its hundredths of a bit, the place of its value for each label, then for each
+ * candidate its text and its share in ten thousandths.
+ * @typedef {Header & Themes<Colours> & { bytes: Uint8Array }} Message
+ */
 
-/** @param {Component<Message>} component */
+const NONE = 65535; // no candidate
+
+/** @param {Component<Uint8Array>} component */
 export default function (component) {
   return keep(component, Strip);
 }
@@ -40,6 +45,8 @@ export default function (component) {
 class Strip {
   /** @type {Message} */
   data;
+  /** @type {Uint16Array[]} */
+  columns = [];
   /** @type {HTMLElement[]} One for each token. */
   spans = [];
   open = -1;
@@ -70,24 +77,35 @@ class Strip {
     this.watch.disconnect();
   }
 
-  /** @param {Component<Message>} component */
-  update({ data }) {
+  /** @param {Component<Uint8Array>} component */
+  update({ data: sent }) {
+    /** @type {Message} */
+    const data = unpack(sent);
+    const { bytes, count, texts } = data;
+    const numbers = new Uint16Array(bytes.slice().buffer); // a copy, as the message may begin at an odd byte
+    this.columns = Array.from({ length: count ? numbers.length / count : 0 }, (_, at) =>
+      numbers.subarray(at * count, (at + 1) * count),
+    );
     this.data = data;
     this.unpin();
     this.text.setAttribute("aria-label", data.words.label);
     this.root.style.setProperty("--tallest", data.tallest ? `${data.tallest}px` : "none");
     this.root.classList.toggle("even", Boolean(data.even));
-    const breaks = new Set(data.breaks);
-    const unknown = new Set(data.unknown);
+    const [breaks, blanks, unknown] = [data.breaks, data.blanks, data.unknown].map((places) => new Set(places));
     const content = document.createDocumentFragment();
-    for (const [text, isBreak] of data.prompt) content.append(...piece(make("span", "prompt", text), text, isBreak));
-    this.spans = data.texts.map((text, index) => {
-      const span = make("span", "token", text);
+    for (const place of data.prompt) {
+      content.append(...piece(make("span", "prompt", texts[place]), texts[place], breaks.has(place)));
+    }
+    const [places, bits] = this.columns;
+    this.spans = Array.from({ length: count }, (_, index) => {
+      const place = places[index];
+      const span = make("span", "token", texts[place]);
       span.dataset.index = String(index);
-      if (data.blanks[index]) span.classList.add("blank");
+      if (blanks.has(place)) span.classList.add("blank");
       if (unknown.has(index)) span.classList.add("unknown");
       if (data.mark === index) span.classList.add("mark");
-      content.append(...piece(span, text, breaks.has(index)));
+      span.style.background = shade(bits[index] / 100 / data.much);
+      content.append(...piece(span, texts[place], breaks.has(place)));
       return span;
     });
     this.text.replaceChildren(content);
@@ -99,18 +117,16 @@ class Strip {
     if (!this.data) return;
     const colours = shownColours(this.parent, this.data);
     for (const element of [this.root, this.legend]) setColours(element, colours);
-    this.spans.forEach((span, index) => {
-      span.style.background = shade(this.data.bits[index] / this.data.much);
-    });
-    const scale = this.legend.querySelector(".scale");
-    if (scale instanceof HTMLElement) scale.style.background = `linear-gradient(90deg, ${shade(0)}, ${shade(1)})`;
   }
 
   drawLegend() {
     const { words } = this.data;
     this.legend.replaceChildren();
-    if (words.none)
-      this.legend.append(make("span", "", words.none), make("span", "scale"), make("span", "", words.much));
+    if (words.none) {
+      const scale = make("span", "scale");
+      scale.style.background = `linear-gradient(90deg, ${shade(0)}, ${shade(1)})`;
+      this.legend.append(make("span", "", words.none), scale, make("span", "", words.much));
+    }
     if (words.hint) this.legend.append(make("span", "hint", words.hint));
   }
 
@@ -175,21 +191,26 @@ class Strip {
 
   /** @param {number} index */
   fillTip(index) {
-    const { texts, titles, labels, values, tops, vocabulary, words } = this.data;
-    const title = make("div", "title");
-    title.append(make("bdi", "", texts[index]), ` ${titles[index]}`);
+    const { texts, labels, values, words, title, first } = this.data;
+    const [place, , ...rest] = this.columns.map((column) => column[index]);
+    const tops = rest.slice(labels.length);
+    const head = make("div", "title");
+    head.append(
+      make("bdi", "", texts[place]),
+      ` ${title.replace("{number}", (first + index).toLocaleString("en-US"))}`,
+    );
     const table = make("table");
-    table.append(...labels.map((label, row) => line([make("span", "label", label), values[row][index]])));
-    this.tip.replaceChildren(title, table);
-    if (!tops[index].length) return;
+    table.append(...labels.map((label, row) => line([make("span", "label", label), values[row][rest[row]]])));
+    this.tip.replaceChildren(head, table);
     const candidates = make("table");
-    for (const [word, share] of tops[index]) {
+    for (let at = 0; at < tops.length && tops[at] !== NONE; at += 2) {
+      const share = tops[at + 1] / 10_000;
       const bar = make("span", "bar");
       bar.style.width = `${Math.max(1, Math.round(share * 70))}px`;
       // No candidate's probability is 0; a small one was rounded to 0 on its way here.
-      candidates.append(line([make("bdi", "", vocabulary[word]), percent(share || 0.0001), bar]));
+      candidates.append(line([make("bdi", "", texts[tops[at]]), percent(share || 0.0001), bar]));
     }
-    this.tip.append(make("div", "also", words.also), candidates);
+    if (candidates.childElementCount) this.tip.append(make("div", "also", words.also), candidates);
   }
 }
 
