@@ -28,6 +28,8 @@ from minigpt.wording import cause_of, quoted
 FORMAT_VERSION = 1
 PARTS = ("train", "validation")
 _TEXTS = {"name", "origin", "sha256", "dtype", "train_sha256", "validation_sha256"}
+SAMPLE_CHARS = 200_000
+"""Characters at the start of a corpus on which its number of tokens is measured."""
 _CHUNK = 1 << 20
 """Tokens counted, or bytes copied, at a time."""
 
@@ -66,6 +68,22 @@ def expected_vocab_size(tokenizer: BaseTokenizer, corpus: Corpus) -> int:
         CorpusError: A file is not text; the message has the position.
     """
     return tokenizer.expected_vocab_size(itertools.chain.from_iterable(_texts(corpus, tokenizer)))
+
+
+def estimated_num_tokens(tokenizer: BaseTokenizer, corpus: Corpus) -> int:
+    """Return how many tokens a corpus becomes, BOS included, as measured on its first `SAMPLE_CHARS` characters.
+
+    It is exact for a shorter corpus, and for a kind whose tokens are characters.
+
+    Args:
+        tokenizer: An untrained tokenizer; it is trained on the sample.
+        corpus: The corpus.
+    """
+    sample = corpus.head(SAMPLE_CHARS)
+    ids = encode_corpus(sample, train_tokenizer(tokenizer, sample))
+    num_bos = 0 if tokenizer.bos_id is None else 1
+    num_text = len(ids) - num_bos * len(sample.sources)
+    return round(num_text * corpus.num_chars / sample.num_chars) + num_bos * len(corpus.sources)
 
 
 def encode_corpus(corpus: Corpus, tokenizer: BaseTokenizer) -> IdArray:

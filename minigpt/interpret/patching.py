@@ -144,7 +144,12 @@ def affordable_tokens(model: Transformer, budget: float) -> int:
 
 
 def turning_change(
-    model: Transformer, ids: torch.Tensor, *, excluded: Collection[int] = (), tried: int = 8
+    model: Transformer,
+    ids: torch.Tensor,
+    *,
+    excluded: Collection[int] = (),
+    tried: int = 8,
+    accepts: Callable[[list[int]], bool] | None = None,
 ) -> tuple[int, int] | None:
     """Find a change of one token that changes the answer, so that the two texts are a pair for patching.
 
@@ -157,6 +162,7 @@ def turning_change(
         ids: Token ids (1, T).
         excluded: Token ids that are not tried, for example the special ones.
         tried: Number of tokens tried at each position.
+        accepts: Says of changed ids whether they may be chosen; None: all may.
 
     Returns:
         Position and new token, or None if there is nothing to try.
@@ -173,6 +179,12 @@ def turning_change(
             for position in range(1, ids.shape[1])
             for token in logits[position - 1].topk(min(tried, logits.shape[-1])).indices.tolist()
             if token != int(ids[0, position]) and token not in excluded
+        ]
+        given = ids[0].tolist()
+        changes = [
+            (position, token)
+            for position, token in changes
+            if accepts is None or accepts([*given[:position], token, *given[position + 1 :]])
         ]
         if not changes:
             return None

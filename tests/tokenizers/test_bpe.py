@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from minigpt.config import DataConfig, TokenizerConfig
+from minigpt.data import prepared
 from minigpt.data.corpora import Corpus
-from minigpt.data.prepared import expected_vocab_size, open_data, prepare_data, train_tokenizer
+from minigpt.data.prepared import estimated_num_tokens, expected_vocab_size, open_data, prepare_data, train_tokenizer
 from minigpt.errors import TokenizerError
 from minigpt.tokenizers import BPETokenizer, ByteTokenizer, load_tokenizer, make_tokenizer
 from minigpt.tokenizers import bpe as bpe_module
@@ -184,6 +185,17 @@ def test_merges_are_readable_in_the_file(tmp_path, trained):
     lines = (tmp_path / "tokenizer.json").read_text().splitlines()
     assert '  "t h",' in [line.rstrip() for line in lines]
     assert unspell(spell(bytes(range(256)))) == bytes(range(256))
+
+
+@pytest.mark.parametrize("kind", ["character", "byte", "bpe"])
+def test_the_number_of_tokens_is_measured_on_a_sample(monkeypatch, kind):
+    settings = TokenizerConfig(kind=kind, num_merges=40)
+    corpus = Corpus("mixed", (TEXT * 4, TEXT * 2), "here")
+    tokenizer = make_tokenizer(settings)
+    exact = sum(len(tokenizer.train(corpus.documents).encode(text, add_bos=True)) for text in corpus.documents)
+    assert estimated_num_tokens(make_tokenizer(settings), corpus) == exact
+    monkeypatch.setattr(prepared, "SAMPLE_CHARS", len(TEXT) * 2)
+    assert estimated_num_tokens(make_tokenizer(settings), corpus) == pytest.approx(exact, rel=0.1)
 
 
 @pytest.mark.parametrize("documents", ["", [], ["", ""]])

@@ -119,11 +119,18 @@ def one_changed(run: Run, text: str) -> str:
 
     tokenizer, text = run.tokenizer, cleaned_for(run, text)
     reading = read_prompt(run, text, most_tokens(run))
-    change = turning_change(run.model, torch.tensor([reading.ids]), excluded=tokenizer.special_ids)
+    ids = tokenizer.encode(text)
+    before = ids[: len(ids) - len(reading.ids)]
+
+    def comes_back(changed: list[int]) -> bool:
+        """Say whether the text of the changed tokens is cut into the same tokens again."""
+        return tokenizer.encode(tokenizer.decode([*before, *changed])) == [*before, *changed]
+
+    tokens = torch.tensor([reading.ids])
+    change = turning_change(run.model, tokens, excluded=tokenizer.special_ids, accepts=comes_back)
     if change is None:
         return text
     position, token = change
-    ids = tokenizer.encode(text)
     ids[len(ids) - len(reading.ids) + position] = token
     return tokenizer.decode(ids)
 

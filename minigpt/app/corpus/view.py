@@ -121,6 +121,7 @@ def sentences(view: CorpusView) -> list[str]:
         return []
     character, count = view.facts.common[0]
     nats = math.log(view.vocab_size)
+    is_character = make_tokenizer(view.config.tokenizer).unit == "character"
     result = [
         t(
             "corpus.see_common",
@@ -128,9 +129,9 @@ def sentences(view: CorpusView) -> list[str]:
             share=f"{100 * count / view.facts.num_chars:.1f}",
         ),
         t(
-            "corpus.see_uniform",
+            "corpus.see_uniform" if is_character else "corpus.see_uniform_tokens",
             distinct=view.facts.num_distinct,
-            special=view.vocab_size - view.facts.num_distinct,
+            **({"special": view.vocab_size - view.facts.num_distinct} if is_character else {"vocab": view.vocab_size}),
             nats=f"{nats:.2f}",
             bits=f"{nats / math.log(2):.2f}",
         ),

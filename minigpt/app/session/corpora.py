@@ -16,7 +16,7 @@ from minigpt.app.session import kept, profile
 from minigpt.app.session.readings import DocumentReading
 from minigpt.config import TokenizerConfig
 from minigpt.data.corpora import Corpus, corpus_from_documents, corpus_from_text, joined, load_corpus
-from minigpt.data.prepared import expected_vocab_size
+from minigpt.data.prepared import estimated_num_tokens, expected_vocab_size
 from minigpt.data.readers import clean_text, read_text
 from minigpt.data.statistics import TextStatistics, text_statistics
 from minigpt.errors import CorpusError, MinigptError
@@ -173,8 +173,13 @@ def _keep(corpus: Corpus, readings: list[DocumentReading]) -> None:
 
 
 def num_tokens(corpus: Corpus, config: TokenizerConfig) -> int:
-    """Return how many tokens a corpus becomes; see `BaseTokenizer.expected_num_tokens`."""
-    return make_tokenizer(config).expected_num_tokens(corpus.num_chars, len(corpus.sources))
+    """Return how many tokens a corpus becomes, measured once per corpus and settings; see `estimated_num_tokens`."""
+    known = st.session_state.get("app:num_tokens")
+    if known is None or known[0] is not corpus or known[1] != config:
+        known = (corpus, config, estimated_num_tokens(make_tokenizer(config), corpus))
+        st.session_state["app:num_tokens"] = known
+    count: int = known[2]
+    return count
 
 
 def vocab_size(config: TokenizerConfig) -> int:

@@ -10,6 +10,10 @@ from minigpt.config import RunConfig, TrainingConfig
 from minigpt.training.schedules import learning_rate_at, schedule_at
 
 FIELDS = {
+    "tokens": (
+        "tokenizer.kind",
+        "tokenizer.num_merges",
+    ),
     "model": (
         "model.num_layers",
         "model.d_model",
@@ -73,6 +77,7 @@ FIELDS = {
 """The settings under Expert, by group; the command line has all settings."""
 
 ONLY_WHERE: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "tokenizer.num_merges": ("tokenizer.kind", lambda value: value == "bpe"),
     "training.muon_momentum": ("training.optimizer", lambda value: value == "muon"),
     "training.muon_learning_rate": ("training.optimizer", lambda value: value == "muon"),
     "training.beta2": ("training.optimizer", lambda value: value != "sgd"),
