@@ -49,7 +49,7 @@ LIBRARIES: list[set[str]] = [
 ]
 """Libraries that each row may import besides the standard library and those of the rows above."""
 EXTRA = {
-    "randomness": {"torch"}, "data": {"torch", "charset_normalizer"}, "tokenizers": {"tokenizers", "regex"},
+    "randomness": {"torch"}, "data": {"torch", "charset_normalizer", "pypdf", "docx"}, "tokenizers": {"tokenizers", "regex"},
     "training": {"wandb"},
     "cli": {"click", "rich"},
 }  # fmt: skip

@@ -20,8 +20,8 @@ from typing import Protocol
 from minigpt import resources
 from minigpt.arguments import is_whole
 from minigpt.config import DataConfig
+from minigpt.data.documents import BINARY_KINDS, Options, read_file
 from minigpt.data.encodings import wide
-from minigpt.data.files import TextFile
 from minigpt.data.generators import GENERATORS, TextGenerator
 from minigpt.data.readers import BLOCK_BYTES, HEAD_BYTES, Document, clean_text, open_text, read_text, refuse_binary
 from minigpt.data.readings import Reading
@@ -289,9 +289,9 @@ def joined(parts: Sequence[Corpus]) -> Corpus:
 
 
 def corpus_from_files(paths: Sequence[Path], clean: bool = True, *, encoding: str = "auto", column: str = "") -> Corpus:
-    """Return a corpus of files, one document each. They are read when they are needed and never kept in memory.
+    """Return a corpus of files: plain text, tables, PDF and docx, one document each, and ZIP archives of them.
 
-    Only what comes out of a pipe is read at once and kept, because it cannot be read again.
+    Text and tables in files are read when they are needed and never kept in memory; everything else is read at once.
 
     Args:
         paths: The files.
@@ -300,21 +300,18 @@ def corpus_from_files(paths: Sequence[Path], clean: bool = True, *, encoding: st
         column: The column of tables, see `TextFile`.
 
     Raises:
-        CorpusError: There is no file, or one of them cannot be read or does not begin with text.
+        CorpusError: There is no file, or one of them cannot be read or does not begin as it should.
         InputError: More came out of a pipe than is kept in memory.
     """
-    files = []
-    for path in paths:
-        source = _piped(path) if is_stream(path) else path
-        file = TextFile(source, name=_file_name(path), clean=clean, encoding=encoding, column=column)
-        file.check()
-        files.append(file)
-    name, origin = _name_and_origin([file.name for file in files])
-    return Corpus(name, tuple(files), origin, tuple(file.reading for file in files))
-
-
-def _file_name(path: Path) -> str:
-    return "standard input" if path == STDIN else path.name
+    options = Options(clean=clean, encoding=encoding, column=column)
+    names = ["standard input" if path == STDIN else path.name for path in paths]
+    contents = [
+        read_file(_piped(path) if is_stream(path) else path, name, options)
+        for path, name in zip(paths, names, strict=True)
+    ]
+    name, origin = _name_and_origin(names)
+    sources = tuple(source for content in contents for source in content.sources)
+    return Corpus(name, sources, origin, tuple(reading for content in contents for reading in content.readings))
 
 
 def _piped(path: Path) -> bytes:
@@ -322,7 +319,7 @@ def _piped(path: Path) -> bytes:
     with open_text(path, str(path)) as file:
         blocks = read_stream(file, str(path), block_bytes=BLOCK_BYTES)
         head = next(blocks, b"")
-        if not wide(head[:HEAD_BYTES]):
+        if not wide(head[:HEAD_BYTES]) and not head.startswith(BINARY_KINDS):
             refuse_binary(head, str(path))  # it may have no end
         return b"".join((head, *blocks))
 

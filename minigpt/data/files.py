@@ -26,6 +26,7 @@ class TextFile:
     Args:
         source: The file, which must not change while it is used, or its bytes.
         name: Name of the text; needed only for bytes.
+        label: Its name in messages; None means the path, or the name of bytes.
         clean: Whether line ends, control characters and Unicode forms are normalised.
         most: Number of characters to take from the start, after cleaning; None means all.
         block_bytes: Number of bytes read at a time; it does not change the text.
@@ -38,6 +39,7 @@ class TextFile:
         source: Path | bytes,
         *,
         name: str | None = None,
+        label: str | None = None,
         clean: bool = True,
         most: int | None = None,
         block_bytes: int = BLOCK_BYTES,
@@ -46,7 +48,7 @@ class TextFile:
     ) -> None:
         self._source = source
         self.name = name or (source.name if isinstance(source, Path) else "the text")
-        self._label = str(source) if isinstance(source, Path) else self.name
+        self._label = label or (str(source) if isinstance(source, Path) else self.name)
         self._clean, self._most, self._block_bytes = clean, most, block_bytes
         self._encoding, self._column = encoding, column
         self._seen: tuple[int, int] | None = None
@@ -90,6 +92,7 @@ class TextFile:
         return TextFile(
             self._source,
             name=self.name,
+            label=self._label,
             clean=self._clean,
             most=num_chars if self._most is None else min(num_chars, self._most),
             block_bytes=self._block_bytes,

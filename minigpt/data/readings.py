@@ -44,6 +44,7 @@ class Reading:
         columns: Columns of a table, or keys of a file of JSON lines; empty for other kinds.
         column: The column that was taken.
         note: A sentence about the document, "" if there is nothing to say.
+        refused: Why a document of an archive was left out, "" if it was taken.
         repairs: What was repaired and how often; the keys are those of `REPAIRS`.
     """
 
@@ -58,6 +59,7 @@ class Reading:
     columns: tuple[str, ...] = ()
     column: str = ""
     note: str = ""
+    refused: str = ""
     repairs: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -75,6 +77,8 @@ class Reading:
     @property
     def sentence(self) -> str:
         """What a person should know about the document; "" for plain text in Unicode that needed no repair."""
+        if self.refused:
+            return f"Left out: {self.refused}"
         said = []
         if self.kind != PLAIN:
             said.append(f"read as {self.kind}")
