@@ -13,6 +13,8 @@ from minigpt.viz.palette import Palette
 
 NARROWEST_LABEL = 0.07
 """A segment of the bar with a smaller share has no room for its token."""
+MOST_LABEL = 130
+"""Pixels beside the bars for the tokens, at most."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def next_token_figure(
         )
     figure.update_layout(
         barmode="overlay",
-        margin={"l": 30, "r": 4, "t": 4, "b": 4},
+        margin={"l": max(30, min(MOST_LABEL, 9 * max(map(len, labels), default=0) + 4)), "r": 4, "t": 4, "b": 4},
         xaxis={"visible": False, "range": [0, longest * 1.24], "fixedrange": True},
         yaxis={
             "tickmode": "array",
