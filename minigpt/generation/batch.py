@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from minigpt.generation.inference import evaluation_mode
-from minigpt.generation.reading import GrowingText, read_all
+from minigpt.generation.reading import GrowingText, TextReader
 from minigpt.generation.results import Candidate, GeneratedToken
 from minigpt.generation.samplers import Sampler, draw
 from minigpt.generation.settings import GenerationSettings
@@ -72,7 +72,8 @@ class BatchWriter:
         requests: Sequence[tuple[Sequence[int], GenerationSettings, Sampler]],
         probe: Probe | None = None,
     ) -> None:
-        self._model, self._tokenizer, self._probe = run.model, run.tokenizer, probe
+        self._model, self._tokenizer = run.model, run.tokenizer
+        self._reader = TextReader(run.model, probe)
         self.rows = [TextRow(*request, place, run.tokenizer.reader()) for place, request in enumerate(requests)]
         self._longest = max(len(row.ids) for row in self.rows)
         self._num_written = 0
@@ -95,17 +96,16 @@ class BatchWriter:
             The new token of each row.
         """
         with evaluation_mode(self._model):
-            raw = read_all(self._model, rows, self._probe).to("cpu", torch.float64)  # (B, V)
+            raw = self._reader.read(rows).to("cpu", torch.float64)  # (B, V)
             chosen = self._apply_rules(rows, raw + self._never)
             probs, before = torch.softmax(chosen, -1), torch.softmax(raw, -1)
             dice = [uniform(row.settings.seed, row.settings.row, self._num_written) for row in rows]
             ids = draw(probs, dice)
-            self._table[[row.place for row in rows], self._longest + self._num_written] = ids
-            column = ids.unsqueeze(-1)
-            after_rules, by_model = (
-                probs.gather(-1, column).flatten().tolist(),
-                before.gather(-1, column).flatten().tolist(),
-            )
+            column = self._table[:, self._longest + self._num_written]
+            column[[row.place for row in rows] if len(rows) < len(column) else slice(None)] = ids
+            chosen_ids = ids.unsqueeze(-1)
+            after_rules = probs.gather(-1, chosen_ids).flatten().tolist()
+            by_model = before.gather(-1, chosen_ids).flatten().tolist()
             tokens = []
             for i, (row, token, u) in enumerate(zip(rows, ids.tolist(), dice, strict=True)):
                 count = row.settings.num_runners_up
@@ -118,16 +118,20 @@ class BatchWriter:
 
     def _apply_rules(self, rows: Sequence[TextRow], logits: torch.Tensor) -> torch.Tensor:
         """Return the logits (B, V) after each row's rule; a rule without a state treats all its rows at once."""
+        ids = self._table[:, : self._longest + self._num_written]
+        if len(rows) < len(ids):
+            ids = ids[[row.place for row in rows]]
         groups: dict[int, list[int]] = {}
         for i, row in enumerate(rows):
             groups.setdefault(i if row.sampler.has_state else -1 - id(row.sampler), []).append(i)
-        end = self._longest + self._num_written
+        if len(groups) == 1:
+            first = rows[0]
+            logits, first.state = first.sampler.process(logits, ids, first.state)
+            return logits
         results = torch.empty_like(logits)
         for group in groups.values():
             first = rows[group[0]]
-            ids = self._table[[rows[i].place for i in group], :end]
-            after, first.state = first.sampler.process(logits[group], ids, first.state)
-            results[group] = after
+            results[group], first.state = first.sampler.process(logits[group], ids[group], first.state)
         return results
 
     def _runners_up(self, probs: torch.Tensor, token: int, count: int) -> tuple[Candidate, ...]:

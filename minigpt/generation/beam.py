@@ -30,7 +30,7 @@ import torch
 from minigpt.arguments import check_count
 from minigpt.errors import SamplingError
 from minigpt.generation.inference import evaluation_mode
-from minigpt.generation.reading import GrowingText, read_all
+from minigpt.generation.reading import GrowingText, TextReader
 
 if TYPE_CHECKING:
     from minigpt.model.protocols import LanguageModel
@@ -133,6 +133,7 @@ def beam_search(
         )
     model, eos = run.model, run.tokenizer.eos_id
     never = torch.tensor([i for i in run.tokenizer.special_ids if i != eos], dtype=torch.int64)
+    reader = TextReader(model)
     tree: list[BeamNode] = []
     live = [_Live(GrowingText(ids), 0.0, None)]
     ended: list[Beam] = []
@@ -149,7 +150,7 @@ def beam_search(
         if cancelled is not None and cancelled():
             break
         with evaluation_mode(model):
-            logits = read_all(model, [beam.text for beam in live]).to("cpu", torch.float64)
+            logits = reader.read([beam.text for beam in live]).to("cpu", torch.float64)
         log_probs = torch.log_softmax(logits, -1).index_fill_(-1, never, -math.inf)
         totals = log_probs + torch.tensor([[beam.log_prob] for beam in live], dtype=torch.float64)  # (B, V)
         # Twice as many as there are beams are enough: of each beam at most one continuation ends the text.

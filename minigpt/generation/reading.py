@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from minigpt.model.decode import Decoder, can_decode
+
 if TYPE_CHECKING:
     from minigpt.model.kv_cache import KVCache
     from minigpt.model.points import Probe
@@ -33,39 +35,69 @@ class GrowingText:
 
     Attributes:
         ids: The tokens so far; whoever writes appends to it.
+        use_cache: Whether keys and values are kept. False recomputes every position for each token.
+        start: The model sees the tokens from here on.
+        seen: The tokens before here are in the cache.
+        cache: What the model computed for them; None before the first pass, and without a cache.
 
     Args:
         ids: The first tokens, one or more, as many as the context holds at most.
-        use_cache: Whether keys and values are kept. False recomputes every position for each token.
+        use_cache: See above.
     """
 
     def __init__(self, ids: Sequence[int], *, use_cache: bool = True) -> None:
         self.ids = list(ids)
-        self._use_cache = use_cache
-        self._start = 0  # the model sees the tokens from here on
-        self._seen = 0  # those before here are in the cache
-        self._cache: KVCache | None = None
+        self.use_cache = use_cache
+        self.start = self.seen = 0
+        self.cache: KVCache | None = None
 
     def fork(self) -> GrowingText:
         """Return a copy that can grow in another way."""
-        other = GrowingText(self.ids, use_cache=self._use_cache)
-        other._start, other._seen = self._start, self._seen
-        other._cache = None if self._cache is None else self._cache.copy()
+        other = GrowingText(self.ids, use_cache=self.use_cache)
+        other.start, other.seen = self.start, self.seen
+        other.cache = None if self.cache is None else self.cache.copy()
         return other
 
-    def read(self, model: Transformer, probe: Probe | None = None) -> torch.Tensor:
-        """Let the model read the tokens that it has not read, and return its scores of the next one, (V,)."""
-        dropped = overflow(len(self.ids) - self._start, model.config.sequence_length)
-        self._start += dropped
+
+class TextReader:
+    """Lets a model read texts that grow.
+
+    Args:
+        model: Its weights may change between two texts, but not while they grow.
+        probe: Watches or edits what the model computes.
+    """
+
+    def __init__(self, model: Transformer, probe: Probe | None = None) -> None:
+        self._model, self._probe = model, probe
+        self._decoder = Decoder(model) if probe is None and can_decode(model) else None
+
+    def read(self, texts: Sequence[GrowingText]) -> torch.Tensor:
+        """Let the model read what is new in each text, and return its scores of each one's next token, (B, V)."""
+        behind_cache: list[tuple[int, int, KVCache]] = []  # texts of which only the newest token is unread
+        logits: list[torch.Tensor | None] = []
+        for place, text in enumerate(texts):
+            self._make_room(text)
+            if self._decoder is not None and text.cache is not None and len(text.ids) - text.seen == 1:
+                behind_cache.append((place, text.ids[-1], text.cache))
+                logits.append(None)
+            else:
+                unread = text.ids[text.seen if text.cache is not None else text.start :]
+                ids = torch.tensor([unread], device=self._model.device)
+                logits.append(self._model(ids, cache=text.cache, probe=self._probe)[0, -1])
+            text.seen = len(text.ids)
+        if self._decoder is not None and behind_cache:
+            places, ids_of_texts, caches = zip(*behind_cache, strict=True)
+            scores = self._decoder.step(ids_of_texts, caches)
+            if len(places) == len(texts):
+                return scores
+            for place, score in zip(places, scores, strict=True):
+                logits[place] = score
+        return torch.stack([score for score in logits if score is not None])
+
+    def _make_room(self, text: GrowingText) -> None:
+        """Drop the oldest tokens if the context is full, and begin a new cache where one is wanted."""
+        dropped = overflow(len(text.ids) - text.start, self._model.config.sequence_length)
+        text.start += dropped
         # Without the causal mask every position changes with each new token, so nothing can be kept.
-        if self._use_cache and model.config.causal and (self._cache is None or dropped):
-            self._cache, self._seen = model.make_cache(), self._start
-        unread = self.ids[self._seen if self._cache is not None else self._start :]
-        logits: torch.Tensor = model(torch.tensor([unread], device=model.device), cache=self._cache, probe=probe)[0, -1]
-        self._seen = len(self.ids)
-        return logits
-
-
-def read_all(model: Transformer, texts: Sequence[GrowingText], probe: Probe | None = None) -> torch.Tensor:
-    """Let the model read what is new in several texts, and return its scores of each one's next token, (B, V)."""
-    return torch.stack([text.read(model, probe) for text in texts])
+        if text.use_cache and self._model.config.causal and (text.cache is None or dropped):
+            text.cache, text.seen = self._model.make_cache(), text.start

@@ -12,10 +12,15 @@ Source: Pope et al. 2022, "Efficiently Scaling Transformer Inference", section 2
 from __future__ import annotations
 
 import copy
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from minigpt.config import TransformerConfig
+
+Array = NDArray[Any]
 
 FIRST_ROOM = 1024
 """Positions that a new cache has memory for, if the context is longer than that."""
@@ -43,6 +48,7 @@ class KVCache:
             before = (batch_size, max(config.convolution - 1, 0), config.d_model)
             slots = 2 * config.num_layers if config.convolution > 1 else 0
             self._before = [torch.zeros(before, device=device, dtype=dtype) for _ in range(slots)]
+        self._rows: list[tuple[Array, Array]] = []  # views for `append_row`, made when they are first needed
         self.batch_size = batch_size
         self.capacity = config.sequence_length
         self.length = 0
@@ -69,8 +75,43 @@ class KVCache:
         values.narrow(2, old, new).copy_(v)
         return keys.narrow(2, 0, old + new), values.narrow(2, 0, old + new)
 
+    def append_row(self, layer: int, k: Array, v: Array) -> tuple[Array, Array]:
+        """Do what `append` does for one new position of a cache with one row in main memory, in NumPy.
+
+        Args:
+            layer: Index of the block they belong to.
+            k: New keys (Hkv, K).
+            v: New values (Hkv, K).
+
+        Returns:
+            All keys and all values so far, each (Hkv, S, K), as views into the cache.
+        """
+        if self.length == self._room:
+            self._grow(self.length + 1)
+        if not self._rows:
+            self._rows = [(k.numpy()[0], v.numpy()[0]) for k, v in zip(self._keys, self._values, strict=True)]
+        keys, values = self._rows[layer]
+        keys[:, self.length], values[:, self.length] = k, v
+        return keys[:, : self.length + 1], values[:, : self.length + 1]
+
+    def extend_row(self, slot: int, x: Array) -> Array:
+        """Do what `extend` does for one new position of a cache with one row in main memory, in NumPy.
+
+        Args:
+            slot: Index of the convolution.
+            x: Its input at the new position (D,).
+
+        Returns:
+            (W, D), the W - 1 positions before the new one and this.
+        """
+        before = self._before[slot].numpy()[0]
+        window = np.concatenate((before, x[None]))
+        before[:] = window[1:]
+        return window
+
     def _grow(self, length: int) -> None:
         """Make room for at least `length` positions in every layer, and keep what is stored."""
+        self._rows = []
         self._room = min(self.capacity, max(length, 2 * self._room))
         with torch.inference_mode(False):
             for tensors in (self._keys, self._values):
@@ -101,6 +142,7 @@ class KVCache:
     def copy(self) -> KVCache:
         """Return a cache of its own memory with the same contents."""
         other = copy.copy(self)
+        other._rows = []
         with torch.inference_mode(False):
             other._keys = [tensor.clone() for tensor in self._keys]
             other._values = [tensor.clone() for tensor in self._values]

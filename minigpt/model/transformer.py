@@ -27,7 +27,6 @@ from minigpt.arguments import is_whole
 from minigpt.config import TransformerConfig
 from minigpt.errors import ConfigError, ContextLengthError, DeviceError, ShapeError, TokenizerError
 from minigpt.model.block import Block
-from minigpt.model.decode import Decoder, DecodingCache, can_decode
 from minigpt.model.dropout import Dropout
 from minigpt.model.kv_cache import KVCache
 from minigpt.model.layers import Embedding, Linear
@@ -130,12 +129,7 @@ class Transformer(nn.Module):
                 "A model without the causal mask cannot use a cache of what it computed before.",
                 mend="Generate with use_cache=False, which computes every position again.",
             )
-        weight = self.embedding.weight
-        if not can_decode(self.config):
-            return KVCache(self.config, batch_size, self.device, weight.dtype)
-        assert self.final_norm is not None, "a decoder is for pre-norm"
-        decoder = Decoder(self.config, weight, self.positions, self.blocks, self.final_norm, self._output())
-        return DecodingCache(self.config, batch_size, self.device, weight.dtype, decoder)
+        return KVCache(self.config, batch_size, self.device, self.embedding.weight.dtype)
 
     @property
     def token_scale(self) -> float:
@@ -180,9 +174,6 @@ class Transformer(nn.Module):
         start = 0 if cache is None else cache.length
         self._check(ids, start, cache)
         length = ids.shape[1]
-        is_decoding = length == 1 and probe is None and not self.training and not torch.is_grad_enabled()
-        if is_decoding and isinstance(cache, DecodingCache) and cache.decoder.reads(self.embedding.weight):
-            return cache.decoder.step(ids, cache)
         vectors = self.embedding(ids)
         if self.token_scale != 1:
             vectors = vectors * self.token_scale

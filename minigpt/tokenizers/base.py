@@ -54,10 +54,13 @@ class TokenReader:
 
     def __init__(self, tokenizer: BaseTokenizer) -> None:
         self._tokenizer = tokenizer
+        self._texts: dict[int, str] = {}
 
     def push(self, token_id: int) -> str:
         """Take one more id and return the text that is complete with it; "" if its last character is not."""
-        return self._tokenizer.decode([token_id])
+        if token_id not in self._texts:
+            self._texts[token_id] = self._tokenizer.decode([token_id])
+        return self._texts[token_id]
 
     def finish(self) -> str:
         """Return what an incomplete character at the end becomes; "" if there is none."""

@@ -24,7 +24,7 @@ class ScriptedModel(torch.nn.Module):
     def __init__(self, ids, vocab_size, context=64):
         super().__init__()
         self.config, self.vocab_size, self.device = (
-            SimpleNamespace(sequence_length=context, causal=True),
+            TransformerConfig(sequence_length=context, norm_position="none"),  # no decoder covers it
             vocab_size,
             torch.device("cpu"),
         )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from minigpt.config import TransformerConfig
 from minigpt.errors import ContextLengthError, ShapeError
 from minigpt.model import kv_cache
-from minigpt.model.decode import Decoder
+from minigpt.model.decode import Decoder, can_decode
 from minigpt.model.transformer import Transformer
 
 V = 11
@@ -161,59 +161,76 @@ STYLES = [
     {"activation": "swiglu", "bias": True, "norm": "layernorm"},
     {"activation": "none"},
     {"positions": "sinusoidal", "tie_embeddings": False},
-    {"positions": "none", "attention_window": 3},
-    {"positions": "alibi", "logit_cap": 0.5, "num_kv_heads": 2},
+    {"positions": "none"},
 ]
 
 
-@pytest.mark.parametrize("style", STYLES, ids=lambda style: "-".join(map(str, style.values())))
-def test_the_quick_step_equals_the_forward_pass_behind_a_cache(style, generator):
-    """With a probe, or with gradients, a single token takes the general path; otherwise `Decoder.step`."""
-    config = TransformerConfig(num_layers=2, num_heads=4, d_model=32, sequence_length=16, **style)
+def styled(style, generator, sequence_length=16):
+    config = TransformerConfig(num_layers=2, num_heads=4, d_model=32, sequence_length=sequence_length, **style)
     model = Transformer(config, V).eval()
     with torch.no_grad():
         for parameter in model.parameters():  # biases are 0 and norms 1 in a new model, which would hide a mistake
             parameter.normal_(0, 0.3, generator=generator)
-    ids = torch.randint(V, (3, 16), generator=generator)
-    general = read_in_pieces(model, ids, [4] + [1] * 12)
+    return model
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("style", STYLES, ids=lambda style: "-".join(map(str, style.values())))
+def test_the_quick_step_equals_the_forward_pass(style, dtype, generator, monkeypatch):
+    monkeypatch.setattr(kv_cache, "FIRST_ROOM", 4)  # the caches grow on the way
+    model = styled(style, generator).to(dtype)
+    assert can_decode(model)
+    decoder = Decoder(model)
+    texts = [torch.randint(V, (1, length), generator=generator) for length in (16, 11, 13)]
+    caches = [model.make_cache() for _ in texts]
+    seen = [4, 2, 0]  # three texts of different lengths; nothing of the third is in its cache
     with torch.inference_mode():
-        quick = read_in_pieces(model, ids, [4] + [1] * 12)
-        watched = read_in_pieces(model, ids, [4] + [1] * 12, probe=lambda _, tensor: tensor)
-    torch.testing.assert_close(quick, general)
-    torch.testing.assert_close(watched, general)
-    torch.testing.assert_close(quick, model(ids))
+        for text, cache, length in zip(texts, caches, seen, strict=True):
+            if length:
+                model(text[:, :length], cache=cache)
+        for step in range(9):
+            logits = decoder.step([int(text[0, n + step]) for text, n in zip(texts, seen, strict=True)], caches)
+            for row, (text, n) in enumerate(zip(texts, seen, strict=True)):
+                torch.testing.assert_close(logits[row], model(text[:, : n + step + 1])[0, -1])
+        after = model(texts[0][:, 13:], cache=caches[0])  # the general path continues what the quick step kept
+        torch.testing.assert_close(after, model(texts[0])[:, 13:])
 
 
-def test_the_quick_step_is_taken_only_with_no_probe_gradient_or_dropout(monkeypatch):
-    model = Transformer(MODELS["rotary", 4].config, V).eval()
-    token = torch.zeros(1, 1, dtype=torch.int64)
-    steps = []
-    step = Decoder.step
-    monkeypatch.setattr(Decoder, "step", lambda *arguments: steps.append(1) or step(*arguments))
-
-    def took_it(**kwargs):
-        steps.clear()
-        model(token, cache=model.make_cache(), **kwargs)
-        return bool(steps)
-
-    assert not took_it()
-    with torch.no_grad():
-        assert took_it()
-        assert not took_it(probe=lambda _, tensor: tensor)
-        model.train()
-        assert not took_it()
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"positions": "alibi"}, {"attention_window": 3}, {"logit_cap": 0.5}, {"norm_position": "post"}, {"d_ff": 0},
+        {"norm_position": "none"}, {"residual": False}, {"causal": False},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_the_quick_step_does_not_cover_is_not_decoded_by_it(fields):
+    assert not can_decode(Transformer(TransformerConfig(num_layers=1, d_model=16, sequence_length=16, **fields), V))
 
 
-def test_the_quick_step_follows_weights_that_are_loaded_or_changed(generator):
+def test_half_precision_is_not_decoded_by_the_quick_step(generator):
+    assert not can_decode(styled({}, generator).to(torch.bfloat16))
+
+
+@every_model
+def test_a_copied_cache_goes_its_own_way(model, generator):
+    ids = torch.randint(V, (1, 12), generator=generator)
+    cache = model.make_cache()
+    with torch.inference_mode():
+        model(ids[:, :5], cache=cache)
+        other = cache.copy()
+        model(ids[:, 5:9].flip(1), cache=other)
+        torch.testing.assert_close(model(ids[:, 5:], cache=cache), model(ids)[:, 5:])
+        assert (cache.length, other.length) == (12, 9)
+
+
+def test_the_quick_step_follows_weights_that_are_loaded_or_changed():
     config = MODELS["learned", 2].config
     model, other = Transformer(config, V, seed=1).eval(), Transformer(config, V, seed=2).eval()
-    token = torch.zeros(1, 1, dtype=torch.int64)
+    decoder = Decoder(model)
+    model.load_state_dict(other.state_dict())
     with torch.no_grad():
-        cache = model.make_cache()
-        model(token, cache=cache)
-        model.load_state_dict(other.state_dict())
-        cache.reset()
-        torch.testing.assert_close(model(token, cache=cache), other(token))
-        cache.reset()
-        third = Transformer(config, V, seed=3).eval()
-        torch.testing.assert_close(third(token, cache=cache), third(token))
+        torch.testing.assert_close(decoder.step([3], [model.make_cache()]), other(torch.tensor([[3]]))[0])
+        for parameter in model.parameters():
+            parameter.mul_(0.5)
+        torch.testing.assert_close(decoder.step([3], [model.make_cache()]), model(torch.tensor([[3]]))[0])
