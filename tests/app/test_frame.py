@@ -8,11 +8,15 @@ import subprocess
 import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
+import streamlit as st
+from streamlit.commands import page_config
 
+from minigpt import resources
 from minigpt.app.session import profile, runs
-from minigpt.app.shell import archive, server
+from minigpt.app.shell import archive, frame, server
 from minigpt.app.texts import t
 from minigpt.app.ui import navigation
 
@@ -133,6 +137,17 @@ def test_nothing_heavy_is_imported_before_the_title():
     # neither for the server's first answer nor for the frame's first elements
     out = subprocess.run([sys.executable, "-c", TO_THE_TITLE], capture_output=True, text=True, check=True)
     assert out.stdout.split() == ["set()", "set()"]
+
+
+def test_the_page_is_configured_as_streamlit_does_it(monkeypatch):
+    sent = []
+    for module in (frame, page_config):
+        monkeypatch.setattr(module, "get_script_run_ctx", lambda: SimpleNamespace(enqueue=sent.append))
+    frame._configure()
+    icon = resources.asset_path("images", "icon.svg")
+    st.set_page_config(page_title=t("frame.product"), page_icon=icon, layout="wide", initial_sidebar_state="auto")
+    ours, theirs = sent
+    assert ours == theirs
 
 
 def test_the_headers_are_added_once():

@@ -7,6 +7,7 @@ import functools
 
 import streamlit as st
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.PageConfig_pb2 import PageConfig
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from minigpt import resources
@@ -22,8 +23,7 @@ WAITING_HEIGHT = 300
 
 def run() -> None:
     """Draw the frame and, inside it, the requested page."""
-    st.set_page_config(page_title=t("frame.product"), layout="wide")
-    _set_icon()  # before the menu: without one, the browser would fetch the icon of the page from another host
+    _configure()  # before the menu: without an icon, the browser would fetch the one of the page from another host
     if not own_server.is_running():
         st.html(f"<style>{index.style()}</style>")
     sections: dict[str, list[st.Page]] = {}
@@ -53,14 +53,15 @@ def run() -> None:
     server.page_drawn()
 
 
-def _set_icon() -> None:
-    """Give the browser's tab its picture, as `st.set_page_config` does.
+def _configure() -> None:
+    """Do as `st.set_page_config` does, with a title, an icon and wide pages.
 
     That function imports numpy for a picture and a list of all emojis for a character, which takes a tenth of a second,
     and the title would have to wait for it.
     """
     message = ForwardMsg()
-    message.page_config_changed.favicon = _icon()
+    settings = message.page_config_changed
+    settings.title, settings.favicon, settings.layout = t("frame.product"), _icon(), PageConfig.WIDE
     if (context := get_script_run_ctx()) is not None:
         context.enqueue(message)
 
