@@ -8,7 +8,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from minigpt.app.session import corpora, profile
-from minigpt.data import corpora as data_corpora
+from minigpt.data import files
+from tests.data.samples import docx_of, pdf_of, zip_of
 
 PAGE = "build/corpus"
 GOOD = ("It was a dark and stormy night, number %d of many.\n" * 900) % tuple(range(900))
@@ -50,9 +51,9 @@ def test_an_upload_is_cleaned_and_counted_once(monkeypatch):
     seen = []
 
     def watched(function):
-        return lambda text: (seen.append((function.__name__, len(text))), function(text))[1]
+        return lambda text, **rest: (seen.append((function.__name__, len(text))), function(text, **rest))[1]
 
-    monkeypatch.setattr(data_corpora, "clean_text", watched(data_corpora.clean_text))
+    monkeypatch.setattr(files, "clean_text", watched(files.clean_text))
     monkeypatch.setattr(corpora, "text_statistics", watched(corpora.text_statistics))
 
     def use() -> None:
@@ -74,7 +75,51 @@ def test_an_upload_becomes_the_corpus_and_says_what_was_read(pages):
     table = at.dataframe[0].value
     assert table["Document"].tolist() == ["night.txt"]
     assert table["Encoding"].tolist() == ["UTF-8 with byte-order mark"]
-    assert table["Changed by cleaning"].tolist() == [f"{len(GOOD) + 900:,} characters became {len(GOOD):,}"]
+    assert table["What it is"].tolist() == ["plain text"]
+    assert table["Repaired"].tolist() == ["900 line ends of Windows made uniform"]
+
+
+def test_a_guessed_encoding_is_shown_with_its_proof_and_another_can_be_chosen(pages):
+    old = ("Один дома, а за окном идёт снег.\n" * 200).encode("koi8-r")
+    at = upload(pages.open(PAGE), ("old.txt", old), ("good.txt", GOOD.encode()))
+    assert at.dataframe[0].value["Encoding"].tolist() == ["KOI8-R (Russian), guessed", "UTF-8"]
+    assert "Один дома, а за окном идёт снег." in [code.value for code in at.code]
+    (box,) = [box for box in at.selectbox if box.key.startswith("corpus:encoding_")]
+    assert r"Encoding of old\.txt" in box.label
+    box.set_value("cp1251").run()
+    assert not at.exception
+    assert at.dataframe[0].value["Encoding"].tolist() == ["Windows-1251 (Cyrillic)", "UTF-8"]
+    (box,) = [box for box in at.selectbox if box.key.startswith("corpus:encoding_")]
+    box.set_value("utf-8").run()  # which leaves the file out, and its field stays so that another one can be chosen
+    assert r"old\.txt is not text in UTF\-8" in at.error[0].value
+    assert number(at, "Characters") == f"{len(GOOD):,}"
+    (box,) = [box for box in at.selectbox if box.key.startswith("corpus:encoding_")]
+    box.set_value("auto").run()
+    assert at.dataframe[0].value["Encoding"].tolist() == ["KOI8-R (Russian), guessed", "UTF-8"]
+
+
+def test_a_column_of_a_table_can_be_chosen(pages):
+    rows = "".join(f'{n},"a name",{"a story of some length about number " + str(n)}\n' for n in range(300))
+    at = upload(pages.open(PAGE), ("people.csv", f"id,who,story\n{rows}".encode()))
+    assert at.dataframe[0].value["What it is"].tolist() == ["a table with commas, column story"]
+    (box,) = [box for box in at.selectbox if box.key.startswith("corpus:column_")]
+    assert box.options == ["The one with the most text", "id", "who", "story", "The whole lines, as plain text"]
+    box.set_value("who").run()
+    assert not at.exception
+    assert number(at, "Characters") == f"{300 * 7 - 1:,}"
+
+
+@pytest.mark.process
+def test_files_of_every_kind_are_uploaded_together(pages):
+    archive = zip_of({"a.txt": GOOD.encode(), "b.png": b"\x89PNG\r\n\x1a\n"})
+    given = [("all.zip", archive), ("d.docx", docx_of(GOOD)), ("scan.pdf", pdf_of("")), ("p.pdf", pdf_of(GOOD[:500]))]
+    at = upload(pages.open(PAGE), *given)
+    assert not at.exception
+    assert [error.value for error in at.error if r"scan\.pdf" not in error.value] == []
+    table = at.dataframe[0].value
+    assert table["Document"].tolist() == ["all.zip/a.txt", "all.zip/b.png", "d.docx", "p.pdf"]
+    assert table["What it is"].tolist() == ["plain text", "left out", "a docx document", "a PDF document"]
+    assert "PNG image" in table["Repaired"][1]
 
 
 def test_several_files_are_several_documents(pages):
@@ -88,7 +133,7 @@ def test_several_files_are_several_documents(pages):
     [
         (b"", "is empty"),
         (b"  \n\n ", "white space"),
-        (b"%PDF-1.7 whatever", "a PDF document"),
+        pytest.param(b"%PDF-1.7 whatever", "a PDF document", marks=pytest.mark.process),
         (bytes(range(256)) * 20, "binary"),
         (b"\x00\x01\x02\x03" * 100, "binary"),
         (b"\xe9 caf\xc3\xa9", "UTF-8"),

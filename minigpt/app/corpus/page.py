@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import streamlit as st
 
 from minigpt.app.components.live_chart import live_chart
+from minigpt.app.corpus import files
 from minigpt.app.corpus import view as corpus_view
 from minigpt.app.corpus.view import CorpusView
 from minigpt.app.session import corpora, draft, profile, typed
-from minigpt.app.texts import escape, number, size, t, template
+from minigpt.app.texts import number, t, template
 from minigpt.app.ui import anatomy, theme
 from minigpt.app.ui.navigation import page_path
 from minigpt.data.corpora import Corpus, corpus_infos
@@ -57,7 +58,7 @@ def draw() -> None:
         ],
         key="corpus:try",
     )
-    draw_readings()
+    files.draw_readings()
     anatomy.show_code(text_statistics, clean_text)
 
 
@@ -81,7 +82,7 @@ def choose_text() -> None:
         key="corpus:source",
         label_visibility="collapsed",
     )
-    {"built_in": choose_built_in, "upload": upload, "paste": paste}[way]()
+    {"built_in": choose_built_in, "upload": lambda: files.upload(attempt), "paste": paste}[way]()
     if way != "built_in" or corpora.current_readings():
         st.caption(t("corpus.kept_here", what=t("frame.kept")))
     errors = st.session_state.pop("corpus:errors", [])
@@ -89,6 +90,8 @@ def choose_text() -> None:
         anatomy.explain_error(error)
     if errors:
         st.caption(t("corpus.left_out" if st.session_state.pop("corpus:others_used", False) else "corpus.kept"))
+    if way == "upload":
+        files.draw_choices()
 
 
 def choose_built_in() -> None:
@@ -116,29 +119,6 @@ def choose_built_in() -> None:
         if info.needs_download and not profile.limits().allow_download:
             text = "no_download"
         st.caption(t(f"corpus.about_{text}", description=info.description, licence=info.licence))
-
-
-def upload() -> None:
-    """Draw the upload of files."""
-    files = st.file_uploader(
-        t("corpus.upload"),
-        accept_multiple_files=True,
-        key="corpus:files",
-        help=t("corpus.upload_help", size=size(profile.limits().max_upload_bytes)),
-    )
-    # Streamlit reruns the page often; each set of files is read only once.
-    identity = [file.file_id for file in files]
-    if files and st.session_state.get("corpus:files_read") != identity:
-        st.session_state["corpus:files_read"] = identity
-        with st.spinner(t("corpus.loading", name=escape(", ".join(file.name for file in files)))):
-            attempt(lambda: read(files))
-    st.caption(t("corpus.upload_too_large_here" if profile.limits().owner_tokens else "corpus.upload_too_large"))
-
-
-def read(files: Sequence[corpora.UploadedFile]) -> None:
-    """Make the files the current text; for each that cannot be used, the page says why."""
-    errors = corpora.use_files(files)
-    st.session_state.update({"corpus:errors": errors, "corpus:others_used": len(errors) < len(files)})
 
 
 def paste() -> None:
@@ -216,11 +196,3 @@ def draw_split(num_training: int, num_validation: int) -> None:
         config={"displayModeBar": False},
         alt=t("corpus.split_alt", training=number(num_training), validation=number(num_validation)),
     )
-
-
-def draw_readings() -> None:
-    """Show how the visitor's documents were read, and what cleaning changed."""
-    if readings := corpora.current_readings():
-        with st.expander(t("corpus.reading"), icon=":material/fact_check:", expanded=True):
-            st.dataframe(corpus_view.reading_rows(readings), hide_index=True)
-            st.caption(t("corpus.cleaning"))

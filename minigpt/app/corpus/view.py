@@ -1,20 +1,17 @@
-"""Texts of the Corpus page: statistics of a text, whether it is good enough, and how it was read."""
+"""Texts of the Corpus page: statistics of a text, and whether it is good enough."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from minigpt.app.session.readings import DocumentReading
-from minigpt.app.texts import compact, escape, number, size, t, unit
+from minigpt.app.texts import escape, number, size, t, unit
 from minigpt.config import RunConfig
 from minigpt.data.split import count_windows, largest_context, split_counts
 from minigpt.data.statistics import TextStatistics
 from minigpt.tokenizers.base import make_tokenizer
 from minigpt.viz.labels import visible_token
-from minigpt.wording import harmless
 
 SMALL_CHARS = 20_000
 """A text with fewer characters is good only for a small model."""
@@ -139,27 +136,3 @@ def sentences(view: CorpusView) -> list[str]:
     if view.num_validation:
         result.append(t("corpus.see_split", percent=f"{100 * view.num_validation / view.num_tokens:.0f}"))
     return result
-
-
-def reading_rows(readings: Sequence[DocumentReading]) -> list[dict[str, str]]:
-    """Return a row for each document: its encoding and size as read, and what cleaning changed."""
-    return [
-        {
-            t("corpus.reading_name"): harmless(reading.name),
-            t("corpus.reading_encoding"): reading.encoding,
-            t("corpus.reading_bytes"): number(reading.num_bytes),
-            t("corpus.reading_chars"): compact(reading.num_cleaned_chars),
-            t("corpus.reading_cleaned"): _change(reading),
-        }
-        for reading in readings
-    ]
-
-
-def _change(reading: DocumentReading) -> str:
-    if reading.num_chars != reading.num_cleaned_chars:
-        return t(
-            "corpus.reading_difference",
-            before=number(reading.num_chars),
-            after=number(reading.num_cleaned_chars),
-        )
-    return t("corpus.reading_same_length" if reading.is_changed else "corpus.reading_nothing")
