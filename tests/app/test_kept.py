@@ -262,6 +262,15 @@ def test_a_full_disk_is_told_and_the_page_goes_on(pages, monkeypatch):
 
 
 HOSTILE: dict[str, list[Any]] = {
+    "mends": [
+        "lines",
+        [None, 7, [], {}],
+        [{"mend": "no such", "changes": {}, "before": {}, "counts": {}}],
+        [{"mend": "rare", "changes": {"seed": 1}, "before": {}, "counts": {"characters": ["a", None]}}],
+        [{"mend": "", "changes": {"model.sequence_length": {"a": [1]}}, "before": {}, "counts": {}}],
+        [{"mend": "", "changes": {"no.field": 1}, "before": {"seed": "x"}, "counts": {}}],
+        [{"mend": "lines", "changes": {}, "before": {}, "counts": {"characters": [10**30, -5]}}] * 99,
+    ],
     "settings": [
         3,
         {"preset": "no-such-preset", "changes": {}},
@@ -324,6 +333,7 @@ HOSTILE: dict[str, list[Any]] = {
 
 
 SHOWN_ON = {
+    "mends": ("build/corpus",),
     "settings": ("build/corpus", "build/train"),
     "corpus": ("build/corpus", "build/train"),
     "prompt": ("inside/forward", "use/sampling"),

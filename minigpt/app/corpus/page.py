@@ -7,14 +7,14 @@ from collections.abc import Callable
 import streamlit as st
 
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.corpus import files
+from minigpt.app.corpus import files, health
 from minigpt.app.corpus import view as corpus_view
-from minigpt.app.corpus.view import CorpusView
 from minigpt.app.session import corpora, draft, profile, typed
 from minigpt.app.texts import number, t, template
 from minigpt.app.ui import anatomy, theme
 from minigpt.app.ui.navigation import page_path
 from minigpt.data.corpora import Corpus, corpus_infos
+from minigpt.data.health import check_health
 from minigpt.data.readers import clean_text
 from minigpt.data.statistics import TextStatistics, text_statistics
 from minigpt.errors import MinigptError
@@ -38,7 +38,7 @@ def draw() -> None:
         num_tokens=corpora.num_tokens(corpus, config.tokenizer),
         vocab_size=corpora.vocab_size(config.tokenizer),
     )
-    draw_verdict(view)
+    health.draw(view, corpora.current_health(config))
     with st.container(horizontal=True, key="corpus_figures", gap="large"):
         for label, value in corpus_view.figures(view).items():
             st.metric(label, value, width="content")
@@ -59,7 +59,7 @@ def draw() -> None:
         key="corpus:try",
     )
     files.draw_readings()
-    anatomy.show_code(text_statistics, clean_text)
+    anatomy.show_code(check_health, text_statistics, clean_text)
 
 
 def attempt(work: Callable[[], None]) -> None:
@@ -139,19 +139,6 @@ def take_first_part() -> None:
     corpus = corpora.current_corpus()
     name = t("corpus.first_part", name=corpus.name)
     attempt(lambda: corpora.use_text(corpus.text[:SHORT_PART_CHARS], name))
-
-
-def draw_verdict(view: CorpusView) -> None:
-    """Write one sentence on whether the text is good enough, and below it the warnings."""
-    grade, sentence = corpus_view.verdict(view)
-    if grade == "too_short":
-        st.error(sentence, icon=":material/block:")
-    elif grade == "small":
-        st.warning(sentence, icon=":material/hourglass_bottom:")
-    else:
-        st.success(sentence, icon=":material/check_circle:")
-    if warnings := corpus_view.warnings(view):
-        st.warning("  \n".join(warnings), icon=":material/info:")
 
 
 def draw_characters(facts: TextStatistics) -> None:

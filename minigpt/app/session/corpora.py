@@ -15,9 +15,12 @@ from typing import Any, Protocol
 import streamlit as st
 
 from minigpt.app.session import kept, profile
-from minigpt.config import TokenizerConfig
+from minigpt.app.session.mend_step import Step, restored_step
+from minigpt.config import RunConfig, TokenizerConfig
 from minigpt.data.corpora import Corpus, corpus_from_text, joined, load_corpus
 from minigpt.data.documents import Options, read_file
+from minigpt.data.health import Health, check_health
+from minigpt.data.mends import mended
 from minigpt.data.prepared import estimated_num_tokens, expected_vocab_size
 from minigpt.data.readers import clean_text
 from minigpt.data.readings import PLAIN, REPAIRS, Reading
@@ -28,6 +31,7 @@ from minigpt.wording import visible
 
 DEFAULT_CORPUS = "tales"
 """The corpus of a run unless the visitor chooses another one."""
+MOST_MENDS = 50
 
 
 class UploadedFile(Protocol):
@@ -46,7 +50,9 @@ def current_corpus() -> Corpus:
     if "app:corpus" not in st.session_state:
         if not kept.is_known():
             return default_corpus()
-        st.session_state["app:corpus"], st.session_state["app:readings"] = _restored(kept.get("corpus"))
+        original, st.session_state["app:readings"] = _restored(kept.get("corpus"))
+        st.session_state["app:original"] = original
+        st.session_state["app:corpus"] = _mended(original)
     corpus: Corpus = st.session_state["app:corpus"]
     return corpus
 
@@ -209,12 +215,62 @@ def _check_content(corpus: Corpus) -> None:
 
 
 def _keep(corpus: Corpus, readings: list[Reading]) -> None:
+    _use(corpus)
+    st.session_state["app:original"] = corpus
+    st.session_state["app:readings"] = readings
+    keep_mend_steps([])
+
+
+def _use(corpus: Corpus) -> None:
+    """Make a text the current corpus, as it was brought or mended.
+
+    Raises:
+        CorpusError: It holds nothing to learn.
+        LimitError: It is longer than the profile allows.
+    """
     _check_content(corpus)
     profile.limits().check_corpus(corpus)
     statistics = _counted(corpus)
     st.session_state["app:corpus"] = corpus
     st.session_state["app:statistics"] = (corpus, statistics)
-    st.session_state["app:readings"] = readings
+
+
+def use_mends(names: Sequence[str]) -> None:
+    """Make the text as it was brought, with some mends made, the current corpus.
+
+    Args:
+        names: Names of `minigpt.data.mends.MENDS`; none: the text as it was brought.
+
+    Raises:
+        CorpusError: Nothing to learn from would be left; the current corpus stays.
+    """
+    current_corpus()  # so that the original is there
+    _use(mended(st.session_state.get("app:original") or default_corpus(), names))
+
+
+def mend_steps() -> list[Step]:
+    """Return the mends of the current text and of the settings so far, the first one first.
+
+    They come from a file, so impossible ones are left out.
+    """
+    value = kept.get("mends")
+    steps = [restored_step(item) for item in value[:MOST_MENDS]] if isinstance(value, list) else []
+    return [step for step in steps if step is not None]
+
+
+def keep_mend_steps(steps: Sequence[Step]) -> None:
+    """Keep the mends, so that they can be undone after a reload too."""
+    kept.put("mends", [dataclasses.asdict(step) for step in steps] or None)
+
+
+def _mended(original: Corpus) -> Corpus:
+    """Return a restored corpus with the mends that are kept; as it was brought if they cannot be made."""
+    try:
+        corpus = mended(original, [step.mend for step in mend_steps() if step.mend])
+        _check_content(corpus)
+    except MinigptError:
+        return original
+    return corpus
 
 
 def num_tokens(corpus: Corpus, config: TokenizerConfig) -> int:
@@ -252,6 +308,20 @@ def current_statistics() -> TextStatistics:
         st.session_state["app:statistics"] = known
     statistics: TextStatistics = known[1]
     return statistics
+
+
+def current_health(config: RunConfig) -> Health:
+    """Return the health check of the current corpus, computed once per corpus and the settings that it depends on."""
+    corpus = current_corpus()
+    shape = config.data, config.tokenizer, config.model.sequence_length, config.model.d_model
+    known = st.session_state.get("app:health")
+    if known is None or known[0] is not corpus or known[1] != shape:
+        tokenizer = config.tokenizer
+        counts = {"vocab_size": vocab_size(tokenizer), "num_tokens": num_tokens(corpus, tokenizer)}
+        known = (corpus, shape, check_health(corpus, config, **counts))
+        st.session_state["app:health"] = known
+    health: Health = known[2]
+    return health
 
 
 def _counted(corpus: Corpus) -> TextStatistics:

@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.session import profile
+from minigpt.app.session import draft, profile
 from minigpt.app.texts import t, template
 from minigpt.app.train.expert_view import FIELDS, ONLY_WHERE, get, plan_alt, planned
 from minigpt.app.ui import theme
@@ -22,11 +22,6 @@ from minigpt.viz.training import ScheduleWords, schedule_figure
 COLUMNS = {"schedule": 2}
 """Settings in one row of a group; 4 if not given."""
 PLAN_HEIGHT = 210
-
-
-def key_of(preset: str, dotted: str) -> str:
-    """Return the key of a setting's widget; each preset has widgets of its own."""
-    return f"train:{preset}:{dotted}"
 
 
 def setting(dotted: str, preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, Any]) -> Any:
@@ -44,7 +39,9 @@ def setting(dotted: str, preset: str, base: RunConfig, kept: dict[str, Any], cha
     """
     standard = get(base, dotted)
     most = profile.limits().max_prompt_chars
-    value = config_widget(dotted, key=key_of(preset, dotted), value=kept.get(dotted, standard), most_chars=most)
+    value = config_widget(
+        dotted, key=draft.setting_key(preset, dotted), value=kept.get(dotted, standard), most_chars=most
+    )
     if value != standard:
         changes[dotted] = value
     return value
