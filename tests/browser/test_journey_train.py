@@ -145,6 +145,7 @@ def test_a_classmate_with_the_link_may_look_but_the_owner_may_stop_after_a_reloa
 def test_an_invalid_number_is_explained_beside_start_and_an_experiment_scrolls_the_page_up(server, open_page):
     page = open_page(f"{server.url}/train")
     page.get_by_text(t("train.expert"), exact=True).click()
+    page.get_by_role("tab", name=t("train.group_model")).click()
     layers = page.get_by_role("textbox", name=t("frame.field_model_num_layers"))
     layers.fill("0")
     layers.press("Enter")
