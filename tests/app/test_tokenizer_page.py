@@ -58,7 +58,7 @@ def test_the_numbers_are_those_of_the_corpus_at_every_merge(learned):
 def test_other_kinds_have_no_slider_and_mark_what_is_unknown(learned, kind):
     data = view.cut(learned, kind, "the Q", RunConfig(), start=0, moved="")
     assert data["merges"] == []
-    assert data["unknown"] == ([4] if kind == "character" else [])
+    assert data["unknown"] == ({4: "Q"} if kind == "character" else {})
     assert len(data["facts"]) == 1
     rows = view.comparison(learned, "the Q 😀", RunConfig(), 10)
     assert [row["Tokens of your text"] for row in rows][:2] == ["7", "10"]

@@ -136,7 +136,8 @@ def cut(learned: Learned, kind: str, text: str, config: RunConfig, *, start: int
     if kind != "bpe":
         ids = tokenizer.encode(text)
         labels = {token_id: tokenizer.token_text(token_id) for token_id in set(ids)}
-        unknown = [place for place, token_id in enumerate(ids) if token_id == tokenizer.unk_id]
+        pieces = tokenizer.token_pieces(text)
+        unknown = {place: pieces[place] for place, token_id in enumerate(ids) if token_id == tokenizer.unk_id}
         facts = [_facts(learned, config, *size_of(learned, kind, 0))]
         return message(ids, labels=labels, unknown=unknown, facts=facts, words=words)
     bpe = learned.bpe

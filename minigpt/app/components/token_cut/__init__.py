@@ -32,7 +32,7 @@ def message(
     ids: Sequence[int],
     *,
     labels: Mapping[int, str],
-    unknown: Sequence[int] = (),
+    unknown: Mapping[int, str] | None = None,
     steps: Sequence[int] = (),
     results: Sequence[int] = (),
     merges: Sequence[str] = (),
@@ -46,7 +46,7 @@ def message(
     Args:
         ids: The tokens of the text before any merge, in order.
         labels: The text of each id that occurs, now or after a merge.
-        unknown: Places of tokens that the tokenizer does not know.
+        unknown: What stands at each place that the tokenizer does not know.
         steps: For each of `ids` the merge that joins it to the one before it; -1 for none.
         results: The id that each merge makes.
         merges: A sentence on each merge, the first one on no merge; without merges there is no slider.
@@ -59,7 +59,7 @@ def message(
         "ids": list(ids),
         "labels": {token_id: visible_token(text) for token_id, text in labels.items()},
         "breaks": [token_id for token_id, text in labels.items() if text.endswith("\n")],
-        "unknown": list(unknown),
+        "unknown": {place: visible_token(text) for place, text in (unknown or {}).items()},
         "steps": list(steps),
         "results": list(results),
         "merges": list(merges),

@@ -15,7 +15,7 @@ import { find, keep, make, setColours, shownColours } from "../shared.js";
  * @property {number[]} ids The tokens before any merge.
  * @property {Record<string, string>} labels
  * @property {number[]} breaks Ids that end a line.
- * @property {number[]} unknown Places in `ids`.
+ * @property {Record<string, string>} unknown What stands at places of `ids` that the tokenizer does not know.
  * @property {number[]} steps For each token the merge that joins it to the one before it; -1 for none.
  * @property {number[]} results The id that each merge makes.
  * @property {string[]} merges A sentence for each number of merges.
@@ -85,7 +85,7 @@ class Cut {
 
   /** Draw the text as it is cut after the merges that the slider says. */
   draw() {
-    const { ids, labels, steps, results, merges, facts, words } = this.data;
+    const { ids, labels, unknown, steps, results, merges, facts, words } = this.data;
     const count = merges.length ? Number(this.slider.value) : 0;
     this.output.textContent = `${count.toLocaleString("en")} / ${(merges.length - 1).toLocaleString("en")}`;
     this.merge.textContent = merges[count] ?? "";
@@ -96,15 +96,15 @@ class Cut {
         return pair;
       }),
     );
-    const [breaks, unknown] = [new Set(this.data.breaks), new Set(this.data.unknown)];
+    const breaks = new Set(this.data.breaks);
     const content = document.createDocumentFragment();
     for (let begin = 0; begin < ids.length; ) {
       let [end, latest] = [begin + 1, -1];
       for (; end < ids.length && steps[end] >= 0 && steps[end] < count; end++) latest = Math.max(latest, steps[end]);
       const id = latest < 0 ? ids[begin] : results[latest];
-      const token = make("span", unknown.has(begin) ? "token unknown" : "token");
+      const token = make("span", begin in unknown ? "token unknown" : "token");
       token.style.setProperty("--hue", String((id * 137.508) % 360));
-      token.append(make("span", "label", labels[id]), make("span", "id", String(id)));
+      token.append(make("span", "label", unknown[begin] ?? labels[id]), make("span", "id", String(id)));
       content.append(token);
       if (breaks.has(id)) content.append(make("br"));
       begin = end;
