@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from minigpt.app.corpus import gallery_view
 from minigpt.app.session import corpora, profile
+from minigpt.data import corpora as data_corpora
 from minigpt.data import files
+from minigpt.data.generators import GENERATORS
 from tests.data.samples import docx_of, pdf_of, zip_of
+from tools import make_gallery
 
 PAGE = "build/corpus"
 GOOD = ("It was a dark and stormy night, number %d of many.\n" * 900) % tuple(range(900))
@@ -41,10 +46,39 @@ def test_it_opens_with_the_bundled_tales_and_a_verdict(pages):
 def test_another_built_in_text_is_one_click(pages):
     at = pages.open(PAGE)
     before = number(at, "Characters")
-    at.button_group(key="corpus:built_in").set_value("python-manual").run()
+    at.button(key="corpus:use_python-manual").click().run()
     assert not at.exception
+    assert at.button(key="corpus:use_python-manual").disabled
+    assert not at.button(key="corpus:use_tales").disabled
     assert number(at, "Characters") != before
     assert "python-manual" in at.success[0].value.replace("\\", "")
+
+
+def test_every_built_in_text_has_a_card_with_what_was_measured_of_it():
+    cards = gallery_view.cards("dates", allow_download=False)
+    assert [card.info.name for card in cards] == [info.name for info in data_corpora.corpus_infos()]
+    for card in cards:
+        found = gallery_view.measured()[card.info.name]
+        if "nats_per_char" in found:
+            assert f"loss **{found['nats_per_char']:.2f}**" in card.facts
+        generator = GENERATORS.get(card.info.name)
+        if generator is not None:
+            text = generator.write(2000)
+            assert found["excerpt"] == make_gallery.excerpt(generator.documents(text)), (
+                "run tools/make_gallery.py again"
+            )
+            assert card.about.startswith(generator.grammar)
+            if generator.entropy_bits_per_char is not None:
+                assert generator.entropy_bits_per_char() * math.log(2) < found.get("nats_per_char", math.inf)
+    assert {card.use for card in cards} >= {"current", "free"}
+
+
+def test_a_tune_that_is_shown_can_be_played(pages):
+    at = pages.open(PAGE)
+    assert not at.get("bidi_component")
+    at.button(key="corpus:use_tunes").click().run()
+    assert not at.exception
+    assert len(at.get("bidi_component")) == 1
 
 
 def test_an_upload_is_cleaned_and_counted_once(monkeypatch):
@@ -238,9 +272,9 @@ def test_a_file_name_cannot_become_markup(pages):
 
 def test_the_peek_moves_to_another_place(pages):
     at = pages.open(PAGE)
-    first = at.code[0].value
+    first = at.code[-1].value
     at.button(key="corpus:again").click().run()
-    assert at.code[0].value != first
+    assert at.code[-1].value != first
     assert first.startswith("Once")
 
 

@@ -59,12 +59,12 @@ def test_a_corpus_is_there_again_for_the_next_run_with_how_it_was_read(pages):
 
 def test_a_built_in_corpus_is_kept_by_its_name(pages, own_home):
     at = pages.open("build/corpus")
-    at.pills(key="corpus:built_in").set_value("repeat").run()
+    at.button(key="corpus:use_repeat").click().run()
     assert json.loads(next(own_home.glob(".visitors/*/corpus.json")).read_text("utf-8"))["value"] == {
         "built_in": "repeat"
     }
-    assert pages.open("build/corpus").pills(key="corpus:built_in").value == "repeat"
-    at.pills(key="corpus:built_in").set_value("tales").run()
+    assert pages.open("build/corpus").button(key="corpus:use_repeat").label == "In use"
+    at.button(key="corpus:use_tales").click().run()
     assert not list(own_home.glob(".visitors/*/corpus.json"))
 
 

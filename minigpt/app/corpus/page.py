@@ -9,11 +9,13 @@ import streamlit as st
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.corpus import files, health
 from minigpt.app.corpus import view as corpus_view
-from minigpt.app.session import corpora, draft, profile, typed
+from minigpt.app.corpus.gallery import gallery
+from minigpt.app.session import corpora, draft, typed
 from minigpt.app.texts import number, t, template
 from minigpt.app.ui import anatomy, theme
 from minigpt.app.ui.navigation import page_path
-from minigpt.data.corpora import Corpus, corpus_infos
+from minigpt.app.ui.tunes import player
+from minigpt.data.corpora import Corpus
 from minigpt.data.health import check_health
 from minigpt.data.readers import clean_text
 from minigpt.data.statistics import TextStatistics, text_statistics
@@ -95,30 +97,8 @@ def choose_text() -> None:
 
 
 def choose_built_in() -> None:
-    """Draw the choice of built-in texts."""
-    infos = {info.name: info for info in corpus_infos()}
-    current = corpora.current_corpus().name
-
-    def load() -> None:
-        wanted = st.session_state["corpus:built_in"]
-        if wanted:
-            attempt(lambda: corpora.use_built_in(wanted))
-
-    chosen = st.pills(
-        t("corpus.built_in"),
-        list(infos),
-        format_func=lambda name: infos[name].title,
-        default=current if current in infos and not corpora.current_readings() else None,
-        key="corpus:built_in",
-        on_change=load,
-        label_visibility="collapsed",
-    )
-    if chosen:
-        info = infos[chosen]
-        text = "needs_download" if info.needs_download else "offline"
-        if info.needs_download and not profile.limits().allow_download:
-            text = "no_download"
-        st.caption(t(f"corpus.about_{text}", description=info.description, licence=info.licence))
+    """Draw the gallery of built-in texts."""
+    gallery(lambda name: attempt(lambda: corpora.use_built_in(name)))
 
 
 def paste() -> None:
@@ -165,7 +145,9 @@ def peek(corpus: Corpus) -> None:
         if st.button(t("corpus.peek_again"), key="corpus:again", icon=":material/shuffle:", type="tertiary"):
             place += 1
             st.session_state["corpus:place"] = place
-    st.code(corpus_view.peek_at(corpus.text, place), language=None, wrap_lines=True)
+    shown = corpus_view.peek_at(corpus.text, place)
+    st.code(shown, language=None, wrap_lines=True)
+    player(shown, key="corpus:tune")
 
 
 def draw_split(num_training: int, num_validation: int) -> None:
