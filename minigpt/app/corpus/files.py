@@ -61,10 +61,10 @@ def draw_choices() -> None:
         if not (columns or files_view.is_guessed(readings, choice.encoding)):
             continue
         with st.container(border=True):
-            left, right = st.columns(2)
+            places = iter(st.columns(2))
             if files_view.is_guessed(readings, choice.encoding):
                 names = files_view.encodings(readings)
-                left.selectbox(
+                next(places).selectbox(
                     t("corpus.encoding_of", name=escape(file.name)),
                     list(names),
                     format_func=names.__getitem__,
@@ -72,7 +72,7 @@ def draw_choices() -> None:
                     help=t("corpus.encoding_help"),
                 )
             if columns:
-                right.selectbox(
+                next(places).selectbox(
                     t("corpus.column_of", name=escape(file.name)),
                     list(columns),
                     format_func=columns.__getitem__,
@@ -93,6 +93,7 @@ def draw_proofs(readings: Sequence[Reading]) -> None:
 def draw_readings() -> None:
     """Show how the visitor's documents were read, and what was repaired."""
     if readings := corpora.current_readings():
-        with st.expander(t("corpus.reading"), icon=":material/fact_check:", expanded=True):
+        is_open = any(reading.sentence for reading in readings)
+        with st.expander(t("corpus.reading"), icon=":material/fact_check:", expanded=is_open):
             st.dataframe(files_view.reading_rows(readings), hide_index=True)
             st.caption(t("corpus.cleaning"))

@@ -60,7 +60,6 @@ def draw() -> None:
         ],
         key="corpus:try",
     )
-    files.draw_readings()
     anatomy.show_code(check_health, text_statistics, clean_text)
 
 
@@ -94,6 +93,7 @@ def choose_text() -> None:
         st.caption(t("corpus.left_out" if st.session_state.pop("corpus:others_used", False) else "corpus.kept"))
     if way == "upload":
         files.draw_choices()
+    files.draw_readings()
 
 
 def choose_built_in() -> None:
