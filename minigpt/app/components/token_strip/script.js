@@ -36,6 +36,7 @@ import { find, keep, make, percent, setColours, shownColours, unpack } from "../
  */
 
 const NONE = 65535; // no candidate
+const SHADES = 68; // never quite the full colour, so that the letter on it can be read
 
 /** @param {Component<Uint8Array>} component */
 export default function (component) {
@@ -59,6 +60,12 @@ class Strip {
     this.text = find(parent, ".text");
     this.tip = find(parent, ".tip");
     this.legend = find(parent, ".legend");
+    const shades = make("style"); // elements of one class share their style, which thousands of own styles do not
+    shades.textContent = Array.from(
+      { length: SHADES + 1 },
+      (_, at) => `.shade-${at} { background: ${ground(at)}; }`,
+    ).join("\n");
+    this.root.before(shades);
     this.root.addEventListener("pointerover", (event) => this.point(event, this.indexOf(event)));
     this.root.addEventListener("pointerleave", (event) => this.point(event, -1));
     this.root.addEventListener("click", (event) => this.press(this.indexOf(event)));
@@ -91,6 +98,8 @@ class Strip {
     this.text.setAttribute("aria-label", data.words.label);
     this.root.style.setProperty("--tallest", data.tallest ? `${data.tallest}px` : "none");
     this.root.classList.toggle("even", Boolean(data.even));
+    this.drawLegend();
+    this.colour(); // before the text, as it reads a style, and the browser would compute those of all tokens for that
     const [breaks, blanks, unknown] = [data.breaks, data.blanks, data.unknown].map((places) => new Set(places));
     const content = document.createDocumentFragment();
     for (const place of data.prompt) {
@@ -99,18 +108,15 @@ class Strip {
     const [places, bits] = this.columns;
     this.spans = Array.from({ length: count }, (_, index) => {
       const place = places[index];
-      const span = make("span", "token", texts[place]);
+      const span = make("span", `token shade-${shade(bits[index] / 100 / data.much)}`, texts[place]);
       span.dataset.index = String(index);
       if (blanks.has(place)) span.classList.add("blank");
       if (unknown.has(index)) span.classList.add("unknown");
       if (data.mark === index) span.classList.add("mark");
-      span.style.background = shade(bits[index] / 100 / data.much);
       content.append(...piece(span, texts[place], breaks.has(place)));
       return span;
     });
     this.text.replaceChildren(content);
-    this.drawLegend();
-    this.colour();
   }
 
   colour() {
@@ -124,7 +130,7 @@ class Strip {
     this.legend.replaceChildren();
     if (words.none) {
       const scale = make("span", "scale");
-      scale.style.background = `linear-gradient(90deg, ${shade(0)}, ${shade(1)})`;
+      scale.style.background = `linear-gradient(90deg, ${ground(0)}, ${ground(SHADES)})`;
       this.legend.append(make("span", "", words.none), scale, make("span", "", words.much));
     }
     if (words.hint) this.legend.append(make("span", "hint", words.hint));
@@ -240,10 +246,17 @@ function line(cells) {
 }
 
 /**
- * Return the ground for a share of full surprise; never quite the full colour, so that the letter on it can be read.
+ * Return the shade for a share of full surprise, from 0 to SHADES.
  * @param {number} share
  */
 function shade(share) {
-  const strength = Math.round(68 * Math.max(0, Math.min(1, share)));
+  return Math.round(SHADES * Math.max(0, Math.min(1, share)));
+}
+
+/**
+ * Return the ground of a shade.
+ * @param {number} strength
+ */
+function ground(strength) {
   return strength ? `color-mix(in srgb, var(--surprise) ${strength}%, transparent)` : "transparent";
 }
