@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minigpt import resources
-from minigpt.config import RunConfig, load_config
+from minigpt.config import RunConfig, TransformerConfig, load_config
 from minigpt.errors import LimitError, StorageError
 from minigpt.model.size import BYTES_PER_NUMBER, count_parameters, flops_per_token, tensor_shapes
 from minigpt.tokenizers.base import make_tokenizer, smallest_id_type
@@ -67,11 +67,24 @@ def memory_megabytes(config: RunConfig, vocab_size: int) -> float:
     batch = -(-training.batch_size // training.accumulation_steps)
     width, inner, kv_width = model.d_model, model.ff_width, model.kv_heads * model.d_head
     # The backward pass reads again: inputs and outputs of two norms, q, k, v and z, and the numbers of the
-    # feed-forward layer before and after the non-linearity.
-    block = 4 * width + 2 * width + 2 * kv_width + 2 * inner
+    # feed-forward layer before and after the non-linearity; with a cap also the scores, before and after it.
+    norms = 0 if model.norm_position == "none" else 2 * width * (1 + model.has_feedforward)
+    block = norms + 2 * width + 2 * kv_width + 2 * inner
+    if model.logit_cap is not None:
+        block += 3 * model.num_heads * model.sequence_length
     position = model.num_layers * block + 2 * width + 2 * vocab_size  # logits and their log-probabilities
     numbers = state_numbers(config, vocab_size) + batch * model.sequence_length * position
     return BYTES_PER_NUMBER * numbers / 1e6
+
+
+def generation_megabytes(model: TransformerConfig, vocab_size: int) -> float:
+    """Return the memory of generation beyond the program itself, in MB: the weights, and the cache of a full context.
+
+    >>> round(generation_megabytes(TransformerConfig(num_layers=1, num_heads=1, d_model=4, sequence_length=8), 10), 6)
+    0.001232
+    """
+    cache = 2 * model.num_layers * model.kv_heads * model.d_head * model.sequence_length if model.causal else 0
+    return BYTES_PER_NUMBER * (count_parameters(model, vocab_size).total + cache) / 1e6
 
 
 def machine_megabytes() -> int | None:

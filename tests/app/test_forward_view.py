@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from minigpt.app.components import forward_map
-from minigpt.app.forward import box_view, panel_view, picture_view, size_view
+from minigpt.app.forward import box_view, panel_view, picture_view
 from minigpt.app.forward.view import FIRST, candidates, facts, sentences, view_of
 from minigpt.app.texts import percent, t
+from minigpt.app.ui import sizes
 from minigpt.config import RunConfig, TransformerConfig
 from minigpt.interpret.forward import forward_pass
 from minigpt.interpret.source import lines_of_point
@@ -86,7 +87,7 @@ def test_every_kind_of_model_is_drawn_as_it_is_configured(changes):
         ):
             assert f"`{name}: {str(value).lower()}`" in said
     assert len(sentences(shown, 2)) == 3
-    assert size_view.size_list(shown.config, shown.vocab_size, "parameters")
+    assert sizes.size_list(shown.config, shown.vocab_size, "parameters")
 
 
 def test_the_picture_shows_no_part_that_is_not_there():
@@ -322,14 +323,14 @@ def test_the_likeliest_tokens_come_first(name):
 def test_the_size_is_that_of_every_part():
     shown = view({"tie_embeddings": False})
     parts = size_map(shown.config, shown.vocab_size)
-    for measure in size_view.MEASURES:
-        pieces = size_view.size_pieces(shown.config, shown.vocab_size, measure)
+    for measure in sizes.MEASURES:
+        pieces = sizes.size_pieces(shown.config, shown.vocab_size, measure)
         assert [piece.size for piece in pieces] == [getattr(part, measure) for part in parts]
     assert {piece.group for piece in pieces} >= {t("forward.group_block", number=2), t("forward.group_final_norm")}
-    listed = size_view.size_list(shown.config, shown.vocab_size, "parameters").split(" · ")
-    sizes = [int(item.rpartition(" ")[2].replace(",", "")) for item in listed]
-    assert sizes == sorted(sizes, reverse=True)
-    assert sum(sizes) == sum(part.parameters for part in parts)
-    sentence = size_view.size_sentence(shown.config, shown.vocab_size)
-    assert percent(sizes[0] / sum(sizes)) in sentence
+    listed = sizes.size_list(shown.config, shown.vocab_size, "parameters").split(" · ")
+    counts = [int(item.rpartition(" ")[2].replace(",", "")) for item in listed]
+    assert counts == sorted(counts, reverse=True)
+    assert sum(counts) == sum(part.parameters for part in parts)
+    sentence = sizes.size_sentence(shown.config, shown.vocab_size)
+    assert percent(counts[0] / sum(counts)) in sentence
     assert listed[0].rpartition(" ")[0] in sentence

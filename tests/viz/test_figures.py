@@ -18,6 +18,7 @@ import plotly.graph_objects as go
 import pytest
 
 from minigpt import viz
+from minigpt.viz.architecture import ArchitecturePart
 from minigpt.viz.circuits import Change
 from minigpt.viz.distribution import TokenChance
 from minigpt.viz.forward import Piece
@@ -110,6 +111,13 @@ DATA: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "tensor_map": [((np.ones((8, 12)), TOKENS), {"position": 3}), ((np.ones((128, 128)), ["1"] * 128), {"position": 0})],
     "tensor_row": [((np.array([1.0, -2.0]),), {})],
     "token_bars": [((TOKENS[:2], np.array([0.75, 0.2])), {"is_share": is_share}) for is_share in (True, False)],
+    "architecture_figure": [
+        (([ArchitecturePart("embedding", "§name§", "§detail§"), ArchitecturePart("norm", "§name§", "", True, True),
+           ArchitecturePart("attention", "§name§", "§detail§", True), ArchitecturePart("plus", "+", "", True),
+           ArchitecturePart("head", "§name§", "")],), {}),
+    ],
+    "part_figure": [((("§a§", CURVE), ("§b§", CURVE)), {"low": 1.0, "top": 4.0})],
+    "position_figure": [(({"§a§": [4.0] * 9, "§b§": [3.0] * 9}, 4), {})],
     "size_tree": [(([Piece("§group§", "§group§", "head", 10), Piece("§block§", "§part§", "norm", 30)],), {})],
     "surprise_figure": [(([1.0, 3.0] * 4, TOKENS, {"§name§": 6.0}), {}), (([1.0] * 500, ["1"] * 500, {}), {})],
     "loss_figure": [((CURVES, BASELINES), {"max_steps": 100, "best_step": 50, "whole": 2.1, "entropy": 1.5})],

@@ -5,11 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.forward.size_view import MEASURES, size_list, size_pieces, size_sentence
 from minigpt.app.forward.view import ForwardView
 from minigpt.app.texts import plain, t
 from minigpt.app.ui import theme
 from minigpt.app.ui.controls import is_compact
+from minigpt.app.ui.sizes import MEASURES, size_list, size_pieces, size_sentence
 
 
 def draw_size(view: ForwardView) -> None:

@@ -171,11 +171,8 @@ def comparison_alt(found: Comparison) -> str:
 def sentences(lines: Sequence[Listed]) -> list[str]:
     """Return sentences on the best run, with its numbers."""
     measured = [(loss, snapshot) for _, snapshot in lines if (loss := snapshot.val_loss) is not None]
-    copied = [escape(snapshot.name) for _, snapshot in measured if snapshot.is_copied]
-    remarks = [t("runs.see_copied", names=", ".join(copied))] if copied else []
-    measured = [(loss, snapshot) for loss, snapshot in measured if not snapshot.is_copied]
     if not measured:
-        return [t("runs.see_none"), *remarks]
+        return [t("runs.see_none")]
     loss, best = min(measured, key=lambda pair: pair[0])
     sentence = t(
         "runs.see_best",
@@ -184,4 +181,4 @@ def sentences(lines: Sequence[Listed]) -> list[str]:
         choices=equally_likely(loss),
         parameters=compact(num_parameters(best)),
     )
-    return [sentence, *remarks, t("runs.see_compare")]
+    return [sentence, t("runs.see_compare")]

@@ -10,8 +10,8 @@ import streamlit as st
 from pydantic import TypeAdapter, ValidationError
 
 from minigpt import resources
-from minigpt.app.session import kept
-from minigpt.app.ui.forms import refused, written
+from minigpt.app.session import kept, profile
+from minigpt.app.ui.forms import config_widget, refused
 from minigpt.config import RunConfig, dotted_fields, field_info, load_config
 from minigpt.config.fields import plain_types
 from minigpt.errors import ConfigError
@@ -52,25 +52,24 @@ def keep(preset: str, changes: Mapping[str, Any]) -> None:
     kept.put("settings", None if draft == Draft() else {"preset": preset, "changes": draft.changes})
 
 
-def setting_key(preset: str, dotted: str) -> str:
-    """Return the key of a setting's widget on Train; each preset has widgets of its own."""
-    return f"train:{preset}:{dotted}"
+def setting(dotted: str, *, key: str, standard: Any, kept: Mapping[str, Any], changes: dict[str, Any]) -> Any:
+    """Draw one setting and return its value; if it differs from the preset's, add it to `changes`.
 
-
-def change(values: Mapping[str, Any]) -> None:
-    """Change settings of the next run from another page than Train; for callbacks.
+    A value that is not allowed is the text that was typed. It is kept among the changes too, so that the page can say
+    what is wrong with it and nothing that was typed is lost.
 
     Args:
-        values: Dotted field to value; None gives a setting the preset's value again.
+        dotted: Its name.
+        key: Key of its widget.
+        standard: The preset's value.
+        kept: Earlier changes: dotted field to value.
+        changes: Receives the change.
     """
-    preset, base = current_preset(), load_config(current_preset())
-    standard = {name: getattr(getattr(base, name.split(".")[0]), name.split(".")[1]) for name in values}
-    wanted = {name: standard[name] if value is None else value for name, value in values.items()}
-    kept_changes = {name: value for name, value in current_changes().items() if name not in wanted}
-    keep(preset, kept_changes | {name: value for name, value in wanted.items() if value != standard[name]})
-    for name, value in wanted.items():
-        if (key := setting_key(preset, name)) in st.session_state:
-            st.session_state[key] = written(value)
+    most = profile.limits().max_prompt_chars
+    value = config_widget(dotted, key=key, value=kept.get(dotted, standard), most_chars=most)
+    if value != standard:
+        changes[dotted] = value
+    return value
 
 
 def _current() -> Draft:

@@ -9,11 +9,11 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.session import draft, profile
+from minigpt.app.session import draft
 from minigpt.app.texts import t, template
 from minigpt.app.train.expert_view import FIELDS, ONLY_WHERE, get, plan_alt, planned
 from minigpt.app.ui import theme
-from minigpt.app.ui.forms import config_widget, explain, refused
+from minigpt.app.ui.forms import explain, refused
 from minigpt.app.ui.messages import label_of
 from minigpt.config import RunConfig
 from minigpt.errors import ConfigError
@@ -24,11 +24,13 @@ COLUMNS = {"schedule": 2}
 PLAN_HEIGHT = 210
 
 
-def setting(dotted: str, preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, Any]) -> Any:
-    """Draw one setting and return its value; if it differs from the preset's, add it to `changes`.
+def key_of(preset: str, dotted: str) -> str:
+    """Return the key of a setting's widget; each preset has widgets of its own."""
+    return f"train:{preset}:{dotted}"
 
-    A value that is not allowed is the text that was typed. It is kept among the changes too, so that the page can say
-    what is wrong with it and nothing that was typed is lost.
+
+def setting(dotted: str, preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, Any]) -> Any:
+    """Draw one setting and return its value; see `draft.setting`. Each preset has widgets of its own.
 
     Args:
         dotted: Its name.
@@ -37,14 +39,8 @@ def setting(dotted: str, preset: str, base: RunConfig, kept: dict[str, Any], cha
         kept: Earlier changes: dotted field to value.
         changes: Receives the change.
     """
-    standard = get(base, dotted)
-    most = profile.limits().max_prompt_chars
-    value = config_widget(
-        dotted, key=draft.setting_key(preset, dotted), value=kept.get(dotted, standard), most_chars=most
-    )
-    if value != standard:
-        changes[dotted] = value
-    return value
+    key, standard = key_of(preset, dotted), get(base, dotted)
+    return draft.setting(dotted, key=key, standard=standard, kept=kept, changes=changes)
 
 
 def draw(preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, Any]) -> None:

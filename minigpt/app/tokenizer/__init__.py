@@ -1,1 +1,0 @@
-"""The Tokenizer page: how a text is cut into tokens."""
