@@ -16,7 +16,19 @@ from tests.test_architecture import SOURCES, imported, run_in_fresh_process
 
 APP = "minigpt.app"
 RANKS = ["texts", "components", "ui", "session", "room", "shell"]
-ROOMS = {"home", "corpus", "model", "train", "attention", "forward", "circuits", "sampling", "perplexity", "runs"}
+ROOMS = {
+    "home",
+    "corpus",
+    "tokenizer",
+    "model",
+    "train",
+    "attention",
+    "forward",
+    "circuits",
+    "sampling",
+    "perplexity",
+    "runs",
+}
 COMPUTING = {"minigpt.model", "minigpt.generation", "minigpt.evaluation", "minigpt.interpret", "minigpt.training"}
 """Packages that only a view may use; a drawing module may import them only to show their code."""
 

@@ -17,8 +17,9 @@ from minigpt.config import dump_yaml, load_config, parse_assignments
 @click.argument("source", metavar="[FILE|PRESET]", required=False)
 @set_option
 @click.option("--presets", is_flag=True, help="List the presets instead.")
+@click.option("--corpora", is_flag=True, help="List the built-in texts instead, from simple to complex.")
 @json_option
-def config(source: str | None, assignments: tuple[str, ...], presets: bool, as_json: bool) -> None:
+def config(source: str | None, assignments: tuple[str, ...], presets: bool, corpora: bool, as_json: bool) -> None:
     """Print the settings of a file or a preset, or the defaults.
 
     What is printed is what `minigpt train` would use, the environment included: save it, change it, and give it back
@@ -31,6 +32,15 @@ def config(source: str | None, assignments: tuple[str, ...], presets: bool, as_j
                 print_json({"preset": name, "about": about})
             else:
                 click.echo(f"{name:12} {about}")
+        return
+    if corpora:
+        from minigpt.data.corpora import corpus_infos
+
+        for info in corpus_infos():
+            if as_json:
+                print_json({"corpus": info.name, "about": info.description, "needs_download": info.needs_download})
+            else:
+                click.echo(f"{info.name:14} {info.description}")
         return
     settings = load_config(source, overrides=parse_assignments(assignments))
     if as_json:

@@ -70,6 +70,11 @@ def note(text: str) -> None:
     stderr().print(Text(harmless(text), style="dim"))
 
 
+def warn(text: str) -> None:
+    """Print a warning on standard error."""
+    stderr().print(Text(harmless(f"Warning: {text}"), style="yellow"))
+
+
 def show_error(error: MinigptError) -> None:
     """Print an error that says what was given, what is allowed and how to fix it."""
     stderr().print(Text(harmless(f"Error: {error}"), style="red"))
@@ -97,7 +102,7 @@ class Warnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record; a warning that cannot be printed ends nothing."""
         with contextlib.suppress(OSError):
-            stderr().print(Text(harmless(f"Warning: {record.getMessage()}"), style="yellow"))
+            warn(record.getMessage())
 
 
 def show_warnings() -> None:

@@ -21,6 +21,7 @@ LIBRARIES = ("torch", "numpy", "safetensors", "pydantic", "streamlit", "plotly",
 @json_option
 def doctor(as_json: bool) -> None:
     """Show versions, devices and folders."""
+    from minigpt.data.corpora import corpus_infos
     from minigpt.errors import ConfigError
     from minigpt.model.devices import describe_devices, resolve_device
     from minigpt.training.compilation import check_compiler
@@ -47,6 +48,7 @@ def doctor(as_json: bool) -> None:
         "cache": str(resources.cache()),
         "bundled_runs": resources.bundled_run_names(),
         "presets": resources.preset_names(),
+        "corpora": [info.name for info in corpus_infos()],
     }
     if as_json:
         print_json(found)
@@ -63,6 +65,7 @@ def doctor(as_json: bool) -> None:
     click.echo(f"cache         {found['cache']}")
     click.echo("bundled runs  " + (", ".join(resources.bundled_run_names()) or "none"))
     click.echo("presets       " + ", ".join(resources.preset_names()))
+    click.echo("corpora       " + ", ".join(info.name for info in corpus_infos()))
 
 
 def _version(name: str) -> str:

@@ -170,7 +170,9 @@ class DataConfig(Section):
     clean: bool = True
     """Whether line ends, control characters and Unicode forms are normalised first."""
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Fraction of the tokens, at the end of the corpus, that is kept for validation and never trained on."""
+    """Fraction of the tokens that is kept for validation and never trained on."""
+    split: Literal["end", "blocks"] = "end"
+    """Where the validation part comes from: the end of the corpus, or blocks from all of it."""
     max_validation_tokens: Annotated[int | None, Field(ge=1, le=MOST)] = 2_000_000
     """Largest number of validation tokens, however long the corpus is; empty: no limit."""
     stride: Annotated[int | None, Field(ge=1, le=MOST)] = None

@@ -6,6 +6,7 @@ source of the installed Python. Tiny Shakespeare is downloaded once, checked, an
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import http.client
 import logging
@@ -264,7 +265,10 @@ def corpus_from_text(text: str, *, name: str, clean: bool = True) -> Corpus:
     Raises:
         CorpusError: The text is empty or only white space.
     """
-    return _cleaned(name, [text], "given as text", clean=clean)
+    reading = Reading(name, encoding="utf-8", num_bytes=len(text.encode("utf-8", "surrogatepass")))
+    cleaned = clean_text(text, repairs=reading.repairs) if clean else text
+    reading.num_chars = len(cleaned)
+    return dataclasses.replace(_cleaned(name, [cleaned], "given as text", clean=False), readings=(reading,))
 
 
 def corpus_from_documents(documents: Sequence[Document], clean: bool = True) -> Corpus:

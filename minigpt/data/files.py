@@ -10,12 +10,12 @@ import io
 import itertools
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from minigpt.data.readers import BLOCK_BYTES, clean_text, decode_blocks, open_text, read_blocks, safe_pieces
 from minigpt.data.readings import Reading
-from minigpt.data.tables import HEAD_CHARS, WHOLE_LINES, column_texts, table_of
+from minigpt.data.tables import HEAD_CHARS, TABLE_NAMES, WHOLE_LINES, column_texts, table_of
 from minigpt.errors import CorpusError
 from minigpt.wording import visible
 
@@ -149,6 +149,8 @@ class TextFile:
             head[:HEAD_CHARS].replace("\r\n", "\n").replace("\r", "\n"), self.name, is_whole=length < HEAD_CHARS
         )
         if table is None:
+            if (suffix := PurePath(self.name).suffix.lower()) in TABLE_NAMES:
+                reading.note = f"Its name ends in {suffix}, but it is no regular table, so it was read whole."
             if self._column not in ("", WHOLE_LINES):
                 reading.note = f"It is no table, so it was read whole, without a column {self._column}."
             return texts

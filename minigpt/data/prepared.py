@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from minigpt.config import DataConfig
 from minigpt.data.corpora import Corpus, Fingerprint
-from minigpt.data.split import split_counts
+from minigpt.data.overlap import copied_share
+from minigpt.data.split import split_counts, validation_ranges
 from minigpt.errors import CheckpointError
 from minigpt.pieces import Pieces, completed, portion
 from minigpt.storage import flush, read_json, sha256_of, storage_errors, write_text
@@ -32,6 +33,9 @@ SAMPLE_CHARS = 200_000
 """Characters at the start of a corpus on which its number of tokens is measured."""
 _CHUNK = 1 << 20
 """Tokens counted, or bytes copied, at a time."""
+COMPARED_TOKENS = 4_000_000
+"""Most tokens of each part that are compared with the other part."""
+_COMPARED = 1 << 18
 
 
 def train_tokenizer(tokenizer: BaseTokenizer, corpus: Corpus) -> BaseTokenizer:
@@ -134,7 +138,7 @@ def prepare_data(corpus: Corpus, tokenizer: BaseTokenizer, config: DataConfig, d
     Args:
         corpus: The text to learn from.
         tokenizer: A trained tokenizer.
-        config: Its `validation_fraction` and `max_validation_tokens` are used.
+        config: Its `validation_fraction`, `max_validation_tokens` and `split` are used.
         directory: Where to write; created if it does not exist.
 
     Returns:
@@ -166,14 +170,10 @@ def prepare_data_in_pieces(
                 file.write(ids.astype(id_type, copy=False).data)
                 num_tokens += len(ids)
                 yield 0.7 * min(1.0, fingerprint.num_chars / size)
-        # the length of the stream is known only now, so its end moves to the other file
+        # the length of the stream is known only now, so the validation part moves to the other file
         num_train, num_validation = split_counts(num_tokens, config.validation_fraction, config.max_validation_tokens)
-        with train.open("r+b") as file, validation.open("wb") as end:
-            file.seek(num_train * id_type.itemsize)
-            while block := file.read(_CHUNK):
-                end.write(block)
-                yield 0.7
-            file.truncate(num_train * id_type.itemsize)
+        ranges = validation_ranges(num_tokens, num_validation, config.split)
+        yield from _move(train, validation, [(low * id_type.itemsize, high * id_type.itemsize) for low, high in ranges])
         num_validation_chars, num_validation_bytes = yield from portion(
             _text_size(_mapped(validation, id_type), tokenizer), 0.7, 0.8
         )
@@ -200,6 +200,41 @@ def prepare_data_in_pieces(
             flush(path)
         write_text(directory / "meta.json", json.dumps(meta, ensure_ascii=True, indent=1) + "\n")
     return meta
+
+
+def _move(path: Path, other: Path, ranges: Sequence[tuple[int, int]]) -> Pieces[None]:
+    """Move ranges of bytes from a file to another one; what follows them moves forward."""
+    size = path.stat().st_size
+    with path.open("r+b") as file, other.open("wb") as taken:
+        end = ranges[0][0] if ranges else size  # how far the file is as it shall be
+        nexts = [*(low for low, _ in ranges[1:]), size]
+        for (start, stop), following in zip(ranges, nexts, strict=False):
+            for position, limit, target in ((start, stop, taken), (stop, following, None)):
+                while position < limit:
+                    file.seek(position)
+                    block = file.read(min(_CHUNK, limit - position))
+                    position += len(block)
+                    if target is None:
+                        file.seek(end)
+                        end += file.write(block)
+                    else:
+                        target.write(block)
+                    yield 0.7
+        file.truncate(end)
+
+
+def measure_copies(data: PreparedData, tokenizer: BaseTokenizer) -> Pieces[float]:
+    """Return the share of the validation part that is copied from the training part, see `copied_share`.
+
+    Of a training part of more than `COMPARED_TOKENS`, stretches at equal distances are compared.
+    """
+    num_blocks = -(-min(len(data.train), COMPARED_TOKENS) // _COMPARED)
+    places = [round(n * max(len(data.train) - _COMPARED, 0) / max(num_blocks - 1, 1)) for n in range(num_blocks)]
+    texts = []
+    for place in places:
+        texts.append(tokenizer.decode(data.train[place : place + _COMPARED]))
+        yield len(texts) / num_blocks
+    return copied_share("".join(texts), tokenizer.decode(data.validation[:COMPARED_TOKENS]))
 
 
 def _text_size(ids: IdArray, tokenizer: BaseTokenizer) -> Pieces[tuple[int, int]]:

@@ -1,15 +1,19 @@
-"""Statistics of a text for a page: counts, common characters, repetition.
+"""Statistics of a text: counts, common characters, repeated lines.
 
 Characters are counted in numpy arrays of a million code points: a hundred megabytes take about a second, and hardly
-more memory than the text itself. Repetition is searched only in the beginning of the text.
+more memory than the text itself.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
+from minigpt.data.scripts import has_spaces
 
 RARE_COUNT = 5
 """A character that occurs less often than this can hardly be learned."""
@@ -17,10 +21,8 @@ RARE_COUNT = 5
 LINE_CHARS = 24
 """Lines shorter than this repeat by chance, so they do not count as repetition."""
 
-REPETITION_CHARS = 20_000_000
-"""Repetition is searched in at most this many characters."""
 
-
+_WORD = re.compile(r"[^\W\d_]{4}")
 _PIECE = 1 << 20
 """Characters counted at once."""
 
@@ -35,16 +37,14 @@ class TextStatistics:
     num_chars: int
     num_distinct: int
     num_lines: int
-    num_words: int
-    """Number of runs of characters without white space."""
+    num_words: int | None
+    """Number of runs of characters without white space; None for a script that writes no spaces between words."""
     num_bytes: int
     """Number of bytes in UTF-8."""
     common: tuple[tuple[str, int], ...]
     """All characters as (character, count), the most common first."""
     num_rare: int
     """Number of distinct characters that occur fewer than `RARE_COUNT` times."""
-    repeated_share: float
-    """Fraction of the longer lines that occurred in the text before, 0 to 1."""
 
 
 def text_statistics(text: str) -> TextStatistics:
@@ -62,7 +62,7 @@ def text_statistics(text: str) -> TextStatistics:
     totals = np.zeros(0x110000, dtype=np.int64)
     num_words, after_space = 0, True
     for start in range(0, len(text), _PIECE):
-        codes = np.frombuffer(text[start : start + _PIECE].encode("utf-32-le", "surrogatepass"), dtype="<u4")
+        codes = code_points(text[start : start + _PIECE])
         found = np.bincount(codes)
         totals[: len(found)] += found
         is_space = _IS_SPACE.take(codes, mode="clip")
@@ -77,20 +77,33 @@ def text_statistics(text: str) -> TextStatistics:
         num_chars=len(text),
         num_distinct=int(distinct.size),
         num_lines=text.count("\n") + int(bool(text) and not text.endswith("\n")),
-        num_words=int(num_words),
+        num_words=num_words if has_spaces(dict(common)) else None,
         num_bytes=int((counts * width).sum()),
         common=common,
         num_rare=int(np.count_nonzero(counts < RARE_COUNT)),
-        repeated_share=repeated_share(text[:REPETITION_CHARS]),
     )
 
 
+def code_points(text: str) -> NDArray[np.uint32]:
+    """Return the code point of each character, shape `(num_characters,)`; lone surrogates are kept."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+
+
 def repeated_share(text: str) -> float:
-    r"""Return the fraction of the longer lines that occurred in the text before.
+    r"""Return the share of the longer lines that occurred in the text before, 0 to 1.
 
     >>> repeated_share("the quick brown fox jumps over\n" * 4)
     0.75
     """
-    lines = Counter(line for line in map(str.strip, text.split("\n")) if len(line) >= LINE_CHARS)
-    total = lines.total()
-    return 1 - len(lines) / total if total else 0.0
+    counts = Counter(map(str.strip, text.split("\n")))
+    repeats = {line: count for line, count in counts.items() if is_long_line(line)}
+    total = sum(repeats.values())
+    return 1 - len(repeats) / total if total else 0.0
+
+
+def is_long_line(line: str) -> bool:
+    """Return whether a line, without the white space around it, is long enough to repeat by more than chance.
+
+    Lines without a word, such as the borders of tables and the bars of a tune, do not count.
+    """
+    return len(line) >= LINE_CHARS and _WORD.search(line) is not None

@@ -9,6 +9,7 @@ Reads after: readings.py.
 from __future__ import annotations
 
 import csv
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from pathlib import PurePath
 
 from minigpt.data.readings import Reading
 from minigpt.errors import CorpusError
-from minigpt.storage import parse_json
 from minigpt.wording import quoted, visible
 
 HEAD_CHARS = 1 << 20
@@ -32,6 +32,8 @@ _HEAD_ROWS = 1000
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _CSV_NAMES = (".csv", ".tsv", ".tab")
 _JSON_NAMES = (".jsonl", ".ndjson")
+TABLE_NAMES = _CSV_NAMES + _JSON_NAMES
+"""How the names of tables end."""
 _HEADER_CHARS = 60
 """A longer cell is no name of a column."""
 
@@ -100,9 +102,10 @@ def _json_lines(head: str, suffix: str, is_whole: bool) -> Table | None:
 def _object(line: str) -> dict[str, object] | None:
     """Return the object of a line of JSON, None if it holds none."""
     try:
-        return parse_json(line.encode("utf-8", "surrogatepass"))
-    except ValueError:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
         return None
+    return value if isinstance(value, dict) else None
 
 
 def _delimited(head: str, suffix: str, is_whole: bool) -> Table | None:
@@ -127,13 +130,19 @@ def _delimited(head: str, suffix: str, is_whole: bool) -> Table | None:
         return None
     width, delimiter, rows = best
     has_header = len(rows) > 1 and len(rows[0]) == width and _is_header(rows[0])
-    if not is_named and not has_header:
+    if not is_named and not (has_header and _is_strict(rows)):
         return None
     columns = tuple(cell.strip() for cell in rows[0]) if has_header else tuple(f"{n + 1}" for n in range(width))
     body = [row for row in rows[has_header:] if len(row) == width]
     texts = tuple(sum(len(row[n]) for row in body) for n in range(width))
     multiline = frozenset(columns[n] for n in range(width) if any("\n" in row[n] for row in body))
     return Table(delimiter, columns, has_header, texts, multiline)
+
+
+def _is_strict(rows: list[list[str]]) -> bool:
+    """Return whether rows are a table's even if its name does not say so, not prose with as many commas a line."""
+    spaced = sum(cell.startswith(" ") for row in rows for cell in row)
+    return not spaced and not any(cell in column[1:] for column in zip(*rows, strict=True) for cell in column[:1])
 
 
 def _is_header(row: list[str]) -> bool:

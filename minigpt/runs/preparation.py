@@ -19,6 +19,7 @@ from minigpt.data.corpora import Corpus
 from minigpt.data.dataset import LanguageModelDataset
 from minigpt.data.prepared import (
     expected_vocab_size,
+    measure_copies,
     open_data,
     prepare_data_in_pieces,
     train_tokenizer_in_pieces,
@@ -187,7 +188,9 @@ def _write_data(folder: RunFolder, config: RunConfig, corpus: Corpus, tokenizer:
     training_windows(data.train, config)
     counting = count_baselines(data.train, data.validation, tokenizer.vocab_size)
     baselines = yield from portion(counting, *_BASELINES)
-    folder.write_meta({**meta, "baselines": {key: round(nats, 6) for key, nats in baselines.items()}})
+    copied = yield from portion(measure_copies(data, tokenizer), 1.0, 1.0)
+    rounded = {key: round(nats, 6) for key, nats in baselines.items()}
+    folder.write_meta({**meta, "copied_share": round(copied, 4), "baselines": rounded})
 
 
 def check_machine(config: RunConfig) -> None:

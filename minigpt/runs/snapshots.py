@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from minigpt.config import RunConfig
+from minigpt.data.overlap import COPIED_SHARE
 from minigpt.errors import CheckpointError, NonFiniteLossError
 from minigpt.runs.info import Status
 from minigpt.runs.lock import is_being_trained
@@ -92,6 +93,12 @@ class RunSnapshot:
     """Whether another process trains it; only that process can pause or stop it."""
     is_diverged: bool = False
     """Whether it failed because its loss or gradient became infinite or NaN; resumed, it would do so again."""
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether most of the validation part also stands in the training part, so that its loss shows memory."""
+        share = self.corpus.get("copied_share")
+        return isinstance(share, int | float) and share >= COPIED_SHARE
 
     @property
     def is_active(self) -> bool:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 
 import numpy as np
 import regex
+from numpy.typing import NDArray
 
 from minigpt.errors import TokenizerError
 from minigpt.tokenizers.base import FORMAT_VERSION, SPECIAL_TOKENS, IdArray, checked_text, smallest_id_type
@@ -83,7 +84,7 @@ def count_words(text: str) -> Counter[bytes]:
 
 
 def learn_merges(words: Mapping[bytes, int], num_merges: int) -> Iterator[Merge]:
-    """Learn merges the plain way: the oracle for `BPETokenizer.train`, and the source of the animation.
+    """Learn merges the plain way: the oracle for `BPETokenizer.train`, and what the Tokenizer page explains.
 
     Args:
         words: Each word of the corpus with its count.
@@ -203,7 +204,8 @@ class BPETokenizer(ByteLevelTokenizer):
         if special is not None and roles is not None:
             self._special = {token_id: text for text, token_id in special.items()}
             self._roles = dict(roles)
-        ids = {token: token_id for token_id, token in enumerate(tokens) if token_id not in self._special}
+        self._set_tokens(tokens)
+        ids = self._ids
         self._id_type = smallest_id_type(len(tokens)).newbyteorder("=")
         ranks: dict[tuple[int, int], int] = {}
         results: list[int] = []
@@ -214,7 +216,6 @@ class BPETokenizer(ByteLevelTokenizer):
                 _damaged(f"merges {quoted(spell(left)[:40])} and {quoted(spell(right)[:40])}, which gives no token")
             ranks.setdefault(pair, len(results))
             results.append(result)
-        self._set_tokens(tokens)
         self._follows = special is None  # the vocabulary follows from the merges
         self._merges, self._patterns = tuple(merges), tuple(patterns)
         self._compiled = [_compiled(pattern) for pattern in patterns]
@@ -222,7 +223,6 @@ class BPETokenizer(ByteLevelTokenizer):
         if missing := [value for value in range(NUM_BYTES) if bytes([value]) not in ids]:
             _damaged(f"has no token for the byte {missing[0]}, so it cannot encode every text")
         self._byte_ids = [ids[bytes([value])] for value in range(NUM_BYTES)]
-        self._ids = ids if whole_words else None
         self._whole_words, self._normalization = whole_words, normalization
         self._cache = _Words(self._word_ids)
 
@@ -319,6 +319,26 @@ class BPETokenizer(ByteLevelTokenizer):
             ids += row
         return ids
 
+    def merge_steps(self, text: str) -> NDArray[np.int64]:
+        """Return by which merge each byte of a text was joined to the byte before it, shape `(num_bytes,)`.
+
+        Merges are counted from 0; -1 is a byte that begins a token after all merges. So after the first k merges a
+        token begins at each byte whose step is -1, k or more.
+        """
+        self.require_trained()
+        return np.array([step for word in _cut(text, self._compiled) for step in self._word_steps(word)], np.int64)
+
+    def _word_steps(self, word: str) -> list[int]:
+        ids = [self._byte_ids[byte] for byte in utf8(word)]
+        steps, starts = [-1] * len(ids), list(range(len(ids)))
+        while ranked := [
+            (self._ranks[pair], at) for at, pair in enumerate(itertools.pairwise(ids)) if pair in self._ranks
+        ]:
+            rank, at = min(ranked)
+            ids[at : at + 2] = [self._results[rank]]
+            steps[starts.pop(at + 1)] = rank
+        return steps
+
     def encodable_pieces(self, pieces: Iterable[str]) -> Iterable[str]:
         """Cut a text between words. For a pattern from elsewhere it is joined: such words may have any length."""
         if self.is_trained and self._patterns != (PATTERN,):
@@ -328,7 +348,7 @@ class BPETokenizer(ByteLevelTokenizer):
     def _word_ids(self, word: str) -> bytes:
         """Return the ids of one word, as the bytes of their type."""
         letters = utf8(word)
-        if self._ids is not None and letters in self._ids:
+        if self._whole_words and letters in self._ids:
             ids = [self._ids[letters]]
         else:
             ids = [self._byte_ids[byte] for byte in letters]

@@ -51,6 +51,7 @@ class ByteLevelTokenizer(BaseTokenizer):
 
     def _set_tokens(self, tokens: Iterable[bytes]) -> None:
         self._tokens = tuple(tokens)
+        self._ids = {token: token_id for token_id, token in enumerate(self._tokens) if token}
 
     @property
     def is_trained(self) -> bool:
@@ -71,6 +72,17 @@ class ByteLevelTokenizer(BaseTokenizer):
         """Return the bytes of one token; none for a special token."""
         (token_id,) = self.checked([token_id])
         return self._tokens[token_id]
+
+    def id_of(self, token: bytes) -> int:
+        """Return the id of a token.
+
+        Raises:
+            TokenizerError: There is none of these bytes.
+        """
+        self.require_trained()
+        if token not in self._ids:
+            raise TokenizerError(f"There is no token {token[:40]!r}.", mend="Give the bytes of a whole token.")
+        return self._ids[token]
 
     def token_text(self, token_id: int) -> str:
         r"""Return the text of one token. Bytes that are not a whole character are written like `\xe2`."""

@@ -424,7 +424,9 @@ def test_resume_on_a_full_disk_says_so(pages: Any, monkeypatch: pytest.MonkeyPat
     assert manager.get_engine().snapshot(run_id).status == "stopped"
 
 
-@pytest.mark.parametrize("contents", [b"%PDF-1.4", b"", bytes(range(256)), b"\xe9 caf\xc3\xa9"])
+@pytest.mark.parametrize(
+    "contents", [pytest.param(b"%PDF-1.4", marks=pytest.mark.process), b"", bytes(range(256)), b"\xe9 caf\xc3\xa9"]
+)
 @pytest.mark.parametrize(("page", "key"), [("build/corpus", "corpus:files"), ("use/perplexity", "perplexity:file_0")])
 def test_a_page_that_refuses_a_file_names_it_safely(pages: Any, page: str, key: str, contents: bytes) -> None:
     at = pages.open(page)

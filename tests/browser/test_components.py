@@ -21,6 +21,7 @@ from minigpt.app.components import (
     owner,
     scripts,
     token_strip,
+    tune_player,
 )
 from minigpt.app.components.messages import both_themes
 from minigpt.app.home import view as home_view
@@ -388,3 +389,46 @@ def test_the_browser_tells_its_key_only_once_the_script_has_ended(stage):
     page.evaluate("document.body.setAttribute('data-test-script-state', 'notRunning')")
     page.wait_for_function("window.states.length === 1")
     assert page.evaluate("window.states[0]") == ["key", "k" * 24]
+
+
+AUDIO = """() => {
+  window.sounds = [];
+  const ramp = { setValueAtTime() {}, linearRampToValueAtTime() {} };
+  const node = { connect: () => node, gain: ramp };
+  window.AudioContext = class {
+    constructor() { this.tones = []; this.currentTime = 0; window.sounds.push(this); }
+    createGain() { return node; }
+    createOscillator() {
+      const tone = { ...node, frequency: {}, start: (at) => (tone.from = at), stop: (at) => (tone.to = at) };
+      this.tones.push(tone);
+      return tone;
+    }
+    close() { this.isClosed = true; }
+  };
+}"""
+
+
+def test_a_tune_is_played_and_stopped_by_keyboard_and_ends_by_itself(stage):
+    page = stage(tune_player)
+    page.evaluate(AUDIO)
+    words = {"play": "Play", "stop": "Stop", "label": "3 notes"}
+    call(page, tune_player.message([(69, 0.0, 1.0), (57, 1.0, 0.5), (81, 1.5, 2.0)], words=words))
+    button = page.get_by_role("button", name="Play")
+    expect(page.get_by_role("img", name="3 notes").locator("rect")).to_have_count(3)
+    button.focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Stop").wait_for()
+    assert page.evaluate("sounds[0].tones.map((tone) => tone.frequency.value)") == [440, 220, 880]
+    gaps = page.evaluate("sounds[0].tones.slice(1).map((tone, n) => Math.abs(tone.from - sounds[0].tones[n].to))")
+    assert max(gaps) < 1e-9  # each note begins where the one before ends
+    page.keyboard.press("Space")
+    button.wait_for()
+    assert page.evaluate("sounds[0].isClosed")
+    page.keyboard.press("Enter")
+    page.evaluate("sounds[1].currentTime = sounds[1].tones[1].from + 0.01")
+    expect(page.locator("rect.now")).to_have_count(1)
+    page.evaluate("sounds[1].currentTime = sounds[1].tones[2].to + 0.01")
+    button.wait_for()
+    expect(page.locator("rect.now")).to_have_count(0)
+    clean_up(page, 0)
+    assert page.evaluate("sounds.every((sound) => sound.isClosed)")

@@ -10,8 +10,17 @@ from minigpt.app.ui import navigation
 
 pytestmark = pytest.mark.browser
 
+QUICK = ("home", "circuits")
+"""Each request needs a server of its own, so the other pages are tried with `slow`; all come about in the same way."""
 
-@pytest.mark.parametrize("entry", navigation.PAGES, ids=lambda entry: entry.name)
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param(entry, id=entry.name, marks=[] if entry.name in QUICK else pytest.mark.slow)
+        for entry in navigation.PAGES
+    ],
+)
 def test_a_deep_link_as_first_request_opens_its_page(entry, serve, open_page):
     server = serve()
     page = open_page(server.url + ("/" if entry.name == "home" else f"/{entry.name}"))

@@ -227,9 +227,9 @@ def test_unknown_characters_in_the_prompt_are_named(trained, open_page):
     expect(page.locator("[data-testid=stAlert]")).to_contain_text(t("inside.note_empty"))
 
 
-def test_homes_text_grows_and_keeps_still_if_reduced_motion_is_set(serve, open_page, chromium):
-    server = serve()
-    page = open_page(server.url)
+def test_homes_text_grows_and_keeps_still_if_reduced_motion_is_set(trained, open_page, chromium):
+    home = trained[0].partition("attention")[0]
+    page = open_page(home)
     line = page.locator(".flow .line")
     first = line.inner_text()
     expect(line).not_to_have_text(first, timeout=30_000)  # each sentence before it stands long enough to be read
@@ -238,7 +238,7 @@ def test_homes_text_grows_and_keeps_still_if_reduced_motion_is_set(serve, open_p
     expect(page.locator(".flow .bar.chosen")).to_have_count(1)
 
     still = chromium.new_context(reduced_motion="reduce").new_page()
-    still.goto(server.url)
+    still.goto(home)
     expect(still.get_by_role("button", name=t("home.flow_play"))).to_be_visible()
     expect(still.locator(".flow.moving")).to_have_count(0)
     still.context.close()

@@ -46,8 +46,19 @@ def steps_done(page):
     return int(re.search(r"step ([\d,]+)", words).group(1).replace(",", ""))
 
 
-def test_upload_train_reload_stop_look_sample_and_score(serve, open_page):
-    server = serve()
+def stop(page):
+    """Stop the run: one that trains on would slow down all tests after this one."""
+    page.get_by_role("button", name=t("train.do_stop")).click()
+    expect(page.get_by_role("button", name=t("train.do_resume"))).to_be_visible()
+
+
+@pytest.fixture(scope="module")
+def server(serve_all):
+    """A server of the local profile; each test stops what it has started."""
+    return serve_all()
+
+
+def test_upload_train_reload_stop_look_sample_and_score(server, open_page):
     page = open_page(f"{server.url}/corpus")
     start_own_text(page, 100_000)
     expect(page.get_by_text(re.compile(r"better than the bigram line .* since step"))).to_be_visible(timeout=120_000)
@@ -93,8 +104,7 @@ def test_upload_train_reload_stop_look_sample_and_score(serve, open_page):
     assert own in page.url
 
 
-def test_a_zoom_stays_while_the_chart_grows(serve, open_page):
-    server = serve()
+def test_a_zoom_stays_while_the_chart_grows(server, open_page):
     page = open_page(f"{server.url}/train")
     start(page, 100_000)
     chart = page.locator(".st-key-train_loss .js-plotly-plot")
@@ -115,6 +125,7 @@ def test_a_zoom_stays_while_the_chart_grows(serve, open_page):
         f".match(/step ([\\d,]+)/) || [0, '0'])[1].replaceAll(',', '')) > {seen + 40}"
     )
     assert chart.evaluate(read) == pytest.approx(zoomed)
+    stop(page)
 
 
 def test_a_classmate_with_the_link_may_look_but_the_owner_may_stop_after_a_reload(serve, open_page):
@@ -128,14 +139,13 @@ def test_a_classmate_with_the_link_may_look_but_the_owner_may_stop_after_a_reloa
     expect(classmate.get_by_role("button", name=t("train.do_stop"))).to_have_count(0)
 
     page.reload()  # a new session: only the browser's storage has the token
-    expect(page.get_by_role("button", name=t("train.do_stop"))).to_be_visible()
-    page.get_by_role("button", name=t("train.do_stop")).click()
-    expect(page.get_by_role("button", name=t("train.do_resume"))).to_be_visible()
+    stop(page)
 
 
-def test_an_invalid_number_is_explained_beside_start_and_an_experiment_scrolls_the_page_up(serve, open_page):
-    page = open_page(f"{serve().url}/train")
+def test_an_invalid_number_is_explained_beside_start_and_an_experiment_scrolls_the_page_up(server, open_page):
+    page = open_page(f"{server.url}/train")
     page.get_by_text(t("train.expert"), exact=True).click()
+    page.get_by_role("tab", name=t("train.group_model")).click()
     layers = page.get_by_role("textbox", name=t("frame.field_model_num_layers"))
     layers.fill("0")
     layers.press("Enter")
@@ -157,21 +167,14 @@ def test_an_invalid_number_is_explained_beside_start_and_an_experiment_scrolls_t
     experiment.click()
     expect(page.get_by_role("button", name=t("train.do_stop"))).to_be_in_viewport()
     assert page.evaluate(place) == 0
-    page.get_by_role("button", name=t("train.do_stop")).click()
-    expect(page.get_by_role("button", name=t("train.do_resume"))).to_be_visible()
-
-
-@pytest.fixture(scope="module")
-def nothing_trains(serve_all):
-    """A server on which nothing is started."""
-    return serve_all()
+    stop(page)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_captions_can_be_read_and_the_curve_begins_well_above_a_phones_fold(nothing_trains, chromium, scheme):
+def test_captions_can_be_read_and_the_curve_begins_well_above_a_phones_fold(server, chromium, scheme):
     context = chromium.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)
     page = context.new_page()
-    page.goto(f"{nothing_trains.url}/train")
+    page.goto(f"{server.url}/train")
     chart = page.locator(".st-key-train_loss .js-plotly-plot")
     expect(chart).to_be_visible()
     assert chart.bounding_box()["y"] < 0.75 * 844

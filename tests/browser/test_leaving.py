@@ -295,18 +295,22 @@ def walk(visitor: Visitor, draw: random.Random, steps: int) -> list[str]:
     return wrong
 
 
-def test_a_page_that_is_opened_from_a_field_comes_whole_and_stays(serve_all, open_page):
-    server = serve_all()
+@pytest.fixture(scope="module")
+def server(serve_all):
+    return serve_all()
+
+
+def test_a_page_that_is_opened_from_a_field_comes_whole_and_stays(server, open_page):
     visitor = Visitor(open_page(server.url), server, server.url)
     wrong = walk(visitor, random.Random(9), 16)
     assert not wrong, "\n".join(wrong)
 
 
-def test_quick_presses_in_the_menu_of_a_new_session_lead_to_the_last_page(serve_all, open_page):
+@pytest.mark.parametrize("sessions", [3, pytest.param(40, marks=pytest.mark.slow)])
+def test_quick_presses_in_the_menu_of_a_new_session_lead_to_the_last_page(sessions, server, open_page):
     """The frame changes in the first second, with the browser's key; no press may be taken for a request of the frame."""
-    server = serve_all()
     draw, wrong = random.Random(4), []
-    for _ in range(5):
+    for _ in range(sessions):
         first, *others = draw.sample([entry.name for entry in navigation.PAGES], 4)
         visitor = Visitor(open_page(f"{server.url}/{'' if first == 'home' else first}"), server, server.url)
         for name in others:
@@ -314,6 +318,7 @@ def test_quick_presses_in_the_menu_of_a_new_session_lead_to_the_last_page(serve_
             visitor.page.wait_for_timeout(draw.choice([0, 50, 200, 600]))
         if faults := expect_page(visitor, others[-1]):
             wrong.append(f"{first}, {', '.join(others)}: {'; '.join(faults)}")
+        visitor.page.close()
     assert not wrong, "\n".join(wrong)
 
 
@@ -333,9 +338,8 @@ def test_a_page_comes_whole_while_a_run_trains_and_its_timers_run(serve, open_pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [entry.name for entry in navigation.PAGES])
-def test_every_field_and_every_way_to_leave(name, serve_all, open_page):
+def test_every_field_and_every_way_to_leave(name, server, open_page):
     """Every field of a page, each destination and each other way; the server or the line is slow in most cases."""
-    server = serve_all()
     with slow_line(server.url, seconds=0.4) as line:
         draw = random.Random(name)
         fast, far = (Visitor(open_page(base), server, base) for base in (server.url, line))

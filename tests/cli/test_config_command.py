@@ -7,6 +7,7 @@ import yaml
 
 from minigpt import resources
 from minigpt.config import RunConfig, load_config
+from minigpt.data.corpora import corpus_infos
 
 
 def test_the_defaults_are_printed_with_what_they_mean(call) -> None:
@@ -26,6 +27,14 @@ def test_settings_are_laid_over_a_file_and_can_be_read_back(call, tmp_path: Path
 
 def test_json_holds_the_same(call) -> None:
     assert json.loads(call("config", "--json", "--set", "seed=5").stdout)["seed"] == 5
+
+
+def test_built_in_texts_are_listed(call) -> None:
+    names = [info.name for info in corpus_infos()]
+    assert [line.split()[0] for line in call("config", "--corpora").stdout.splitlines()] == names
+    objects = [json.loads(line) for line in call("config", "--corpora", "--json").stdout.splitlines()]
+    assert [each["corpus"] for each in objects] == names
+    assert json.loads(call("doctor", "--json").stdout)["corpora"] == names
 
 
 def test_presets_are_listed(call) -> None:

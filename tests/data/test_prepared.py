@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from minigpt.config import DataConfig
+from minigpt.data import prepared, split
 from minigpt.data.corpora import Corpus
 from minigpt.data.dataset import LanguageModelDataset
 from minigpt.data.prepared import encode_corpus, open_data, prepare_data
 from minigpt.errors import CheckpointError, StorageError, TokenizerError
+from minigpt.pieces import completed
 from minigpt.storage import sha256_of
 from minigpt.tokenizers import CharacterTokenizer
 
@@ -160,3 +162,31 @@ def test_damaged_data_says_what_is_wrong(tmp_path, name, content, problem):
     with pytest.raises(CheckpointError, match=problem) as caught:
         open_data(tmp_path)
     assert "new run" in caught.value.mend
+
+
+@pytest.mark.parametrize("chunk", [7, 64, 1 << 20])
+@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.37, 0.9])
+def test_blocks_on_disk_are_those_of_the_split(tmp_path, monkeypatch, chunk, fraction):
+    monkeypatch.setattr(prepared, "_CHUNK", chunk)
+    monkeypatch.setattr(split, "BLOCK_TOKENS", 50)
+    corpus = make_corpus("".join(chr(97 + n * n % 26) for n in range(1500)), "höllo☃" * 50)
+    tokenizer = CharacterTokenizer().train(corpus.documents)
+    prepare_data(corpus, tokenizer, DataConfig(validation_fraction=fraction, split="blocks"), tmp_path)
+    data = open_data(tmp_path)
+    for part, expected in zip(
+        (data.train, data.validation),
+        split.split_ids(encode_corpus(corpus, tokenizer), fraction, None, "blocks"),
+        strict=True,
+    ):
+        assert part.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(("text", "low", "high"), [("abcde fghij " * 400, 1.0, 1.0), (None, 0.0, 0.01)])
+def test_copies_are_measured_on_what_is_on_disk(tmp_path, monkeypatch, text, low, high):
+    monkeypatch.setattr(prepared, "_COMPARED", 1000)
+    if text is None:
+        text = "".join(chr(97 + n) for n in np.random.default_rng(0).integers(0, 26, 5000))
+    corpus = make_corpus(text)
+    tokenizer = CharacterTokenizer().train(corpus.documents)
+    prepare_data(corpus, tokenizer, DataConfig(), tmp_path)
+    assert low <= completed(prepared.measure_copies(open_data(tmp_path), tokenizer)) <= high

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt.data.split import count_windows, largest_context, split_counts, split_ids
+from minigpt.data.split import count_windows, largest_context, split_counts, split_ids, validation_ranges
 from minigpt.errors import ConfigError
 
 
@@ -46,3 +46,25 @@ def test_windows_are_counted_as_one_would_by_hand(num_tokens, sequence_length, s
 def test_the_largest_context_is_the_largest_with_a_window(num_tokens):
     fits = [length for length in range(2, 100) if count_windows(num_tokens, length)]
     assert largest_context(num_tokens) == (max(fits) if fits else None)
+
+
+@given(num_tokens=st.integers(1, 60_000), fraction=st.floats(0, 0.99), split=st.sampled_from(["end", "blocks"]))
+def test_the_ranges_of_both_splits_are_disjoint_sorted_and_of_the_right_length(num_tokens, fraction, split):
+    num_training, num_validation = split_counts(num_tokens, fraction, None)
+    ranges = validation_ranges(num_tokens, num_validation, split)
+    places = [place for start, end in ranges for place in range(start, end)]
+    assert places == sorted(set(places))
+    assert len(places) == num_validation
+    assert all(0 <= place < num_tokens for place in places)
+    training, validation = split_ids(np.arange(num_tokens), fraction, None, split)
+    assert validation.tolist() == places
+    assert len(training) == num_training
+    assert sorted([*training.tolist(), *places]) == list(range(num_tokens))
+
+
+def test_blocks_come_from_all_of_the_stream_and_are_long():
+    ranges = validation_ranges(1_000_000, 100_000, "blocks")
+    assert len(ranges) == 20
+    assert all(end - start == 5_000 for start, end in ranges)
+    assert all(index * 50_000 <= start < end <= (index + 1) * 50_000 for index, (start, end) in enumerate(ranges))
+    assert len({start % 50_000 for start, _ in ranges}) == 20

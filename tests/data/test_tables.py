@@ -93,12 +93,21 @@ def test_cells_of_several_lines_have_a_blank_line_between_them() -> None:
         b'{"a single": "object, as in a file of settings"}',
         b"{ is not JSON\n{ neither\n",
         b"1,2,3\n4,5,6\n",
+        b"One day, in spring, two men came.\n" * 60,
+        b"no,space,here\n" * 60,
+        b"".join(b"In year %d, in spring, %d men came.\n" % (n, n) for n in range(20)),
     ],
 )
 def test_text_with_commas_is_no_table(content: bytes) -> None:
     file = TextFile(content, name="x.txt")
     assert file.read().encode() == content
     assert file.reading.columns == ()
+
+
+def test_a_table_that_is_none_is_read_whole_and_says_so() -> None:
+    file = TextFile(b"one, two\nthree\nfour, five, six\n", name="x.csv")
+    assert file.read() == "one, two\nthree\nfour, five, six\n"
+    assert file.reading.sentence == "Its name ends in .csv, but it is no regular table, so it was read whole."
 
 
 def test_a_quotation_mark_that_is_never_closed_ends_in_words(monkeypatch: pytest.MonkeyPatch) -> None:

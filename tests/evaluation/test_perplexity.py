@@ -13,6 +13,8 @@ from minigpt.evaluation import perplexity
 from minigpt.evaluation.perplexity import ModelEvaluator, windows
 from minigpt.model.transformer import Transformer
 from minigpt.tokenizers.base import BOS_ID, UNK_ID
+from minigpt.tokenizers.bpe import BPETokenizer
+from minigpt.tokenizers.byte import ByteTokenizer
 from minigpt.tokenizers.character import CharacterTokenizer
 
 TEXT = "a bad cab faced a deaf dad; a bee fed a cad. " * 3
@@ -238,3 +240,17 @@ def test_the_model_keeps_its_mode_and_dropout_is_off():
 def test_a_stride_outside_the_context_is_refused(stride):
     with pytest.raises(InputError, match=f"stride is {stride}; .* from 1 to 8"):
         ModelEvaluator(real_run()).evaluate(TEXT, stride=stride)
+
+
+@pytest.mark.parametrize(
+    "tokenizer", [ByteTokenizer(), BPETokenizer(12).train("aé日 aé日 — — " * 9)], ids=["byte", "bpe"]
+)
+@pytest.mark.parametrize("text", ["aé日", "é", "日 — x\U0001f600", "abc"])
+def test_bits_are_per_character_and_byte_of_the_text_whatever_tokens_cut(tokenizer, text):
+    run = SimpleNamespace(model=UniformModel(tokenizer.vocab_size), tokenizer=tokenizer)
+    evaluation = ModelEvaluator(run).evaluate(text, return_predictions=True)
+    bits = math.log2(tokenizer.vocab_size) * len(tokenizer.encode(text))
+    assert evaluation.bits_per_char == pytest.approx(bits / len(text))
+    assert evaluation.bits_per_byte == pytest.approx(bits / len(text.encode()))
+    assert (evaluation.num_unknown, evaluation.num_chars) == (0, len(text))
+    assert [score.text for score in evaluation.predictions] == tokenizer.token_pieces(text)

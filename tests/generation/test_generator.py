@@ -13,6 +13,7 @@ from minigpt.generation.settings import GenerationSettings
 from minigpt.generation.truncation import MirostatSampler, TopKSampler
 from minigpt.model.transformer import Transformer
 from minigpt.tokenizers.base import BOS_ID, EOS_ID, PAD_ID, UNK_ID
+from minigpt.tokenizers.byte import ByteTokenizer
 from minigpt.tokenizers.character import CharacterTokenizer
 
 NEVER = (PAD_ID, UNK_ID, BOS_ID)
@@ -244,6 +245,36 @@ def test_streaming_holds_back_what_may_become_a_stop():
     ]  # "ab" is held until "c" shows that it is not a stop text; the second "ab" begins one
     generator, _ = scripted("aab")
     assert generator.generate("h", max_new_tokens=3, stop="aac").completion == "aab"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_random_bytes_add_to_the_text_is_what_they_decode_to(seed):
+    """Whole, cut, wrong and unfinished characters; with stop texts that never come, so that tokens are held back."""
+    ids = torch.randint(4, 260, (60,), generator=torch.Generator().manual_seed(seed)).tolist()
+    ids += ByteTokenizer().encode("aé日\U0001f600z" * 3)[: -1 - seed]
+    for stop in ((), ("zz", "日日", "\ufffd" * 99)):
+        tokenizer = ByteTokenizer()
+        model = ScriptedModel([*ids, EOS_ID], tokenizer.vocab_size, context=200)
+        result = TextGenerator(SimpleNamespace(model=model, tokenizer=tokenizer)).generate(
+            "é", max_new_tokens=200, stop=stop, use_cache=False
+        )
+        reader = tokenizer.reader()
+        assert result.completion == "".join(map(reader.push, ids))
+        assert [token.token_id for token in result.tokens] == ids
+        assert result.stop_reason == "eos"
+        result.completion.encode()
+
+
+@pytest.mark.parametrize(
+    ("stop", "completion", "tokens"),
+    [("日", "aé", 3), ("é", "a", 1), ("\u0301", "aé日", 6), ("日x", "aé日\u0301b", 9), ("e", "aé日\u0301b", 9)],
+)
+def test_a_stop_text_of_characters_that_tokens_cut(stop, completion, tokens):
+    tokenizer = ByteTokenizer()
+    model = ScriptedModel([*tokenizer.encode("aé日\u0301b"), EOS_ID], tokenizer.vocab_size)
+    run = SimpleNamespace(model=model, tokenizer=tokenizer, config=SimpleNamespace(data=SimpleNamespace(clean=False)))
+    result = TextGenerator(run).generate("h", max_new_tokens=20, stop=stop)
+    assert (result.completion, result.num_new_tokens) == (completion, tokens)
 
 
 def test_an_empty_stop_text_is_refused():

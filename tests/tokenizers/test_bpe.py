@@ -124,6 +124,18 @@ def test_long_words_are_merged_like_short_ones(text, num_merges):
     )
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.text(max_size=30) | LETTERS, st.integers(0, 80))
+def test_merge_steps_say_where_tokens_begin_after_some_merges(trained, text, num_merges):
+    fewer = BPETokenizer.from_merges(trained.merges[:num_merges])
+    starts, at = [], 0
+    for token_id in fewer.encode(text):
+        starts.append(at)
+        at += len(fewer.token_bytes(token_id))
+    steps = trained.merge_steps(text)
+    assert [n for n, step in enumerate(steps) if step < 0 or step >= num_merges] == starts
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_a_text_in_pieces_has_the_ids_of_the_whole(trained, data):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minigpt.app.texts import quoted, t
+from minigpt.tokenizers.base import REPLACEMENT
 
 if TYPE_CHECKING:
     from minigpt.runs.loading import Run
@@ -86,10 +88,14 @@ def vectors_of(
 
 
 def _drawn_vectors(run: Run) -> tuple[np.ndarray, list[int]]:
-    """Return the vectors of the tokens that are drawn, (V, D), and their ids; special tokens are left out."""
+    """Return the vectors of the tokens that are drawn, (V, D), and their ids.
+
+    Special tokens are left out, and so are tokens that are not whole characters.
+    """
     from minigpt.interpret.embeddings import token_vectors
 
-    ids = run.tokenizer.text_ids[:MOST_TOKENS]
+    whole = (token for token in run.tokenizer.text_ids if REPLACEMENT not in run.tokenizer.decode([token]))
+    ids = list(itertools.islice(whole, MOST_TOKENS)) or run.tokenizer.text_ids[:MOST_TOKENS]
     return token_vectors(run.model)[ids], ids
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import streamlit as st
 
 from minigpt.app.components.live_chart import live_chart
+from minigpt.app.corpus import files, health
 from minigpt.app.corpus import view as corpus_view
-from minigpt.app.corpus.view import CorpusView
-from minigpt.app.session import corpora, draft, profile, typed
-from minigpt.app.texts import escape, number, size, t, template
+from minigpt.app.corpus.gallery import gallery
+from minigpt.app.session import corpora, draft, typed
+from minigpt.app.texts import number, t, template
 from minigpt.app.ui import anatomy, theme
 from minigpt.app.ui.navigation import page_path
-from minigpt.data.corpora import Corpus, corpus_infos
+from minigpt.app.ui.tunes import player
+from minigpt.data.corpora import Corpus
+from minigpt.data.health import check_health
 from minigpt.data.readers import clean_text
 from minigpt.data.statistics import TextStatistics, text_statistics
 from minigpt.errors import MinigptError
@@ -37,7 +40,7 @@ def draw() -> None:
         num_tokens=corpora.num_tokens(corpus, config.tokenizer),
         vocab_size=corpora.vocab_size(config.tokenizer),
     )
-    draw_verdict(view)
+    health.draw(view, corpora.current_health(config))
     with st.container(horizontal=True, key="corpus_figures", gap="large"):
         for label, value in corpus_view.figures(view).items():
             st.metric(label, value, width="content")
@@ -57,8 +60,7 @@ def draw() -> None:
         ],
         key="corpus:try",
     )
-    draw_readings()
-    anatomy.show_code(text_statistics, clean_text)
+    anatomy.show_code(check_health, text_statistics, clean_text)
 
 
 def attempt(work: Callable[[], None]) -> None:
@@ -81,7 +83,7 @@ def choose_text() -> None:
         key="corpus:source",
         label_visibility="collapsed",
     )
-    {"built_in": choose_built_in, "upload": upload, "paste": paste}[way]()
+    {"built_in": choose_built_in, "upload": lambda: files.upload(attempt), "paste": paste}[way]()
     if way != "built_in" or corpora.current_readings():
         st.caption(t("corpus.kept_here", what=t("frame.kept")))
     errors = st.session_state.pop("corpus:errors", [])
@@ -89,56 +91,14 @@ def choose_text() -> None:
         anatomy.explain_error(error)
     if errors:
         st.caption(t("corpus.left_out" if st.session_state.pop("corpus:others_used", False) else "corpus.kept"))
+    if way == "upload":
+        files.draw_choices()
+    files.draw_readings()
 
 
 def choose_built_in() -> None:
-    """Draw the choice of built-in texts."""
-    infos = {info.name: info for info in corpus_infos()}
-    current = corpora.current_corpus().name
-
-    def load() -> None:
-        wanted = st.session_state["corpus:built_in"]
-        if wanted:
-            attempt(lambda: corpora.use_built_in(wanted))
-
-    chosen = st.pills(
-        t("corpus.built_in"),
-        list(infos),
-        format_func=lambda name: infos[name].title,
-        default=current if current in infos and not corpora.current_readings() else None,
-        key="corpus:built_in",
-        on_change=load,
-        label_visibility="collapsed",
-    )
-    if chosen:
-        info = infos[chosen]
-        text = "needs_download" if info.needs_download else "offline"
-        if info.needs_download and not profile.limits().allow_download:
-            text = "no_download"
-        st.caption(t(f"corpus.about_{text}", description=info.description, licence=info.licence))
-
-
-def upload() -> None:
-    """Draw the upload of files."""
-    files = st.file_uploader(
-        t("corpus.upload"),
-        accept_multiple_files=True,
-        key="corpus:files",
-        help=t("corpus.upload_help", size=size(profile.limits().max_upload_bytes)),
-    )
-    # Streamlit reruns the page often; each set of files is read only once.
-    identity = [file.file_id for file in files]
-    if files and st.session_state.get("corpus:files_read") != identity:
-        st.session_state["corpus:files_read"] = identity
-        with st.spinner(t("corpus.loading", name=escape(", ".join(file.name for file in files)))):
-            attempt(lambda: read(files))
-    st.caption(t("corpus.upload_too_large_here" if profile.limits().owner_tokens else "corpus.upload_too_large"))
-
-
-def read(files: Sequence[corpora.UploadedFile]) -> None:
-    """Make the files the current text; for each that cannot be used, the page says why."""
-    errors = corpora.use_files(files)
-    st.session_state.update({"corpus:errors": errors, "corpus:others_used": len(errors) < len(files)})
+    """Draw the gallery of built-in texts."""
+    gallery(lambda name: attempt(lambda: corpora.use_built_in(name)))
 
 
 def paste() -> None:
@@ -159,19 +119,6 @@ def take_first_part() -> None:
     corpus = corpora.current_corpus()
     name = t("corpus.first_part", name=corpus.name)
     attempt(lambda: corpora.use_text(corpus.text[:SHORT_PART_CHARS], name))
-
-
-def draw_verdict(view: CorpusView) -> None:
-    """Write one sentence on whether the text is good enough, and below it the warnings."""
-    grade, sentence = corpus_view.verdict(view)
-    if grade == "too_short":
-        st.error(sentence, icon=":material/block:")
-    elif grade == "small":
-        st.warning(sentence, icon=":material/hourglass_bottom:")
-    else:
-        st.success(sentence, icon=":material/check_circle:")
-    if warnings := corpus_view.warnings(view):
-        st.warning("  \n".join(warnings), icon=":material/info:")
 
 
 def draw_characters(facts: TextStatistics) -> None:
@@ -198,7 +145,9 @@ def peek(corpus: Corpus) -> None:
         if st.button(t("corpus.peek_again"), key="corpus:again", icon=":material/shuffle:", type="tertiary"):
             place += 1
             st.session_state["corpus:place"] = place
-    st.code(corpus_view.peek_at(corpus.text, place), language=None, wrap_lines=True)
+    shown = corpus_view.peek_at(corpus.text, place)
+    st.code(shown, language=None, wrap_lines=True)
+    player(shown, key="corpus:tune")
 
 
 def draw_split(num_training: int, num_validation: int) -> None:
@@ -216,11 +165,3 @@ def draw_split(num_training: int, num_validation: int) -> None:
         config={"displayModeBar": False},
         alt=t("corpus.split_alt", training=number(num_training), validation=number(num_validation)),
     )
-
-
-def draw_readings() -> None:
-    """Show how the visitor's documents were read, and what cleaning changed."""
-    if readings := corpora.current_readings():
-        with st.expander(t("corpus.reading"), icon=":material/fact_check:", expanded=True):
-            st.dataframe(corpus_view.reading_rows(readings), hide_index=True)
-            st.caption(t("corpus.cleaning"))

@@ -1,24 +1,17 @@
-"""Texts of the Corpus page: statistics of a text, whether it is good enough, and how it was read."""
+"""Texts of the Corpus page: statistics of a text, and whether it is good enough."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from minigpt.app.session.readings import DocumentReading
-from minigpt.app.texts import compact, escape, number, size, t, unit
+from minigpt.app.texts import escape, number, size, t, unit
 from minigpt.config import RunConfig
-from minigpt.data.split import count_windows, largest_context, split_counts
+from minigpt.data.split import count_windows, split_counts
 from minigpt.data.statistics import TextStatistics
 from minigpt.tokenizers.base import make_tokenizer
 from minigpt.viz.labels import visible_token
-from minigpt.wording import harmless
 
-SMALL_CHARS = 20_000
-"""A text with fewer characters is good only for a small model."""
-REPEATED_SHARE = 0.2
 PEEK_CHARS, PEEK_LINES = 900, 14
 """Characters and lines of the text that are shown at a time, at most."""
 
@@ -59,7 +52,7 @@ def figures(view: CorpusView) -> dict[str, str]:
     values = {
         "characters": number(facts.num_chars),
         "distinct": number(facts.num_distinct),
-        "words": number(facts.num_words),
+        **({} if facts.num_words is None else {"words": number(facts.num_words)}),
         "lines": number(facts.num_lines),
         "tokens": number(view.num_tokens),
         "on_disk": size(facts.num_bytes),
@@ -67,42 +60,12 @@ def figures(view: CorpusView) -> dict[str, str]:
     return {t(f"corpus.number_{name}"): value for name, value in values.items()}
 
 
-Grade = Literal["too_short", "small", "good"]
-
-
-def verdict(view: CorpusView) -> tuple[Grade, str]:
-    """Return a grade, and one sentence on whether the text is good enough for the settings."""
-    context, label = view.config.model.sequence_length, escape(view.name)
+def good(view: CorpusView) -> str:
+    """Return the sentence on a text that is good enough for the settings."""
+    context = view.config.model.sequence_length
     windows = count_windows(view.num_training, context, view.config.data.stride or 1)
-    fits = largest_context(view.num_training)
-    tokens = number(view.num_training)
-    if fits is None:
-        return "too_short", t("corpus.far_too_short", name=label, tokens=tokens)
-    if not windows:
-        needed = number(context + 1)
-        return "too_short", t(
-            "corpus.too_short", name=label, context=context, tokens=tokens, needed=needed, fits=number(fits)
-        )
-    if view.facts.num_chars < SMALL_CHARS:
-        return "small", t("corpus.good_small", name=label)
     word = unit(make_tokenizer(view.config.tokenizer))
-    return "good", t("corpus.good", name=label, context=context, windows=number(windows), unit=word)
-
-
-def warnings(view: CorpusView) -> list[str]:
-    """Return warnings about the text before a run learns from it."""
-    facts, context = view.facts, view.config.model.sequence_length
-    fits = count_windows(view.num_training, context, view.config.data.stride or 1) > 0
-    result = []
-    if facts.repeated_share > REPEATED_SHARE:
-        result.append(t("corpus.repeated", share=f"{100 * facts.repeated_share:.0f}"))
-    if facts.num_rare > max(5, 0.1 * facts.num_distinct) and fits:
-        result.append(t("corpus.many_rare", rare=number(facts.num_rare), distinct=number(facts.num_distinct)))
-    if view.config.data.validation_fraction == 0:
-        result.append(t("corpus.no_validation"))
-    elif fits and view.num_validation <= context:
-        result.append(t("corpus.short_validation", tokens=number(view.num_validation), context=context))
-    return result
+    return t("corpus.good", name=escape(view.name), context=context, windows=number(windows), unit=word)
 
 
 def peek_at(text: str, place: int) -> str:
@@ -139,27 +102,3 @@ def sentences(view: CorpusView) -> list[str]:
     if view.num_validation:
         result.append(t("corpus.see_split", percent=f"{100 * view.num_validation / view.num_tokens:.0f}"))
     return result
-
-
-def reading_rows(readings: Sequence[DocumentReading]) -> list[dict[str, str]]:
-    """Return a row for each document: its encoding and size as read, and what cleaning changed."""
-    return [
-        {
-            t("corpus.reading_name"): harmless(reading.name),
-            t("corpus.reading_encoding"): reading.encoding,
-            t("corpus.reading_bytes"): number(reading.num_bytes),
-            t("corpus.reading_chars"): compact(reading.num_cleaned_chars),
-            t("corpus.reading_cleaned"): _change(reading),
-        }
-        for reading in readings
-    ]
-
-
-def _change(reading: DocumentReading) -> str:
-    if reading.num_chars != reading.num_cleaned_chars:
-        return t(
-            "corpus.reading_difference",
-            before=number(reading.num_chars),
-            after=number(reading.num_cleaned_chars),
-        )
-    return t("corpus.reading_same_length" if reading.is_changed else "corpus.reading_nothing")

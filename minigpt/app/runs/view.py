@@ -171,8 +171,11 @@ def comparison_alt(found: Comparison) -> str:
 def sentences(lines: Sequence[Listed]) -> list[str]:
     """Return sentences on the best run, with its numbers."""
     measured = [(loss, snapshot) for _, snapshot in lines if (loss := snapshot.val_loss) is not None]
+    copied = [escape(snapshot.name) for _, snapshot in measured if snapshot.is_copied]
+    remarks = [t("runs.see_copied", names=", ".join(copied))] if copied else []
+    measured = [(loss, snapshot) for loss, snapshot in measured if not snapshot.is_copied]
     if not measured:
-        return [t("runs.see_none")]
+        return [t("runs.see_none"), *remarks]
     loss, best = min(measured, key=lambda pair: pair[0])
     sentence = t(
         "runs.see_best",
@@ -181,4 +184,4 @@ def sentences(lines: Sequence[Listed]) -> list[str]:
         choices=equally_likely(loss),
         parameters=compact(num_parameters(best)),
     )
-    return [sentence, t("runs.see_compare")]
+    return [sentence, *remarks, t("runs.see_compare")]

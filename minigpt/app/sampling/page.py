@@ -30,6 +30,7 @@ from minigpt.app.session.subject import prompt_input, prompt_key
 from minigpt.app.session.typed import PROMPT
 from minigpt.app.texts import markdown, t, template
 from minigpt.app.ui import anatomy, controls, forms, theme
+from minigpt.app.ui.tunes import player
 from minigpt.config import MOST
 from minigpt.data.generators import Verdict
 
@@ -154,6 +155,7 @@ def draw_text(column: Column, number: int, mark: int | None, verdict: Verdict) -
         is_even=True,
     )
     st.caption(sampling_view.figures(column, verdict))
+    player(sampling_view.text_of(column), key=f"sampling:tune_{number}")
 
 
 def draw_choice(column: Column, choice: NextToken, number: int, position: int, longest: float) -> None:

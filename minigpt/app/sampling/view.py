@@ -251,6 +251,11 @@ def lengths(most: int) -> list[int]:
     return [length for length in LENGTHS if length <= most] or [LENGTHS[0]]
 
 
+def text_of(column: Column) -> str:
+    """Return the prompt of a column and what it wrote."""
+    return "".join((*column.prompt, *(token.written for token in column.tokens)))
+
+
 def verdict_on(column: Column, path: Path) -> Verdict:
     """Return what the referee of the run's text says about a column's text; nothing if its text has none.
 
@@ -261,7 +266,7 @@ def verdict_on(column: Column, path: Path) -> Verdict:
     generator = RunFolder(path).generator
     if generator is None or generator.referee is None:
         return ()
-    return generator.referee("".join((*column.prompt, *(token.written for token in column.tokens))))
+    return generator.referee(text_of(column))
 
 
 def figures(column: Column, verdict: Verdict = ()) -> str:

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from minigpt import resources
 from minigpt.app.session import kept, profile
-from minigpt.app.ui.forms import config_widget, refused
+from minigpt.app.ui.forms import config_widget, refused, written
 from minigpt.config import RunConfig, dotted_fields, field_info, load_config
 from minigpt.config.fields import plain_types
 from minigpt.errors import ConfigError
@@ -50,6 +50,27 @@ def keep(preset: str, changes: Mapping[str, Any]) -> None:
     """Keep the settings of the next run across pages, reloads and restarts."""
     draft = st.session_state["app:draft"] = Draft(preset, dict(changes))
     kept.put("settings", None if draft == Draft() else {"preset": preset, "changes": draft.changes})
+
+
+def setting_key(preset: str, dotted: str) -> str:
+    """Return the key of a setting's widget on Train; each preset has widgets of its own."""
+    return f"train:{preset}:{dotted}"
+
+
+def change(values: Mapping[str, Any]) -> None:
+    """Change settings of the next run from another page than Train; for callbacks.
+
+    Args:
+        values: Dotted field to value; None gives a setting the preset's value again.
+    """
+    preset, base = current_preset(), load_config(current_preset())
+    standard = {name: getattr(getattr(base, name.split(".")[0]), name.split(".")[1]) for name in values}
+    wanted = {name: standard[name] if value is None else value for name, value in values.items()}
+    kept_changes = {name: value for name, value in current_changes().items() if name not in wanted}
+    keep(preset, kept_changes | {name: value for name, value in wanted.items() if value != standard[name]})
+    for name, value in wanted.items():
+        if (key := setting_key(preset, name)) in st.session_state:
+            st.session_state[key] = written(value)
 
 
 def setting(dotted: str, *, key: str, standard: Any, kept: Mapping[str, Any], changes: dict[str, Any]) -> Any:

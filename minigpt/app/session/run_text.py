@@ -255,7 +255,7 @@ def _rebuilt_parts(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if corpus is None or corpus.sha256 != folder.meta.get("sha256"):
         raise CorpusError("The text of this run is not on this machine.", mend="Use a text of your own.")
     ids = encode_corpus(corpus, folder.tokenizer)
-    learned, held_out = split_ids(ids, settings.validation_fraction, settings.max_validation_tokens)
+    learned, held_out = split_ids(ids, settings.validation_fraction, settings.max_validation_tokens, settings.split)
     return held_out.copy(), learned[:CORPUS_CHARS].copy()  # copies, so that the whole corpus is not kept
 
 

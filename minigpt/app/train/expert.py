@@ -24,11 +24,6 @@ COLUMNS = {"schedule": 2}
 PLAN_HEIGHT = 210
 
 
-def key_of(preset: str, dotted: str) -> str:
-    """Return the key of a setting's widget; each preset has widgets of its own."""
-    return f"train:{preset}:{dotted}"
-
-
 def setting(dotted: str, preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, Any]) -> Any:
     """Draw one setting and return its value; see `draft.setting`. Each preset has widgets of its own.
 
@@ -39,7 +34,7 @@ def setting(dotted: str, preset: str, base: RunConfig, kept: dict[str, Any], cha
         kept: Earlier changes: dotted field to value.
         changes: Receives the change.
     """
-    key, standard = key_of(preset, dotted), get(base, dotted)
+    key, standard = draft.setting_key(preset, dotted), get(base, dotted)
     return draft.setting(dotted, key=key, standard=standard, kept=kept, changes=changes)
 
 

@@ -69,6 +69,7 @@ FIELDS = {
         "training.sample_tokens",
         "training.sample_prompt",
         "data.validation_fraction",
+        "data.split",
         "training.checkpoint_steps",
         "training.keep_checkpoints",
         "training.history_megabytes",

@@ -91,6 +91,8 @@ def draw() -> None:
                 anatomy.explain_error(found_error)
         if config is not None:
             _cost(config)
+            if error is None:
+                _health(config)
         _offer_corpus(preset, base)
         if about := presets.about(preset):
             with st.container(key="train_about"):
@@ -101,7 +103,7 @@ def _reset(preset: str, base: RunConfig) -> None:
     """Give every setting the preset's value again, also where a field holds something that is not allowed."""
     draft.keep(preset, {})
     for dotted in settings.dotted_fields():
-        key = train_expert.key_of(preset, dotted)
+        key = draft.setting_key(preset, dotted)
         if key in st.session_state:
             st.session_state[key] = written(get(base, dotted))
 
@@ -239,7 +241,7 @@ def _current_settings() -> tuple[str, dict[str, Any]]:
     changes = draft.current_changes() if preset == draft.current_preset() else {}
     fields = (field for group in FIELDS.values() for field in group)
     for dotted in ("training.max_steps", *fields):
-        key = train_expert.key_of(preset, dotted)
+        key = draft.setting_key(preset, dotted)
         if key in st.session_state:
             changes[dotted] = read_setting(dotted, st.session_state[key])
             if changes[dotted] == get(base, dotted):
@@ -260,6 +262,14 @@ def _cost(config: RunConfig) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="train_cost"):
         st.markdown(line, width="content")
         st.page_link(page_path("corpus"), label=t("train.other_corpus"), icon=":material/menu_book:")
+
+
+def _health(config: RunConfig) -> None:
+    """Draw the worst finding about the text and its split, if it is worse than a note, with the way to all of them."""
+    if finding := view.worst(corpora.current_health(config)):
+        with st.container(horizontal=True, vertical_alignment="center", key="train_health"):
+            st.markdown(f":material/warning: {markdown(message_words(finding.sentence))}", width="content")
+            st.page_link(page_path("corpus"), label=t("train.health"), icon=":material/healing:")
 
 
 def _offer_corpus(preset: str, base: RunConfig) -> None:

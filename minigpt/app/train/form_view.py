@@ -10,6 +10,7 @@ from minigpt.app.train import presets
 from minigpt.app.train.expert_view import get
 from minigpt.config import RunConfig
 from minigpt.data.corpora import Corpus
+from minigpt.data.health import Finding, Health
 from minigpt.data.split import count_windows, largest_context, split_counts
 from minigpt.errors import CorpusError
 from minigpt.model.size import count_parameters
@@ -83,6 +84,11 @@ def check_length(config: RunConfig, corpus: Corpus, num_tokens: int) -> None:
             f"a context of {context} needs {context + 1}.",
             mend=f"Under Expert set a context of {largest_context(num_training) or 2} or less, or bring a longer text.",
         )
+
+
+def worst(health: Health) -> Finding | None:
+    """Return the worst finding about a text, None if all are notes. What blocks a run has an error of its own."""
+    return next((finding for finding in health.findings if finding.severity == "warning"), None)
 
 
 def free_name(corpus: str, label: str, taken: Collection[str]) -> str:

@@ -83,7 +83,8 @@ def _panel(ref: RunRef, drawn: tuple[str, int | None, bool]) -> None:
     if snapshot.status != "finished":
         _progress(snapshot)
     verdict = view.verdict(snapshot)
-    st.markdown(verdict, help=gloss(verdict))
+    with st.container(key="train_verdict"):  # the style sheet keeps its room: it grows as the run gets better
+        st.markdown(verdict, help=gloss(verdict))
     left, right = st.columns([5, 2], gap="medium")
     with left:
         _chart(snapshot)

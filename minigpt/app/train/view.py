@@ -52,6 +52,9 @@ def verdict(snapshot: RunSnapshot) -> str:
         f"train.verdict_{where}", nats=nats(loss), bits=bits, choices=equally_likely(loss), unit=_unit(snapshot)
     )
     averaged = t("train.verdict_averaged") if validation and snapshot.config.training.weights_ema else ""
+    if validation and snapshot.is_copied:  # no praise for what it only remembers
+        share = percent(float(snapshot.corpus["copied_share"]))
+        return f"{t('train.verdict_copied', nats=nats(loss), bits=bits, share=share)} {averaged}".strip()
     return " ".join(filter(None, (sentence, averaged, progress_sentence(curve, snapshot))))
 
 
@@ -218,7 +221,7 @@ def sentences(snapshot: RunSnapshot) -> list[str]:
     if floor is not None:
         result.append(t("train.see_entropy", nats=f"{floor:.2f}", unit=_unit(snapshot)))
     train, validation = snapshot.loss_ema, snapshot.val_loss
-    if train is not None and validation is not None and snapshot.status != "failed":
+    if train is not None and validation is not None and snapshot.status != "failed" and not snapshot.is_copied:
         gap = f"{validation - train:+.2f}"
         result.append(t("train.see_gap", gap=gap, train=f"{train:.2f}", validation=f"{validation:.2f}"))
     if right := right_sentence(snapshot):

@@ -25,6 +25,7 @@ class PageEntry(NamedTuple):
 PAGES = (
     PageEntry("start", "home", "start/home.py", ":material/home:"),
     PageEntry("build", "corpus", "build/corpus.py", ":material/menu_book:"),
+    PageEntry("build", "tokenizer", "build/tokenizer.py", ":material/content_cut:"),
     PageEntry("build", "model", "build/model.py", ":material/schema:"),
     PageEntry("build", "train", "build/train.py", ":material/model_training:"),
     PageEntry("inside", "attention", "inside/attention.py", ":material/grid_on:"),

@@ -1,0 +1,1 @@
+"""The Tokenizer page: how a text is cut into tokens."""

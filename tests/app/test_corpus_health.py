@@ -1,0 +1,91 @@
+"""The health check on the pages: each mend has one press and an undo, both are there again, and no page contradicts it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.data.test_health import DEFECTS, PROSE
+
+PAGE = "build/corpus"
+
+
+def bring(pages, text):
+    at = pages.open(PAGE)
+    at.segmented_control(key="corpus:source").set_value("paste").run()
+    at.text_area(key="corpus:pasted").set_value(text).run()
+    at.button(key="corpus:paste_use").click().run()
+    assert not at.exception
+    return at
+
+
+def keys(at):
+    return {button.key for button in at.button}
+
+
+def text_of(at):
+    return at.session_state["app:corpus"].documents
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "is_text"),
+    [
+        ("every other line twice", "lines", True),
+        ("characters of one word only", "rare", True),
+        ("a poem", "small", False),
+        ("an index at the end", "unlike", False),
+    ],
+)
+def test_a_mend_is_one_press_stays_after_a_reload_and_its_undo_restores_everything(pages, name, kind, is_text):
+    at = bring(pages, DEFECTS[name][1]())
+    before, found = text_of(at), pages.words(at)
+    at.button(key=f"corpus:mend_{kind}").click().run()
+    assert not at.exception
+    assert f"corpus:mend_{kind}" not in keys(at)
+    assert (text_of(at) != before) == is_text
+    at = pages.open(PAGE)  # a new session, as after a reload
+    assert f"corpus:mend_{kind}" not in keys(at)
+    assert (text_of(at) != before) == is_text
+    assert "→" in pages.words(at)
+    at.button(key="corpus:undo").click().run()
+    assert not at.exception
+    assert text_of(at) == before
+    assert f"corpus:mend_{kind}" in keys(at)
+    assert "corpus:undo" not in keys(at)
+    assert sorted(set(pages.words(at).split("\n"))) == sorted(set(found.split("\n")))
+    at = pages.open(PAGE)
+    assert text_of(at) == before
+    assert "settings" not in at.session_state["app:kept"] or at.session_state["app:kept"]["settings"] is None
+
+
+def test_a_new_text_begins_without_mends_and_several_are_undone_one_by_one(pages):
+    at = bring(pages, DEFECTS["every other line twice"][1]() + "αβγδεζηθικλμνξοπρστυφχψω")
+    original = text_of(at)
+    at.button(key="corpus:mend_lines").click().run()
+    first = text_of(at)
+    at.button(key="corpus:mend_rare").click().run()
+    assert len({original, first, text_of(at)}) == 3
+    at.button(key="corpus:undo").click().run()
+    assert text_of(at) == first
+    at = bring(pages, PROSE)
+    assert "corpus:undo" not in keys(at)
+    assert text_of(at) == (PROSE,)
+
+
+@pytest.mark.parametrize(("name", "words"), [("one line", "repeats itself"), ("a little Chinese", "alphabet is large")])
+def test_beside_start_stands_the_worst_finding_only(pages, name, words):
+    bring(pages, DEFECTS[name][1]())
+    at = pages.open("build/train")
+    said = [item.value for item in at.markdown if ":material/warning:" in item.value]
+    assert len(said) == 1
+    assert words in said[0]
+
+
+def test_beside_start_a_good_text_needs_no_sentence(pages):
+    at = pages.open("build/train")
+    assert not [item.value for item in at.markdown if ":material/warning:" in item.value]
+
+
+@pytest.mark.parametrize("name", ["a little Chinese", "one sentence without a line end"])
+def test_words_are_counted_only_where_spaces_separate_them(pages, name):
+    at = bring(pages, DEFECTS[name][1]())
+    assert "Words" not in {metric.label for metric in at.metric}
