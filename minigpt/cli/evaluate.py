@@ -20,7 +20,7 @@ from minigpt.cli.progress import progress_bar
     required=True,
     type=input_file,
     metavar="FILE",
-    help="Text to score, - for standard input.",
+    help="Text to score, of any kind that train reads, - for standard input.",
 )
 @click.option(
     "--stride",
@@ -42,24 +42,21 @@ def evaluate(
 
     RUN is a run's folder, its id, an exported zip, or the name of a bundled run.
     """
+    from minigpt.data.corpora import corpus_from_files
     from minigpt.data.files import TextFile
-    from minigpt.data.readers import read_text
     from minigpt.evaluation.perplexity import ModelEvaluator
-    from minigpt.paths import is_stream
     from minigpt.runs.loading import load_run
 
-    # a file is read while it is scored; a pipe can be read only once
-    document = read_text(data) if is_stream(data) else None
-    text = TextFile(data, clean=False) if document is None else document.text
-    if isinstance(text, TextFile):
-        text.check()  # before the model is loaded
+    corpus = corpus_from_files([data], clean=False)  # before the model is loaded
+    source, *others = corpus.sources
+    text = source if isinstance(source, TextFile) and not others else corpus.text  # a file is read while it is scored
     loaded = load_run(run, step=step, device=device or "cpu")
     with progress_bar() as bar:
         task = bar.add_task("scoring", total=None)
         result = ModelEvaluator(loaded).evaluate(
             text, stride=stride, progress=lambda done, total: bar.update(task, completed=done, total=total)
         )
-    note_readings([text.reading] if isinstance(text, TextFile) else [document.reading] if document else [])
+    note_readings(corpus.readings)
     if as_json:
         values = asdict(result)
         del values["predictions"]

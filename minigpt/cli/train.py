@@ -42,7 +42,7 @@ def _described(dotted: str) -> str:
     multiple=True,
     type=input_file,
     metavar="FILE",
-    help="Text to learn from, one document a file, - for standard input; may be given again.",
+    help="Text, CSV, JSON lines, PDF, docx or a ZIP of them, - for standard input; may be given again.",
 )
 @set_option
 @click.option(

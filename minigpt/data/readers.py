@@ -30,7 +30,7 @@ from minigpt.errors import CorpusError
 from minigpt.paths import is_stream, read_stream
 from minigpt.wording import cause_of, quoted, visible
 
-_MEND = "Give it as text, PDF, docx, CSV, JSON lines, or a ZIP archive of those."
+_MEND = "Save it as plain text and try again."
 _ENCODING_MEND = "Choose another encoding (data.encoding), or auto."
 _SIGNATURES = {
     b"%PDF-": "a PDF document",

@@ -216,11 +216,28 @@ def test_a_corpus_shorter_than_a_window_leaves_nothing_behind(call, tiny, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00\x01\x02\xff" * 50, "größe".encode("latin-1")])
+@pytest.mark.parametrize("content", [b"", b"\x00\x01\x02\xff" * 50, b"\xff\xfeabc"])
 def test_a_file_that_is_no_text_is_named(call, tiny, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "odd.bin"
     path.write_bytes(content)
     assert "odd.bin" in call("train", *tiny, "--data", path, code=2).stderr
+
+
+def test_what_was_guessed_and_repaired_is_said(call, tiny, tmp_path: Path) -> None:
+    path = tmp_path / "old.txt"
+    path.write_bytes("Die Größe der Gärten, schön und grün.\r\n".encode("cp1252") * 60)
+    said = call("train", *tiny, "--data", path, "--out", tmp_path / "run", "--json").stderr
+    assert "old.txt: encoding guessed: Windows-1252" in said
+    assert "60 line ends of Windows made uniform" in said
+    assert "It should read properly: Die Größe der Gärten" in said
+    chosen = call(
+        "train", *tiny, "--data", path, "--set=data.encoding=mac-roman", "--out", tmp_path / "other", "--json"
+    )
+    assert "guessed" not in chosen.stderr
+    assert "data.encoding" in call("train", "--set=data.encoding=latin-7", code=2).stderr
+    scored = call("evaluate", tmp_path / "run", "--data", path, "--json")
+    assert json.loads(scored.stdout)["num_unknown"] == 0
+    assert "encoding guessed" in scored.stderr
 
 
 def test_a_missing_file_is_named(call) -> None:

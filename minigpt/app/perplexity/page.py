@@ -18,7 +18,8 @@ from minigpt.app.session.openings import choose_opening, opening_text
 from minigpt.app.session.runs import RunRef, token_unit
 from minigpt.app.texts import escape, markdown, number, t, template
 from minigpt.app.ui import anatomy, controls, theme
-from minigpt.data.readers import read_text
+from minigpt.data.corpora import DOCUMENT_SEPARATOR
+from minigpt.data.documents import Options, read_file
 from minigpt.errors import MinigptError
 
 TALLEST = 380
@@ -75,9 +76,12 @@ def given_file() -> tuple[str, str] | None:
     file = draw_upload(place)
     if file is not None:
         limits.check_upload(file.name, file.size)
-        document = read_text(file.getvalue(), name=file.name)
-        limits.check_score_text(document.text)
-        kept.put(FILE, {"name": file.name, "text": document.text, "reading": document.reading.sentence})
+        options = Options(clean=False, most_bytes=limits.max_upload_bytes, most_chars=limits.max_score_chars)
+        contents = read_file(file.getvalue(), file.name, options)
+        text = DOCUMENT_SEPARATOR.join(map(str, contents.sources))
+        limits.check_score_text(text)
+        said = " ".join(filter(None, (reading.sentence for reading in contents.readings)))
+        kept.put(FILE, {"name": file.name, "text": text, "reading": said})
         st.session_state["perplexity:uploads"] = st.session_state.get("perplexity:uploads", 0) + 1
         draw_upload(place)  # an empty one: the file is named below, as it is after a reload
     given = kept_file()
