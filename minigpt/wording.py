@@ -98,7 +98,6 @@ _FULL = (
     "Free some space and try again.",
     "Delete runs that you no longer need on the page Runs, or have space freed on this machine.",
 )
-_RIGHTS = ("Change its rights, or choose another place.", f"{_WHO} can change its rights.")
 _OPEN = (
     "Close other programs, or raise the number of files that may be open (ulimit -n), and try again.",
     f"Try again in a minute. {_WHO} can raise the number of files that may be open.",
@@ -114,8 +113,14 @@ _CAUSES = {
     errno.ENOSPC: Cause("the disk is full", *_FULL),
     errno.EDQUOT: Cause("the space that this account may use is full", *_FULL),
     errno.EFBIG: Cause("no file may grow that large here", *_FULL),
-    errno.EACCES: Cause("this program has no right to it", *_RIGHTS),
-    errno.EPERM: Cause("this program has no right to it", *_RIGHTS),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM),
+        Cause(
+            "this program has no right to it",
+            "Change its rights, or choose another place.",
+            f"{_WHO} can change its rights.",
+        ),
+    ),
     errno.EROFS: Cause(
         "the disk can only be read, not written", "Choose a place on another disk.", f"{_WHO} can choose another disk."
     ),
