@@ -42,7 +42,7 @@ from minigpt.model.transformer import Transformer
 from minigpt.model.weights import save_model
 from minigpt.runs import archive as archive_module
 from minigpt.runs import metrics
-from minigpt.runs.archive import export_zip
+from minigpt.runs.export import export_zip
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.job import TrainingJob
 from minigpt.runs.limits import load_limits

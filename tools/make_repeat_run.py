@@ -26,7 +26,7 @@ from minigpt.config import load_config
 from minigpt.data.corpora import read_corpus
 from minigpt.interpret.heads import HeadScores, attention_patterns, head_scores, repeated_ids
 from minigpt.interpret.trace import trace_forward
-from minigpt.runs.archive import bundle_run
+from minigpt.runs.export import bundle_run
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.job import TrainingJob
 from minigpt.runs.loading import load_run

@@ -25,7 +25,7 @@ def export_run(run: str, out: Path, kind: str, include_data: bool, as_json: bool
 
     RUN is a run's folder, its id, an exported zip, or the name of a bundled run.
     """
-    from minigpt.runs.archive import export_zip
+    from minigpt.runs.export import export_zip
     from minigpt.runs.loading import find_run
     from minigpt.storage import sweep_leftovers
 

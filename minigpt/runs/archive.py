@@ -1,13 +1,10 @@
-"""Exporting a run as one zip file, and importing one.
-
-An exported run is a zip file with one folder in it, laid out as a run. It never contains the owner's token or a path of
-this machine. It contains the encoded corpus, and the state of the training, only if the person exporting asks for it.
+"""Importing a run from a zip file that `export` has made.
 
 An imported file is not trusted. Only files that a run has are unpacked, only to the places where a run has them, and
 only up to the size that its settings and the server's limits allow each of them. That size is counted while writing,
 because the sizes in the zip file may be false. A run is accepted when all of it has been read without an error.
 
-Reads after: folder.py.
+Reads after: export.py.
 """
 
 from __future__ import annotations
@@ -15,40 +12,22 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import stat
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from minigpt.errors import (
-    ArchiveError,
-    CheckpointError,
-    LimitError,
-    MinigptError,
-    RunExistsError,
-    RunNotFoundError,
-    StorageError,
-)
+from minigpt.errors import ArchiveError, LimitError, MinigptError, StorageError
 from minigpt.model.size import BYTES_PER_NUMBER, MAX_HEADER_BYTES, count_parameters
 from minigpt.runs.folder import CONFIG, DATA, INFO, METRICS, TOKENIZER, RunFolder
 from minigpt.runs.info import RunInfo
 from minigpt.runs.metrics import write_records
 from minigpt.runs.weights import CHECKPOINTS, HISTORY
-from minigpt.storage import MAX_JSON_BYTES, atomic_file, atomic_folder, storage_errors, write_text
-from minigpt.training.checkpoint import (
-    MANIFEST,
-    MODEL,
-    PROGRESS,
-    STATE,
-    check_checkpoint,
-    step_name,
-    write_manifest,
-)
+from minigpt.storage import MAX_JSON_BYTES, write_text
+from minigpt.training.checkpoint import MANIFEST, MODEL, PROGRESS, STATE, check_checkpoint
 from minigpt.wording import cause_of, quoted
 
 if TYPE_CHECKING:
@@ -65,8 +44,6 @@ MAX_METRICS_BYTES = 64 * 10**6
 MAX_READ_BYTES = 1 << 20
 """Most bytes of a zip file that are read at a time; the names of 5,000 files take half of it."""
 
-_ATTEMPTS = 20
-"""How often an export begins again while the training replaces checkpoints; each time it has made another one."""
 _FIRST = (INFO, CONFIG, TOKENIZER)
 _SMALL = {INFO, CONFIG, TOKENIZER, METRICS, f"{DATA}/meta.json", f"{CHECKPOINTS}/best", f"{CHECKPOINTS}/last"}
 _LARGE = {f"{DATA}/train.bin", f"{DATA}/validation.bin"}
@@ -75,152 +52,6 @@ _SMALL_PATTERN = re.compile(rf"{CHECKPOINTS}/{_STEP}/({'|'.join(map(re.escape, (
 _LARGE_PATTERN = re.compile(
     rf"{CHECKPOINTS}/{_STEP}/({'|'.join(map(re.escape, (MODEL, STATE)))})|{HISTORY}/{_STEP}\.safetensors"
 )
-
-
-# -- export
-
-
-def export_zip(folder: RunFolder, target: Path | BinaryIO, *, include_data: bool = False) -> None:
-    """Write a run as one zip file.
-
-    Args:
-        folder: The run; it may be in training.
-        target: Path of the file, or an open binary file.
-        include_data: Whether to include the encoded corpus and the state of the training, so that it can be resumed;
-            without them it can still be used and inspected.
-
-    Raises:
-        StorageError: The disk is full or cannot be written.
-        CheckpointError: A file of the run is missing.
-        RunNotFoundError: The run has no checkpoint yet.
-    """
-    info = folder.info
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", info.name).strip("-.") or info.id
-    with tempfile.TemporaryDirectory(prefix="minigpt-export-") as temporary:
-        copy = _copied(folder, Path(temporary), include_data=include_data)
-        if isinstance(target, Path):
-            with atomic_file(target) as unfinished:
-                _zip(copy, name, unfinished)
-        else:
-            with storage_errors(folder.path):
-                _zip(copy, name, target)
-
-
-def _zip(source: Path, name: str, target: Path | BinaryIO) -> None:
-    """Write the files of a folder into a zip file, inside one folder of the given name."""
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for path in sorted(source.rglob("*")):
-            if path.is_file():
-                archive.write(path, f"{name}/{path.relative_to(source).as_posix()}")
-
-
-def bundle_run(folder: RunFolder, target: Path) -> RunFolder:
-    """Copy a run to `target` as small as possible: half precision, one checkpoint, no corpus, no state of the training.
-
-    The runs that ship with minigpt are made this way. The id of the copy is the name of its folder.
-
-    Args:
-        folder: A finished run.
-        target: The new folder; it must not exist.
-
-    Raises:
-        RunExistsError: There is something at `target`.
-        RunNotFoundError: The run has no weights.
-    """
-    if target.exists():
-        raise RunExistsError(f"There is something at {target} already.", mend="Remove it or choose another folder.")
-    steps = _exported_steps(folder)[:1]  # the best, if there is one
-    with atomic_folder(target) as unfinished:
-        _copy(folder, unfinished, steps=steps, include_data=False, half=True)
-        RunFolder(unfinished).update_info(id=target.name, status="finished", error=None, parent=None)
-    return RunFolder(target)
-
-
-def _exported_steps(folder: RunFolder) -> list[int]:
-    """Return the steps whose checkpoints are exported: the best and the newest."""
-    newest = folder.newest_checkpoint()
-    if newest is None:
-        raise RunNotFoundError(
-            f"The run {folder.path.name} has no checkpoint yet.", mend="Train it until its first checkpoint."
-        )
-    last, best = int(newest.name.removeprefix("step-")), folder.best_step
-    return [last] if best is None or best == last else [best, last]
-
-
-def _copied(folder: RunFolder, temporary: Path, *, include_data: bool) -> Path:
-    """Copy what is exported, again if the training has meanwhile removed a checkpoint that was being copied."""
-    for attempt in range(_ATTEMPTS):
-        steps, copy = _exported_steps(folder), temporary / str(attempt)
-        try:
-            _copy(folder, copy, steps=steps, include_data=include_data)
-            return copy
-        except CheckpointError:
-            if attempt + 1 == _ATTEMPTS or all(folder.checkpoint_path(step).is_dir() for step in steps):
-                raise  # really missing
-            shutil.rmtree(copy)
-    raise AssertionError("the loop returns or raises")
-
-
-def _copy(folder: RunFolder, target: Path, *, steps: list[int], include_data: bool, half: bool = False) -> None:
-    """Copy the parts of a run that may be exported into a new folder."""
-    for name in ("train.bin", "validation.bin") if include_data else ():
-        if not (folder.data_path / name).is_file():
-            raise CheckpointError(
-                f"{folder.data_path / name} is missing, so the encoded corpus cannot be exported.",
-                mend="Export the run without its data; it can then be used and inspected, but not resumed.",
-            )
-    with storage_errors(target), _missing_files(folder):
-        for part in (DATA, CHECKPOINTS, HISTORY):
-            (target / part).mkdir(parents=True)
-        # the owner, the expiry date and the paths of texts have no meaning on another machine
-        info = folder.info.model_copy(update={"owner_token_sha256": None, "expires": None})
-        write_text(target / INFO, info.model_dump_json(indent=1) + "\n")
-        copy = RunFolder(target)
-        copy.write_config(folder.config.updated({"data.paths": ()}))
-        shutil.copyfile(folder.path / TOKENIZER, target / TOKENIZER)
-        write_records(target / METRICS, folder.metrics())
-        copy.write_meta(folder.meta)
-        if include_data:
-            for name in ("train.bin", "validation.bin"):
-                shutil.copyfile(folder.data_path / name, target / DATA / name)
-        for step in folder.history_steps():
-            with contextlib.suppress(FileNotFoundError):  # removed by the training in the meantime
-                shutil.copyfile(folder.history_path(step), copy.history_path(step))
-        for step in steps:
-            _copy_checkpoint(folder.checkpoint_path(step), copy.checkpoint_path(step), whole=include_data, half=half)
-        for name, named in (("best", folder.best_step), ("last", max(steps))):
-            if named is not None and named in steps:
-                write_text(target / CHECKPOINTS / name, step_name(named) + "\n")
-
-
-@contextlib.contextmanager
-def _missing_files(folder: RunFolder) -> Iterator[None]:
-    """Turn the error for a file that is missing in a run into a `CheckpointError` that names it."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        missing = Path(str(error.filename))
-        if not missing.is_relative_to(folder.path):
-            raise
-        raise folder.damaged(f"{missing.relative_to(folder.path)} is missing") from error
-
-
-def _copy_checkpoint(source: Path, target: Path, *, whole: bool, half: bool) -> None:
-    """Copy a checkpoint, whole or only its weights, and write a manifest of the copy."""
-    from minigpt.model.weights import load_weights, save_weights
-
-    target.mkdir()
-    names = [TOKENIZER] if half else [TOKENIZER, MODEL]
-    names += [name for name in (STATE, PROGRESS) if whole and (source / name).is_file()]
-    for name in names:
-        shutil.copyfile(source / name, target / name)
-    if half:
-        state, metadata = load_weights(source / MODEL)
-        save_weights(target / MODEL, state, metadata=metadata, half=True)
-    write_manifest(target)
-
-
-# -- import
 
 
 def unpack(

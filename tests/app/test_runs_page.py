@@ -15,7 +15,7 @@ from minigpt.app.runs import view
 from minigpt.app.session import profile, runs
 from minigpt.errors import InputError, OwnerError
 from minigpt.runs import manager
-from minigpt.runs.archive import export_zip
+from minigpt.runs.export import export_zip
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.lock import RunLock
 from minigpt.runs.store import RunStore

@@ -18,7 +18,7 @@ from minigpt.cli.signals import Ended, Interruption, ending_signals
 from minigpt.cli.training import Watch
 from minigpt.data import prepared
 from minigpt.generation.generator import TextGenerator
-from minigpt.runs import archive, loading, preparation
+from minigpt.runs import archive, export, loading, preparation
 from minigpt.runs.folder import RunFolder
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
@@ -94,8 +94,8 @@ MOMENTS = {
     "preparing: the hash of the data": (prepared, "_sha256"),
     "preparing: the baselines": (preparation, "count_baselines"),
     "preparing: the last file": (RunFolder, "write_meta"),
-    "exporting: copying": (archive, "_copy_checkpoint"),
-    "exporting: writing": (archive, "_zip"),
+    "exporting: copying": (export, "_copy_checkpoint"),
+    "exporting: writing": (export, "_zip"),
     "importing: unpacking": (archive, "_extract"),
     "importing: checking": (archive, "_check"),
     "generating": (TextGenerator, "stream"),

@@ -16,10 +16,9 @@ from minigpt.config import RunConfig
 from minigpt.data.corpora import corpus_from_documents
 from minigpt.data.readers import read_text
 from minigpt.errors import ArchiveError, CheckpointError, RunExistsError, RunNotFoundError, StorageError
-from minigpt.runs import archive as module
-from minigpt.runs import loading
+from minigpt.runs import archive, export, loading
 from minigpt.runs import weights as weights_module
-from minigpt.runs.archive import bundle_run, export_zip
+from minigpt.runs.export import bundle_run, export_zip
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.job import TrainingJob
 from minigpt.runs.loading import load_run
@@ -246,12 +245,12 @@ def test_a_bomb_is_stopped_while_it_unpacks(exported: Path, tmp_path: Path) -> N
 
 
 def test_too_many_files(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_FILES", 5)
+    monkeypatch.setattr(archive, "MAX_FILES", 5)
     refused(exported, "at most 5")
 
 
 def test_a_small_file_that_is_huge(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_METRICS_BYTES", 20_000)
+    monkeypatch.setattr(archive, "MAX_METRICS_BYTES", 20_000)
     refused(edit(exported, lambda files: files.update({"metrics.jsonl": b" " * 30_000})), "larger")
 
 
@@ -352,7 +351,7 @@ def replaced_while(monkeypatch: pytest.MonkeyPatch, place: object, name: str, fo
 
 @pytest.mark.parametrize(
     ("place", "name"),
-    [(module, "_copy_checkpoint"), (weights_module, "check_checkpoint"), (module, "write_manifest")],
+    [(export, "_copy_checkpoint"), (weights_module, "check_checkpoint"), (export, "write_manifest")],
 )
 @pytest.mark.parametrize("times", [1, 5])
 def test_a_run_in_training_can_always_be_exported_and_loaded(

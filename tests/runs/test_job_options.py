@@ -13,7 +13,7 @@ import pytest
 from minigpt.config import RunConfig
 from minigpt.data.corpora import Corpus, corpus_from_text
 from minigpt.errors import ConfigError, LimitError
-from minigpt.runs.archive import export_zip
+from minigpt.runs.export import export_zip
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.job import TrainingJob, check_resume
 from minigpt.runs.limits import load_limits

@@ -18,7 +18,7 @@ from minigpt.data.corpora import corpus_from_text
 from minigpt.errors import ArchiveError, CheckpointError, InputError, NonFiniteLossError, RunNotFoundError
 from minigpt.generation.generator import TextGenerator
 from minigpt.model.weights import load_weights, save_weights
-from minigpt.runs.archive import bundle_run, export_zip
+from minigpt.runs.export import bundle_run, export_zip
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.job import TrainingJob
 from minigpt.runs.loading import find_run, load_run

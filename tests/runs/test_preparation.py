@@ -22,7 +22,7 @@ from minigpt.data.generators.tales import generate_tales
 from minigpt.errors import CheckpointError, InputError, RunExistsError, RunNotFoundError
 from minigpt.pieces import Pieces, completed
 from minigpt.runs import preparation
-from minigpt.runs.archive import export_zip
+from minigpt.runs.export import export_zip
 from minigpt.runs.job import TrainingJob
 from minigpt.runs.limits import load_limits
 from minigpt.runs.preparation import begin_run, create_run, prepare_run

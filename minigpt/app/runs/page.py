@@ -16,7 +16,7 @@ from minigpt.app.texts import escape, size, t
 from minigpt.app.ui import anatomy, theme
 from minigpt.app.ui.navigation import page_path
 from minigpt.errors import MinigptError
-from minigpt.runs.archive import export_zip
+from minigpt.runs.export import export_zip
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.info import MAX_NAME, MAX_NOTES
 from minigpt.runs.snapshots import RunSnapshot

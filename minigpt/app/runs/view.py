@@ -17,7 +17,7 @@ from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import compact, equally_likely, escape, number, plain, size, t, template
 from minigpt.app.ui.status import status_words
 from minigpt.model.size import count_parameters
-from minigpt.runs.archive import export_zip
+from minigpt.runs.export import export_zip
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.snapshots import Point, RunSnapshot
 from minigpt.viz.comparison import ComparisonWords
