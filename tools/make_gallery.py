@@ -26,7 +26,7 @@ from minigpt.runs.job import TrainingJob
 from minigpt.runs.preparation import create_run
 from minigpt.storage import write_text
 
-LINES, CHARS = 4, 60
+LINES, CHARS = 6, 60
 """Size of an excerpt."""
 
 

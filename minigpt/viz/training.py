@@ -191,7 +191,7 @@ def _top(raw: Points, baselines: Mapping[str, float]) -> float:
 
 @dataclass(frozen=True)
 class SharesWords:
-    """Words of `shares_figure`: the titles of its axes, and the hover text with `{name}`, `{share}` and `{step}`."""
+    """Words of `shares_figure`: the titles of its axes, that of the share with "%", and the hover text with `{name}`, `{share}` and `{step}`."""
 
     step: str
     share: str
@@ -207,10 +207,10 @@ def shares_figure(
     revision: str = "",
     height: int = 190,
 ) -> go.Figure:
-    """Draw shares between 0 and 1 over the steps: what a referee finds right.
+    """Draw shares over the steps in per cent: what a referee finds right.
 
     Args:
-        curves: Name of each kind to its points; the first is drawn bold, each further one in dashes of its own.
+        curves: Name of each kind to its points, shares from 0 to 1; the first is drawn bold, each further one in dashes of its own.
         palette: Colours of the figure.
         words: Its words.
         max_steps: End of the step axis.
@@ -218,13 +218,13 @@ def shares_figure(
         height: In pixels.
     """
     figure = go.Figure(layout=chart_layout(palette, height=height, revision=revision))
-    top, labels = 1.04, []
+    top, labels = 104.0, list[tuple[float, str, str, bool]]()
     for number, (name, points) in enumerate(curves.items()):
         colour = palette.training if number else palette.validation
-        hover = words.hover.format(name=name, share="%{y:.0%}", step="%{x:,d}")
+        hover = words.hover.format(name=name, share="%{y:.0f} %", step="%{x:,d}")
         figure.add_scatter(
             x=[step for step, _ in points],
-            y=[share for _, share in points],
+            y=[100 * share for _, share in points],
             mode="lines+markers",
             line={"color": colour, "width": 1.8 if number else 3.2, "dash": ("solid", "dash", "dot")[min(number, 2)]},
             marker={"size": 5, "color": colour},
@@ -232,12 +232,12 @@ def shares_figure(
             hovertemplate=f"{hover}<extra></extra>",
         )
         if points:
-            labels.append((points[-1][1], f"{name} {points[-1][1]:.0%}", colour, number == 0))
+            labels.append((100 * points[-1][1], f"{name} {points[-1][1]:.0%}", colour, number == 0))
     label_ends(figure, labels, top=top)
     figure.update_layout(
         margin={"r": 112},
         xaxis=_step_axis(words.step, max_steps),
-        yaxis={"title": {"text": words.share}, "range": [0, top], "tickformat": ".0%", "nticks": 5},
+        yaxis={"title": {"text": words.share}, "range": [0, top], "nticks": 5},
     )
     return figure
 

@@ -48,8 +48,8 @@ def test_another_built_in_text_is_one_click(pages):
     before = number(at, "Characters")
     at.button(key="corpus:use_python-manual").click().run()
     assert not at.exception
-    assert at.button(key="corpus:use_python-manual").disabled
-    assert not at.button(key="corpus:use_tales").disabled
+    assert at.button(key="corpus:use_python-manual").label == "In use"
+    assert at.button(key="corpus:use_tales").label == "Use this text"
     assert number(at, "Characters") != before
     assert "python-manual" in at.success[0].value.replace("\\", "")
 
