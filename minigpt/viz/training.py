@@ -191,7 +191,7 @@ def _top(raw: Points, baselines: Mapping[str, float]) -> float:
 
 @dataclass(frozen=True)
 class SharesWords:
-    """Words of `shares_figure`: the titles of its axes, that of the share with "%", and the hover text with `{name}`, `{share}` and `{step}`."""
+    """Words of `shares_figure`: the titles of its axes, and the hover text with `{name}`, `{share}` and `{step}`."""
 
     step: str
     share: str
@@ -210,7 +210,8 @@ def shares_figure(
     """Draw shares over the steps in per cent: what a referee finds right.
 
     Args:
-        curves: Name of each kind to its points, shares from 0 to 1; the first is drawn bold, each further one in dashes of its own.
+        curves: Name of each kind to its points, shares from 0 to 1. The first is drawn bold, each further one in dashes
+            of its own.
         palette: Colours of the figure.
         words: Its words.
         max_steps: End of the step axis.
