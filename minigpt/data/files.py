@@ -143,11 +143,9 @@ class TextFile:
         while length < HEAD_CHARS and (text := next(texts, "")):
             held.append(text)
             length += len(text)
-        head = "".join(held)
-        texts = itertools.chain(held, texts)
-        table = table_of(
-            head[:HEAD_CHARS].replace("\r\n", "\n").replace("\r", "\n"), self.name, is_whole=length < HEAD_CHARS
-        )
+        head = "".join(held)[:HEAD_CHARS].replace("\r\n", "\n").replace("\r", "\n")
+        table = table_of(head, self.name, is_whole=length < HEAD_CHARS)
+        texts = itertools.chain((held.pop(0) for _ in range(len(held))), texts)
         if table is None:
             if (suffix := PurePath(self.name).suffix.lower()) in TABLE_NAMES:
                 reading.note = f"Its name ends in {suffix}, but it is no regular table, so it was read whole."

@@ -19,7 +19,7 @@ from minigpt.data.readings import Reading
 from minigpt.errors import CorpusError
 from minigpt.wording import quoted, visible
 
-HEAD_CHARS = 1 << 20
+HEAD_CHARS = 1 << 18
 """Characters by which a table and its columns are recognised."""
 WHOLE_LINES = "*"
 """The choice of no column: the file is read as plain text, with its separators."""
