@@ -48,6 +48,9 @@ PATTERN = (
 forms of English such as 's. White space before a word leaves its last space to the word."""
 MAX_TRAINING_CHARS = 10_000_000
 """Characters at the start of a corpus that merges are learned from, which takes some seconds at most."""
+MAX_DISTINCT_BYTES = 2_000_000
+"""Bytes of different words from which on no more text is read to learn merges. 10 MB of source code have
+a tenth of that. Time and memory grow with it, so that a text of nothing but different words takes no more either."""
 MAX_VOCAB = 1_000_000
 """Largest vocabulary; with more tokens than characters in Unicode a tokenizer would be of no use."""
 _MAX_PATTERN, _MAX_PATTERNS = 2_000, 8
@@ -263,23 +266,28 @@ class BPETokenizer(ByteLevelTokenizer):
     # --- training -------------------------------------------------------------------------------------------------
 
     def train_in_pieces(self, documents: str | Iterable[str]) -> Iterator[None]:
-        """Learn the merges from the first `MAX_TRAINING_CHARS` characters.
+        """Learn the merges from the first `MAX_TRAINING_CHARS` characters, or fewer, see `MAX_DISTINCT_BYTES`.
 
         Reading is done in pieces. Learning is one piece of work of some seconds at most, which lets other threads run.
         """
-        pieces: list[str] = []
-        num_chars = 0
-        for text in [documents] if isinstance(documents, str) else documents:
-            text = checked_text(text)[: MAX_TRAINING_CHARS - num_chars]
-            num_chars += len(text)
+        texts: list[str] = []
+        num_chars = num_bytes = 0
+        seen: set[str] = set()
+        for piece in _pieces_of([documents] if isinstance(documents, str) else documents):
+            piece = piece[: MAX_TRAINING_CHARS - num_chars]
+            words = _own_pattern().findall(piece)
             # a character of this text is a byte, and each word ends with a character that is no byte
-            pieces += ["".join([utf8(word).decode("latin-1") + _END for word in _own_pattern().findall(text)])]
+            texts.append("".join([utf8(word).decode("latin-1") + _END for word in words]))
+            new = set(words) - seen
+            seen |= new
+            num_chars += len(piece)
+            num_bytes += sum(map(len, map(utf8, new)))
             yield
-            if num_chars == MAX_TRAINING_CHARS:
+            if num_chars == MAX_TRAINING_CHARS or num_bytes > MAX_DISTINCT_BYTES:
                 break
         if not num_chars:
             raise TokenizerError("There is no text to learn merges from.", mend="Give at least one character.")
-        trained = BPETokenizer.from_merges(_learn_fast(pieces, self.num_merges))
+        trained = BPETokenizer.from_merges(_learn_fast(texts, self.num_merges))
         vars(self).update(vars(trained) | {"num_merges": self.num_merges})
 
     def expected_vocab_size(self, texts: str | Iterable[str]) -> int:
@@ -449,6 +457,13 @@ def _cut(text: str, patterns: Sequence[regex.Pattern[str]]) -> Iterator[str]:
             mend="Take another tokenizer.",
         ) from None
     yield from _cut(text[end:], rest)
+
+
+def _pieces_of(documents: Iterable[str]) -> Iterator[str]:
+    """Yield texts in pieces of about a million characters, cut between words."""
+    for text in documents:
+        size = len(checked_text(text))
+        yield from _between_words(text[start : start + (1 << 20)] for start in range(0, size, 1 << 20))
 
 
 def _between_words(pieces: Iterable[str]) -> Iterator[str]:

@@ -239,6 +239,18 @@ def test_training_reads_no_more_than_it_needs(monkeypatch):
     assert len(read) == 4
 
 
+def test_a_text_of_different_words_alone_is_not_read_to_its_end(monkeypatch):
+    """Learning takes time and memory for each different word, and a million characters may be as many of them."""
+    given = []
+    monkeypatch.setattr(bpe_module, "MAX_DISTINCT_BYTES", 1000)
+    monkeypatch.setattr(bpe_module, "_learn_fast", lambda texts, num_merges: given.extend(texts) or [])
+    BPETokenizer(5).train(f"{n} " * 20 for n in range(100_000, 101_000))
+    assert 60 < len(given) < 100
+    given.clear()
+    BPETokenizer(5).train("same words " * 20 for _ in range(1000))
+    assert len(given) == 1000
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(LETTERS, min_size=1, max_size=4), st.integers(1, 40))
 def test_the_expected_size_is_never_too_low(documents, num_merges):
