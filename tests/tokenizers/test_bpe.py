@@ -245,10 +245,10 @@ def test_a_text_of_different_words_alone_is_not_read_to_its_end(monkeypatch):
     monkeypatch.setattr(bpe_module, "MAX_DISTINCT_BYTES", 1000)
     monkeypatch.setattr(bpe_module, "_learn_fast", lambda texts, num_merges: given.extend(texts) or [])
     BPETokenizer(5).train(f"{n} " * 20 for n in range(100_000, 101_000))
-    assert 60 < len(given) < 100
+    assert 60 < sum(map(len, given)) / 160 < 100  # 160 characters of each document
     given.clear()
     BPETokenizer(5).train("same words " * 20 for _ in range(1000))
-    assert len(given) == 1000
+    assert sum(map(len, given)) > 200_000
 
 
 @settings(max_examples=40, deadline=None)
