@@ -21,11 +21,12 @@ from rich.progress import Progress as Bar
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
-from minigpt.cli.console import note, note_readings, print_json, print_text, stderr
+from minigpt.cli.console import note, note_readings, print_json, print_text, stderr, warn
 from minigpt.cli.progress import progress_bar
 from minigpt.cli.signals import Interruption
 from minigpt.config import RunConfig, load_config
 from minigpt.data.corpora import Corpus, read_corpus
+from minigpt.data.health import Finding, check_health
 from minigpt.errors import MinigptError, NonFiniteLossError, RunExistsError, RunNotFoundError
 from minigpt.model.devices import resolve_device
 from minigpt.runs.cost import check_memory, step_flops
@@ -70,10 +71,15 @@ def run_training(
         def check(config: RunConfig, corpus: Corpus, vocab_size: int) -> None:
             if device.type != "cuda":  # a GPU has its own memory
                 check_memory(config, vocab_size)
+            findings.extend(check_health(corpus, config, vocab_size=vocab_size).findings)
 
+        findings: list[Finding] = []
         with preparation_bar() as show:
             folder = create_run(config, corpus, path=out, name=name, check=check, on_progress=show)
         note_readings(corpus.readings)
+        for finding in findings:
+            if finding.severity == "warning":
+                warn(f"{finding.sentence} {finding.advice}".strip())
 
     with Interruption() as interruption, progress_bar(LossColumn(), SpeedColumn()) as bar:
         watch = Watch(bar, is_silent=as_json)

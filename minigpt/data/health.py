@@ -1,20 +1,20 @@
 """The health check of a corpus: what in the text or its split would spoil a run, found before it starts.
 
 `check_health` reads the corpus once. Characters are counted in all of it; everything else is looked for in at most
-`SAMPLE_CHARS` characters, and `Health.is_sampled` says whether that was less than all. Each finding has its numbers, a
-sentence, and what can be done: the name of a mend of `minigpt.data.mends`, or settings to change.
+`parts.SAMPLE_CHARS` characters, and `Health.is_sampled` says whether that was less than all. Each finding has its
+numbers, a sentence, and what can be done: the name of a mend of `minigpt.data.mends`, or settings to change.
 
 The thresholds were tried on texts that are good as they are: the bundled tales and repeats, Python's manual and source,
 Tiny Shakespeare, and made texts in Chinese and Arabic. The comment of each says what those have.
 
-Reads after: mends.py, overlap.py, scripts.py, split.py.
+Reads after: parts.py, mends.py, overlap.py, scripts.py.
 """
 
 from __future__ import annotations
 
 import functools
 import lzma
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -26,15 +26,12 @@ from minigpt.config import RunConfig, TokenizerConfig
 from minigpt.data import mends
 from minigpt.data.corpora import Corpus
 from minigpt.data.overlap import COPIED_SHARE, copied_share
+from minigpt.data.parts import Parts, read_parts
 from minigpt.data.prepared import estimated_num_tokens
 from minigpt.data.scripts import languages, scripts
-from minigpt.data.split import count_windows, largest_context, split_counts, validation_ranges
+from minigpt.data.split import count_windows, largest_context, split_counts
 from minigpt.data.statistics import RARE_COUNT, code_points, repeated_share
 from minigpt.tokenizers.base import make_tokenizer
-
-SAMPLE_CHARS = 12_000_000
-"""Most characters that are looked at; of a longer corpus, blocks from all of it."""
-_BLOCK_CHARS = 1 << 16
 
 SMALL_CHARS = 20_000
 """A model of 100,000 weights knows a shorter text by heart within a thousand steps."""
@@ -118,25 +115,21 @@ class Health:
 
 @dataclass(frozen=True)
 class _Facts:
-    """What the checks look at: a sample of both parts, the characters of the whole text, and the settings."""
+    """What the checks look at: both parts of the text, and the settings."""
 
-    train: str
-    validation: str
-    counts: dict[str, int]
-    num_chars: int
-    is_sampled: bool
+    parts: Parts
     config: RunConfig
     num_training: int
     num_validation: int
     vocab_size: int
 
-    @functools.cached_property
+    @property
     def text(self) -> str:
-        return self.train + self.validation
+        return self.parts.text
 
     @functools.cached_property
     def copied(self) -> float:
-        return copied_share(self.train, self.validation)
+        return copied_share(self.parts.train, self.parts.validation)
 
     @functools.cached_property
     def repeated(self) -> float:
@@ -173,66 +166,14 @@ def check_health(corpus: Corpus, config: RunConfig, *, vocab_size: int, num_toke
     """
     if num_tokens is None:
         num_tokens = estimated_num_tokens(make_tokenizer(config.tokenizer), corpus)
-    facts = _facts(corpus, config, vocab_size, num_tokens)
+    data = config.data
+    counts = split_counts(num_tokens, data.validation_fraction, data.max_validation_tokens)
+    facts = _Facts(read_parts(corpus, data, num_tokens), config, *counts, vocab_size)
     found: list[Finding] = []
     for check in _CHECKS:
         found += check(facts, frozenset(finding.kind for finding in found))
     found.sort(key=lambda finding: ("blocking", "warning", "note").index(finding.severity))
-    return Health(tuple(found), facts.is_sampled, facts.copied if facts.validation else None)
-
-
-def _facts(corpus: Corpus, config: RunConfig, vocab_size: int, num_tokens: int) -> _Facts:
-    """Read a corpus once: count its characters, and keep all of it or blocks at equal distances and the last ones."""
-    each = -(-corpus.num_chars_estimate // SAMPLE_CHARS)
-    kept: list[tuple[int, str]] = []
-    last: deque[tuple[int, str]] = deque(maxlen=4)
-    totals, position, index = np.zeros(0x110000, dtype=np.int64), 0, 0
-    for number, stream in enumerate(corpus.streams()):
-        if number:  # stands where a run has BOS
-            kept.append((position, "\n"))
-            position += 1
-        for piece in stream:
-            found = np.bincount(code_points(piece))
-            totals[: len(found)] += found
-            for start in range(0, len(piece), _BLOCK_CHARS):
-                block = position + start, piece[start : start + _BLOCK_CHARS]
-                if index % each == 0:
-                    kept.append(block)
-                else:
-                    last.append(block)
-                index += 1
-            position += len(piece)
-    if each > 1:
-        kept = sorted({*kept, *last})
-    data, num_chars = config.data, int(totals.sum())
-    num_training, num_validation = split_counts(num_tokens, data.validation_fraction, data.max_validation_tokens)
-    held_out = validation_ranges(position, round(position * num_validation / max(num_tokens, 1)), data.split)
-    parts = [list(_cut(start, text, held_out)) for start, text in kept]
-    known = np.flatnonzero(totals)
-    return _Facts(
-        train="".join(text for part in parts for is_held_out, text in part if not is_held_out),
-        validation="".join(text for part in parts for is_held_out, text in part if is_held_out),
-        counts=dict(zip(map(chr, known.tolist()), totals[known].tolist(), strict=True)),
-        num_chars=num_chars,
-        is_sampled=each > 1,
-        config=config,
-        num_training=num_training,
-        num_validation=num_validation,
-        vocab_size=vocab_size,
-    )
-
-
-def _cut(start: int, text: str, held_out: list[tuple[int, int]]) -> Iterator[tuple[bool, str]]:
-    """Yield the pieces of a block that begins at a position, each with whether it is in one of the ranges."""
-    end, place = start + len(text), start
-    for low, high in held_out:
-        if high <= place or low >= end:
-            continue
-        low, high = max(low, place), min(high, end)
-        yield False, text[place - start : low - start]
-        yield True, text[low - start : high - start]
-        place = high
-    yield False, text[place - start :]
+    return Health(tuple(found), facts.parts.is_sampled, facts.copied if facts.parts.validation else None)
 
 
 # --- the checks, the worst first --------------------------------------------------------------------------------------
@@ -275,8 +216,10 @@ def _length(facts: _Facts, before: frozenset[str]) -> _Found:
         lacks = "Watch the validation loss turn upwards." if validation else ""
     if before & {"repetition", "copied"}:  # it will not turn upwards, and neither does more of the same text help
         lacks = ""
-    if facts.num_chars < SMALL_CHARS:
-        opening = f"The text is small: {_count(facts.num_chars, 'character')}. The model will soon know it by heart."
+    if facts.parts.num_chars < SMALL_CHARS:
+        opening = (
+            f"The text is small: {_count(facts.parts.num_chars, 'character')}. The model will soon know it by heart."
+        )
         advice = "Bring more text" + (f", or set model.sequence_length to {fits}" if is_short and changes else "") + "."
         yield Finding(
             "small",
@@ -284,7 +227,7 @@ def _length(facts: _Facts, before: frozenset[str]) -> _Found:
             f"{opening} {lacks}".strip(),
             advice,
             changes=changes if is_short else {},
-            numbers={"num_chars": facts.num_chars},
+            numbers={"num_chars": facts.parts.num_chars},
         )
     elif is_short:
         yield Finding(
@@ -311,11 +254,11 @@ def fitting_context(num_training: int, num_validation: int) -> int | None:
 
 def _repetition(facts: _Facts, _: frozenset[str]) -> _Found:
     """Check for a text that only repeats: a character, a word, a line, or a passage; lines alone do not show it."""
-    count = max(facts.counts.values())
+    count = max(facts.parts.counts.values())
     packed, repeated, copied = _packed_share(facts.text), facts.repeated, facts.copied
     what = None
-    if count > ONE_CHARACTER * facts.num_chars:
-        what = f"{_percent(count / facts.num_chars)} of it is one character"
+    if count > ONE_CHARACTER * facts.parts.num_chars:
+        what = f"{_percent(count / facts.parts.num_chars)} of it is one character"
     elif repeated > ONE_CHARACTER:
         what = f"{_percent(repeated)} of its longer lines appeared before"
     elif packed is not None and packed < PACKED_SHARE:
@@ -392,23 +335,23 @@ def _alphabet(facts: _Facts, _: frozenset[str]) -> _Found:
     """Check what the vocabulary costs: characters that are too many for the text, or too rare."""
     if not facts.is_in_characters:
         return
-    distinct, rare = len(facts.counts), sum(count < RARE_COUNT for count in facts.counts.values())
-    each = facts.num_chars / max(distinct, 1)
+    distinct, rare = len(facts.parts.counts), sum(count < RARE_COUNT for count in facts.parts.counts.values())
+    each = facts.parts.num_chars / max(distinct, 1)
     numbers = {"distinct": distinct, "rare": rare, "each": each}
     if distinct >= LARGE_ALPHABET and each < FEW_EACH:
         width = facts.config.model.d_model
-        weights, changes = facts.vocab_size * width, smaller_vocabulary(facts.num_chars)
+        weights, changes = facts.vocab_size * width, smaller_vocabulary(facts.parts.num_chars)
         yield Finding(
             "alphabet",
             "warning",
             f"The alphabet is large for this text: {distinct:,} different characters, each {each:.0f} times on "
             f"average, {rare:,} of them fewer than {RARE_COUNT} times. The table of their vectors alone takes "
-            f"{facts.vocab_size:,} x {width} = {weights:,} weights, for a text of {facts.num_chars:,}.",
+            f"{facts.vocab_size:,} x {width} = {weights:,} weights, for a text of {facts.parts.num_chars:,}.",
             f"Bring more text, or set {_settings(changes)}: a smaller vocabulary.",
             changes=changes,
             numbers={**numbers, "weights": weights},
         )
-    elif rare > max(RARE_LEAST, RARE_SHARE * distinct) and facts.num_chars >= COMPARED_CHARS:
+    elif rare > max(RARE_LEAST, RARE_SHARE * distinct) and facts.parts.num_chars >= COMPARED_CHARS:
         yield Finding(
             "rare",
             "note",
@@ -434,11 +377,12 @@ def smaller_vocabulary(num_chars: int) -> dict[str, Any]:
 
 def _likeness(facts: _Facts, before: frozenset[str]) -> _Found:
     """Check whether the validation part is written like the training part: its characters, and its pairs of them."""
-    if len(facts.validation) < COMPARED_CHARS or len(facts.train) < 3 * len(facts.validation):
+    train, validation = facts.parts.train, facts.parts.validation
+    if len(validation) < COMPARED_CHARS or len(train) < 3 * len(validation):
         return
-    known = set(facts.train)
-    unseen = sum(count for c, count in Counter(facts.validation).items() if c not in known) / len(facts.validation)
-    own, usual = _difference(facts.validation, facts.train), _usual_difference(facts.train, len(facts.validation))
+    known = set(train)
+    unseen = sum(count for c, count in Counter(validation).items() if c not in known) / len(validation)
+    own, usual = _divergence(_pairs(validation), _pairs(train)), _usual_difference(train, len(validation))
     if (unseen > UNSEEN_SHARE and "alphabet" not in before) or own > max(UNLIKE_LEAST, UNLIKE_FACTOR * usual):
         reason = (
             f"{100 * unseen:.1f} % of its characters never occur in the training part"
@@ -465,10 +409,6 @@ def _usual_difference(train: str, size: int) -> float:
     return max(_divergence(counts, total - counts) for counts in pairs)
 
 
-def _difference(text: str, other: str) -> float:
-    return _divergence(_pairs(text), _pairs(other))
-
-
 def _pairs(text: str) -> NDArray[np.float64]:
     """Count the pairs of neighbouring characters, hashed into 4,096 bins."""
     codes = code_points(text).astype(np.uint64)
@@ -489,7 +429,7 @@ def _divergence(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
 
 def _mixture(facts: _Facts, _: frozenset[str]) -> _Found:
     """Check for broken encodings, several scripts or languages, signs written in several ways, and markup."""
-    misread, lost = mends.misread_characters(facts.text), facts.counts.get(mends.REPLACEMENT, 0)
+    misread, lost = mends.misread_characters(facts.text), facts.parts.counts.get(mends.REPLACEMENT, 0)
     if misread + lost >= MISREAD_LEAST:
         parts = [_count(misread, "character") + " read in the wrong encoding"] * bool(misread)
         parts += [_count(lost, "character") + " that could not be read at all"] * bool(lost)
@@ -501,7 +441,7 @@ def _mixture(facts: _Facts, _: frozenset[str]) -> _Found:
             mend="encoding",
             numbers={"misread": misread, "lost": lost},
         )
-    for kind, shares in (("scripts", scripts(facts.counts)), ("languages", languages(facts.text))):
+    for kind, shares in (("scripts", scripts(facts.parts.counts)), ("languages", languages(facts.text))):
         if len(shares) > 1 and shares[1][1] >= SECOND_SHARE:
             (first, share), (second, other) = shares[:2]
             yield Finding(
@@ -512,7 +452,7 @@ def _mixture(facts: _Facts, _: frozenset[str]) -> _Found:
                 "Train on one of them.",
                 numbers={"second": other},
             )
-    signs = mends.mixed_signs(facts.counts)
+    signs = mends.mixed_signs(facts.parts.counts)
     if sum(signs.values()) >= MIXED_SIGNS and facts.is_in_characters:
         yield Finding(
             "signs",

@@ -23,6 +23,8 @@ LINE_CHARS = 24
 
 
 _WORD = re.compile(r"[^\W\d_]{4}")
+_DASHES = re.compile("--+|[—–―/|]")
+_AROUND = re.compile(r"^[\W_]+|[\W_]+$")
 _PIECE = 1 << 20
 """Characters counted at once."""
 
@@ -81,6 +83,49 @@ def text_statistics(text: str) -> TextStatistics:
         num_bytes=int((counts * width).sum()),
         common=common,
         num_rare=int(np.count_nonzero(counts < RARE_COUNT)),
+    )
+
+
+@dataclass(frozen=True)
+class PartStatistics:
+    """Frequencies in one part of a text, for pictures.
+
+    Attributes:
+        characters: Its characters as (character, count), the most common first.
+        words: Its words in lower case as (word, count), the most common first; None where no spaces separate them.
+        line_lengths: Length of each line in characters, shape `(num_lines,)`.
+    """
+
+    characters: tuple[tuple[str, int], ...]
+    words: tuple[tuple[str, int], ...] | None
+    line_lengths: NDArray[np.int64]
+
+
+def part_statistics(text: str, *, with_words: bool) -> PartStatistics:
+    r"""Count the characters, words and lines of one part of a text.
+
+    A word is what stands between white space, without the punctuation around it and in lower case; dashes divide.
+
+    Args:
+        text: The part.
+        with_words: Whether spaces separate its words, see `has_spaces`.
+
+    >>> part_statistics("The cat--the hat.\n'Tis...", with_words=True).words
+    (('the', 2), ('cat', 1), ('hat', 1), ('tis', 1))
+    """
+    totals = np.bincount(code_points(text))
+    found = np.flatnonzero(totals)
+    order = found[np.argsort(-totals[found], kind="stable")]
+    words: Counter[str] = Counter()
+    if with_words:
+        for run, count in Counter(text.split()).items():  # few different ones, so the rest is quick
+            for word in _DASHES.split(run):
+                if plain := _AROUND.sub("", word).casefold():
+                    words[plain] += count
+    return PartStatistics(
+        characters=tuple((chr(code), int(totals[code])) for code in order.tolist()),
+        words=tuple(words.most_common()) if with_words else None,
+        line_lengths=np.array([len(line) for line in text.split("\n") if line.strip()], dtype=np.int64),
     )
 
 

@@ -42,6 +42,16 @@ def _visible_character(character: str, text: str, index: int) -> str:
     return character
 
 
+def character_label(character: str) -> str:
+    r"""Return one character as a label of its own for Plotly; one that needs another to stand on by its code.
+
+    >>> character_label("\u0301"), character_label("\u200d"), character_label("<")
+    ('U+0301', 'U+200D', '&lt;')
+    """
+    is_mark = unicodedata.category(character).startswith("M")
+    return f"U+{ord(character):04X}" if is_mark else token_label(character)
+
+
 def token_label(text: str) -> str:
     """Return a token as text for Plotly: visible, and with its markup escaped.
 

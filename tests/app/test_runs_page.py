@@ -306,3 +306,14 @@ def test_a_deleted_run_leaves_the_comparison(pages):
 
 def test_a_sentence_about_one_run_needs_no_comparison(pages):
     assert len(view.comparison(named(*snapshots("tales"))).sentences) == 1
+
+
+def test_a_run_whose_validation_part_is_a_copy_is_not_the_best(pages):
+    honest, copied = snapshots(pages.trained("honest"), pages.trained("copied"))
+    copied = dataclasses.replace(copied, val_loss=0.01, corpus={**copied.corpus, "copied_share": 0.98})
+    honest = dataclasses.replace(honest, corpus={**honest.corpus, "copied_share": 0.1})
+    lines = [view.Listed(runs.find_run(snapshot.id), snapshot) for snapshot in (honest, copied)]
+    best, left_out, *_ = view.sentences(lines)
+    assert "honest" in best
+    assert "copied" in left_out
+    assert "memory" in left_out

@@ -20,6 +20,7 @@ from minigpt.app.train import view as train_view
 from minigpt.config import TrainingConfig
 from minigpt.runs import cost, manager
 from minigpt.runs.folder import RunFolder
+from minigpt.runs.snapshots import RunSnapshot
 
 PAGE = "build/train"
 NANO = "train:nano:"
@@ -408,6 +409,7 @@ def test_the_verdict_quotes_the_curve(curves, expected):
         config = settings.RunConfig()
         val_loss = None
         is_diverged = False
+        is_copied = False
 
     Seen.curves = curves
     assert expected in train_view.verdict(Seen)
@@ -420,6 +422,7 @@ def test_the_verdict_is_on_all_of_the_text_where_the_curve_was_measured_on_some(
         curves = {"val_loss": ((0, 4.2), (300, 1.5), (400, 1.56)), "loss_ema": ((400, 1.3),)}
         val_loss = 1.48
         is_diverged = False
+        is_copied = False
 
     assert "**1.48** nats (2.14 bits) on all of the text" in train_view.verdict(Seen)
     assert "best at step 300 (1.50 nats)" in train_view.verdict(Seen)
@@ -427,6 +430,36 @@ def test_the_verdict_is_on_all_of_the_text_where_the_curve_was_measured_on_some(
     Seen.val_loss = 1.56
     assert "1.56" in train_view.verdict(Seen)
     assert "all of" not in train_view.verdict(Seen)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.97, 1])
+@pytest.mark.parametrize("whole", [None, 0.021])
+def test_a_validation_part_that_is_a_copy_is_not_praised(share, whole):
+    seen = Snapshot(val_loss=whole, copied_share=share)
+    said = train_view.verdict(seen)
+    assert "remembers" in said
+    assert "0.02" in said
+    assert not any(word in said for word in ("never seen", "better than", "equally likely"))
+    assert not any("gap" in sentence for sentence in train_view.sentences(seen))
+    assert "never seen" in train_view.verdict(Snapshot(val_loss=whole, copied_share=0.1))
+    assert "never seen" in train_view.verdict(Snapshot(val_loss=whole, copied_share=None))
+    assert "never seen" in train_view.verdict(Snapshot(val_loss=whole, copied_share="0.9"))
+
+
+class Snapshot:
+    """What the verdict reads of a run that has learned its text by heart."""
+
+    baselines = {"uniform": 4.1, "unigram": 3.1, "bigram": 2.3}
+    config = settings.RunConfig()
+    curves = {"val_loss": ((0, 4.2), (100, 0.02)), "loss_ema": ((100, 0.02),)}
+    is_diverged = False
+    status = "finished"
+    loss_ema = 0.02
+    right: dict = {}
+    is_copied = RunSnapshot.is_copied
+
+    def __init__(self, val_loss, copied_share):
+        self.val_loss, self.corpus = val_loss, {"copied_share": copied_share}
 
 
 def test_muon_has_two_learning_rates_on_the_chart_and_in_numbers(pages):

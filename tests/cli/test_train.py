@@ -78,8 +78,9 @@ def test_the_run_can_be_loaded_and_names_its_corpus(trained, corpus_file: Path) 
     assert run.config.training.num_threads == 1
 
 
-def test_progress_and_json_do_not_mix(call, tiny, corpus_file: Path, tmp_path: Path) -> None:
-    result = call("train", *tiny, "--data", corpus_file, "--out", tmp_path / "run", "--json")
+def test_progress_and_json_do_not_mix(call, tiny, tmp_path: Path) -> None:
+    text = ("--set=data.corpus=tales", "--set=data.num_chars=30000")  # long enough for no warning
+    result = call("train", *tiny, *text, "--out", tmp_path / "run", "--json")
     assert json.loads(result.stdout)
     assert result.stderr == ""
 
@@ -479,3 +480,21 @@ def test_hours_on_a_processor_are_announced_before_they_begin(
         "train", *tiny, "--set=training.max_seconds=0.1", "--data", corpus_file, "--out", tmp_path / "bounded"
     )
     assert warning not in bounded.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("It was a dark and stormy night, and it rained.\n" * 60, "copy of the training part"),
+        ("word " * 900, "repeats itself"),
+        ("天地玄黄宇宙洪荒日月盈昃辰宿列张" * 3 + "".join(map(chr, range(0x4E00, 0x5200))), "alphabet is large"),
+    ],
+)
+def test_what_would_mislead_is_said_before_the_training_and_not_in_json(call, tiny, tmp_path: Path, text, said) -> None:
+    (tmp_path / "text.txt").write_text(text, "utf-8")
+    result = call("train", *tiny, "--data", tmp_path / "text.txt", "--out", tmp_path / "run", "--json")
+    assert json.loads(result.stdout)
+    warnings = [line for line in result.stderr.splitlines() if line.startswith("Warning: ")]
+    assert said in " ".join(warnings)
+    share = RunFolder(tmp_path / "run").meta["copied_share"]
+    assert (share >= 0.5) == ("alphabet" not in said)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt.config import RunConfig
-from minigpt.data import health, mends
+from minigpt.data import health, mends, parts
 from minigpt.data.corpora import Corpus, corpus_infos, load_corpus
 from minigpt.data.health import check_health
 from minigpt.data.overlap import copied_share
@@ -179,8 +179,8 @@ def test_no_two_sentences_contradict_each_other(name):
 
 def test_a_long_corpus_is_sampled_and_the_same_is_found(monkeypatch):
     text = PROSE + PROSE
-    monkeypatch.setattr(health, "SAMPLE_CHARS", len(text) // 3)
-    monkeypatch.setattr(health, "_BLOCK_CHARS", 1000)
+    monkeypatch.setattr(parts, "SAMPLE_CHARS", len(text) // 3)
+    monkeypatch.setattr(parts, "_BLOCK_CHARS", 1000)
     result = check_health(Corpus("text", (text,), "test"), RunConfig(), vocab_size=30)
     assert result.is_sampled
     found = {finding.kind: finding for finding in result.findings}

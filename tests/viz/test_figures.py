@@ -104,7 +104,13 @@ DATA: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
         for d in (2, 3)
     ],
     "similarity_figure": [((np.eye(4),), {})],
-    "characters_figure": [(([("1", 5), (" ", 3)], 10), {})],
+    "common_figure": [((["1", " ", "2"], [0.1, 0.08, 0.01], values), {}) for values in ([0.2, 0.05, 0.0], [])],
+    "rank_figure": [
+        ((([1, 2, 9], [0.5, 0.3, 0.01]), curve), {"is_frequency": is_frequency})
+        for curve in (([1, 2], [0.6, 0.4]), ([], []))
+        for is_frequency in (True, False)
+    ],
+    "lengths_figure": [(([0, 10, 20], [0.4, 0.6], values), {}) for values in ([0.5, 0.5], [])],
     "split_figure": [((90, 10), {})],
     "next_token_figure": [((CHANCES,), {"chosen": 1, "longest": longest}) for longest in (1.0, 0.2)],
     "dice_figure": [((CHANCES,), {"u": u, "chosen": 0}) for u in (0.2, 0.8)],

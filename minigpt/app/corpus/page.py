@@ -7,7 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.corpus import files, health
+from minigpt.app.corpus import files, health, pictures
 from minigpt.app.corpus import view as corpus_view
 from minigpt.app.corpus.gallery import gallery
 from minigpt.app.session import corpora, draft, typed
@@ -18,12 +18,10 @@ from minigpt.app.ui.tunes import player
 from minigpt.data.corpora import Corpus
 from minigpt.data.health import check_health
 from minigpt.data.readers import clean_text
-from minigpt.data.statistics import TextStatistics, text_statistics
+from minigpt.data.statistics import text_statistics
 from minigpt.errors import MinigptError
-from minigpt.viz.corpus import CharactersWords, SplitWords, characters_figure, split_figure
-from minigpt.viz.labels import visible_token
+from minigpt.viz.corpus import SplitWords, split_figure
 
-SHOWN_CHARACTERS = 32
 SHORT_PART_CHARS = 5_000
 
 
@@ -46,10 +44,12 @@ def draw() -> None:
             st.metric(label, value, width="content")
     left, right = st.columns([3, 2], gap="large")
     with left:
-        draw_characters(view.facts)
+        st.header(t("corpus.pictures"), anchor=False)
+        pictures.draw(config)
     with right:
         peek(corpus)
-    draw_split(view.num_training, view.num_validation)
+        pictures.search(corpus)
+    draw_split(view.num_training, view.num_validation, config.data.split)
     if sentences := corpus_view.sentences(view):
         anatomy.what_you_see(sentences)
     anatomy.try_this(
@@ -121,21 +121,6 @@ def take_first_part() -> None:
     attempt(lambda: corpora.use_text(corpus.text[:SHORT_PART_CHARS], name))
 
 
-def draw_characters(facts: TextStatistics) -> None:
-    """Draw the most common characters as bars."""
-    st.header(t("corpus.common_title"), anchor=False)
-    common = facts.common[:SHOWN_CHARACTERS]
-    first, count = common[0] if common else ("", 0)
-    share = f"{100 * count / max(facts.num_chars, 1):.1f}"
-    words = CharactersWords(share=t("corpus.common_share"), hover=template("corpus.common_hover"))
-    live_chart(
-        characters_figure(common, facts.num_chars, palette=theme.palette(), words=words),
-        key="corpus_characters",
-        config={"displayModeBar": False},
-        alt=t("corpus.common_alt", count=len(common), first=visible_token(first), share=share),
-    )
-
-
 @st.fragment
 def peek(corpus: Corpus) -> None:
     """Show a part of the text, with a button for another part."""
@@ -150,10 +135,10 @@ def peek(corpus: Corpus) -> None:
     player(shown, key="corpus:tune")
 
 
-def draw_split(num_training: int, num_validation: int) -> None:
+def draw_split(num_training: int, num_validation: int, split: str) -> None:
     """Draw the split of the text into training and validation part."""
     percent = f"{100 * num_validation / max(num_training + num_validation, 1):.0f}"
-    st.caption(t("corpus.split_title", percent=percent))
+    st.caption(t(f"corpus.split_title_{split}", percent=percent))
     words = SplitWords(
         training=t("corpus.split_training"),
         validation=t("corpus.split_validation"),

@@ -100,5 +100,10 @@ def sentences(view: CorpusView) -> list[str]:
         ),
     ]
     if view.num_validation:
-        result.append(t("corpus.see_split", percent=f"{100 * view.num_validation / view.num_tokens:.0f}"))
+        result.append(
+            t(
+                f"corpus.see_split_{view.config.data.split}",
+                percent=f"{100 * view.num_validation / view.num_tokens:.0f}",
+            )
+        )
     return result
