@@ -42,6 +42,13 @@ def test_home_needs_no_torch():
     assert "torch" not in run.stdout.splitlines()[-1]
 
 
+@pytest.mark.process
+def test_home_needs_no_pandas():
+    code = "import sys; from minigpt.app.home import page; page.draw(); print({'torch', 'pandas'} & {*sys.modules})"
+    out = subprocess.run([sys.executable, "-c", code], cwd=resources.root(), capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "set()"
+
+
 @pytest.mark.parametrize("kind", ["missing", "present"])
 def test_home_is_whole_with_and_without_a_recording(pages, monkeypatch, kind):
     monkeypatch.setattr(home_flow, "load_flow", lambda: None if kind == "missing" else recording())
@@ -50,7 +57,7 @@ def test_home_is_whole_with_and_without_a_recording(pages, monkeypatch, kind):
     flows = [item for item in at.get("bidi_component") if "choices" in item.proto.json]
     assert len(flows) == (kind == "present")
     if flows:
-        data = json.loads(flows[0].proto.json)
+        data = json.loads(json.loads(flows[0].proto.json)["message"])
         assert data["flow"]["tokens"] == ["a", "b"]
         assert "list of 8 learned numbers" in data["words"]["say_read"]
         for name in ("say_fallen", "say_next"):
@@ -59,7 +66,8 @@ def test_home_is_whole_with_and_without_a_recording(pages, monkeypatch, kind):
 
 def flows_of(at):
     """Return the message of each animation on the page."""
-    found = [json.loads(item.proto.json) for item in at.get("bidi_component") if "choices" in item.proto.json]
+    protos = [item.proto for item in at.get("bidi_component") if "choices" in item.proto.json]
+    found = [json.loads(json.loads(proto.json)["message"]) for proto in protos]
     return [data["flow"] for data in found]
 
 

@@ -59,6 +59,7 @@ def start_once() -> None:
 
 def _warm_up() -> None:
     _first_page_drawn.wait(WARM_UP_WAIT_SECONDS)
+    import pandas  # noqa: F401
     import plotly.graph_objects  # noqa: F401
     import torch
 

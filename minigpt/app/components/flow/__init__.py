@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,4 +51,6 @@ def flow(recording: Mapping[str, Any], *, words: Mapping[str, str], key: str) ->
             the others, with the placeholders `{draw}`, `{token}` and `{share}`.
         key: Key of the element.
     """
-    _component(key=key, data={"flow": dict(recording), "words": dict(words), **both_themes(*COLOURS)})
+    message = {"flow": dict(recording), "words": dict(words), **both_themes(*COLOURS)}
+    # As one text: Streamlit imports pandas to see whether a list or dictionary is a table, and Home would wait for it.
+    _component(key=key, data={"message": json.dumps(message)})

@@ -37,7 +37,7 @@ import { find, hatch, keep, make, makeSvg, penOf, percent, scale, setColours, sh
 
 const MS_PER_WORD = 300; // a slow reader's pace
 
-/** @param {Component<Message>} component */
+/** @param {Component<{ message: string }>} component */
 export default function (component) {
   return keep(component, FlowView);
 }
@@ -96,8 +96,10 @@ class FlowView {
     this.seen.disconnect();
   }
 
-  /** @param {Component<Message>} component */
-  update({ data }) {
+  /** @param {Component<{ message: string }>} component */
+  update({ data: { message } }) {
+    /** @type {Message} */
+    const data = JSON.parse(message);
     const isSame = this.flow && this.flow.attention === data.flow.attention;
     this.words = data.words;
     this.flow = data.flow;
