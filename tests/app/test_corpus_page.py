@@ -119,7 +119,8 @@ def test_a_guessed_encoding_is_shown_with_its_proof_and_another_can_be_chosen(pa
     assert at.dataframe[0].value["Encoding"].tolist() == ["KOI8-R (Russian), guessed", "UTF-8"]
     assert "Один дома, а за окном идёт снег." in [code.value for code in at.code]
     (box,) = [box for box in at.selectbox if box.key.startswith("corpus:encoding_")]
-    assert r"Encoding of old\.txt" in box.label
+    assert box.label == "Encoding of file 1"
+    assert r"File 1: **old\.txt**" in [line.value for line in at.markdown]
     box.set_value("cp1251").run()
     assert not at.exception
     assert at.dataframe[0].value["Encoding"].tolist() == ["Windows-1251 (Cyrillic)", "UTF-8"]

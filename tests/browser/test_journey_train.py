@@ -17,13 +17,16 @@ TEXT = generate_tales(60_000, seed=5)
 
 
 def start_own_text(page, steps):
-    """Upload a text, go to Train, and start."""
+    """Upload a text in an older encoding, which is guessed and shown, go to Train, and start."""
+    old = TEXT.replace('"', "”")
     page.get_by_role("radio", name=t("corpus.source_upload")).or_(
         page.get_by_role("button", name=t("corpus.source_upload"))
     ).first.click()
     page.locator("[data-testid=stFileUploader] input").set_input_files(
-        {"name": "cats.txt", "mimeType": "text/plain", "buffer": TEXT.encode()}
+        {"name": "cats.txt", "mimeType": "text/plain", "buffer": old.encode("cp1252")}
     )
+    expect(page.locator("[data-testid=stMain] [data-testid=stCode]").first).to_contain_text("”")
+    expect(page.get_by_role("combobox", name=t("corpus.encoding_of", place=1))).to_be_visible()
     expect(page.locator("[data-testid=stAlert]").first).to_contain_text("cats.txt is long enough")
     page.get_by_role("button", name=t("corpus.try_train")).click()
     expect(page.get_by_role("heading", level=1)).to_have_text(t("train.title"))

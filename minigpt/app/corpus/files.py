@@ -55,17 +55,19 @@ def draw_choices() -> None:
     files = st.session_state.get("corpus:files") or []
     if uploaded is None or len(files) != len(uploaded.readings):
         return
-    for file, readings in zip(files, uploaded.readings, strict=True):
+    for place, (file, readings) in enumerate(zip(files, uploaded.readings, strict=True), start=1):
         choice = choice_of(file.file_id)
         columns = files_view.columns(readings, choice.column)
         if not (columns or files_view.is_guessed(readings, choice.encoding)):
             continue
         with st.container(border=True):
+            # the labels have a number: a screen reader would read the backslashes of an escaped name
+            st.markdown(t("corpus.file", place=place, name=escape(file.name)))
             places = iter(st.columns(2))
             if files_view.is_guessed(readings, choice.encoding):
                 names = files_view.encodings(readings)
                 next(places).selectbox(
-                    t("corpus.encoding_of", name=escape(file.name)),
+                    t("corpus.encoding_of", place=place),
                     list(names),
                     format_func=names.__getitem__,
                     key=f"corpus:encoding_{file.file_id}",
@@ -73,7 +75,7 @@ def draw_choices() -> None:
                 )
             if columns:
                 next(places).selectbox(
-                    t("corpus.column_of", name=escape(file.name)),
+                    t("corpus.column_of", place=place),
                     list(columns),
                     format_func=columns.__getitem__,
                     key=f"corpus:column_{file.file_id}",
