@@ -94,7 +94,8 @@ def sentences(view: CorpusView) -> list[str]:
         t(
             "corpus.see_uniform" if is_character else "corpus.see_uniform_tokens",
             distinct=view.facts.num_distinct,
-            **({"special": view.vocab_size - view.facts.num_distinct} if is_character else {"vocab": number(view.vocab_size)}),
+            special=number(view.vocab_size - view.facts.num_distinct),
+            vocab=number(view.vocab_size),
             nats=f"{nats:.2f}",
             bits=f"{nats / math.log(2):.2f}",
         ),
