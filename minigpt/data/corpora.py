@@ -1,7 +1,7 @@
 """Corpora: the user's own texts, and the built-in ones.
 
 Reads after: readers.py, generators/. Built-in corpora that need no download: the generated ones, and the manual and the
-source of the installed Python. Tiny Shakespeare is downloaded once, checked, and kept.
+source of the installed Python. Others are downloaded once, checked, and kept.
 """
 
 from __future__ import annotations
@@ -33,15 +33,71 @@ from minigpt.wording import cause_of_download, quoted, visible
 
 logger = logging.getLogger(__name__)
 
-SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
-SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
-SHAKESPEARE_BYTES = 1_115_394
 DOWNLOAD_SECONDS = 20.0
 """Time after which a download without any progress fails."""
 DOCUMENT_SEPARATOR = "\n\n"
 """Text between two documents when a corpus is shown as one text."""
 MOST_CHARS = 1_000_000_000
 """Longest built-in corpus: the generated ones have no end, and are kept in memory."""
+
+
+@dataclass(frozen=True)
+class Download:
+    """A text that is downloaded once, checked, and kept in the cache."""
+
+    name: str
+    title: str
+    description: str
+    licence: str
+    url: str
+    sha256: str
+    num_bytes: int
+    file: str
+    """Its name in the cache, where it may also be put by hand."""
+
+    @property
+    def path(self) -> Path:
+        """The path where it is kept."""
+        return resources.cache() / "corpora" / self.file
+
+
+DOWNLOADS = {
+    text.name: text
+    for text in (
+        Download(
+            "first-names",
+            "First names",
+            "The 32,000 most common first names of the United States in 2018, a line each: what makes a name a name?",
+            "Public domain, from the Social Security Administration",
+            "https://raw.githubusercontent.com/karpathy/makemore/988aa59e4d8fefa526d06f3b453ad116258398d4/names.txt",
+            "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d",
+            228_145,
+            "first-names.txt",
+        ),
+        Download(
+            "verdict",
+            "The Verdict",
+            "A short story by Edith Wharton, 1908, of 20,000 characters: so short that a model soon knows it by heart.",
+            "Public domain",
+            "https://raw.githubusercontent.com/rasbt/LLMs-from-scratch/28c65cdfbc3338e2e040016eea4b7fdf556e4d57/ch02/"
+            "01_main-chapter-code/the-verdict.txt",
+            "b41e41a68f0398a3154ae69e2e4c0e2694e17fe0d66730536837f1b01935b31f",
+            20_479,
+            "the-verdict.txt",
+        ),
+        Download(
+            "shakespeare",
+            "Tiny Shakespeare",
+            "Scenes from Shakespeare's plays, 1.1 million characters, as char-rnn and nanoGPT use them.",
+            "Public domain",
+            "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+            "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+            1_115_394,
+            "tinyshakespeare.txt",
+        ),
+    )
+}
+"""Texts by name. The checksum makes sure that everybody learns from the same text, wherever it came from."""
 
 
 class TextSource(Protocol):
@@ -196,12 +252,9 @@ def corpus_infos() -> list[CorpusInfo]:
             "Python Software Foundation License 2",
             needs_download=False,
         ),
-        CorpusInfo(
-            "shakespeare",
-            "Tiny Shakespeare",
-            "Scenes from Shakespeare's plays, 1.1 million characters, as char-rnn and nanoGPT use them.",
-            "Public domain",
-            needs_download=not shakespeare_path().is_file(),
+        *(
+            CorpusInfo(text.name, text.title, text.description, text.licence, needs_download=not text.path.is_file())
+            for text in DOWNLOADS.values()
         ),
     ]
 
@@ -229,8 +282,9 @@ def load_corpus(name: str, *, num_chars: int | None = None, seed: int = 0) -> Co
     makers: dict[str, Callable[[], Corpus]] = {
         "python-manual": _python_manual,
         "python-source": _python_source,
-        "shakespeare": _shakespeare,
     }
+    if name in DOWNLOADS:
+        makers[name] = lambda: _downloaded(DOWNLOADS[name])
     if name not in makers:
         names = ", ".join(info.name for info in corpus_infos())
         raise CorpusError(f"There is no built-in corpus {quoted(name)}.", mend=f"The built-in corpora are {names}.")
@@ -383,38 +437,30 @@ def _python_source(max_chars: int = 1_000_000) -> Corpus:
     return Corpus("python-source", tuple(documents), f"standard library of Python {platform.python_version()}")
 
 
-def shakespeare_path() -> Path:
-    """Return the path where Tiny Shakespeare is kept; the file may be put there by hand."""
-    return resources.cache() / "corpora" / "tinyshakespeare.txt"
-
-
-def _shakespeare() -> Corpus:
-    path = shakespeare_path()
+def _downloaded(text: Download) -> Corpus:
     try:
-        content = path.read_bytes()
+        content = text.path.read_bytes()
     except OSError:
         content = b""
-    if hashlib.sha256(content).hexdigest() != SHAKESPEARE_SHA256:
-        content = _download(SHAKESPEARE_URL, path)
-        _keep(content, path)
-    return Corpus("shakespeare", (content.decode("utf-8"),), SHAKESPEARE_URL)
+    if hashlib.sha256(content).hexdigest() != text.sha256:
+        content = _download(text)
+        _keep(content, text.path)
+    return Corpus(text.name, (content.decode("utf-8"),), text.url)
 
 
-def _download(url: str, path: Path) -> bytes:
+def _download(text: Download) -> bytes:
     ways = {
-        "mend": f"Try again later, or get {url} in another way and put it at {path}.",
+        "mend": f"Try again later, or get {text.url} in another way and put it at {text.path}.",
         "on_page": "Try again later, or choose another text.",
     }
     try:
-        with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as answer:
-            content: bytes = answer.read(SHAKESPEARE_BYTES + 1)  # never read more than expected
+        with urllib.request.urlopen(text.url, timeout=DOWNLOAD_SECONDS) as answer:
+            content: bytes = answer.read(text.num_bytes + 1)  # never read more than expected
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
         why = cause_of_download(error).why
-        raise DownloadError(f"Tiny Shakespeare could not be downloaded: {why}.", **ways) from None
-    if hashlib.sha256(content).hexdigest() != SHAKESPEARE_SHA256:
-        raise DownloadError(
-            f"The file from {url} is not Tiny Shakespeare: its SHA-256 is not {SHAKESPEARE_SHA256}.", **ways
-        )
+        raise DownloadError(f"{text.title} could not be downloaded: {why}.", **ways) from None
+    if hashlib.sha256(content).hexdigest() != text.sha256:
+        raise DownloadError(f"The file from {text.url} is not {text.title}: its SHA-256 is not {text.sha256}.", **ways)
     return content
 
 

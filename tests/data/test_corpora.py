@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import sys
 import threading
@@ -8,13 +9,13 @@ import pytest
 from minigpt.config import DataConfig
 from minigpt.data import corpora
 from minigpt.data.corpora import (
+    DOWNLOADS,
     Corpus,
     corpus_from_documents,
     corpus_from_text,
     corpus_infos,
     load_corpus,
     read_corpus,
-    shakespeare_path,
 )
 from minigpt.data.generators import GENERATORS
 from minigpt.data.generators.repeats import generate_repeats
@@ -26,13 +27,17 @@ PLAY = b"First Citizen:\nBefore we proceed any further, hear me speak.\n"
 OFFLINE = "http://127.0.0.1:9/"  # the discard port: no server listens there
 
 
+def change_download(monkeypatch, **changes):
+    """Give Tiny Shakespeare another address or checksum."""
+    monkeypatch.setitem(DOWNLOADS, "shakespeare", dataclasses.replace(DOWNLOADS["shakespeare"], **changes))
+
+
 @pytest.fixture(autouse=True)
 def small_cache(tmp_path, monkeypatch):
     """A separate cache, a play of one line instead of the real one, and no network."""
     monkeypatch.setenv("MINIGPT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(corpora, "SHAKESPEARE_SHA256", hashlib.sha256(PLAY).hexdigest())
-    monkeypatch.setattr(corpora, "SHAKESPEARE_URL", OFFLINE)
+    change_download(monkeypatch, url=OFFLINE, sha256=hashlib.sha256(PLAY).hexdigest())
 
 
 @pytest.fixture
@@ -51,7 +56,7 @@ def server(monkeypatch):
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         server.content, server.status, server.asked = PLAY, 200, 0
-        monkeypatch.setattr(corpora, "SHAKESPEARE_URL", f"http://127.0.0.1:{server.server_port}/input.txt")
+        change_download(monkeypatch, url=f"http://127.0.0.1:{server.server_port}/input.txt")
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
@@ -123,7 +128,7 @@ def test_settings_name_a_built_in_corpus():
 def test_no_corpus_at_all_says_what_there_is():
     with pytest.raises(
         CorpusError,
-        match=r"nothing to learn from.*duplicates, copy, .* tales, python-manual, python-source, shakespeare",
+        match=r"nothing to learn from.*duplicates, copy, .* tales, python-manual, python-source, .* shakespeare",
     ):
         read_corpus(DataConfig())
 
@@ -183,8 +188,8 @@ def test_a_python_without_its_manual_or_source_says_so(monkeypatch, tmp_path):
 
 def test_infos_and_loading_know_the_same_names():
     infos = corpus_infos()
-    assert [info.name for info in infos] == [*GENERATORS, "python-manual", "python-source", "shakespeare"]
-    assert [info.name for info in infos if info.needs_download] == ["shakespeare"]
+    assert [info.name for info in infos] == [*GENERATORS, "python-manual", "python-source", *DOWNLOADS]
+    assert [info.name for info in infos if info.needs_download] == [*DOWNLOADS]
     assert all(info.title and info.description and info.licence for info in infos)
 
 
@@ -195,7 +200,7 @@ def test_shakespeare_is_downloaded_once(server):
     assert load_corpus("shakespeare").documents == (PLAY.decode(),)
     assert load_corpus("shakespeare", num_chars=5).documents == ("First",)
     assert server.asked == 1
-    assert [path.name for path in shakespeare_path().parent.iterdir()] == ["tinyshakespeare.txt"]
+    assert [path.name for path in DOWNLOADS["shakespeare"].path.parent.iterdir()] == ["tinyshakespeare.txt"]
     assert not corpus_infos()[-1].needs_download
 
 
@@ -204,27 +209,27 @@ def test_offline_says_what_to_do_and_where_to_put_it():
         load_corpus("shakespeare")
     assert "could not be downloaded" in caught.value.problem
     assert OFFLINE in caught.value.mend
-    assert str(shakespeare_path()) in caught.value.mend
+    assert str(DOWNLOADS["shakespeare"].path) in caught.value.mend
 
 
 def test_a_file_put_there_by_hand_is_used():
-    shakespeare_path().parent.mkdir(parents=True)
-    shakespeare_path().write_bytes(PLAY)
+    DOWNLOADS["shakespeare"].path.parent.mkdir(parents=True)
+    DOWNLOADS["shakespeare"].path.write_bytes(PLAY)
     assert load_corpus("shakespeare").num_chars == len(PLAY)
 
 
 def test_a_damaged_copy_is_downloaded_again(server):
-    shakespeare_path().parent.mkdir(parents=True)
-    shakespeare_path().write_bytes(PLAY[:10])
+    DOWNLOADS["shakespeare"].path.parent.mkdir(parents=True)
+    DOWNLOADS["shakespeare"].path.write_bytes(PLAY[:10])
     assert load_corpus("shakespeare").num_chars == len(PLAY)
-    assert shakespeare_path().read_bytes() == PLAY
+    assert DOWNLOADS["shakespeare"].path.read_bytes() == PLAY
 
 
 def test_wrong_content_is_refused_and_not_kept(server):
     server.content = b"<html>Log in to the hotel's network</html>"
     with pytest.raises(DownloadError, match="is not Tiny Shakespeare"):
         load_corpus("shakespeare")
-    assert not shakespeare_path().exists()
+    assert not DOWNLOADS["shakespeare"].path.exists()
 
 
 def test_an_error_of_the_server_is_reported(server):
@@ -246,4 +251,4 @@ def test_an_unfinished_copy_is_never_in_the_cache(server, monkeypatch):
 
     monkeypatch.setattr("os.replace", fail)
     load_corpus("shakespeare")
-    assert list(shakespeare_path().parent.iterdir()) == []
+    assert list(DOWNLOADS["shakespeare"].path.parent.iterdir()) == []

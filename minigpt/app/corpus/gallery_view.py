@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +16,9 @@ from minigpt.data.generators import GENERATORS
 
 GALLERY = "gallery.json"
 """Path of the measured numbers under `assets/`, which `tools/make_gallery.py` makes."""
+
+LINES, CHARS = 6, 60
+"""Size of an excerpt."""
 
 Use = Literal["current", "free", "refused"]
 """Whether a text is the current one, can become it, or cannot, because this server does not allow downloads."""
@@ -54,11 +58,23 @@ def cards(current: str | None, *, allow_download: bool) -> list[Card]:
         allow_download: Whether this server may download a text.
     """
     return [
-        Card(
-            info, _use(info, current, allow_download), measured()[info.name]["excerpt"], _facts(info.name), _about(info)
-        )
+        Card(info, _use(info, current, allow_download), _first_lines(info.name), _facts(info.name), _about(info))
         for info in corpus_infos()
     ]
+
+
+def excerpt(documents: Sequence[str]) -> str:
+    """Return the first lines of some documents, cut where they are long."""
+    lines = [line for document in documents for line in document.split("\n") if line.strip()][:LINES]
+    return "\n".join(line if len(line) <= CHARS else f"{line[: CHARS - 1]}…" for line in lines)
+
+
+@functools.cache
+def _first_lines(name: str) -> str:
+    if name in GENERATORS:
+        return excerpt(GENERATORS[name].documents(GENERATORS[name].write(2000)))
+    text: str = measured()[name]["excerpt"]
+    return text
 
 
 def _use(info: CorpusInfo, current: str | None, allow_download: bool) -> Use:
@@ -70,9 +86,10 @@ def _use(info: CorpusInfo, current: str | None, allow_download: bool) -> Use:
 def _facts(name: str) -> str:
     """Return the size of a text, the loss that a short training reaches, its entropy, and what is right by then."""
     found, generator = measured()[name], GENERATORS.get(name)
-    parts = [t("corpus.card_size", chars=compact(found["num_chars"]))]
-    if "nats_per_char" in found:
-        parts.append(t("corpus.card_loss", nats=f"{found['nats_per_char']:.2f}", preset=found["preset"]))
+    parts = [
+        t("corpus.card_size", chars=compact(found["num_chars"])),
+        t("corpus.card_loss", nats=f"{found['nats_per_char']:.2f}", preset=found["preset"]),
+    ]
     if generator is not None and generator.entropy_bits_per_char is not None:
         parts.append(t("corpus.card_entropy", nats=f"{generator.entropy_bits_per_char() * math.log(2):.2f}"))
     for what, share in [*found.get("right", {}).items()][:1]:

@@ -20,7 +20,7 @@ from minigpt.data.generators.tunes import TUNES
 GENERATORS: dict[str, TextGenerator] = {
     generator.name: generator
     for generator in (
-        DUPLICATES, COPY, REVERSE, REPEATS, SORT, NAMES, BRACKETS, ADDITION, TICTACTOE, DATES, TUNES, MULTIPLICATION,
+        DUPLICATES, COPY, REVERSE, REPEATS, SORT, NAMES, BRACKETS, ADDITION, MULTIPLICATION, TICTACTOE, DATES, TUNES,
         TALES,
     )
 }  # fmt: skip

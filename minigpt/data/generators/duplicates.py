@@ -1,6 +1,6 @@
 """Near-duplicates: the same letter again and again, in which only three words differ.
 
-The grammar: every item is one letter of two lines. Its name (16), its number (8) and its thing (16) are equally likely;
+The grammar: every line is one letter. Its name (16), its number (8) and its thing (16) are equally likely;
 everything else is the same each time.
 
 The entropy rate is exact, because a letter can be made in one way only:
@@ -20,7 +20,7 @@ import re
 from statistics import mean
 
 from minigpt.data.generators.generator import TextGenerator
-from minigpt.data.generators.items import count_right, endless, grouped
+from minigpt.data.generators.items import count_right, endless, grouped, whole_lines
 
 NAMES = (
     "Ada", "Ben", "Clara", "Finn", "Greta", "Hugo", "Ivy", "Jasper", "Lily", "Max", "Nora", "Oscar", "Poppy", "Sam",
@@ -31,12 +31,10 @@ THINGS = (
     "apples", "buttons", "candles", "cups", "eggs", "flowers", "jars", "keys", "lamps", "nuts", "pears", "plates",
     "ribbons", "shells", "spoons", "stamps",
 )  # fmt: skip
-LETTER = """\
-Dear {}, thank you for the {} {} that came on Monday. We are all well here, and the days grow longer.
-Please write soon. With love from all of us at the mill.
-"""
-_LETTER = re.compile(re.escape(LETTER).replace(r"\{\}", "(?:{})").format(*map("|".join, (NAMES, NUMBERS, THINGS))))
-_END = LETTER[-6:]
+LETTER = "Dear {}, thank you for the {} {}. We are all well here, and the days grow longer. Please write soon.\n"
+_LETTER = re.compile(
+    re.escape(LETTER.rstrip()).replace(r"\{\}", "(?:{})").format(*map("|".join, (NAMES, NUMBERS, THINGS)))
+)
 
 
 def entropy_bits_per_char() -> float:
@@ -46,19 +44,14 @@ def entropy_bits_per_char() -> float:
     return sum(math.log2(len(words)) for words in open_words) / length
 
 
-def _letters(text: str) -> list[str]:
-    """Return the letters of a text that are complete, each with its end."""
-    return [f"{letter}{_END}" for letter in text.split(_END)[:-1]]
-
-
 DUPLICATES = TextGenerator(
     name="duplicates",
     title="Near-duplicates",
     description="One letter a thousand times, with three words changed: a loss near zero, and nothing understood.",
     origin="minigpt's generator of near-duplicates",
     write=endless(lambda draws: LETTER.format(draws.pick(NAMES), draws.pick(NUMBERS), draws.pick(THINGS)), 9),
-    documents=grouped(_END),
-    grammar="Each item is the same letter of two lines; only a name, a number and a thing differ.",
+    documents=grouped(),
+    grammar="Each line is the same letter; only a name, a number and a thing differ.",
     entropy_bits_per_char=entropy_bits_per_char,
-    referee=lambda text: (count_right("letters", _letters(text), lambda letter: bool(_LETTER.fullmatch(letter))),),
+    referee=lambda text: (count_right("letters", whole_lines(text), lambda line: bool(_LETTER.fullmatch(line))),),
 )
