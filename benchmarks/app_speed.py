@@ -48,7 +48,7 @@ HEADING = "[data-testid=stMain] h1"
 DRAWN = {
     "home": ".st-key-home-start button",
     "attention": "[class*=st-key-attention] [data-testid=stBidiComponentRegular]",
-    "corpus": ".st-key-corpus_characters .js-plotly-plot .main-svg",
+    "corpus": ".st-key-corpus_picture .js-plotly-plot .main-svg",
     "train": ".st-key-train_loss .js-plotly-plot .main-svg",
     "runs": ".st-key-runs_table canvas",
 }

@@ -376,13 +376,20 @@ def smaller_vocabulary(num_chars: int) -> dict[str, Any]:
 
 
 def _likeness(facts: _Facts, before: frozenset[str]) -> _Found:
-    """Check whether the validation part is written like the training part: its characters, and its pairs of them."""
+    """Check whether the validation part is written like the training part: its characters, and its pairs of them.
+
+    Its difference from up to nine stretches of the same length is compared with that of each stretch from the others.
+    """
     train, validation = facts.parts.train, facts.parts.validation
     if len(validation) < COMPARED_CHARS or len(train) < 3 * len(validation):
         return
     known = set(train)
     unseen = sum(count for c, count in Counter(validation).items() if c not in known) / len(validation)
-    own, usual = _divergence(_pairs(validation), _pairs(train)), _usual_difference(train, len(validation))
+    number, size = min(9, len(train) // len(validation)), len(validation)
+    stretches = [_pairs(train[index * size : (index + 1) * size]) for index in range(number)]
+    total = np.sum(stretches, axis=0)
+    own = _divergence(_pairs(validation), total)
+    usual = max(_divergence(counts, total - counts) for counts in stretches)
     if (unseen > UNSEEN_SHARE and "alphabet" not in before) or own > max(UNLIKE_LEAST, UNLIKE_FACTOR * usual):
         reason = (
             f"{100 * unseen:.1f} % of its characters never occur in the training part"
@@ -399,14 +406,6 @@ def _likeness(facts: _Facts, before: frozenset[str]) -> _Found:
             changes={"data.split": "blocks"} if is_at_end else {},
             numbers={"unseen": unseen, "difference": own, "usual": usual},
         )
-
-
-def _usual_difference(train: str, size: int) -> float:
-    """Return the largest difference between one of up to 9 stretches of the training part and the others."""
-    number = min(9, len(train) // size)
-    pairs = [_pairs(train[index * size : (index + 1) * size]) for index in range(number)]
-    total = _pairs(train[: number * size])
-    return max(_divergence(counts, total - counts) for counts in pairs)
 
 
 def _pairs(text: str) -> NDArray[np.float64]:
