@@ -319,9 +319,9 @@ def corpus_from_text(text: str, *, name: str, clean: bool = True) -> Corpus:
     Raises:
         CorpusError: The text is empty or only white space.
     """
-    reading = Reading(name, encoding="utf-8", num_bytes=len(text.encode("utf-8", "surrogatepass")))
+    reading = Reading(name, encoding="utf-8")
     cleaned = clean_text(text, repairs=reading.repairs) if clean else text
-    reading.num_chars = len(cleaned)
+    reading.num_bytes, reading.num_chars = len(text.encode("utf-8", "surrogatepass")), len(cleaned)
     return dataclasses.replace(_cleaned(name, [cleaned], "given as text", clean=False), readings=(reading,))
 
 
