@@ -40,6 +40,7 @@ def test_the_picture_follows_the_fields_and_train_has_the_same_settings(pages):
     field(at, "residual", "toggle").set_value(False).run()
     assert "Feed-forward" not in picture(at)
     assert "+" not in picture(at)
+    assert "residual connection: what" not in pages.words(at)
     field(at, "positions", "selectbox").set_value("learned").run()
     assert "Learned positions" in picture(at)
     at.switch_page("pages/build/train.py").run()

@@ -42,7 +42,11 @@ def draw() -> None:
         _draw_sizes(shown, vocab_size)
         st.page_link(page_path("train"), label=t("model.go_train"), icon=":material/model_training:")
     anatomy.what_you_see(
-        [sizes.size_sentence(shown.model, vocab_size), view.size_sentence(shown, vocab_size), t("model.see_picture")]
+        [
+            sizes.size_sentence(shown.model, vocab_size),
+            view.size_sentence(shown, vocab_size),
+            view.stream_sentence(shown.model),
+        ]
     )
     _draw_presets(vocab_size)
     why.draw()

@@ -103,6 +103,11 @@ def architecture_alt(config: TransformerConfig, vocab_size: int) -> str:
     return t("model.picture_alt", before=before, inside=inside, layers=config.num_layers, after=after)
 
 
+def stream_sentence(config: TransformerConfig) -> str:
+    """Return a sentence on how the layers in the picture are joined."""
+    return t("model.see_picture" if config.residual else "model.see_picture_chain")
+
+
 # -- the cost
 
 
