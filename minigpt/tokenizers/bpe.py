@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from minigpt.errors import TokenizerError
 from minigpt.tokenizers.base import FORMAT_VERSION, SPECIAL_TOKENS, IdArray, checked_text, smallest_id_type
 from minigpt.tokenizers.byte import NUM_BYTES, ByteLevelTokenizer, utf8
-from minigpt.tokenizers.huggingface import from_huggingface, is_huggingface, spell, unspell
+from minigpt.tokenizers.huggingface import MAX_TOKENS, from_huggingface, is_huggingface, spell, unspell
 from minigpt.wording import quoted
 
 if TYPE_CHECKING:
@@ -51,8 +51,6 @@ MAX_TRAINING_CHARS = 10_000_000
 MAX_DISTINCT_BYTES = 2_000_000
 """Bytes of different words from which on no more text is read to learn merges. 10 MB of source code have
 a tenth of that. Time and memory grow with it, so that a text of nothing but different words takes no more either."""
-MAX_VOCAB = 1_000_000
-"""Largest vocabulary; with more tokens than characters in Unicode a tokenizer would be of no use."""
 _MAX_PATTERN, _MAX_PATTERNS = 2_000, 8
 _MAX_SECONDS = 20.0
 """Longest time for which a pattern from elsewhere may work on one text."""
@@ -202,8 +200,8 @@ class BPETokenizer(ByteLevelTokenizer):
             whole_words: Whether a word that is a token is never cut.
             normalization: `NFC` or None.
         """
-        if len(tokens) > MAX_VOCAB:
-            _damaged(f"has {len(tokens):,} tokens; {MAX_VOCAB:,} are allowed")
+        if len(tokens) > MAX_TOKENS:
+            _damaged(f"has {len(tokens):,} tokens; {MAX_TOKENS:,} are allowed")
         if special is not None and roles is not None:
             self._special = {token_id: text for text, token_id in special.items()}
             self._roles = dict(roles)
@@ -573,6 +571,8 @@ def _learn_fast(texts: list[str], num_merges: int) -> list[tuple[bytes, bytes]]:
 def _read_tokens(values: dict[str, Any]) -> tuple[list[bytes], dict[str, int], dict[str, int]]:
     """Return the tokens, the special ones and their roles from a file that lists them."""
     tokens, special, roles = values["tokens"], values.get("special"), values.get("roles")
+    if isinstance(tokens, list) and len(tokens) > MAX_TOKENS:
+        _damaged(f"has {len(tokens):,} tokens; {MAX_TOKENS:,} are allowed")
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         _damaged("has a vocabulary that is no list of texts")
     if not isinstance(special, dict) or not isinstance(roles, dict):
@@ -593,6 +593,8 @@ def _read_tokens(values: dict[str, Any]) -> tuple[list[bytes], dict[str, int], d
 
 def _read_merges(values: dict[str, Any]) -> list[tuple[bytes, bytes]]:
     merges = values.get("merges")
+    if isinstance(merges, list) and len(merges) > MAX_TOKENS:
+        _damaged(f"has {len(merges):,} merges; {MAX_TOKENS:,} are allowed")
     if not isinstance(merges, list) or not all(isinstance(merge, str) and merge.count(" ") == 1 for merge in merges):
         _damaged("has no list of merges, each of two tokens with a space between them")
     return [(_unspelled(left), _unspelled(right)) for left, _, right in (merge.partition(" ") for merge in merges)]

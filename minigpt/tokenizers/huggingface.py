@@ -16,6 +16,8 @@ from minigpt.wording import quoted
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """How GPT-2 cuts a text into words; what `ByteLevel` means in these files."""
 DIGIT_PATTERN = r"\p{N}"
+MAX_TOKENS = 1_000_000
+"""Largest vocabulary; Unicode has no more characters."""
 
 _PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
 _HIDDEN = [byte for byte in range(256) if byte not in _PRINTABLE]
@@ -78,6 +80,8 @@ def from_huggingface(values: dict[str, Any]) -> dict[str, Any]:
     merges = model.get("merges")
     if not isinstance(vocabulary, dict) or not isinstance(merges, list) or not isinstance(added, list):
         _refuse("lacks its vocabulary or its merges")
+    if max(len(vocabulary), len(merges), len(added)) > MAX_TOKENS:
+        _refuse(f"has more than {MAX_TOKENS:,} tokens or merges")
     ids = dict(vocabulary)
     special: dict[str, int] = {}
     for token in added:

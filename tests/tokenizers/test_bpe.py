@@ -435,6 +435,21 @@ def test_a_pattern_without_end_is_given_up(tmp_path, monkeypatch):
         tokenizer.encode("a" * 60)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"merges": ["a b"] * 5000},
+        {"merges": [], "tokens": ["a"] * 5000, "special": {}, "roles": {}},
+        {"merges": [], "tokens": ["a"] * 5000, "special": {"a": 0}, "roles": {"bos": 0}},
+    ],
+)
+def test_more_tokens_than_any_tokenizer_has_are_refused_unread(monkeypatch, values):
+    monkeypatch.setattr(bpe_module, "MAX_TOKENS", 4000)
+    monkeypatch.setattr(bpe_module, "unspell", None)
+    with pytest.raises(TokenizerError, match=r"5,000 .* 4,000 are allowed"):
+        BPETokenizer.from_dict({"kind": "bpe", "format_version": 1, "patterns": [PATTERN], **values})
+
+
 # -- our own files
 
 
