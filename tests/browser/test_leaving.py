@@ -43,6 +43,7 @@ class Visitor:
     server: SimpleNamespace
     base: str  # the address of the server, or of a line to it
     beside: str = ""  # the page that Back or Forward leads to
+    address: str = ""  # of the page, before the field was changed
     faults: list[str] = field(default_factory=list)
     read: int = 0  # bytes of the server's log
 
@@ -118,6 +119,7 @@ def expect_page(visitor: Visitor, name: str) -> list[str]:
     faults = []
     try:
         expect(page.get_by_role("heading", level=1)).to_have_text(t(f"{name}.title"), timeout=30_000)
+        expect(page.locator(MAIN)).to_have_text(re.compile(f"(?s).{{{LEAST_TEXT}}}"), timeout=30_000)
         for _ in range(2):
             wait_for_rest(page)
             page.wait_for_timeout(400)
@@ -147,8 +149,9 @@ def leave(visitor: Visitor, way: str, here: str) -> list[str]:
         other.page.close()
         return faults
     if way in ("go back", "go forward"):
+        is_new_entry = page.url != visitor.address  # another run was chosen: this page is beside itself
         page.evaluate(f"history.{way.removeprefix('go ')}()")
-        return expect_page(visitor, visitor.beside)
+        return expect_page(visitor, here if is_new_entry else visitor.beside)
     menu(page)[way].click(no_wait_after=True)
     return expect_page(visitor, way)
 
@@ -181,6 +184,7 @@ def arrive(visitor: Visitor, name: str, way: str) -> None:
             wait_for_rest(page)
     elif name_at(page) != name:
         go(page, name)
+    visitor.address = page.url
 
 
 def openings(page: Page) -> Locator:
