@@ -234,7 +234,8 @@ def zipped(files: Files, *, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression, compresslevel=1) as archive:
         for name, content in files.items():
-            archive.writestr(name, content)
+            member = zipfile.ZipInfo(name)  # with a time of its own, so that equal files give equal bytes
+            archive.writestr(member, content, compress_type=compression, compresslevel=1)
     return buffer.getvalue()
 
 
