@@ -17,7 +17,7 @@ from minigpt.data.generators import GENERATORS
 GALLERY = "gallery.json"
 """Path of the measured numbers under `assets/`, which `tools/make_gallery.py` makes."""
 
-LINES, CHARS = 6, 60
+LINES, CHARS = 6, 30
 """Size of an excerpt."""
 
 Use = Literal["current", "free", "refused"]
