@@ -29,6 +29,7 @@ pytestmark = pytest.mark.browser
 FIELDS = "input[type=text], input[type=number], input[type=range], textarea"
 LINKS = "[data-testid=stSidebarNavLink]"
 MAIN = "[data-testid=stMain]"
+IS_SET = "one => one.checked || one.ariaChecked === 'true'"
 LONGEST_GAP = 5.0  # seconds
 LEAST_TEXT = 150  # characters; the shortest page has over 500, an empty one none
 WAYS = ("go back", "go forward", "reload", "second tab")
@@ -196,22 +197,26 @@ def openings(page: Page) -> Locator:
 
 
 def press(page: Page, opening: str) -> None:
-    """Set one of the openings, if it is not set."""
+    """Set one of the openings, if it is not set, and wait for what it brings."""
     one = page.get_by_role("switch", name=opening, exact=True).or_(page.get_by_role("radio", name=opening, exact=True))
-    if not one.first.evaluate("one => one.checked || one.ariaChecked === 'true'"):
+    if not one.first.evaluate(IS_SET):
         one.first.evaluate("one => one.click()")
-    page.wait_for_timeout(200)
-    wait_for_rest(page)
+        page.wait_for_timeout(200)
+        wait_for_rest(page)
 
 
-def found_fields(visitor: Visitor, name: str) -> list[tuple[str, str]]:
-    """Return the fields of a page by their labels, each with the opening that brings it, or with an empty one."""
-    found = dict.fromkeys(fields(visitor.page), "")
+def found_fields(visitor: Visitor, name: str) -> list[tuple[tuple[str, ...], str]]:
+    """Return the fields of a page by their labels, each with the openings that bring it.
+
+    Those of a page as it opens come with the choices that are made at first: a page may keep another choice.
+    """
+    first = [one.inner_text() for one in openings(visitor.page).all() if one.evaluate(IS_SET)]
+    found = dict.fromkeys(fields(visitor.page), tuple(one for one in first if one))
     for opening in [one for one in openings(visitor.page).all_inner_texts() if one] + ["Expert"] * (name == "train"):
         open_at(visitor, name)
         press(visitor.page, opening)
         for label in fields(visitor.page):
-            found.setdefault(label, opening)
+            found.setdefault(label, (opening,))
     return [(opening, label) for label, opening in found.items()]
 
 
@@ -354,6 +359,9 @@ def test_every_field_and_every_way_to_leave(name, server, open_page):
         open_at(fast, name)
         wrong, cases = [], 0
         for opening, label in found_fields(fast, name):
+            for visitor in (fast, far):  # a new visitor for each field: the choices made before would stay
+                visitor.page.evaluate("localStorage.clear()")
+                open_at(visitor, name)
             ways = [other.name for other in navigation.PAGES if other.name != name]
             for way in [*ways, *WAYS]:
                 condition = draw.choice(["quick", "slow server", "slow line"])
@@ -362,8 +370,8 @@ def test_every_field_and_every_way_to_leave(name, server, open_page):
                 cases += 1
                 try:
                     arrive(visitor, name, way)
-                    if opening:
-                        press(visitor.page, opening)
+                    for one in opening:
+                        press(visitor.page, one)
                     with slow_server(server.process.pid) if condition == "slow server" else contextlib.nullcontext():
                         change(visitor.page, fields(visitor.page)[label], draw)
                         visitor.page.wait_for_timeout(1000 * pause)
