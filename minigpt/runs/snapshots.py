@@ -14,7 +14,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from minigpt.config import RunConfig
-from minigpt.data.overlap import COPIED_SHARE
 from minigpt.errors import CheckpointError, NonFiniteLossError
 from minigpt.runs.info import Status
 from minigpt.runs.lock import is_being_trained
@@ -97,6 +96,8 @@ class RunSnapshot:
     @property
     def is_copied(self) -> bool:
         """Whether most of the validation part also stands in the training part, so that its loss shows memory."""
+        from minigpt.data.overlap import COPIED_SHARE  # with numpy, for which the list of runs does not wait
+
         share = self.corpus.get("copied_share")
         return isinstance(share, int | float) and share >= COPIED_SHARE
 

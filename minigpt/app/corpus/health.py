@@ -10,7 +10,7 @@ from minigpt.app.corpus import health_view, view
 from minigpt.app.corpus.view import CorpusView
 from minigpt.app.session import corpora, draft
 from minigpt.app.session.mend_step import Step
-from minigpt.app.texts import t
+from minigpt.app.texts import escape, t
 from minigpt.data.health import Finding, Health
 from minigpt.data.statistics import TextStatistics
 from minigpt.errors import MinigptError
@@ -27,6 +27,8 @@ def draw(seen: CorpusView, health: Health) -> None:
     """Draw the findings, the worst first; a text without any worse than a note is called good in one line."""
     if health.is_good:
         st.success(view.good(seen), icon=":material/check_circle:")
+    else:
+        st.markdown(t("corpus.found", name=escape(seen.name)))
     for finding in health.findings:
         _finding(finding)
     if health.is_sampled:
