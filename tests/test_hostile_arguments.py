@@ -64,6 +64,13 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "CharacterTokenizer.train": (lambda text: CharacterTokenizer().train(text), {"text": "ab"}),
     "CharacterTokenizer.encode": (TOKENIZER.encode, {"text": "the"}),
     "CharacterTokenizer.decode": (TOKENIZER.decode, {"ids": [5, 6]}),
+    "ByteTokenizer": (lambda text: minigpt.ByteTokenizer().train(text).encode(text), {"text": "ab"}),
+    "ByteTokenizer.decode": (minigpt.ByteTokenizer().decode, {"ids": [5, 6]}),
+    "BPETokenizer": (
+        lambda text, num_merges: minigpt.BPETokenizer(num_merges).train(text).encode(text),
+        {"text": "abab", "num_merges": 2},
+    ),
+    "BPETokenizer.decode": (minigpt.BPETokenizer(2).train("abab").decode, {"ids": [5, 6]}),
     "LanguageModelDataset": (
         minigpt.LanguageModelDataset,
         {"ids": STREAM, "sequence_length": 8, "stride": 2, "name": "it"},
@@ -89,12 +96,30 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "TopKSampler": (minigpt.TopKSampler, {"k": 3}),
     "TopPSampler": (minigpt.TopPSampler, {"p": 0.5}),
     "MinPSampler": (minigpt.MinPSampler, {"p": 0.5}),
+    "TypicalSampler": (minigpt.TypicalSampler, {"mass": 0.5}),
+    "TopNSigmaSampler": (minigpt.TopNSigmaSampler, {"n": 1.0}),
+    "MirostatSampler": (minigpt.MirostatSampler, {"tau": 3.0, "eta": 0.1}),
+    "RepetitionPenalty": (minigpt.RepetitionPenalty, {"penalty": 1.2, "window": 9}),
+    "FrequencyPenalty": (minigpt.FrequencyPenalty, {"penalty": 1.2, "window": 9}),
+    "PresencePenalty": (minigpt.PresencePenalty, {"penalty": 1.2, "window": 9}),
+    "DRYPenalty": (minigpt.DRYPenalty, {"multiplier": 1.0, "base": 1.5, "allowed_length": 2, "window": 9}),
+    "LogitBias": (minigpt.LogitBias, {"bias": {1: 2.0}}),
+    "BannedTokens": (minigpt.BannedTokens, {"ids": [1]}),
+    "AllowedTokens": (minigpt.AllowedTokens, {"ids": [1]}),
     "GreedySampler": (minigpt.GreedySampler().sample, {"logits": LOGITS, "seed": 0, "position": 0}),
     "Sampler": (minigpt.TopPSampler(0.9).sample, {"logits": LOGITS, "seed": 0, "position": 0}),
     "SamplerChain": (minigpt.SamplerChain, {"stages": [minigpt.TopKSampler(3)]}),
     "TextGenerator": (
         minigpt.TextGenerator(RUN).generate,
         {"prompt": "the", "max_new_tokens": 2, "temperature": 1.0, "top_k": 2, "stop": "q", "seed": 1, "row": 0},
+    ),
+    "TextGenerator.generate_batch": (
+        minigpt.TextGenerator(RUN).generate_batch,
+        {"prompts": ["the", "a"], "max_new_tokens": 2},
+    ),
+    "TextGenerator.search": (
+        minigpt.TextGenerator(RUN).search,
+        {"prompt": "the", "num_beams": 2, "max_new_tokens": 2, "length_penalty": 1.0, "num_results": 2},
     ),
     "TextGenerator.stream": (
         lambda **options: list(minigpt.TextGenerator(RUN).stream(**options)),
@@ -182,7 +207,7 @@ NOT_CALLED = {
     "MinigptError", "InputError", "RunFault",
     "BaseTokenizer", "Callback",  # bases to derive from
     "TrainingJob",  # takes a run's folder, whose files have tests of their own
-    "ablation.check_ablation", "checks.check_layer", "checks.check_token", "checks.check_place",
+    "ablation.check_ablation", "checks.check_layer", "checks.check_feedforward", "checks.check_token", "checks.check_place",
     "embeddings.position_similarity", "heads.attention_patterns", "heads.score_heads_apart",
     "trace.trace_forward", "lens.read_out", "lens.stream_points", "patching.affordable_tokens", "source.lines_of_point",
     "source.lines_of_step",  # called by those above, or with one argument that is a model

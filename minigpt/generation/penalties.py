@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from minigpt.arguments import is_whole
 from minigpt.generation.samplers import Sampler, check, float64
 
 
@@ -35,7 +36,7 @@ def _counts(logits: torch.Tensor, ids: torch.Tensor, window: int | None) -> torc
 
 
 def _check_window(window: int | None) -> None:
-    check(window is None or (window >= 1 and window == int(window)), "window", window, "a whole number from 1 up")
+    check(window is None or (is_whole(window) and window >= 1), "window", window, "a whole number from 1 up")
 
 
 class RepetitionPenalty(Sampler):
@@ -229,7 +230,7 @@ class DRYPenalty(Sampler):
     ) -> None:
         check(math.isfinite(multiplier) and multiplier >= 0, "dry", multiplier, "a number from 0 up")
         check(math.isfinite(base) and base >= 1, "dry's base", base, "a number from 1 up")
-        is_length = math.isfinite(allowed_length) and allowed_length >= 1 and allowed_length == int(allowed_length)
+        is_length = is_whole(allowed_length) and allowed_length >= 1
         check(is_length, "dry's allowed length", allowed_length, "a whole number from 1 up")
         _check_window(window)
         self.multiplier, self.base, self.allowed_length = float(multiplier), float(base), int(allowed_length)

@@ -234,6 +234,9 @@ class SamplerChain(Sampler):
 
     def __init__(self, stages: Sequence[Sampler]) -> None:
         self.stages = tuple(stages)
+        strangers = [type(stage).__name__ for stage in self.stages if not isinstance(stage, Sampler)]
+        if strangers:
+            raise SamplingError(f"A stage is {strangers[0]}; each must be a Sampler.", mend="Give samplers.")
         self.has_state = any(stage.has_state for stage in self.stages)
 
     def process(

@@ -99,7 +99,11 @@ class RunSnapshot:
         from minigpt.data.overlap import COPIED_SHARE  # with numpy, for which the list of runs does not wait
 
         share = self.corpus.get("copied_share")
-        return isinstance(share, int | float) and share >= COPIED_SHARE
+        if not isinstance(share, int | float):
+            return False
+        from minigpt.data.overlap import COPIED_SHARE  # it loads numpy, which the list of runs does without
+
+        return share >= COPIED_SHARE
 
     @property
     def is_active(self) -> bool:
