@@ -96,8 +96,6 @@ class RunSnapshot:
     @property
     def is_copied(self) -> bool:
         """Whether most of the validation part also stands in the training part, so that its loss shows memory."""
-        from minigpt.data.overlap import COPIED_SHARE  # with numpy, for which the list of runs does not wait
-
         share = self.corpus.get("copied_share")
         if not isinstance(share, int | float):
             return False
