@@ -65,7 +65,7 @@ Job = tuple[str, "GenerationSettings"]
 )
 @click.option(
     "--length-penalty",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(0, 10),
     default=1.0,
     metavar="X",
     help="Of a search: 0 compares probabilities, 1 their means per token, more favours long texts.  [default: 1]",

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 MAX_BEAMS = 64
 """Each beam has a cache of its own."""
+MAX_PENALTY = 10
 MAX_STEPS = 4096
 """Tokens of the longest text: the tree keeps a node for each beam and step."""
 
@@ -119,7 +120,7 @@ def beam_search(
         ids: The prompt's tokens, one or more, as many as the context holds at most.
         num_beams: Beginnings that are kept at each step; 1 is greedy.
         max_new_tokens: Largest number of tokens to write, at most `MAX_STEPS`.
-        length_penalty: See above; 0 or more.
+        length_penalty: See above; from 0 to `MAX_PENALTY`.
         num_results: How many texts to return, at most `num_beams`.
         cancelled: Asked before each step; True ends the search with what there is.
 
@@ -129,9 +130,10 @@ def beam_search(
     check_count("num_beams", num_beams, most=MAX_BEAMS)
     check_count("num_results", num_results, most=num_beams)
     check_count("max_new_tokens", max_new_tokens, least=0, most=MAX_STEPS)
-    if not (math.isfinite(length_penalty) and length_penalty >= 0):
+    if not 0 <= length_penalty <= MAX_PENALTY:
         raise SamplingError(
-            f"length_penalty is {length_penalty}; it must be a number from 0 up.", mend="Set it accordingly."
+            f"length_penalty is {length_penalty}; it must be a number from 0 to {MAX_PENALTY}.",
+            mend="Set it accordingly.",
         )
     model, eos = run.model, run.tokenizer.eos_id
     never = torch.tensor([i for i in run.tokenizer.special_ids if i != eos], dtype=torch.int64)
