@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 
 import numpy as np
@@ -366,7 +367,8 @@ def test_the_steps_lead_through_every_block_and_back(stage):
 def test_every_sentence_of_the_flow_stands_long_enough_to_be_read(stage):
     recording = home_view.load_flow()
     page = stage(flow, with_clock=True)
-    call(page, {"flow": recording, "words": home_view.flow_words(recording), **both_themes(*flow.COLOURS)})
+    message = {"flow": recording, "words": home_view.flow_words(recording), **both_themes(*flow.COLOURS)}
+    call(page, {"message": json.dumps(message)})
     said = page.locator(".said")
     stood: list[tuple[str, int]] = []
     for _ in range(300):
