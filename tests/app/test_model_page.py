@@ -5,8 +5,13 @@ import json
 import pytest
 
 from minigpt.app.session import compute
+from minigpt.app.texts import compact
+from minigpt.config import load_config
+from minigpt.data.generators.tales import generate_tales
+from minigpt.model.size import count_parameters
 from minigpt.runs import step_cost
 from minigpt.runs.step_cost import MachineConstants
+from minigpt.tokenizers.base import SPECIAL_TOKENS
 
 PAGE = "build/model"
 
@@ -33,7 +38,8 @@ def field(at, name, kind="text_input"):
 
 def test_the_picture_follows_the_fields_and_train_has_the_same_settings(pages):
     at = pages.open(PAGE)
-    assert "26.8 k" in pages.words(at)
+    vocab_size = len(set(generate_tales(500_000))) + len(SPECIAL_TOKENS)
+    assert compact(count_parameters(load_config("nano").model, vocab_size).total) in pages.words(at)
     assert "2 ms" in pages.words(at)
     assert "Feed-forward" in picture(at)
     field(at, "d_ff").set_value("0").run()

@@ -67,7 +67,8 @@ def test_start_trains_the_current_corpus_and_shows_the_run(pages):
     assert "12 of 12" in words
     *lines, ring = loss_chart(at)["data"]
     names = [trace.get("name") for trace in lines]
-    assert names == ["uniform", "unigram", "bigram", None, "training", "validation"]  # None: the loss of each step
+    # None: the loss of each step
+    assert names == ["uniform", "unigram", "bigram", "entropy", None, "training", "validation"]
     assert (ring["mode"], ring["x"]) == ("markers", [manager.get_engine().snapshot(run_id).best_step])
     config = manager.get_engine().snapshot(run_id).config
     assert (config.model.d_model, config.training.max_steps, config.data.corpus) == (16, 12, None)

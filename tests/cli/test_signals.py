@@ -98,7 +98,7 @@ MOMENTS = {
     "exporting: writing": (export, "_zip"),
     "importing: unpacking": (archive, "_extract"),
     "importing: checking": (archive, "_check"),
-    "generating": (TextGenerator, "stream"),
+    "generating": (TextGenerator, "stream_batch"),
     "evaluating": (loading, "load_weights_file"),
 }
 
