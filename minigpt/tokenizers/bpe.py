@@ -30,6 +30,7 @@ import numpy as np
 import regex
 from numpy.typing import NDArray
 
+from minigpt.arguments import check_count
 from minigpt.errors import TokenizerError
 from minigpt.tokenizers.base import FORMAT_VERSION, SPECIAL_TOKENS, IdArray, checked_text, smallest_id_type
 from minigpt.tokenizers.byte import NUM_BYTES, ByteLevelTokenizer, utf8
@@ -151,6 +152,7 @@ class BPETokenizer(ByteLevelTokenizer):
     kind = "bpe"
 
     def __init__(self, num_merges: int = 1000) -> None:
+        check_count("num_merges", num_merges, least=0, most=MAX_TOKENS)
         self.num_merges = num_merges
         self._merges: tuple[tuple[bytes, bytes], ...] = ()
         self._special = dict(enumerate(SPECIAL_TOKENS))
