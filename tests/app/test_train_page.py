@@ -67,6 +67,7 @@ def test_start_trains_the_current_corpus_and_shows_the_run(pages):
     assert "12 of 12" in words
     *lines, ring = loss_chart(at)["data"]
     names = [trace.get("name") for trace in lines]
+    assert "from above" in words  # the entropy of tales is an estimate, and the page says so
     # None: the loss of each step
     assert names == ["uniform", "unigram", "bigram", "entropy", None, "training", "validation"]
     assert (ring["mode"], ring["x"]) == ("markers", [manager.get_engine().snapshot(run_id).best_step])

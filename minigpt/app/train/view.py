@@ -217,9 +217,11 @@ def sentences(snapshot: RunSnapshot) -> list[str]:
     ]
     if references:
         result.append(t("train.see_references") + " " + " ".join(references))
+    generator = generator_of(snapshot.corpus.get("name"), snapshot.corpus.get("origin"))
     floor = entropy(snapshot)
-    if floor is not None:
-        result.append(t("train.see_entropy", nats=f"{floor:.2f}", unit=_unit(snapshot)))
+    if generator is not None and floor is not None:
+        key = "train.see_entropy_estimated" if generator.is_entropy_estimated else "train.see_entropy"
+        result.append(t(key, nats=f"{floor:.2f}", unit=_unit(snapshot)))
     train, validation = snapshot.loss_ema, snapshot.val_loss
     if train is not None and validation is not None and snapshot.status != "failed" and not snapshot.is_copied:
         gap = f"{validation - train:+.2f}"

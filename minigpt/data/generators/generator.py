@@ -93,6 +93,9 @@ class TextGenerator:
     """How the text is made, in words."""
     entropy_bits_per_char: Callable[[], float] | None = None
     """Computes the true entropy rate: the loss of a reader who knows the grammar; None if it is not known."""
+    is_entropy_estimated: bool = False
+    """Whether this is the entropy of the choices, which is more than that of the text where a text can arise in
+    several ways."""
     referee: Referee | None = None
     """None if there is nothing to judge."""
     questions: Callable[[int], tuple[Question, ...]] | None = None

@@ -585,4 +585,5 @@ TALES = TextGenerator(
     "his, her or their, and in a story two names come back. The entropy is that of the choices, an estimate from "
     "above: some sentences can be made in two ways.",
     entropy_bits_per_char=entropy_bits_per_char,
+    is_entropy_estimated=True,
 )
