@@ -82,56 +82,14 @@ class RepetitionPenalty(Sampler):
         return f"repetition penalty {self.penalty:g}"
 
 
-class FrequencyPenalty(Sampler):
-    """Lowers a token's logit by `penalty` for each time that it has appeared.
-
-    Args:
-        penalty: Nats for each appearance; negative encourages repetition, 0 changes nothing.
-        window: Newest tokens that count; None means all.
-
-    >>> FrequencyPenalty(0.5).process(torch.tensor([3.0, 3.0, 3.0]), torch.tensor([0, 2, 2]))[0].tolist()
-    [2.5, 3.0, 2.0]
-    """
+class _CountPenalty(Sampler):
+    """Lowers each token's logit by `penalty` times an amount that follows from how often the token has appeared."""
 
     has_state = False
+    _setting: str
 
     def __init__(self, penalty: float, window: int | None = None) -> None:
-        check(math.isfinite(penalty), "frequency_penalty", penalty, "a number")
-        _check_window(window)
-        self.penalty, self.window = float(penalty), window
-
-    @property
-    def is_inactive(self) -> bool:
-        """Whether nothing changes."""
-        return self.penalty == 0
-
-    def process(
-        self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
-    ) -> tuple[torch.Tensor, Any]:
-        """Lower the logits by the number of appearances; see `Sampler.process`."""
-        logits = float64(logits)
-        return (logits if ids is None else logits - self.penalty * _counts(logits, ids, self.window)), state
-
-    def describe(self) -> str:
-        """Return the rule in a few words."""
-        return f"frequency penalty {self.penalty:g}"
-
-
-class PresencePenalty(Sampler):
-    """Lowers a token's logit by `penalty` if it has appeared, however often.
-
-    Args:
-        penalty: Nats; negative encourages repetition, 0 changes nothing.
-        window: Newest tokens that count; None means all.
-
-    >>> PresencePenalty(0.5).process(torch.tensor([3.0, 3.0, 3.0]), torch.tensor([0, 2, 2]))[0].tolist()
-    [2.5, 3.0, 2.5]
-    """
-
-    has_state = False
-
-    def __init__(self, penalty: float, window: int | None = None) -> None:
-        check(math.isfinite(penalty), "presence_penalty", penalty, "a number")
+        check(math.isfinite(penalty), self._setting, penalty, "a number")
         _check_window(window)
         self.penalty, self.window = float(penalty), window
 
@@ -147,11 +105,46 @@ class PresencePenalty(Sampler):
         logits = float64(logits)
         if ids is None:
             return logits, state
-        return logits - self.penalty * (_counts(logits, ids, self.window) > 0).to(logits.dtype), state
+        return logits - self.penalty * self._amount(_counts(logits, ids, self.window)), state
+
+    def _amount(self, counts: torch.Tensor) -> torch.Tensor:
+        """Return how many times the penalty is subtracted, in the shape of the counts."""
+        return counts
 
     def describe(self) -> str:
         """Return the rule in a few words."""
-        return f"presence penalty {self.penalty:g}"
+        return f"{self._setting.replace('_', ' ')} {self.penalty:g}"
+
+
+class FrequencyPenalty(_CountPenalty):
+    """Lowers a token's logit by `penalty` for each time that it has appeared.
+
+    Args:
+        penalty: Nats for each appearance; negative encourages repetition, 0 changes nothing.
+        window: Newest tokens that count; None means all.
+
+    >>> FrequencyPenalty(0.5).process(torch.tensor([3.0, 3.0, 3.0]), torch.tensor([0, 2, 2]))[0].tolist()
+    [2.5, 3.0, 2.0]
+    """
+
+    _setting = "frequency_penalty"
+
+
+class PresencePenalty(_CountPenalty):
+    """Lowers a token's logit by `penalty` if it has appeared, however often.
+
+    Args:
+        penalty: Nats; negative encourages repetition, 0 changes nothing.
+        window: Newest tokens that count; None means all.
+
+    >>> PresencePenalty(0.5).process(torch.tensor([3.0, 3.0, 3.0]), torch.tensor([0, 2, 2]))[0].tolist()
+    [2.5, 3.0, 2.5]
+    """
+
+    _setting = "presence_penalty"
+
+    def _amount(self, counts: torch.Tensor) -> torch.Tensor:
+        return (counts > 0).to(counts.dtype)
 
 
 def repeated_lengths(ids: Sequence[int], breakers: frozenset[int] = frozenset()) -> dict[int, int]:
