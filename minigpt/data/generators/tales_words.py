@@ -304,7 +304,7 @@ DEEDS = phrases(
     rules}| use {a_thing}| visit {anyone}| visit the {place}| visit {anyone} in {country}| wait for {anyone}| wait
     for the {vehicle}| wait {where}| wake up| wake up at {clock}| walk home| walk to the {place}| walk to school
     with {anyone}| walk the dog| walk in the {place}| want {a_thing}| want {food}| want to be {a job}| wash {s.his}
-    {hands|face|hair}| wash {a_thing}| watch TV| watch a {quality} film| watch {a_noun}| watch {anyone}| water the
+    {hands|face|hair}| wash {a_thing}| watch TV| watch {a quality} film| watch {a_noun}| watch {anyone}| water the
     flowers| wear {a colour} {garment}| wear {a quality} {garment}| wear {colour} {pair}| win the {game|race|match}|
     win {a noun}| work hard| work in the {place}| work as {a job}| worry about {a_noun}| write a {letter|card|
     message} to {anyone}| write a {story|poem} about {a_noun}| write {s.his} name
