@@ -8,7 +8,7 @@ import math
 import pytest
 from click.testing import CliRunner
 
-from minigpt.app.sampling import view as sampling_view
+from minigpt.app.sampling import side_view
 from minigpt.app.texts import has
 from minigpt.app.train import view as train_view
 from minigpt.cli.root import cli
@@ -46,13 +46,11 @@ def test_every_item_has_words(name):
 
 def test_the_faces_count_the_same(folder):
     prompt, options = "a1 b2 c3 ", {"max_new_tokens": 30, "temperature": 1.0, "seed": 4}
-    column = sampling_view.write(
-        load_run(folder.path), sampling_view.Rule("temperature", 1.0), prompt, 30, 4, lambda: False
-    )
-    verdict = sampling_view.verdict_on(column, folder.path)
+    column = side_view.write(load_run(folder.path), side_view.Rule("temperature", 1.0), prompt, 30, 4, lambda: False)
+    verdict = side_view.verdict_on(column, folder.path)
     moves = verdict[0]
     assert moves.right >= 3
-    assert f"**{moves.right} of {moves.total}** moves right" in sampling_view.figures(column, verdict)
+    assert f"**{moves.right} of {moves.total}** moves right" in side_view.figures(column, verdict)
 
     arguments = ["generate", str(folder.path), "--prompt", prompt]
     arguments += [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]

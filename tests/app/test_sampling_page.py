@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from minigpt.app.sampling import view as sampling_view
-from minigpt.app.sampling.view import DEFAULT_RULES, Rule, first_difference
+from minigpt.app.sampling import side_view
+from minigpt.app.sampling.side_view import DEFAULT_RULES, Rule, first_difference
 from minigpt.app.session import models, profile, runs
 from minigpt.runs.loading import load_run
 
@@ -28,7 +28,7 @@ def run(run_id):
 
 def column(ids, probability=0.5):
     tokens = tuple(SimpleNamespace(token_id=i, model_probability=probability) for i in ids)
-    return sampling_view.Column(Rule("greedy"), (), tokens, (), "length")
+    return side_view.Column(Rule("greedy"), (), tokens, (), "length")
 
 
 def strips(at):
@@ -126,16 +126,16 @@ def test_what_is_written_is_what_the_generator_writes(run):
         Rule("top_p", 0.7, 0.9),
         Rule("min_p", 0.2),
     ):
-        shown = sampling_view.write(run, rule, "the ", 30, 4, lambda: False)
+        shown = side_view.write(run, rule, "the ", 30, 4, lambda: False)
         expected = TextGenerator(run).generate("the ", max_new_tokens=30, seed=4, **rule.settings())
         assert "".join(token.text for token in shown.tokens) == expected.completion
 
 
 def test_a_choice_is_the_one_that_was_made(run):
     for rule in (Rule("greedy"), Rule("temperature", 1.3), Rule("top_k", 3)):
-        shown = sampling_view.write(run, rule, "the ", 20, 4, lambda: False)
+        shown = side_view.write(run, rule, "the ", 20, 4, lambda: False)
         for token in shown.tokens[::6]:
-            choice = sampling_view.choice_at(run, rule, "the ", token.n, 4, lambda: False)
+            choice = side_view.choice_at(run, rule, "the ", token.n, 4, lambda: False)
             assert choice.chosen.text == token.text
             assert choice.chosen.after == pytest.approx(token.probability)
             assert choice.u == token.u
@@ -145,11 +145,11 @@ def test_a_choice_is_the_one_that_was_made(run):
 
 
 def test_columns_share_the_distribution_at_the_first_difference(run):
-    columns = [sampling_view.write(run, Rule(kind, value), "t", 40, 9, lambda: False) for kind, value in
+    columns = [side_view.write(run, Rule(kind, value), "t", 40, 9, lambda: False) for kind, value in
                (("greedy", None), ("temperature", 1.5), ("top_k", 4))]  # fmt: skip
     part = first_difference(columns)
     assert part is not None
-    choices = [sampling_view.choice_at(run, column.rule, "t", part, 9, lambda: False) for column in columns]
+    choices = [side_view.choice_at(run, column.rule, "t", part, 9, lambda: False) for column in columns]
     before = [{bar.text: bar.before for bar in choice.bars[:8]} for choice in choices]
     assert before[0] == pytest.approx(before[1])
     assert before[0] == pytest.approx(before[2])

@@ -11,7 +11,7 @@ import pytest
 
 from minigpt.app.circuits.patching_view import one_changed
 from minigpt.app.perplexity.view import score
-from minigpt.app.sampling.view import choice_at, write
+from minigpt.app.sampling.side_view import choice_at, write
 from minigpt.app.session.reading import read_few, read_prompt
 from minigpt.config import RunConfig
 from minigpt.data.readers import clean_text

@@ -1,4 +1,4 @@
-"""What the Sampling page shows, as plain data and sentences; the page only draws it.
+"""What the columns side by side show, as plain data and sentences; `side` only draws it.
 
 torch is imported inside the functions that the compute gate calls, so that opening the page does not wait for it.
 """
