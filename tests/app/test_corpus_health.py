@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from minigpt.app.session import corpora
+from minigpt.app.train import presets
+from minigpt.app.train.form_view import worst
+from minigpt.config import load_config
+from minigpt.data.health import Health, check_health
+from minigpt.data.prepared import estimated_num_tokens, expected_vocab_size
+from minigpt.tokenizers.base import make_tokenizer
 from tests.data.test_health import DEFECTS, PROSE
 
 PAGE = "build/corpus"
@@ -86,9 +93,26 @@ def test_beside_start_stands_the_worst_finding_only(pages, name, words):
     assert words in said[0]
 
 
-def test_beside_start_a_good_text_needs_no_sentence(pages):
+def test_the_first_page_with_start_does_not_wait_for_the_check_until_something_is_changed(pages, monkeypatch):
+    checked = []
+    monkeypatch.setattr(corpora, "check_health", lambda *args, **_: checked.append(args) or Health((), False, None))
     at = pages.open("build/train")
-    assert not [item.value for item in at.markdown if ":material/warning:" in item.value]
+    assert not checked
+    at.text_input(key="train:nano:training.max_steps").set_value("33").run()
+    assert not at.exception
+    assert len(checked) == 1
+
+
+def test_no_preset_has_a_warning_on_the_built_in_tales():
+    """So beside Start nothing is checked before a visitor has changed something."""
+    corpus, shapes = corpora.default_corpus(), {}
+    for config in map(load_config, presets.names()):
+        shapes[config.data, config.tokenizer, config.model.sequence_length, config.model.d_model] = config
+    assert shapes
+    for config in shapes.values():
+        tokenizer = make_tokenizer(config.tokenizer)
+        counts = expected_vocab_size(tokenizer, corpus), estimated_num_tokens(tokenizer, corpus)
+        assert worst(check_health(corpus, config, vocab_size=counts[0], num_tokens=counts[1])) is None, config.preset
 
 
 @pytest.mark.parametrize("name", ["a little Chinese", "one sentence without a line end"])

@@ -63,6 +63,11 @@ def default_corpus() -> Corpus:
     return load_corpus(DEFAULT_CORPUS)
 
 
+def is_default() -> bool:
+    """Whether the visitor has brought, chosen and mended nothing, so the current corpus is the built-in tales."""
+    return current_corpus() is default_corpus()
+
+
 @dataclass(frozen=True)
 class Choice:
     """How a visitor wants a file to be read.

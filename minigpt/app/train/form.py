@@ -91,7 +91,7 @@ def draw() -> None:
                 anatomy.explain_error(found_error)
         if config is not None:
             _cost(config)
-            if error is None:
+            if error is None and (changes or not corpora.is_default()):  # no preset has a warning on the built-in tales
                 _health(config)
         _offer_corpus(preset, base)
         if about := presets.about(preset):
