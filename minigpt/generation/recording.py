@@ -1,10 +1,11 @@
-"""A sampler that lets another one choose and keeps the distribution before and after it.
+"""Samplers that let another one choose and keep the distribution before and after it, or its entropy.
 
 Reads after: samplers.py.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -40,3 +41,40 @@ class RecordingSampler(Sampler):
     def describe(self) -> str:
         """Return the other sampler's description."""
         return self.recorded.describe()
+
+
+class EntropyMeter(Sampler):
+    """Passes everything to another sampler and measures the entropy of the distribution before and after it.
+
+        H = -sum p_i log2 p_i
+
+    Attributes:
+        before: For each step, the mean entropy of the model's own distribution over the sequences, in bits.
+        after: For each step, that of what the other sampler left.
+
+    >>> from minigpt.generation.truncation import TopKSampler
+    >>> meter = EntropyMeter(TopKSampler(2))
+    >>> _ = meter.process(torch.tensor([[0.25, 0.25, 0.25, 0.25]]).log())
+    >>> meter.before, meter.after
+    ([2.0], [1.0])
+    """
+
+    def __init__(self, measured: Sampler) -> None:
+        self.measured = measured
+        self.has_state = measured.has_state
+        self.before: list[float] = []
+        self.after: list[float] = []
+
+    def process(
+        self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
+    ) -> tuple[torch.Tensor, Any]:
+        """Let the other sampler change the logits (B, V), and measure both."""
+        after, state = self.measured.process(logits, ids, state)
+        for kept, values in ((self.before, logits), (self.after, after)):
+            probs = torch.softmax(values.double(), -1)
+            kept.append(float(torch.special.entr(probs).sum(-1).mean()) / math.log(2))
+        return after, state
+
+    def describe(self) -> str:
+        """Return the other sampler's description."""
+        return self.measured.describe()

@@ -18,7 +18,7 @@ import threading
 import types
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar
 
@@ -30,8 +30,27 @@ _HOLDER = "_minigpt_gate"
 _MOST_ITEMS = 200
 """Items of a sequence that are looked at to estimate its memory."""
 
+FIRST_LOOK, NEXT_LOOKS = 0.02, 0.06
+"""Seconds until a caller first looks at what is ready of its answer, and between its later looks."""
+
 Cancelled = Callable[[], bool]
 """Returns whether the answer is no longer wanted. Work should call it often, and may return early after True."""
+
+
+class Task:
+    """What work is given: a `Cancelled` that also takes what is ready of the answer."""
+
+    def __init__(self) -> None:
+        self.is_cancelled = False
+        self.ready: Any = None
+
+    def __call__(self) -> bool:
+        """Return whether the answer is no longer wanted."""
+        return self.is_cancelled
+
+    def report(self, ready: object) -> None:
+        """Let the callers that watch see what is ready; they read it while the work goes on."""
+        self.ready = ready
 
 
 class Superseded(Exception):
@@ -51,9 +70,9 @@ class _Request:
     """One piece of work and the callers that wait for it."""
 
     key: tuple[Any, ...]
-    work: Callable[[Cancelled], Any]
+    work: Callable[[Task], Any]
     waiters: list[_Waiter] = field(default_factory=list)
-    cancelled: bool = False
+    task: Task = field(default_factory=Task)
 
 
 class ComputeGate:
@@ -83,7 +102,15 @@ class ComputeGate:
         self._closing = False
         self._local = threading.local()
 
-    def run(self, key: tuple[Any, ...], work: Callable[[Cancelled], T], *, session: str, slot: str) -> T:
+    def run(
+        self,
+        key: tuple[Any, ...],
+        work: Callable[[Task], T],
+        *,
+        session: str,
+        slot: str,
+        watch: Callable[[Any], None] | None = None,
+    ) -> T:
         """Return the answer to a request, from the cache or computed now.
 
         Args:
@@ -92,13 +119,16 @@ class ComputeGate:
                 True its return value is ignored.
             session: The session that asks.
             slot: The place on the page that the answer is for; a newer request for the same slot replaces this one.
+            watch: Called in the caller's thread with what the work reports, again and again while it goes on; at least
+                once if the answer is computed now and something was reported.
 
         Raises:
             Superseded: A newer request of the session for this slot has arrived, or the server is closing.
             Exception: What `work` raised; errors are not cached.
         """
         if getattr(self._local, "is_worker", False):  # a worker that waits for itself would wait for ever
-            return work(lambda: False)
+            return work(Task())
+        request: _Request | None = None
         waiter = _Waiter((session, slot))
         with self._changed:
             if self._closing:
@@ -118,6 +148,13 @@ class ComputeGate:
             if older is not None and older is not self._newest.get(waiter.place):
                 self._supersede(older, waiter.place)
             self._changed.notify()
+        if watch is not None and request is not None:
+            pause, is_done = FIRST_LOOK, False
+            while not is_done:
+                is_done = bool(wait([waiter.answer], pause).done)
+                pause = NEXT_LOOKS
+                if request.task.ready is not None:
+                    watch(request.task.ready)
         answer: T = waiter.answer.result()
         return answer
 
@@ -142,7 +179,7 @@ class ComputeGate:
             request.waiters.remove(waiter)
             waiter.answer.set_exception(Superseded())
         if not request.waiters and self._open.get(request.key) is request:
-            request.cancelled = True
+            request.task.is_cancelled = True
             del self._open[request.key]
             if request in self._queue:
                 self._queue.remove(request)
@@ -165,7 +202,7 @@ class ComputeGate:
 
     def _answer(self, request: _Request) -> None:
         try:
-            answer = request.work(lambda: request.cancelled)
+            answer = request.work(request.task)
         except BaseException as error:  # raise any error in the callers
             for waiter in self._close(request):
                 waiter.answer.set_exception(error)
@@ -195,7 +232,7 @@ class ComputeGate:
     def _remember(self, request: _Request, answer: Any) -> None:
         size = num_bytes(answer)
         with self._changed:
-            if request.cancelled or size > self._max_bytes:
+            if request.task.is_cancelled or size > self._max_bytes:
                 return
             self._answers[request.key] = (answer, size)
             self._bytes += size
