@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -33,6 +33,36 @@ def stderr() -> Console:
 def stdout() -> Console:
     """Return a console for tables of results."""
     return Console(highlight=False, markup=False, emoji=False)
+
+
+def print_table(
+    titles: Sequence[str], rows: Iterable[Sequence[str]], *, left: Collection[str] = (), foldable: Collection[str] = ()
+) -> None:
+    """Print a table of results: as wide as the terminal, and into a file or a pipe as wide as its longest line.
+
+    Args:
+        titles: The heading of each column.
+        rows: The cells, one for each column.
+        left: Columns of text; the others hold numbers and are aligned at the right.
+        foldable: Columns that may take several lines in a narrow terminal. The others are never shortened, because a
+            person has to read or to type what stands there.
+    """
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(
+            title,
+            justify="left" if title in left else "right",
+            no_wrap=title not in foldable,
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*(Text(harmless(cell)) for cell in row))
+    console = stdout()
+    if not console.is_terminal:
+        console.width = 10_000  # what reads it is no screen
+    console.print(table)
 
 
 def is_watched() -> bool:

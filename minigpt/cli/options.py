@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from minigpt.cli.completion import complete_preset, complete_run, complete_setting
 from minigpt.errors import InputError
 from minigpt.paths import user_path
 from minigpt.wording import quoted
@@ -76,6 +77,17 @@ def device_option(default: str) -> Callable[[F], F]:
     )
 
 
+def config_option(function: F) -> F:
+    """Add `--config`."""
+    return click.option(
+        "--config",
+        "source",
+        metavar="FILE|PRESET",
+        shell_complete=complete_preset,
+        help="Settings to start from.  [default: none]",
+    )(function)
+
+
 def set_option(function: F) -> F:
     """Add `--set`."""
     return click.option(
@@ -83,13 +95,19 @@ def set_option(function: F) -> F:
         "assignments",
         metavar="SECTION.KEY=VALUE",
         multiple=True,
+        shell_complete=complete_setting,
         help="Change one setting; may be given several times. `minigpt config` lists them all.",
     )(function)
 
 
 def run_argument(function: F) -> F:
     """Add the argument RUN."""
-    return click.argument("run", metavar="RUN")(function)
+    return click.argument("run", metavar="RUN", shell_complete=complete_run)(function)
+
+
+def runs_argument(function: F) -> F:
+    """Add the argument RUN, which may be given several times."""
+    return click.argument("runs", metavar="RUN...", nargs=-1, required=True, shell_complete=complete_run)(function)
 
 
 def seed_option(default: int | None) -> Callable[[F], F]:

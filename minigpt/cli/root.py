@@ -20,6 +20,7 @@ import click
 
 from minigpt.cli.app import app
 from minigpt.cli.archive import export_run, import_run
+from minigpt.cli.completion import completion
 from minigpt.cli.config import config
 from minigpt.cli.console import note, show_error, show_fault, show_warnings
 from minigpt.cli.doctor import doctor
@@ -101,7 +102,7 @@ def cli() -> None:
     """See how a GPT works by training one yourself."""
 
 
-for _command in (app, train, generate, evaluate, runs, export_run, import_run, config, doctor):
+for _command in (app, train, generate, evaluate, runs, export_run, import_run, config, doctor, completion):
     cli.add_command(_command)
 
 

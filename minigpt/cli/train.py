@@ -9,7 +9,15 @@ from typing import Any
 import click
 
 from minigpt import resources
-from minigpt.cli.options import device_option, input_file, json_option, output_path, seed_option, set_option
+from minigpt.cli.options import (
+    config_option,
+    device_option,
+    input_file,
+    json_option,
+    output_path,
+    seed_option,
+    set_option,
+)
 from minigpt.config import SECTIONS, RunConfig, allowed_values, field_info, parse_assignments
 
 
@@ -36,7 +44,7 @@ def _described(dotted: str) -> str:
 
 
 @click.command(cls=CommandWithSettings)
-@click.option("--config", "source", metavar="FILE|PRESET", help="Settings to start from.  [default: none]")
+@config_option
 @click.option(
     "--data",
     multiple=True,

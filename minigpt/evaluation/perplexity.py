@@ -21,7 +21,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, overload
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ from minigpt.data.readers import safe_pieces
 from minigpt.errors import CorpusError, InputError, NonFiniteLossError
 from minigpt.generation.inference import cleaned_for, evaluation_mode
 from minigpt.generation.results import Candidate
+from minigpt.model.protocols import load_language_model
 
 if TYPE_CHECKING:
     from minigpt.model.protocols import LanguageModel
@@ -45,6 +47,11 @@ _BLOCK = 1 << 18
 
 MAX_LOGITS = 1 << 24
 """Largest number of logits computed at once, 64 MB; long contexts and large vocabularies get smaller batches."""
+
+
+def perplexity_of(loss: float) -> float:
+    """Return `exp(loss)`, for a loss in nats per token; infinity where that is more than a number can hold."""
+    return math.exp(loss) if loss < 700 else math.inf
 
 
 class TokenScore(NamedTuple):
@@ -218,6 +225,31 @@ class ModelEvaluator:
         check_count("batch_size", batch_size)
         self._batch_size = batch_size
 
+    @classmethod
+    def from_checkpoint(
+        cls,
+        name: str | Path,
+        *,
+        step: int | Literal["best", "last"] | None = None,
+        device: str = "cpu",
+        batch_size: int = 8,
+    ) -> Self:
+        """Return an evaluator for a run on disk, with the weights that `minigpt.load_run` takes.
+
+        Args:
+            name: A run's folder, its id, an exported zip, the name of a bundled run, or the folder of a checkpoint.
+            step: A step whose weights were kept, `best`, `last`, or None for the best and else the last.
+            device: `auto`, `cpu`, `cuda` or `mps`.
+            batch_size: Largest number of windows in one forward pass.
+
+        Raises:
+            RunNotFoundError: There is no such run or no such step.
+            InputError: A step is given beside the folder of a checkpoint.
+            CheckpointError: It is damaged, or its weights are not finite.
+            DeviceError: This machine does not have the device.
+        """
+        return cls(load_language_model(name, step=step, device=device), batch_size=batch_size)
+
     def evaluate(
         self,
         text: str | TextFile,
@@ -304,7 +336,7 @@ class ModelEvaluator:
         loss = nats / num_targets
         return Evaluation(
             loss=loss,
-            perplexity=math.exp(loss) if loss < 700 else math.inf,
+            perplexity=perplexity_of(loss),
             bits_per_char=nats / math.log(2) / size.num_chars,
             bits_per_byte=nats / math.log(2) / size.num_bytes,
             num_tokens=num_computed,

@@ -17,7 +17,8 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 
@@ -30,6 +31,7 @@ from minigpt.generation.results import FoundText, GeneratedToken, Generation
 from minigpt.generation.samplers import Sampler, draw
 from minigpt.generation.settings import GenerationSettings, ResolvedSampler
 from minigpt.generation.stopping import StopMatcher
+from minigpt.model.protocols import load_language_model
 from minigpt.randomness import uniform
 from minigpt.wording import one_character
 
@@ -151,6 +153,25 @@ class TextGenerator:
         self._run = run
         self._model = run.model
         self._tokenizer = run.tokenizer
+
+    @classmethod
+    def from_checkpoint(
+        cls, name: str | Path, *, step: int | Literal["best", "last"] | None = None, device: str = "cpu"
+    ) -> Self:
+        """Return a generator for a run on disk, with the weights that `minigpt.load_run` takes.
+
+        Args:
+            name: A run's folder, its id, an exported zip, the name of a bundled run, or the folder of a checkpoint.
+            step: A step whose weights were kept, `best`, `last`, or None for the best and else the last.
+            device: `auto`, `cpu`, `cuda` or `mps`.
+
+        Raises:
+            RunNotFoundError: There is no such run or no such step.
+            InputError: A step is given beside the folder of a checkpoint.
+            CheckpointError: It is damaged, or its weights are not finite.
+            DeviceError: This machine does not have the device.
+        """
+        return cls(load_language_model(name, step=step, device=device))
 
     def stream(
         self,

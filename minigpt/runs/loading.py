@@ -185,25 +185,35 @@ def load_run(
         CheckpointError: It is damaged, or its weights are not finite.
         DeviceError: This machine does not have the device.
     """
+    while True:
+        folder, weights = find_weights(name, step=step, store=store)
+        if folder is None:
+            return _load_checkpoint_alone(weights.parent, device)
+        try:
+            return load_weights_file(folder, weights, device=device)
+        except CheckpointError:
+            if weights.exists() or step == step_of(weights):
+                raise  # else the training has just replaced it by a newer one
+
+
+def find_weights(
+    name: str | Path, *, step: int | Literal["best", "last"] | None = None, store: RunStore | None = None
+) -> tuple[RunFolder | None, Path]:
+    """Return the run and the file with the weights that a person names, without opening them.
+
+    Arguments and errors are those of `load_run`. The run is None for a checkpoint that is not inside its run.
+    """
     path = _path_of(name)
     if not _is_checkpoint(path):
         folder = find_run(name, store=store)
-        while True:
-            weights = folder.weights_path(step)
-            try:
-                return load_weights_file(folder, weights, device=device)
-            except CheckpointError:
-                if weights.exists() or step == step_of(weights):
-                    raise  # else the training has just replaced it by a newer one
+        return folder, folder.weights_path(step)
     if step is not None:
         raise InputError(
             f"{path.name} is a checkpoint, so its step cannot be chosen; {step} was given.",
             mend="Give the run's folder and a step, or the checkpoint alone.",
         )
     check_checkpoint(path)
-    if (_run_of(path) / INFO).is_file():
-        return load_weights_file(RunFolder(_run_of(path)), path / MODEL, device=device)
-    return _load_checkpoint_alone(path, device)
+    return (RunFolder(_run_of(path)) if (_run_of(path) / INFO).is_file() else None), path / MODEL
 
 
 def _load_checkpoint_alone(path: Path, device: str) -> Run:

@@ -63,3 +63,43 @@ def test_empty_and_binary_files_are_named(call, run: Path, tmp_path: Path) -> No
         path = tmp_path / "odd.txt"
         path.write_bytes(content)
         assert "odd.txt" in call("evaluate", run, "--data", path, code=2).stderr
+
+
+def test_several_runs_and_files_are_a_table_of_the_single_results(call, run: Path, tmp_path: Path) -> None:
+    names = ["sat.txt", "log.txt"]
+    for name in names:
+        (tmp_path / name).write_text(f"the cat {name[:3]} on a mat. " * 9)
+    files = [f"--data={tmp_path / name}" for name in names]
+    printed = [json.loads(line) for line in call("evaluate", run, "tales", *files, "--json").stdout.splitlines()]
+    assert [(each["run"], each["data"]) for each in printed] == [(r, n) for r in (str(run), "tales") for n in names]
+    single = json.loads(call("evaluate", "tales", files[1], "--json").stdout)
+    assert printed[3] == {**single, "data": names[1]}
+    rows = call("evaluate", run, "tales", *files).stdout.splitlines()
+    assert rows[0].split() == ["run", "text", "loss", "perplexity", "bits/char", "bits/byte", "tokens", "unknown"]
+    assert [row.split()[:3] for row in rows[1:]] == [[e["run"], e["data"], f"{e['loss']:.4f}"] for e in printed]
+
+
+@pytest.mark.parametrize("wrong", ["run", "checkpoint", "file", "content", "step"])
+def test_nothing_is_printed_if_one_of_several_cannot_be_scored(call, run: Path, tmp_path: Path, wrong: str) -> None:
+    good, odd, alone = tmp_path / "good.txt", tmp_path / "odd.txt", tmp_path / "step-0000001"
+    good.write_text("the cat")
+    odd.write_bytes(b"\0\1" * 99)
+    alone.mkdir()
+    (alone / "model.safetensors").write_bytes(b"x")
+    more = {
+        "run": ["nothing", f"--data={good}"],
+        "checkpoint": [alone, f"--data={good}"],
+        "file": [f"--data={good}", "--data=missing.txt"],
+        "content": [f"--data={good}", f"--data={odd}"],
+        "step": [f"--data={good}", "--step=7777"],
+    }[wrong]
+    result = call("evaluate", run, *more, "--json", code=1 if wrong == "checkpoint" else 2)
+    assert result.stdout == ""
+    assert result.stderr.count("Error: ") == 1
+
+
+def test_a_second_evaluation_computes_nothing(call, run: Path, corpus_file: Path, monkeypatch) -> None:
+    first = call("evaluate", run, "--data", corpus_file, "--stride=7").stdout
+    monkeypatch.setattr(ModelEvaluator, "evaluate", None)
+    assert call("evaluate", run, "--data", corpus_file, "--stride=7").stdout == first
+    assert "failed" in call("evaluate", run, "--data", corpus_file, "--stride=7", "--no-cache", code=1).stderr

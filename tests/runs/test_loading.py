@@ -16,6 +16,7 @@ from minigpt import resources
 from minigpt.config import RunConfig
 from minigpt.data.corpora import corpus_from_text
 from minigpt.errors import ArchiveError, CheckpointError, InputError, NonFiniteLossError, RunNotFoundError
+from minigpt.evaluation.perplexity import ModelEvaluator
 from minigpt.generation.generator import TextGenerator
 from minigpt.model.weights import load_weights, save_weights
 from minigpt.runs.export import bundle_run, export_zip
@@ -73,6 +74,33 @@ def test_load_run(small_run: RunConfig, copied: RunFolder) -> None:
     assert early.step == 0
     assert next(early.model.parameters()).dtype == torch.float32  # from half precision
     assert not torch.equal(early.model.embedding.weight, run.model.embedding.weight)
+
+
+@pytest.mark.parametrize("kind", [TextGenerator, ModelEvaluator])
+def test_from_checkpoint_takes_every_name_of_a_run(
+    copied: RunFolder, tmp_path: Path, kind: type[TextGenerator] | type[ModelEvaluator]
+) -> None:
+    """By id, folder, checkpoint inside and outside its run, and zip, a step chosen: each is what `load_run` opens."""
+    alone = shutil.copytree(copied.checkpoint_path(6), tmp_path / "step-0000006")
+    export_zip(copied, tmp_path / "run.zip")
+
+    def told(made: TextGenerator | ModelEvaluator) -> object:
+        if isinstance(made, TextGenerator):
+            return [token.probability for token in made.generate("the ", max_new_tokens=6, temperature=1.0).tokens]
+        return made.evaluate("the cat sat")
+
+    for name, step in (
+        (copied.id, None), (str(copied.path), "last"), (copied.path, 6), (copied.path, 0), (copied.checkpoint_path(6), None),
+        (alone, None), (tmp_path / "run.zip", None), ("tales", None),
+    ):  # fmt: skip
+        assert told(kind.from_checkpoint(name, step=step)) == told(kind(load_run(name, step=step)))
+    assert told(kind.from_checkpoint(alone)) == told(kind.from_checkpoint(copied.id, step=6))
+    assert told(kind.from_checkpoint(alone)) != told(kind.from_checkpoint(copied.id, step=0))
+    for name, step, error in (
+        ("nothing", None, RunNotFoundError), (copied.id, 5, RunNotFoundError), (alone, 6, InputError),
+    ):  # fmt: skip
+        with pytest.raises(error):
+            kind.from_checkpoint(name, step=step)
 
 
 def test_load_run_with_a_tokenizer_of_another_run(small_run: RunConfig, copied: RunFolder) -> None:
