@@ -45,6 +45,8 @@ class TransformerConfig(Section):
     """Normalisation: by the root mean square alone, or by mean and variance."""
     norm_gain: bool = True
     """Whether norms have a learned weight per coordinate; LayerNorm always has."""
+    norm_epsilon: Annotated[float, Field(gt=0, le=1)] = 1e-5
+    """What norms add under the root, so that they never divide by zero."""
     norm_position: Literal["pre", "post", "none"] = "pre"
     """Where norms are: pre, before each layer and at the end; post, after each sum; none, nowhere."""
     residual: bool = True
@@ -59,8 +61,18 @@ class TransformerConfig(Section):
     """Width of a short convolution before each layer, over a position and those just before it; 0 or 1: none."""
     positions: Literal["learned", "sinusoidal", "rotary", "alibi", "none"] = "rotary"
     """How it knows places: a vector per position, learned or of sines; rotated queries and keys; scores that fall."""
-    activation: Literal["gelu", "relu", "relu2", "swiglu", "none"] = "gelu"
-    """Non-linearity of the feed-forward layer; swiglu adds a third matrix, none leaves the layer linear."""
+    rotary_base: Annotated[float, Field(gt=1, le=1e12)] = 10_000.0
+    """Base of the rotation angles of rotary positions; larger ones turn more slowly, for longer contexts."""
+    rotary_factor: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    """How many times slower rotary positions turn, so that a longer context looks like the one of the training."""
+    rotary_length: Annotated[int | None, Field(ge=1, le=1_048_576)] = None
+    """Context of the first training, as in Llama 3: pairs that turn fast within it stay; empty: all turn slower."""
+    rotary_low: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    """Pairs that turn less often than this within rotary_length turn slower by rotary_factor."""
+    rotary_high: Annotated[float, Field(gt=0, le=1e6)] = 4.0
+    """Pairs that turn more often than this within rotary_length stay; in between the factor rises gradually."""
+    activation: Literal["gelu", "gelu_tanh", "relu", "relu2", "swiglu", "none"] = "gelu"
+    """Non-linearity of the feed-forward layer; gelu_tanh is GPT-2's, swiglu adds a third matrix, none is linear."""
     initialization: Literal["gpt2", "torch", "identity"] = "gpt2"
     """How weights start: gpt2 small random ones; torch as torch does; identity so that blocks add nothing at first."""
     causal: bool = True
@@ -102,6 +114,11 @@ class TransformerConfig(Section):
             raise ValueError(
                 f"d_model {self.d_model} is not divisible by num_heads {self.num_heads}; with this width num_heads can "
                 f"be {self._head_counts()}"
+            )
+        if self.rotary_low >= self.rotary_high:
+            raise ValueError(
+                f"rotary_low {self.rotary_low:g} must be less than rotary_high {self.rotary_high:g}, since pairs "
+                "between them are slowed down in part"
             )
         if self.norm == "layernorm" and not self.norm_gain:
             raise ValueError("norm is layernorm, which always has learned weights, but norm_gain is false")

@@ -184,26 +184,27 @@ def _linear(layer: torch.nn.Linear) -> _Layer:
     return lambda x: x @ weight + bias
 
 
-def _inverse_rms(x: Array) -> Array:
+def _inverse_rms(x: Array, epsilon: float = EPSILON) -> Array:
     """Return 1 / sqrt(mean(x^2) + epsilon) of each vector: (..., D) -> (..., 1)."""
-    inverse: Array = 1 / np.sqrt(np.vecdot(x, x) / x.shape[-1] + x.dtype.type(EPSILON))
+    inverse: Array = 1 / np.sqrt(np.vecdot(x, x) / x.shape[-1] + x.dtype.type(epsilon))
     return inverse[..., None]
 
 
 def _norm(norm: Norm) -> _Layer:
+    epsilon = norm.epsilon
     if isinstance(norm, LayerNorm):
         weight, bias = _view(norm.weight), None if norm.bias is None else _view(norm.bias)
 
         def layer_norm(x: Array) -> Array:
             centred = x - np.add.reduce(x, -1, keepdims=True) / x.shape[-1]
-            y: Array = centred * _inverse_rms(centred) * weight
+            y: Array = centred * _inverse_rms(centred, epsilon) * weight
             return y if bias is None else y + bias
 
         return layer_norm
     if norm.weight is None:
-        return lambda x: x * _inverse_rms(x)
+        return lambda x: x * _inverse_rms(x, epsilon)
     gain = _view(norm.weight)
-    return lambda x: x * _inverse_rms(x) * gain
+    return lambda x: x * _inverse_rms(x, epsilon) * gain
 
 
 def _layer_input(norm: Norm, convolution: CausalConvolution | None) -> _LayerInput:

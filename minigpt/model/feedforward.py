@@ -56,11 +56,12 @@ class FeedForward(nn.Module):
 def activate(x: torch.Tensor, activation: str) -> torch.Tensor:
     """Apply the non-linearity to every number.
 
-        gelu    x * P(Z <= x), Z standard normal; exact, not the tanh approximation
-        relu    max(x, 0)
-        relu2   max(x, 0)^2
-        swiglu  silu(x) = x * sigmoid(x); the layer then multiplies by up(x)
-        none    x
+        gelu       x * P(Z <= x), Z standard normal; exact
+        gelu_tanh  its approximation in GPT-2: x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))
+        relu       max(x, 0)
+        relu2      max(x, 0)^2
+        swiglu     silu(x) = x * sigmoid(x); the layer then multiplies by up(x)
+        none       x
 
     Args:
         x: Any shape.
@@ -69,6 +70,8 @@ def activate(x: torch.Tensor, activation: str) -> torch.Tensor:
     match activation:
         case "gelu":
             return F.gelu(x)
+        case "gelu_tanh":
+            return F.gelu(x, approximate="tanh")
         case "relu":
             return F.relu(x)
         case "relu2" if torch.compiler.is_compiling():  # the compiler keeps one tensor by itself

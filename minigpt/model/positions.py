@@ -26,7 +26,9 @@ query and key projections.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -34,7 +36,7 @@ from torch import nn
 from minigpt.config import TransformerConfig
 
 ANGLE_BASE = 10_000.0
-"""The slowest pair of coordinates makes one turn in about 2 pi times this many tokens."""
+"""The slowest pair of coordinates makes one turn in about 2 pi times this many tokens; `rotary_base` changes it."""
 
 
 class LearnedPositions(nn.Module):
@@ -65,12 +67,21 @@ class AngleTable(nn.Module):
     Args:
         sequence_length: Largest number of positions.
         num_coordinates: N; an odd number has half a pair at the end.
+        base: The base.
+        slow: Changes the angles per token (N/2,), see `slower`; None: leaves them.
     """
 
-    def __init__(self, sequence_length: int, num_coordinates: int) -> None:
+    def __init__(
+        self,
+        sequence_length: int,
+        num_coordinates: int,
+        base: float = ANGLE_BASE,
+        slow: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
         super().__init__()
         self._sequence_length = sequence_length
         self.num_coordinates = num_coordinates
+        self._base, self._slow = base, slow
         self.table: torch.Tensor
         self.register_buffer("table", torch.empty(0, 1, -(-num_coordinates // 2), 2), persistent=False)
 
@@ -83,7 +94,9 @@ class AngleTable(nn.Module):
         # In float64, so that large angles stay exact; on the CPU, because not every device has float64.
         pair = torch.arange(num_pairs, dtype=torch.float64, device="cpu")
         position = torch.arange(length, dtype=torch.float64, device="cpu")
-        angle = torch.outer(position, ANGLE_BASE ** (-pair / (self.num_coordinates / 2)))  # (S, N/2)
+        turn = self._base ** (-pair / (self.num_coordinates / 2))  # (N/2,)
+        turn = turn if self._slow is None else self._slow(turn)
+        angle = torch.outer(position, turn)  # (S, N/2)
         table = torch.stack((angle.cos(), angle.sin()), dim=-1).unsqueeze(1)  # (S, 1, N/2, 2)
         # A tensor made in inference mode could not be used with gradients later.
         with torch.inference_mode(False):
@@ -119,7 +132,9 @@ class RotaryPositions(AngleTable):
 
     Args:
         sequence_length: Largest number of positions.
-        d_head: K, the width of a head, even.
+        num_coordinates: K, the width of a head, even.
+        base: The base.
+        slow: Changes the angles per token (K/2,), see `slower`; None: leaves them.
     """
 
     def forward(self, start: int, length: int) -> torch.Tensor:
@@ -127,6 +142,33 @@ class RotaryPositions(AngleTable):
         rotation = self.rows(start, length)
         # torch.compile does not support complex numbers; there the pairs stay apart, (T, 1, K/2, 2).
         return rotation if torch.compiler.is_compiling() else torch.view_as_complex(rotation)
+
+
+def slower(turn: torch.Tensor, config: TransformerConfig) -> torch.Tensor:
+    """Slow rotations down by `rotary_factor` f, for a context that is longer than the one of the training.
+
+        without rotary_length   turn / f
+        with rotary_length S    turn / f      for a pair that turns less often than `rotary_low` in S tokens
+                                turn          for a pair that turns more often than `rotary_high`
+                                in between a mixture of both, linear in the number of turns
+
+    The second way leaves the fast pairs alone, which tell near positions apart.
+
+    Args:
+        turn: Angle of each pair in radians per token, (K/2,).
+        config: The model's shape.
+
+    Source: Chen et al. 2023, "Extending Context Window of Large Language Models via Position Interpolation", section
+    3.2, for the first way; the released code of Grattafiori et al. 2024, "The Llama 3 Herd of Models", for the second.
+
+    >>> slower(torch.tensor([1.0, 0.1]), TransformerConfig(rotary_factor=2))
+    tensor([0.5000, 0.0500])
+    """
+    if config.rotary_length is None:
+        return turn / config.rotary_factor
+    turns = turn * config.rotary_length / (2 * math.pi)
+    kept = ((turns - config.rotary_low) / (config.rotary_high - config.rotary_low)).clamp(0, 1)
+    return turn * (kept + (1 - kept) / config.rotary_factor)
 
 
 Positions = LearnedPositions | SinusoidalPositions | RotaryPositions | None
@@ -141,7 +183,8 @@ def make_positions(config: TransformerConfig) -> Positions:
         case "sinusoidal":
             return SinusoidalPositions(config.sequence_length, config.d_model)
         case "rotary":
-            return RotaryPositions(config.sequence_length, config.d_head)
+            slow = functools.partial(slower, config=config)
+            return RotaryPositions(config.sequence_length, config.d_head, config.rotary_base, slow)
         case _:
             return None
 

@@ -48,13 +48,14 @@ class Transformer(nn.Module):
         config: Its shape.
         vocab_size: V, number of token ids of the tokenizer.
         seed: Seed of the initial weights. The same seed, name and shape of a tensor give the same random numbers.
+            None: the weights hold whatever was in memory, for a caller that fills all of them at once.
 
     >>> model = Transformer(TransformerConfig(num_layers=2, num_heads=2, d_model=8, sequence_length=16), vocab_size=10)
     >>> model(torch.tensor([[1, 2, 3]])).shape
     torch.Size([1, 3, 10])
     """
 
-    def __init__(self, config: TransformerConfig, vocab_size: int, *, seed: int = 0) -> None:
+    def __init__(self, config: TransformerConfig, vocab_size: int, *, seed: int | None = 0) -> None:
         super().__init__()
         if not is_whole(vocab_size) or not 1 <= vocab_size <= MOST_TOKENS:
             raise ConfigError(
@@ -75,7 +76,8 @@ class Transformer(nn.Module):
             self.head = None if config.tie_embeddings else Linear(config.d_model, vocab_size, bias=False)
         # what `to_empty` does, without importing the compiler
         self._apply(lambda tensor: torch.empty(tensor.shape, device="cpu"))  # type: ignore[no-untyped-call]
-        self._initialise(seed)
+        if seed is not None:
+            self._initialise(seed)
 
     @torch.no_grad()
     def _initialise(self, seed: int) -> None:

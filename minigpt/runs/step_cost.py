@@ -80,7 +80,7 @@ def work_of(config: RunConfig, vocab_size: int) -> tuple[float, ...]:
     )
 
 
-_ACTIVATION = {"gelu": 1.3, "relu": 0.2, "relu2": 0.5, "swiglu": 2.5, "none": 0.0}
+_ACTIVATION = {"gelu": 1.3, "gelu_tanh": 1.3, "relu": 0.2, "relu2": 0.5, "swiglu": 2.5, "none": 0.0}
 """How often each number of the feed-forward layer is read and written for the activation, in both directions."""
 
 

@@ -27,6 +27,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "convolution",
     ),
     "layers": ("activation", "norm", "norm_position", "norm_gain", "residual", "bias", "dropout", "initialization"),
+    "fine": ("norm_epsilon", "rotary_base", "rotary_factor", "rotary_length", "rotary_low", "rotary_high"),
 }  # fmt: skip
 """The fields of the architecture by tab; together they are all fields of `TransformerConfig`."""
 
