@@ -70,7 +70,7 @@ def _in_spans(train: str, pieces: list[str]) -> int:
         return 0
     starts = range(0, len(train), _CHUNK)
     known = np.sort(np.concatenate([_aligned_hashes(train[start : start + _CHUNK + span], span) for start in starts]))
-    return sum(_covered(_is_in(_hashes(code_points(piece), span), known), span) for piece in pieces)
+    return sum(_covered(_is_in(span_hashes(code_points(piece), span), known), span) for piece in pieces)
 
 
 def _is_in(values: _Hashes, known: _Hashes) -> NDArray[np.bool_]:
@@ -89,7 +89,7 @@ def _covered(starts: NDArray[np.bool_], span: int) -> int:
     return int(np.count_nonzero(np.cumsum(changes) > 0))
 
 
-def _hashes(codes: NDArray[Any], span: int) -> _Hashes:
+def span_hashes(codes: NDArray[Any], span: int) -> _Hashes:
     """Return the hash of every span of a power of two characters, shape `(len(codes) - span + 1,)`."""
     if len(codes) < span:
         return np.zeros(0, np.uint64)

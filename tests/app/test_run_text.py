@@ -16,6 +16,7 @@ from minigpt.errors import DownloadError
 from minigpt.interpret.heads import emergence
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.loading import load_run
+from minigpt.runs.text import rebuilt
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +49,9 @@ def test_a_corpus_that_must_be_downloaded_is_not_available():
 def test_only_the_corpus_that_was_learned_is_used(tmp_path, tales):
     shutil.copytree(resources.bundled_runs_path() / "tales", tmp_path / "run")
     folder = RunFolder(tmp_path / "run")
-    assert run_text.rebuilt(folder) is not None
+    assert rebuilt(folder, 1000) is not None
     folder.write_meta({**folder.meta, "origin": "files: my own.txt"})
-    assert run_text.rebuilt(folder) is None
+    assert rebuilt(folder, 1000) is None
 
 
 def test_the_passage_of_an_own_run_is_what_it_never_learned_from(pages):

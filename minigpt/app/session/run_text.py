@@ -17,9 +17,10 @@ import numpy as np
 
 from minigpt.app.session import runs
 from minigpt.app.texts import has, t
-from minigpt.data.corpora import Corpus, CorpusInfo, corpus_infos, read_corpus
-from minigpt.errors import CorpusError, MinigptError
+from minigpt.data.corpora import CorpusInfo, corpus_infos
+from minigpt.errors import MinigptError
 from minigpt.runs.folder import RunFolder
+from minigpt.runs.text import learned_ids, rebuilt
 from minigpt.tokenizers.base import REPLACEMENT
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def stream(ref: RunRef, run: Run, *, held_out: bool = False) -> np.ndarray | Non
     if held_out:  # on the pages that use it, a bundled run has a passage of its own
         return None
     try:
-        corpus = rebuilt(folder)
+        corpus = rebuilt(folder, CORPUS_CHARS)
         return None if corpus is None else encode_corpus(corpus, run.tokenizer)
     except MinigptError:
         return None
@@ -247,15 +248,7 @@ def _rebuilt_parts(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         MinigptError: The corpus cannot be had here, or it is not the text that the run learned from.
     """
-    from minigpt.data.prepared import encode_corpus
-    from minigpt.data.split import split_ids
-
-    folder = RunFolder(path)
-    corpus, settings = rebuilt(folder, whole=True), folder.config.data
-    if corpus is None or corpus.sha256 != folder.meta.get("sha256"):
-        raise CorpusError("The text of this run is not on this machine.", mend="Use a text of your own.")
-    ids = encode_corpus(corpus, folder.tokenizer)
-    learned, held_out = split_ids(ids, settings.validation_fraction, settings.max_validation_tokens, settings.split)
+    learned, held_out = learned_ids(RunFolder(path))
     return held_out.copy(), learned[:CORPUS_CHARS].copy()  # copies, so that the whole corpus is not kept
 
 
@@ -283,28 +276,6 @@ def _to_word(text: str, length: int) -> str:
         return text
     cut = max(text.rfind(" ", 1, length + 1), text.rfind("\n", 1, length + 1))
     return text[:cut] if cut > 0 else text[:length]
-
-
-def rebuilt(folder: RunFolder, *, whole: bool = False) -> Corpus | None:
-    """Return the built-in corpus that a run was trained on; None if it was trained on another text.
-
-    Args:
-        folder: The run.
-        whole: Whether all of it is wanted, or only its beginning.
-
-    Raises:
-        MinigptError: The run's folder is damaged, or this Python does not contain the corpus.
-    """
-    settings, meta = folder.config.data, folder.meta
-    known = {info.name: info for info in corpus_infos()}
-    if settings.paths or settings.corpus not in known or known[settings.corpus].needs_download:
-        return None
-    size = settings.num_chars
-    if not whole:
-        size = CORPUS_CHARS if size is None else min(CORPUS_CHARS, size)
-    corpus = read_corpus(settings.model_copy(update={"num_chars": size}))
-    # The settings may name a built-in corpus although the run learned another text; the metadata has the right one.
-    return corpus if (corpus.name, corpus.origin) == (meta.get("name"), meta.get("origin")) else None
 
 
 def to_fetch(ref: RunRef) -> CorpusInfo | None:
