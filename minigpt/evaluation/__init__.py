@@ -1,4 +1,4 @@
-"""How good a model is at a text, and how much of what it writes is copied; read perplexity, baselines, cache, copying."""
+"""How good a model is at a text, and how much of its own text is copied; read perplexity, baselines, cache, copying."""
 
 from minigpt.evaluation.baselines import ngram_baselines
 from minigpt.evaluation.cache import evaluate_once
