@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from minigpt.app.sampling import side
+from minigpt.app.sampling import branches, side
 from minigpt.app.session import state
 from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import t
@@ -10,6 +10,7 @@ from minigpt.app.ui import anatomy
 
 VIEWS = {
     "side": side.draw,
+    "branches": branches.draw,
 }
 
 
@@ -38,9 +39,10 @@ def _draw_run(run: RunRef) -> None:
 
 def code(view: str) -> None:
     """Show the library code that a view uses."""
-    from minigpt.generation import samplers, truncation
+    from minigpt.generation import beam, samplers, truncation
 
     functions = {
         "side": (samplers.draw, samplers.TemperatureSampler, truncation.TopKSampler, truncation.TopPSampler),
+        "branches": (beam.beam_search,),
     }
     anatomy.show_code(*functions[view])

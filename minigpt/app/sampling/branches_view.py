@@ -1,0 +1,536 @@
+"""The tree of texts that begin with one prompt, and what the branch explorer says about it.
+
+A node is a token. Its text is the way from the prompt to it, so texts that begin alike share their beginning. The
+logarithm of a text's probability is the sum of its tokens' logarithms; it only falls.
+
+torch is imported inside the functions that the compute gate calls, so that opening the page does not wait for it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from minigpt.app.components.branch_tree import END, TextRow, TreeCell
+from minigpt.app.session.reading import Reading, read_prompt
+from minigpt.app.texts import compact, number, probability, quoted, t
+
+if TYPE_CHECKING:
+    from minigpt.generation.beam import BeamNode, BeamSearch
+    from minigpt.model.protocols import LanguageModel
+
+LENGTHS = (12, 24, 48, 96)
+"""Choices for the number of tokens of a text."""
+BEAMS = (2, 3, 4, 6, 8)
+"""Choices for the number of beams."""
+MOST_PENALTY = 3.0
+MOST_NODES = 1000
+"""Most tokens in a tree; a larger one can no longer be read."""
+MOST_TREES = 8
+"""So many trees are kept for one visitor; then the one not used for longest goes."""
+NUM_CANDIDATES = 6
+"""Tokens offered at each place."""
+FACTOR_LIMIT = 1e6
+"""From here on a factor is written as a power of ten."""
+WORDS = (
+    "legend",
+    "end",
+    "token",
+    "others",
+    "unknown",
+    "written",
+    "there",
+    "grow",
+    "texts",
+    "step",
+    "slider",
+    "play",
+    "pause",
+)
+"""The words that the drawing needs, as they are named in the catalogue."""
+
+
+def starts(most: int) -> dict[str, object]:
+    """Return the controls of the view by name, each with the value it has until the visitor chooses another one.
+
+    Args:
+        most: As in `lengths`.
+    """
+    choices = lengths(most)
+    return {"length": 24 if 24 in choices else choices[0], "is_search": False, "beams": 4, "penalty": 1.0}
+
+
+def lengths(most: int) -> list[int]:
+    """Return the choices for the number of tokens of a text.
+
+    Args:
+        most: The server's limit.
+    """
+    return [length for length in LENGTHS if length <= most] or [max(most, 1)]
+
+
+class Candidate(NamedTuple):
+    """A token that can follow, with the model's own probability."""
+
+    token_id: int
+    text: str
+    probability: float
+
+
+class Step(NamedTuple):
+    """One token of a text.
+
+    Attributes:
+        token_id: The token.
+        text: Its text; `END` for the token that ends a text.
+        log_prob: Logarithm of its probability after all tokens before it, in nats.
+        candidates: The most likely tokens at its place, most likely first.
+    """
+
+    token_id: int
+    text: str
+    log_prob: float
+    candidates: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True)
+class Node:
+    """One token of the tree.
+
+    Attributes:
+        step: The token.
+        parent: Index of the token before it; None for a first one.
+        column: How many tokens come before it.
+        log_prob: Logarithm of the probability of the text up to this token, in nats.
+    """
+
+    step: Step
+    parent: int | None
+    column: int
+    log_prob: float
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Texts that begin with one prompt. Nodes are only added, at the end, so an index stays valid; see `nodes`.
+
+    Attributes:
+        nodes: The tokens; each comes after its parent. The first text that was added is the greedy one.
+    """
+
+    nodes: tuple[Node, ...] = ()
+
+    def grown(self, steps: Sequence[Step]) -> tuple[Tree, tuple[int, ...]]:
+        """Add a text.
+
+        Args:
+            steps: Its tokens from the first one on; those that the tree has already are not added again.
+
+        Returns:
+            The tree, and the indices of the text's tokens in it.
+        """
+        nodes, known, way = list(self.nodes), self._places(), []
+        parent: int | None = None
+        for column, step in enumerate(steps):
+            place = known.get((parent, step.token_id))
+            if place is None:
+                before = 0.0 if parent is None else nodes[parent].log_prob
+                nodes.append(Node(step, parent, column, before + step.log_prob))
+                place = len(nodes) - 1
+            elif step.candidates and not nodes[place].step.candidates:
+                nodes[place] = replace(nodes[place], step=step)
+            way.append(place)
+            parent = place
+        return Tree(tuple(nodes)), tuple(way)
+
+    def with_beams(
+        self, beams: Sequence[BeamNode], text_of: Callable[[int], str]
+    ) -> tuple[Tree, tuple[tuple[int, ...], ...]]:
+        """Add all beginnings that a beam search kept for a step.
+
+        Args:
+            beams: The tree of the search.
+            text_of: Returns the text of a token.
+
+        Returns:
+            The tree, and for each step of the search the indices of the tokens that it kept, best first.
+        """
+        nodes, known = list(self.nodes), self._places()
+        places: list[int] = []
+        kept: list[list[int]] = []
+        for beam in beams:
+            parent = None if beam.parent is None else places[beam.parent]
+            place = known.get((parent, beam.token_id))
+            if place is None:
+                before = 0.0 if parent is None else nodes[parent].log_prob
+                step = Step(beam.token_id, text_of(beam.token_id), beam.log_prob - before)
+                nodes.append(Node(step, parent, beam.step, beam.log_prob))
+                place = known[parent, beam.token_id] = len(nodes) - 1
+            places.append(place)
+            if beam.step == len(kept):
+                kept.append([])
+            kept[beam.step].append(place)
+        return Tree(tuple(nodes)), tuple(map(tuple, kept))
+
+    def way(self, place: int | None) -> tuple[int, ...]:
+        """Return the indices of the tokens from the first one to this one; None is the prompt, which has none."""
+        result: list[int] = []
+        while place is not None:
+            result.append(place)
+            place = self.nodes[place].parent
+        return tuple(reversed(result))
+
+    def ids(self, place: int | None) -> tuple[int, ...]:
+        """Return the token ids of the text up to a node."""
+        return tuple(self.nodes[i].step.token_id for i in self.way(place))
+
+    def text(self, place: int) -> str:
+        """Return the text up to a node."""
+        return "".join(self.nodes[i].step.text for i in self.way(place))
+
+    def children(self) -> dict[int | None, list[int]]:
+        """Return the indices of the tokens after each node, in the order in which they came; None is the prompt."""
+        result: dict[int | None, list[int]] = {}
+        for place, node in enumerate(self.nodes):
+            result.setdefault(node.parent, []).append(place)
+        return result
+
+    def leaves(self) -> list[int]:
+        """Return the last token of each text."""
+        parents = {node.parent for node in self.nodes}
+        return [place for place in range(len(self.nodes)) if place not in parents]
+
+    def lanes(self) -> list[int]:
+        """Return the row in which to draw each node, from 0.
+
+        A text runs on in its row; of several continuations the longest one does, and of equally long ones the first.
+        The others take the nearest free row, below rather than above. The longest branch is placed first, and of
+        equally long ones that which parts last: so no line to a branch of full length crosses another branch.
+        """
+        following, reach = self.children(), [0] * len(self.nodes)
+        for place in reversed(range(len(self.nodes))):
+            after = following.get(place)
+            reach[place] = max(reach[i] for i in after) if after else self.nodes[place].column
+        lanes = [0] * len(self.nodes)
+        taken: list[set[int]] = []  # for each row the columns that are in use
+        waiting: list[tuple[int, int, int, int]] = []  # (priority, priority, node, row of its parent)
+
+        def wait(places: Sequence[int], lane: int) -> None:
+            for place in places:
+                heapq.heappush(waiting, (-reach[place], -self.nodes[place].column, place, lane))
+
+        wait(following.get(None, ()), 0)
+        while waiting:
+            _, _, place, origin = heapq.heappop(waiting)
+            columns = set(range(self.nodes[place].column - 1, reach[place] + 2))  # with room for the line and the sum
+            rows = sorted(range(len(taken) + 1), key=lambda row: (abs(row - origin), -row))
+            lane = next(row for row in rows if row == len(taken) or not taken[row] & columns)
+            if lane == len(taken):
+                taken.append(set())
+            taken[lane] |= columns
+            while True:
+                lanes[place] = lane
+                after = following.get(place)
+                if not after:
+                    break
+                longest = max(after, key=lambda i: reach[i])
+                wait([i for i in after if i != longest], lane)
+                place = longest
+        return lanes
+
+    def _places(self) -> dict[tuple[int | None, int], int]:
+        """Return the index of each node by its parent and token."""
+        return {(node.parent, node.step.token_id): place for place, node in enumerate(self.nodes)}
+
+
+@dataclass(frozen=True)
+class Written:
+    """A text that the model continued.
+
+    Attributes:
+        reading: The prompt.
+        steps: The tokens of the text.
+    """
+
+    reading: Reading
+    steps: tuple[Step, ...]
+
+
+def write(run: LanguageModel, prompt: str, path: Sequence[int], length: int, cancelled: Callable[[], bool]) -> Written:
+    """Follow a path from the prompt, then take the likeliest token each time.
+
+    Args:
+        run: Model and tokenizer.
+        prompt: The visitor's text.
+        path: Ids of the first tokens.
+        length: Tokens of the whole text; the token that ends a text ends it sooner.
+        cancelled: Called before each token; the work stops when it returns True.
+    """
+    import torch
+
+    from minigpt.generation.inference import evaluation_mode
+    from minigpt.generation.reading import GrowingText, TextReader
+
+    context = run.model.config.sequence_length
+    reading = read_prompt(run, prompt, context, context)
+    eos = run.tokenizer.eos_id
+    never = [i for i in run.tokenizer.special_ids if i != eos]
+    text, reader, steps = GrowingText(reading.ids), TextReader(run.model), []
+    for n in range(length):
+        if cancelled():
+            break
+        with evaluation_mode(run.model):
+            log_probs = torch.log_softmax(reader.read([text])[0].to("cpu", torch.float64), -1)
+        allowed = log_probs.clone()
+        allowed[never] = -math.inf
+        best = allowed.sort(descending=True, stable=True).indices[:NUM_CANDIDATES].tolist()  # of equals the lowest id
+        token = path[n] if n < len(path) else best[0]
+        candidates = tuple(Candidate(i, token_name(run, i), math.exp(log_probs[i])) for i in best)
+        steps.append(Step(token, token_name(run, token), float(log_probs[token]), candidates))
+        if token == eos:
+            break
+        text.ids.append(token)
+    return Written(reading, tuple(steps))
+
+
+def token_name(run: LanguageModel, token_id: int) -> str:
+    """Return a token's text, `END` for the token that ends a text."""
+    return END if token_id == run.tokenizer.eos_id else run.tokenizer.token_text(token_id)
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a beam search found.
+
+    Attributes:
+        found: The search, with as many results as it has beams.
+        texts: The text of each token in its tree.
+        best: The best text, with the candidates at each place.
+    """
+
+    found: BeamSearch
+    texts: dict[int, str]
+    best: Written
+
+    @property
+    def has_end(self) -> bool:
+        """Whether the model itself ended a text that was found, so that lengths differ."""
+        return any(beam.ended for beam in self.found.beams)
+
+
+def search(
+    run: LanguageModel, prompt: str, length: int, beams: int, penalty: float, cancelled: Callable[[], bool]
+) -> Search:
+    """Search the likeliest text with beams.
+
+    Args:
+        run: Model and tokenizer.
+        prompt: The visitor's text.
+        length: Tokens of a text.
+        beams: Beginnings that are kept at each step.
+        penalty: The length penalty.
+        cancelled: Called before each step; the work stops when it returns True.
+    """
+    from minigpt.generation.beam import beam_search
+
+    context = run.model.config.sequence_length
+    reading = read_prompt(run, prompt, context, context)
+    found = beam_search(
+        run,
+        list(reading.ids),
+        num_beams=beams,
+        max_new_tokens=length,
+        length_penalty=penalty,
+        num_results=beams,
+        cancelled=cancelled,
+    )
+    texts = {node.token_id: token_name(run, node.token_id) for node in found.tree}
+    ids = list(found.beams[0].ids) if found.beams else []
+    if found.beams and found.beams[0].ended and run.tokenizer.eos_id is not None:
+        ids.append(run.tokenizer.eos_id)
+    return Search(found, texts, write(run, prompt, ids, len(ids), cancelled))
+
+
+def path_of(tree: Tree, place: int, token_id: int) -> tuple[int, ...] | None:
+    """Return the ids of a text whose last token stands in the place of another one.
+
+    Args:
+        tree: The tree.
+        place: Index of the token that is replaced.
+        token_id: The token that takes its place.
+
+    Returns:
+        None if there is no such place, or the token is no candidate for it.
+    """
+    if not 0 <= place < len(tree.nodes):
+        return None
+    node = tree.nodes[place]
+    if token_id not in [candidate.token_id for candidate in node.step.candidates]:
+        return None
+    return (*tree.ids(node.parent), token_id)
+
+
+def unused(tree: Tree, place: int) -> Candidate | None:
+    """Return the likeliest candidate at a token's place that the tree does not have there yet."""
+    node = tree.nodes[place]
+    there = {other.step.token_id for other in tree.nodes if other.parent == node.parent}
+    return next((candidate for candidate in node.step.candidates if candidate.token_id not in there), None)
+
+
+def most_nodes(limit: int) -> int:
+    """Return how many tokens a tree may hold.
+
+    Args:
+        limit: Most tokens that the server writes in one request.
+    """
+    return min(limit, MOST_NODES)
+
+
+def odds(log_prob: float) -> str:
+    """Write a probability as "1 in so many".
+
+    >>> odds(math.log(0.25)), odds(math.log(1 / 123_456)), odds(-50.0), odds(0.0)
+    ('1 in 4', '1 in 123 k', '1 in 10^22', '1 in 1')
+    """
+    if -log_prob > math.log(1e9):
+        return t("sampling.branch_odds", count=f"10^{-log_prob / math.log(10):.0f}")
+    return t("sampling.branch_odds", count=compact(math.exp(-log_prob)))
+
+
+def factor(difference: float) -> str:
+    """Write how many times as likely one text is as another one.
+
+    >>> factor(math.log(3)), factor(math.log(250)), factor(30.0)
+    ('3.0', '250', '10^13')
+    """
+    if difference > math.log(FACTOR_LIMIT):
+        return f"10^{difference / math.log(10):.0f}"
+    value = math.exp(difference)
+    return f"{value:.1f}" if value < 10 else number(value)
+
+
+def rows(tree: Tree, greedy: Sequence[int], best: Sequence[int] = ()) -> list[TextRow]:
+    """Return the texts that are listed, likeliest first.
+
+    Args:
+        tree: The visitor's tree, with the text that a search found.
+        greedy: The tokens of the greedy text.
+        best: The tokens of the text that the search found; empty: there was no search.
+    """
+    ends: dict[int, list[str]] = {place: [] for place in tree.leaves()}
+    for way, tag in ((greedy, "greedy"), (best, "search")):
+        if way:
+            ends.setdefault(way[-1], []).append(t(f"sampling.branch_tag_{tag}"))
+    order = sorted(ends, key=lambda place: (-tree.nodes[place].log_prob, place))
+    return [
+        TextRow(place, " · ".join(ends[place]), f"{tree.nodes[place].log_prob:.2f}", odds(tree.nodes[place].log_prob))
+        for place in order
+    ]
+
+
+def most_open(tree: Tree, way: Sequence[int]) -> int | None:
+    """Return the token of a text at which the runner-up came closest; None for an empty text."""
+    gaps = [
+        (node.step.candidates[0].probability - node.step.candidates[1].probability, place)
+        for place in way
+        if len((node := tree.nodes[place]).step.candidates) > 1
+    ]
+    return min(gaps)[1] if gaps else (way[0] if way else None)
+
+
+def sentences(tree: Tree, greedy: Sequence[int], unit: str) -> list[str]:
+    """Return the sentences of "What you see" while the visitor grows branches.
+
+    Args:
+        tree: The visitor's tree.
+        greedy: The tokens of the greedy text.
+        unit: The word for one token.
+    """
+    if not greedy:
+        return [t("sampling.branch_see_nothing")]
+    last = tree.nodes[greedy[-1]]
+    result = [
+        t(
+            "sampling.branch_see_greedy",
+            count=len(greedy),
+            unit=unit,
+            log_prob=f"**{_minus(last.log_prob)}**",
+            odds=f"**{odds(last.log_prob)}**",
+        )
+    ]
+    place = most_open(tree, greedy)
+    if place is not None and len(candidates := tree.nodes[place].step.candidates) > 1:
+        first, second = candidates[:2]
+        result.append(
+            t(
+                "sampling.branch_see_open",
+                number=tree.nodes[place].column + 1,
+                unit=unit,
+                first=_named(first.text),
+                share=f"**{probability(first.probability)}**",
+                second=_named(second.text),
+                other=f"**{probability(second.probability)}**",
+            )
+        )
+    own = [place for place in tree.leaves() if place != greedy[-1] and tree.nodes[place].column == last.column]
+    if own:
+        best = max(own, key=lambda place: tree.nodes[place].log_prob)
+        result.append(_compared("branch_see_own", tree.nodes[best].log_prob - last.log_prob))
+    return result
+
+
+def search_sentences(tree: Tree, greedy: Sequence[int], found: Search, best: Sequence[int]) -> list[str]:
+    """Return the sentences of "What you see" after a beam search.
+
+    Args:
+        tree: The tree with the search's best text.
+        greedy: The tokens of the greedy text.
+        found: The search.
+        best: The tokens of its best text.
+    """
+    if not greedy or not best:
+        return [t("sampling.branch_see_nothing")]
+    ours, its = tree.nodes[greedy[-1]].log_prob, tree.nodes[best[-1]].log_prob
+    result = [
+        t("sampling.branch_see_two", greedy=f"**{_minus(ours)}**", search=f"**{_minus(its)}**"),
+    ]
+    result.append(
+        t("sampling.branch_see_same") if list(greedy) == list(best) else _compared("branch_see_search", its - ours)
+    )
+    if not found.has_end:
+        result.append(t("sampling.branch_see_penalty", count=len(best)))
+    return result
+
+
+def _compared(name: str, difference: float) -> str:
+    """Return the sentence on a text that is more or less likely than the greedy one."""
+    direction = "more" if difference > 0 else "less"
+    return t(f"sampling.{name}_{direction}", times=f"**{factor(abs(difference))}**")
+
+
+def _minus(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
+
+
+def _named(text: str) -> str:
+    return t("sampling.branch_end") if text == END else quoted(text)
+
+
+def cells(tree: Tree) -> list[TreeCell]:
+    """Return the tokens of a tree for drawing."""
+    return [
+        TreeCell(
+            node.step.text,
+            node.parent,
+            node.column,
+            lane,
+            math.exp(node.step.log_prob),
+            node.log_prob,
+            tuple(node.step.candidates),
+            node.step.token_id,
+        )
+        for node, lane in zip(tree.nodes, tree.lanes(), strict=True)
+    ]
