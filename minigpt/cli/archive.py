@@ -58,7 +58,10 @@ def export_run(run: str, out: Path, kind: str, include_data: bool, as_json: bool
 )
 @json_option
 def import_run(path: Path, out: Path | None, as_json: bool) -> None:
-    """Open a file that `minigpt export` wrote as a run of your own; - is standard input."""
+    """Open an exported file as a run of your own.
+
+    FILE is what `minigpt export` wrote; - is standard input.
+    """
     from minigpt.paths import is_stream, read_stream
     from minigpt.runs.archive import MAX_BYTES
     from minigpt.runs.store import RunStore

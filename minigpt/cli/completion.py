@@ -62,11 +62,12 @@ def complete_corpus(ctx: click.Context, parameter: click.Parameter, incomplete: 
 @click.argument("shell", type=click.Choice(SHELLS), required=False)
 @click.pass_context
 def completion(ctx: click.Context, shell: str | None) -> None:
-    """Print the script that makes your shell complete minigpt's commands, with the names of your runs.
+    """Print the script with which your shell completes minigpt.
 
-    Without SHELL, the one that you use. For bash, put `eval "$(minigpt completion bash)"` into ~/.bashrc. For zsh, put
-    `eval "$(minigpt completion zsh)"` into ~/.zshrc. For fish, write the output to
-    ~/.config/fish/completions/minigpt.fish.
+    It completes commands, options, settings, and the names of your runs. Without SHELL, the one that you use.
+
+    For bash, put `eval "$(minigpt completion bash)"` into ~/.bashrc. For zsh, put `eval "$(minigpt completion zsh)"`
+    into ~/.zshrc. For fish, write the output to ~/.config/fish/completions/minigpt.fish.
     """
     shell = shell or Path(os.environ.get("SHELL", "")).name
     script = get_completion_class(shell) if shell in SHELLS else None

@@ -60,9 +60,13 @@ def print_table(
     for row in rows:
         table.add_row(*(Text(harmless(cell)) for cell in row))
     console = stdout()
-    if not console.is_terminal:
-        console.width = 10_000  # what reads it is no screen
-    console.print(table)
+    if console.is_terminal:
+        console.print(table)
+        return
+    console.width = 10_000  # what reads it is no screen
+    with console.capture() as capture:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def is_watched() -> bool:

@@ -48,7 +48,7 @@ def evaluate(
     device: str | None,
     as_json: bool,
 ) -> None:
-    """Score a text: loss, perplexity, bits per character and per byte.
+    """Score texts: loss, perplexity, bits per character and byte.
 
     RUN is a run's folder, its id, an exported zip, or the name of a bundled run. Several runs and several files make a
     table.

@@ -20,15 +20,18 @@ import click
 
 from minigpt.cli.app import app
 from minigpt.cli.archive import export_run, import_run
+from minigpt.cli.bench import bench
 from minigpt.cli.completion import completion
 from minigpt.cli.config import config
 from minigpt.cli.console import note, show_error, show_fault, show_warnings
+from minigpt.cli.corpora import corpora
 from minigpt.cli.doctor import doctor
 from minigpt.cli.evaluate import evaluate
 from minigpt.cli.generate import generate
 from minigpt.cli.runs import runs
 from minigpt.cli.signals import Ended, ending_signals
 from minigpt.cli.streams import safe_streams
+from minigpt.cli.tokenize import tokenize
 from minigpt.cli.train import train
 from minigpt.errors import InputError, MinigptError
 from minigpt.version import __version__
@@ -102,7 +105,10 @@ def cli() -> None:
     """See how a GPT works by training one yourself."""
 
 
-for _command in (app, train, generate, evaluate, runs, export_run, import_run, config, doctor, completion):
+for _command in (
+    *(app, train, generate, evaluate, tokenize, runs, export_run, import_run),
+    *(config, corpora, bench, doctor, completion),
+):
     cli.add_command(_command)
 
 

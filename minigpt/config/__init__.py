@@ -15,6 +15,8 @@ from minigpt.config.fields import allowed_values as allowed_values
 from minigpt.config.fields import dotted_fields as dotted_fields
 from minigpt.config.fields import field_bounds as field_bounds
 from minigpt.config.fields import field_info as field_info
+from minigpt.config.fields import field_names as field_names
+from minigpt.config.fields import unknown_setting as unknown_setting
 from minigpt.config.reading import dump_yaml as dump_yaml
 from minigpt.config.reading import environment_values as environment_values
 from minigpt.config.reading import load_config as load_config

@@ -7,6 +7,7 @@ run is; `RunSnapshot` is one look at a run.
 from __future__ import annotations
 
 import functools
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -102,6 +103,12 @@ class RunSnapshot:
         from minigpt.data.overlap import COPIED_SHARE  # it loads numpy, which the list of runs does without
 
         return share >= COPIED_SHARE
+
+    @property
+    def bits_per_nat(self) -> float | None:
+        """Bits per character of one nat per token on the validation part; None if the data does not say."""
+        tokens, chars = (self.corpus.get(f"num_validation_{what}") for what in ("tokens", "chars"))
+        return tokens / chars / math.log(2) if tokens and chars else None
 
     @property
     def is_active(self) -> bool:

@@ -139,7 +139,13 @@ def fit_constants(work: Sequence[Sequence[float]], seconds: Sequence[float]) -> 
 
 
 def measure_step(
-    config: RunConfig, vocab_size: int, *, seconds: float = SECONDS, cancelled: Callable[[], bool] | None = None
+    config: RunConfig,
+    vocab_size: int,
+    *,
+    seconds: float = SECONDS,
+    device: str = "cpu",
+    clock: Callable[[], float] = time.thread_time,
+    cancelled: Callable[[], bool] | None = None,
 ) -> float:
     """Train for a moment on random tokens and return the seconds of one weight update: the first quartile of several.
 
@@ -147,6 +153,9 @@ def measure_step(
         config: All settings; evaluations, samples and files are left out.
         vocab_size: Number of different tokens.
         seconds: How long to try; at least three updates are timed.
+        device: Where to train.
+        clock: What reads the time, in seconds. By default the processor time of this thread, which is right for one
+            torch thread on a processor.
         cancelled: Called after each update; True ends the work.
 
     Raises:
@@ -167,15 +176,15 @@ def measure_step(
     length = config.model.sequence_length + config.training.batch_size
     ids = np.random.Generator(np.random.PCG64(0)).integers(0, vocab_size, length + 1)
     dataset = LanguageModelDataset(ids, config.model.sequence_length)
-    trainer = Trainer(Transformer(config.model, vocab_size), dataset, None, config)
+    trainer = Trainer(Transformer(config.model, vocab_size).to(device), dataset, None, config)
     times: list[float] = []
     trainer.step_once()  # the first update allocates the optimizer's state
     while len(times) < 3 or sum(times) < seconds:
         if cancelled is not None and cancelled():
             raise CancelledError
-        start = time.thread_time()
+        start = clock()
         trainer.step_once()
-        times.append(time.thread_time() - start)
+        times.append(clock() - start)
     return float(np.quantile(times, 0.25))  # other work on the machine disturbs the slower ones more
 
 

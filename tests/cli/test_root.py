@@ -47,11 +47,17 @@ def test_help_needs_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("name", ["app", "train", "generate", "evaluate", "runs", "config", "doctor"])
+@pytest.mark.parametrize("name", sorted(cli.commands))
 def test_every_command_explains_itself(call, name: str) -> None:
     shown = call(name, "-h").stdout
     assert f"Usage: minigpt {name}" in shown
     assert name in call("--help").stdout
+
+
+def test_the_list_of_commands_cuts_no_sentence_off_at_80_columns(call) -> None:
+    groups = [name for name, command in cli.commands.items() if isinstance(command, click.Group)]
+    for words in ([], *([name] for name in groups)):
+        assert "..." not in call(*words, "--help").stdout.partition("Commands:")[2]
 
 
 def kinds(base: type[Exception]) -> list[type[Exception]]:

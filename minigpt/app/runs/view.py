@@ -105,7 +105,7 @@ def comparison(chosen: Mapping[str, RunSnapshot]) -> Comparison:
     """
     measured = [(name, run, points) for name, run in chosen.items() if (points := finite_curve(run))]
     missing = [name for name in chosen if name not in {name for name, *_ in measured}]
-    factors = {name: bits_per_nat(run) for name, run, _ in measured}
+    factors = {name: run.bits_per_nat for name, run, _ in measured}
     is_in_bits = all(factors.values())
     curves = tuple(
         (name, tuple((step, value * (factors[name] or 1.0 if is_in_bits else 1.0)) for step, value in points))
@@ -134,12 +134,6 @@ def _compared(
         yield t("runs.compare_other_step", low=number(min(in_step)), high=number(max(in_step)))
     if missing:
         yield t("runs.compare_unmeasured", names=", ".join(escape(name) for name in missing))
-
-
-def bits_per_nat(run: RunSnapshot) -> float | None:
-    """Return the bits per character of one nat per token on a run's validation part, None if it is not known."""
-    tokens, chars = (run.corpus.get(f"num_validation_{what}") for what in ("tokens", "chars"))
-    return tokens / chars / math.log(2) if tokens and chars else None
 
 
 def finite_curve(run: RunSnapshot) -> tuple[Point, ...]:

@@ -1,0 +1,168 @@
+"""`minigpt runs show` and `minigpt runs compare`: one run in detail, and several side by side."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from minigpt.cli.console import note, print_json, print_table, print_text
+from minigpt.cli.options import json_option, run_argument, runs_argument
+from minigpt.wording import visible
+
+SAME_BY_NATURE = ("preset",)
+"""Settings in which a difference says nothing about the training: the other settings tell."""
+
+
+@click.command()
+@run_argument
+@json_option
+def show(run: str, as_json: bool) -> None:
+    """Show a run: losses, text, model, and the weights it keeps.
+
+    RUN is a run's folder, its id, an exported zip, or the name of a bundled run.
+    """
+    facts = _facts(run)
+    del facts["settings"]
+    if as_json:
+        print_json(facts)
+        return
+    losses = {"training": facts["loss"], "smoothed": facts["loss_ema"], "validation": facts["val_loss"]}
+    lines = {
+        "name": facts["name"],
+        "status": f"{facts['status']}, step {facts['step']:,} of {facts['max_steps']:,}",
+        "": facts["message"],
+        "loss": ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items() if loss is not None),
+        "perplexity": _number(facts["perplexity"], ".4g"),
+        "bits per character": _number(facts["bits_per_char"], ".4f"),
+        "best step": _number(facts["best_step"], ","),
+        "training": f"{facts['seconds']:,.1f} s, {facts['tokens_seen']:,} tokens"
+        + (f", {facts['tokens_per_second']:,.0f} tokens per second" if facts["tokens_per_second"] else ""),
+        "text": ", ".join(filter(None, (facts["corpus"], _number(facts["num_chars"], ",", " characters")))),
+        "tokenizer": f"{facts['tokenizer']}, {facts['vocab_size']:,} tokens",
+        "model": f"{facts['num_layers']} layers of {facts['num_heads']} heads, width {facts['d_model']}, context "
+        f"{facts['sequence_length']}, {facts['num_parameters']:,} parameters",
+        "weights kept": f"steps {', '.join(map(str, facts['weights'])) or 'none'}",
+        "tags": ", ".join(facts["tags"]),
+        "notes": facts["notes"],
+        "made": facts["created"],
+        "copied from": facts["parent"] or "",
+        "size": f"{facts['bytes'] / 1e6:,.1f} MB",
+        "folder": visible(facts["path"]),
+    }
+    for title, value in lines.items():
+        if value:
+            print_text(f"{title:18}  {value}", end="\n")
+
+
+@click.command()
+@runs_argument
+@json_option
+def compare(runs: tuple[str, ...], as_json: bool) -> None:
+    """Compare runs: losses, and the settings that differ.
+
+    RUN is a run's folder, its id, an exported zip, or the name of a bundled run.
+    """
+    found = [_facts(run) for run in runs]
+    settings = [_flat(facts.pop("settings")) for facts in found]
+    different = [
+        name
+        for name in settings[0]
+        if name not in SAME_BY_NATURE and any(each.get(name) != settings[0][name] for each in settings)
+    ]
+    if as_json:
+        for facts, values in zip(found, settings, strict=True):
+            print_json({**facts, "different": {name: values.get(name) for name in different}})
+        return
+    cells = [
+        (
+            run,
+            facts["name"],
+            f"{facts['step']:,}",
+            _number(facts["val_loss"], ".4f"),
+            _number(facts["perplexity"], ".4g"),
+            _number(facts["bits_per_char"], ".4f"),
+            f"{facts['num_parameters']:,}",
+            f"{facts['seconds']:,.1f}",
+        )
+        for run, facts in zip(runs, found, strict=True)
+    ]
+    titles = ("run", "name", "step", "loss", "perplexity", "bits/char", "parameters", "seconds")
+    print_table(titles, cells, left=("run", "name"), foldable=("run", "name"))
+    if different:
+        click.echo()
+        rows = [(name, *(_shown(values.get(name)) for values in settings)) for name in different]
+        print_table(("setting", *runs), rows, left=("setting", *runs), foldable=runs)
+    note(
+        "\nLosses of the validation part, in nats per token. Bits per character compare runs with different tokenizers."
+    )
+    if len({facts["corpus_sha256"] for facts in found}) > 1:
+        note("These runs learned different texts, so their losses do not say which model is better.")
+
+
+def _facts(name: str) -> dict[str, Any]:
+    """Return what is known about a run, as values for JSON."""
+    from minigpt.model.size import count_parameters
+    from minigpt.runs.loading import find_run
+    from minigpt.runs.snapshots import snapshot_of
+
+    folder = find_run(name)
+    info, tokenizer, config = folder.info, folder.tokenizer, folder.config
+    seen = snapshot_of(folder, config)
+    measured, model, factor = seen.val_loss, config.model, seen.bits_per_nat
+    return {
+        "run": folder.path.name,
+        "name": seen.name,
+        "status": "bundled" if folder.is_bundled else seen.status,
+        "message": seen.message,
+        "step": seen.step,
+        "max_steps": seen.max_steps,
+        "loss": seen.loss,
+        "loss_ema": seen.loss_ema,
+        "val_loss": measured,
+        "perplexity": None if measured is None or measured > 700 else math.exp(measured),
+        "bits_per_char": None if measured is None or factor is None else measured * factor,
+        "best_step": seen.best_step,
+        "seconds": seen.seconds,
+        "tokens_seen": seen.tokens_seen,
+        "tokens_per_second": seen.tokens_per_second,
+        "corpus": seen.corpus.get("name", ""),
+        "corpus_sha256": seen.corpus.get("sha256"),
+        "num_chars": seen.corpus.get("num_chars"),
+        "tokenizer": tokenizer.kind,
+        "vocab_size": tokenizer.vocab_size,
+        "num_layers": model.num_layers,
+        "num_heads": model.num_heads,
+        "d_model": model.d_model,
+        "sequence_length": model.sequence_length,
+        "num_parameters": count_parameters(model, tokenizer.vocab_size).total,
+        "weights": folder.steps(),
+        "tags": list(info.tags),
+        "notes": info.notes,
+        "created": seen.created,
+        "parent": info.parent,
+        "bytes": folder.disk_bytes(),
+        "path": str(folder.path),
+        "settings": config.model_dump(mode="json"),
+    }
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by their dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _number(value: float | None, form: str, unit: str = "") -> str:
+    """Return a number in words, "" if it is not known."""
+    return "" if value is None else f"{value:{form}}{unit}"
+
+
+def _shown(value: Any) -> str:
+    """Return a setting's value in words."""
+    return "empty" if value in (None, [], "") else value if isinstance(value, str) else json.dumps(value)
