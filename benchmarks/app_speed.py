@@ -8,7 +8,8 @@ Waits, medians of `--repeat`:
 - **home**, **attention**, **train**: from starting a fresh server process to the heading of that page, as a first
   visitor sees it; and, for comparison, to the page drawn with its picture or chart (`home-drawn` and so on);
 - **cold-start**: on a fresh server, from pressing Start, as soon as the Train page offers it, to the first point of the
-  new run on the chart;
+  new run on the chart; **cold-total**: the same from the server's start. A page that offers Start earlier does not make
+  torch load earlier, so the first of them can grow while the second shrinks;
 - **score**: on Perplexity, from leaving the field with a new text of 10,000 characters to its figures, torch warm;
 - **start**: from pressing Start to the first point of the new run on the chart, torch warm;
 - **page**: from pressing a menu entry to the other page drawn with its chart or table, while a run trains.
@@ -167,6 +168,7 @@ def measure_cold(browser: Browser, checkout: Path, name: str, found: Found, *, s
                 see(page, ".st-key-train-start button")
                 with clock("cold-start", found, served):
                     press_start(page)
+                found["cold-total"].append((time.perf_counter() - began, served.cpu_seconds()))
             else:
                 found[name].append((time.perf_counter() - began, served.cpu_seconds()))
                 see(page, DRAWN[name])
