@@ -23,7 +23,7 @@ from minigpt.arguments import is_whole
 from minigpt.config import DataConfig
 from minigpt.data.documents import BINARY_KINDS, Options, read_file
 from minigpt.data.encodings import wide
-from minigpt.data.generators import GENERATORS, TextGenerator
+from minigpt.data.generators import GENERATORS, CorpusGenerator
 from minigpt.data.readers import BLOCK_BYTES, HEAD_BYTES, Document, clean_text, open_text, read_text, refuse_binary
 from minigpt.data.readings import Reading
 from minigpt.errors import CorpusError, DownloadError, StorageError
@@ -401,7 +401,7 @@ def _cleaned(name: str, texts: Sequence[str], origin: str, *, clean: bool = True
 # --- the built-in ones ------------------------------------------------------------------------------------------------
 
 
-def _generated(generator: TextGenerator, num_chars: int | None, seed: int) -> Corpus:
+def _generated(generator: CorpusGenerator, num_chars: int | None, seed: int) -> Corpus:
     text = generator.write(generator.num_chars if num_chars is None else num_chars, seed=seed)
     return Corpus(generator.name, generator.documents(text), f"{generator.origin}, seed {seed}")
 

@@ -31,7 +31,7 @@ from minigpt.wording import cause_of, visible
 
 if TYPE_CHECKING:
     from minigpt.data.corpora import Corpus
-    from minigpt.data.generators import TextGenerator
+    from minigpt.data.generators import CorpusGenerator
     from minigpt.tokenizers.base import BaseTokenizer
     from minigpt.training.events import TrainerView
 
@@ -225,7 +225,7 @@ class RunFolder(RunWeights):
         return meta
 
     @property
-    def generator(self) -> TextGenerator | None:
+    def generator(self) -> CorpusGenerator | None:
         """The generator that wrote the corpus; None if the run learns another text, or an export left out the data."""
         from minigpt.data.generators import generator_of
 

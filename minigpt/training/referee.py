@@ -16,8 +16,8 @@ from dataclasses import replace
 
 import torch
 
-from minigpt.data.generators import Question, TextGenerator, added
-from minigpt.generation.generator import TextGenerator as Writer
+from minigpt.data.generators import CorpusGenerator, Question, added
+from minigpt.generation.generator import TextGenerator
 from minigpt.generation.inference import evaluation_mode
 from minigpt.generation.settings import GenerationSettings
 from minigpt.tokenizers.base import BaseTokenizer
@@ -35,7 +35,7 @@ WRONG = "?\n"
 class Referee(Callback):
     """Add `right`, the share of right items, and `judged`, their number, to the record of each evaluation.
 
-    Both are mappings with an entry for each kind of item, see `TextGenerator.referee`. A kind without any item is left
+    Both are mappings with an entry for each kind of item, see `CorpusGenerator.referee`. A kind without an item is left
     out.
 
     Args:
@@ -43,7 +43,7 @@ class Referee(Callback):
         tokenizer: The tokenizer of the run.
     """
 
-    def __init__(self, generator: TextGenerator, tokenizer: BaseTokenizer) -> None:
+    def __init__(self, generator: CorpusGenerator, tokenizer: BaseTokenizer) -> None:
         self._generator, self._tokenizer = generator, tokenizer
         self._never = list(tokenizer.special_ids)
 
@@ -66,7 +66,7 @@ class Referee(Callback):
             settings = GenerationSettings(max_new_tokens=NUM_TOKENS, temperature=1, seed=trainer.config.seed)
             rows = [replace(settings, row=row) for row in range(NUM_ROWS)]
             texts = [""] * NUM_ROWS
-            for row, token in Writer(run).stream_batch([prompt] * NUM_ROWS, rows):
+            for row, token in TextGenerator(run).stream_batch([prompt] * NUM_ROWS, rows):
                 texts[row] += token.written
                 yield Work("sample", trainer.step)
         counts = [count for count in added(referee(text) for text in texts) if count.total]

@@ -3,10 +3,10 @@
 from minigpt.data.generators.brackets import BRACKETS
 from minigpt.data.generators.dates import DATES
 from minigpt.data.generators.duplicates import DUPLICATES
+from minigpt.data.generators.generator import CorpusGenerator as CorpusGenerator
 from minigpt.data.generators.generator import Count as Count
 from minigpt.data.generators.generator import Question as Question
 from minigpt.data.generators.generator import Referee as Referee
-from minigpt.data.generators.generator import TextGenerator as TextGenerator
 from minigpt.data.generators.generator import Verdict as Verdict
 from minigpt.data.generators.generator import added as added
 from minigpt.data.generators.letters import COPY, REVERSE, SORT
@@ -17,7 +17,7 @@ from minigpt.data.generators.tales import TALES
 from minigpt.data.generators.tictactoe import TICTACTOE
 from minigpt.data.generators.tunes import TUNES
 
-GENERATORS: dict[str, TextGenerator] = {
+GENERATORS: dict[str, CorpusGenerator] = {
     generator.name: generator
     for generator in (
         DUPLICATES, COPY, REVERSE, REPEATS, SORT, NAMES, BRACKETS, ADDITION, MULTIPLICATION, TICTACTOE, DATES, TUNES,
@@ -27,7 +27,7 @@ GENERATORS: dict[str, TextGenerator] = {
 """All generators by name, from simple to complex."""
 
 
-def generator_of(name: object, origin: object) -> TextGenerator | None:
+def generator_of(name: object, origin: object) -> CorpusGenerator | None:
     """Return the generator that wrote a corpus, None if it is another text.
 
     Args:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 
-from minigpt.data.generators.generator import Count, TextGenerator, Verdict
+from minigpt.data.generators.generator import CorpusGenerator, Count, Verdict
 from minigpt.data.generators.items import Draws, count_right, endless, grouped, whole_lines
 
 PAIRS = (("(", ")"), ("[", "]"), ("{", "}"))
@@ -79,7 +79,7 @@ def _line(draws: Draws) -> str:
             return text + "\n"
 
 
-BRACKETS = TextGenerator(
+BRACKETS = CorpusGenerator(
     name="brackets",
     title="Brackets",
     description="Balanced brackets of three kinds: which one closes depends on the one that opened, however far back.",

@@ -24,7 +24,7 @@ import re
 from datetime import date, timedelta
 from statistics import fmean
 
-from minigpt.data.generators.generator import TextGenerator
+from minigpt.data.generators.generator import CorpusGenerator
 from minigpt.data.generators.items import Draws, asked, count_right, endless, grouped, whole_lines
 
 MONTHS = (
@@ -97,7 +97,7 @@ def entropy_bits_per_char() -> float:
     return (math.log2(3) + (2 * math.log2(NUM_DAYS) + math.log2(7 * len(AHEAD))) / 3) / (length / 3)
 
 
-DATES = TextGenerator(
+DATES = CorpusGenerator(
     name="dates",
     title="Dates",
     description="Days in two spellings, weekdays counted on, the day after: rules with exceptions, like 29 February.",

@@ -19,7 +19,7 @@ import math
 import re
 from statistics import mean
 
-from minigpt.data.generators.generator import TextGenerator
+from minigpt.data.generators.generator import CorpusGenerator
 from minigpt.data.generators.items import count_right, endless, grouped, whole_lines
 
 NAMES = (
@@ -44,7 +44,7 @@ def entropy_bits_per_char() -> float:
     return sum(math.log2(len(words)) for words in open_words) / length
 
 
-DUPLICATES = TextGenerator(
+DUPLICATES = CorpusGenerator(
     name="duplicates",
     title="Near-duplicates",
     description="One letter a thousand times, with three words changed: a loss near zero, and nothing understood.",

@@ -74,7 +74,7 @@ class Write(Protocol):
 
 
 @dataclass(frozen=True)
-class TextGenerator:
+class CorpusGenerator:
     """A generator and what its card says."""
 
     name: str

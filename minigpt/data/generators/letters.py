@@ -20,7 +20,7 @@ import re
 from collections.abc import Callable
 from statistics import mean
 
-from minigpt.data.generators.generator import TextGenerator
+from minigpt.data.generators.generator import CorpusGenerator
 from minigpt.data.generators.items import Draws, asked, count_right, endless, grouped, whole_lines
 from minigpt.data.generators.repeats import LETTERS
 
@@ -40,7 +40,7 @@ def _sorted(word: str) -> str:
 
 def _generator(
     number: int, name: str, solve: Callable[[str], str], *, title: str, done: str, teaches: str
-) -> TextGenerator:
+) -> CorpusGenerator:
     def item(draws: Draws) -> str:
         word = draws.word(LETTERS, draws.pick(LENGTHS))
         return f"{word}>{solve(word)}\n"
@@ -49,7 +49,7 @@ def _generator(
         found = _LINE.fullmatch(line)
         return found is not None and solve(found[1]) == found[2]
 
-    return TextGenerator(
+    return CorpusGenerator(
         name=name,
         title=title,
         description=teaches,

@@ -17,7 +17,7 @@ import math
 import re
 from statistics import mean
 
-from minigpt.data.generators.generator import TextGenerator
+from minigpt.data.generators.generator import CorpusGenerator
 from minigpt.data.generators.items import Draws, count_right, endless, grouped, whole_lines
 
 SYLLABLES = (2, 3)
@@ -50,7 +50,7 @@ def _name(draws: Draws) -> str:
     return ("".join(syllables) + draws.pick(ENDINGS)).capitalize() + "\n"
 
 
-NAMES = TextGenerator(
+NAMES = CorpusGenerator(
     name="names",
     title="Names",
     description="Invented names: which letters may follow each other, and one rule that binds all vowels of a name.",

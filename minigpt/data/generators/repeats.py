@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import count
 
-from minigpt.data.generators.generator import TextGenerator
+from minigpt.data.generators.generator import CorpusGenerator
 from minigpt.randomness import Stream, derive_key
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -67,7 +67,7 @@ def _letters(key: int, number: int) -> str:
     return letters
 
 
-REPEATS = TextGenerator(
+REPEATS = CorpusGenerator(
     name="repeat",
     title="Letters that come again",
     description="Lines of random letters in which a stretch comes again and again: only looking back tells the next.",

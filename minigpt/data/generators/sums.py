@@ -26,7 +26,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from statistics import mean
 
-from minigpt.data.generators.generator import Count, TextGenerator, Verdict
+from minigpt.data.generators.generator import CorpusGenerator, Count, Verdict
 from minigpt.data.generators.items import Draws, asked, count_right, endless, grouped, whole_lines
 
 
@@ -69,7 +69,7 @@ def _mean_length(solve: Callable[[int, int], int], digits: range) -> float:
 
 def _generator(
     number: int, name: str, sign: str, solve: Callable[[int, int], int], digits: range, *, title: str, teaches: str
-) -> TextGenerator:
+) -> CorpusGenerator:
     exercise = re.compile(rf"([0-9]{{1,9}}){re.escape(sign)}([0-9]{{1,9}})=")
     pattern = re.compile(rf"{exercise.pattern}([0-9]+)")
 
@@ -97,7 +97,7 @@ def _generator(
         bits = 2 * (math.log2(len(digits)) + mean(math.log2(len(numbers(d))) for d in digits))
         return bits / _mean_length(solve, digits)
 
-    return TextGenerator(
+    return CorpusGenerator(
         name=name,
         title=title,
         description=teaches,

@@ -18,7 +18,7 @@ from functools import cache
 from itertools import count
 
 from minigpt.data.generators.english import comparative, ing, participle, past, plural, third
-from minigpt.data.generators.generator import TextGenerator
+from minigpt.data.generators.generator import CorpusGenerator
 from minigpt.data.generators.grammar import Grammar, keyed_draws
 from minigpt.data.generators.tales_words import (
     ABSTRACTS,
@@ -574,7 +574,7 @@ def entropy_bits_per_char() -> float:
     return ENTROPY_BITS_PER_CHAR
 
 
-TALES = TextGenerator(
+TALES = CorpusGenerator(
     name="tales",
     title="Simple tales",
     description="Tales of the forest, and what a pupil tells and asks of school, home and town: plain English.",

@@ -23,7 +23,7 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from minigpt.data.generators.generator import Count, TextGenerator, Verdict
+from minigpt.data.generators.generator import CorpusGenerator, Count, Verdict
 from minigpt.data.generators.items import Draws, endless, grouped
 
 SQUARES = tuple(f"{column}{row}" for column in "abc" for row in "123")
@@ -112,7 +112,7 @@ def referee(text: str) -> Verdict:
     return Count("moves", right, total), Count("results", right_results, results)
 
 
-TICTACTOE = TextGenerator(
+TICTACTOE = CorpusGenerator(
     name="tictactoe",
     title="Tic-tac-toe",
     description="Games in which every move is legal: to write them, a model has to keep a board that it never sees.",

@@ -35,7 +35,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from minigpt.data.generators.generator import Count, TextGenerator, Verdict
+from minigpt.data.generators.generator import CorpusGenerator, Count, Verdict
 from minigpt.data.generators.items import Draws, endless, grouped
 
 FIRST_WORDS = ("Merry", "Old", "Little", "Quiet", "Windy", "Golden", "Lonely", "Dancing")
@@ -239,7 +239,7 @@ def notes_of(text: str) -> list[tuple[int, float, float]]:
     return notes
 
 
-TUNES = TextGenerator(
+TUNES = CorpusGenerator(
     name="tunes",
     title="Tunes",
     description="Melodies in ABC notation: bars that fill, phrases that close on their key, and lines that come again.",
