@@ -255,7 +255,11 @@ class Watch(Progress):
         """Move the bar."""
         super().on_step(trainer, record)
         self._bar.update(
-            self.task, completed=trainer.step, total=trainer.max_steps, loss=trainer.loss_ema, speed=self._speed
+            self.task,
+            completed=trainer.step,
+            total=trainer.max_steps,
+            loss=trainer.loss_ema,
+            speed=record.get("tokens_per_second"),
         )
 
     def on_evaluation(self, trainer: TrainerView, record: Record) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from minigpt.evaluation.perplexity import perplexity_of
 from minigpt.generation.generator import TextGenerator
 from minigpt.tokenizers.base import BaseTokenizer
 from minigpt.training.events import Record, TrainerView, Work
@@ -269,16 +270,23 @@ class EarlyStopping(Callback):
 
 
 class Progress(Callback):
-    """Print a line for each evaluation, for anything that takes long at the start, and the reason for an early end.
+    """Print a line for each evaluation and each epoch, for anything that takes long at the start, and for an early end.
+
+    A line holds the smoothed training loss in nats per token, its perplexity (or that of the validation loss), the
+    learning rate, and the training tokens per second. A training of many short epochs tells at most `MOST_EPOCHS`.
 
     Args:
         say: Called with one line of text.
     """
 
+    MOST_EPOCHS = 50
+
     def __init__(self, say: Callable[[str], None] = print) -> None:
         self._say = say
-        self._speed = 0.0
+        self._latest: Record = {}
         self._best_step: int | None = None
+        self._epoch: int | None = None
+        self._next_epoch_step = 0
 
     def on_announcement(self, trainer: TrainerView, text: str) -> None:
         """Print what takes long."""
@@ -289,21 +297,37 @@ class Progress(Callback):
         self._say(f"{record['seconds']:g} seconds allow about {trainer.max_steps:,} steps.")
 
     def on_step(self, trainer: TrainerView, record: Record) -> None:
-        """Remember the speed for the next line."""
-        self._speed = record.get("tokens_per_second", self._speed)
+        """Remember the numbers for the next line, and print one if an epoch has ended."""
+        self._latest = record
+        epoch = math.floor(record["epoch"])
+        has_ended, self._epoch = self._epoch is not None and self._epoch < epoch, epoch
+        if has_ended and trainer.step >= self._next_epoch_step:
+            self._next_epoch_step = trainer.step + math.ceil(trainer.max_steps / self.MOST_EPOCHS)
+            loss = record["loss_ema"]
+            self._say(
+                f"epoch {epoch:,} ended at step {trainer.step:,} of {trainer.max_steps:,}: "
+                f"loss {loss:.4f}, perplexity {perplexity_of(loss):.4g}{self._pace()}"
+            )
 
     def on_evaluation(self, trainer: TrainerView, record: Record) -> None:
-        """Print the losses and the speed."""
+        """Print the losses, the perplexity, the learning rate and the speed."""
         loss = "" if trainer.loss_ema is None else f"loss {trainer.loss_ema:.4f}, "
         what = " (all of it)" if record["whole"] else ""
+        what += f", perplexity {perplexity_of(record['val_loss']):.4g}"
         what += ", the best so far" if trainer.best_step == trainer.step != self._best_step else ""
         self._best_step = trainer.best_step
-        speed = f", {self._speed:,.0f} tokens per second" if self._speed else ""
         self._say(
-            f"step {trainer.step:,} of {trainer.max_steps:,}: {loss}validation {record['val_loss']:.4f}{what}{speed}"
+            f"step {trainer.step:,} of {trainer.max_steps:,}: "
+            f"{loss}validation {record['val_loss']:.4f}{what}{self._pace()}"
         )
 
     def on_record(self, trainer: TrainerView, record: Record) -> None:
         """Print why the training ends early."""
         if record["kind"] == "early_end":
             self._say(record["text"])
+
+    def _pace(self) -> str:
+        """Return the learning rate and the speed of the latest step in words; nothing before the first step."""
+        rate = f", learning rate {self._latest['learning_rate']:.3g}" if self._latest else ""
+        speed = self._latest.get("tokens_per_second")
+        return f"{rate}, {speed:,.0f} tokens per second" if speed else rate

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Callable
 
 import pytest
@@ -194,9 +195,45 @@ def test_progress_says_a_line_for_each_measurement(make_trainer: MakeTrainer) ->
     assert ["the best so far" in line for line in lines] == [False, True, True, True, False]
     assert "tokens per second" in lines[1]
     assert "(all of it)" in lines[-1]
+    assert all("perplexity " in line for line in lines)
+    assert all("learning rate " in line for line in lines[1:])
     lines.clear()
     make_trainer(
         callbacks=[Progress(lines.append), EarlyStopping()],
         training__max_steps=400, training__learning_rate=10.0, training__eval_steps=1, training__early_stopping=1,
     ).fit()  # fmt: skip
     assert lines[-1].endswith("in one measurement.")
+
+
+@pytest.mark.parametrize(
+    ("windows_in_a_step", "max_steps", "ends"),
+    [(41, 60, [12, 24, 36, 48, 60]), (6, 81, []), (6, 165, [82, 164])],
+)
+def test_progress_says_a_line_for_each_epoch(
+    make_trainer: MakeTrainer, windows_in_a_step: int, max_steps: int, ends: list[int]
+) -> None:
+    """Learning rate, smoothed loss, perplexity and throughput, as they were in the record of that step."""
+    lines: list[str] = []
+    records: dict[int, Record] = {}
+    watch = Records(lambda record: records.update({record["step"]: record} if record["kind"] == "step" else {}))
+    make_trainer(
+        callbacks=[Throughput(), watch, Progress(lines.append)], training__batch_size=windows_in_a_step,
+        training__max_steps=max_steps, training__eval_steps=0, training__warmup_steps=0,
+    ).fit()  # fmt: skip
+    told = [line for line in lines if line.startswith("epoch")]
+    assert [re.search(r"at step (\d+)", line)[1] for line in told] == [str(step) for step in ends]  # type: ignore[index]
+    for line, step in zip(told, ends, strict=True):
+        record = records[step]
+        assert f"loss {record['loss_ema']:.4f}, perplexity {math.exp(record['loss_ema']):.4g}, " in line
+        assert (
+            f"learning rate {record['learning_rate']:.3g}, {record['tokens_per_second']:,.0f} tokens per second" in line
+        )
+
+
+def test_many_short_epochs_do_not_flood_the_terminal(make_trainer: MakeTrainer) -> None:
+    lines: list[str] = []
+    make_trainer(
+        callbacks=[Progress(lines.append)], training__batch_size=492, training__max_steps=120,
+        training__eval_steps=0, training__warmup_steps=0,
+    ).fit()  # fmt: skip
+    assert 30 < sum(line.startswith("epoch") for line in lines) <= Progress.MOST_EPOCHS
