@@ -156,7 +156,8 @@ def controls_of_sampling(at):
     """All controls of Sampling but the prompt, by key."""
     kinds = (at.text_input, at.select_slider, at.selectbox, at.slider)
     found = {widget.key: widget for kind in kinds for widget in kind if str(widget.key).startswith("sampling:")}
-    return {key: widget for key, widget in found.items() if "prompt" not in key and "position" not in key}
+    other = ("prompt", "position", "preset", "columns")
+    return {key: widget for key, widget in found.items() if not any(word in key for word in other)}
 
 
 def choose_rules(at, kind):
@@ -325,6 +326,10 @@ HOSTILE: dict[str, list[Any]] = {
         {"sampling:warmth": 1e999, "sampling:rule_0": "evil", "sampling:rule_1": None, "nothing": 1},
         {"sampling:warmth": -1.0, "sampling:temperature_1": 2.5, "sampling:top_k_2": 3.5, "sampling:top_p_3": [1.0]},
         {"sampling:rule_3": "min_p", "sampling:min_p_3": 0.333, "sampling:top_k_2": 10**400},
+        {"sampling:columns": 7, "sampling:seeds": "yes", "sampling:rule_0": "pipeline", "sampling:pipeline_0": 7},
+        {"sampling:columns": 6, "sampling:rule_5": "pipeline", "sampling:pipeline_5": "top_k=nan,\u202e**x**=1"},
+        {"sampling:rule_0": "pipeline", "sampling:pipeline_0": "top_k=-5,temperature=999999,ban=999999,bias=3"},
+        {"sampling:rule_1": "pipeline", "sampling:pipeline_1": "ban,dry=3,mirostat=0.01:7:7," + "top_k=1," * 99},
     ],
     "pasted": [1.5, "\ud800"],
     "home": [7, "\ud800", "x" * 60_000],

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.components.token_strip import token_strip
-from minigpt.app.sampling import side_view
+from minigpt.app.sampling import pipeline, pipeline_view, side_view
+from minigpt.app.sampling.pipeline_view import Range
 from minigpt.app.sampling.side_view import (
     BASE_RANGE,
-    DEFAULT_RULES,
+    COLUMNS,
     FIRST_SEED,
+    FRONT,
+    NUM_SEEDS,
+    OWN,
+    PIPELINE,
+    PRESETS,
     RANGES,
     RULES,
     Column,
+    Growing,
     NextToken,
-    Range,
     Rule,
 )
 from minigpt.app.session import kept_controls, profile
@@ -33,6 +40,7 @@ from minigpt.app.ui import anatomy, controls, forms, theme
 from minigpt.app.ui.tunes import player
 from minigpt.config import MOST
 from minigpt.data.generators import Verdict
+from minigpt.errors import MinigptError
 
 TALLEST = 236
 
@@ -41,6 +49,14 @@ def set_state(**values: object) -> None:
     """Set controls of the page; for the buttons under "try this"."""
     for name, value in values.items():
         st.session_state[f"sampling:{name}"] = value
+
+
+def take(specs: Sequence[str]) -> None:
+    """Set the columns to these pipelines; for callbacks."""
+    set_state(**side_view.controls_of(specs))
+    for number, spec in enumerate(specs):
+        if side_view.simple(spec)[0] == PIPELINE:
+            pipeline.put(f"sampling:pipeline_{number}", spec)
 
 
 def starts() -> dict[str, Any]:
@@ -54,8 +70,8 @@ def first(key: str, is_allowed: Callable[[Any], bool]) -> Any:
     return kept_controls.first("sampling", key, starts()[key], is_allowed)
 
 
-def choose_settings(run: RunRef) -> tuple[str, int | None, int, float]:
-    """Draw the row above the columns; return prompt, seed, length, and the temperature applied before other rules.
+def choose_settings(run: RunRef) -> tuple[str, int | None, int, int, float]:
+    """Draw the row above the columns; return prompt, seed, length, number of columns, and the temperature before rules.
 
     The seed is None while its field holds something that is no seed.
     """
@@ -75,17 +91,41 @@ def choose_settings(run: RunRef) -> tuple[str, int | None, int, float]:
             t("sampling.seed"), key="sampling:seed", low=0, high=MOST, start=FIRST_SEED, below=below,
             first=first("sampling:seed", bool), help=t("sampling.seed_help"),
         )  # fmt: skip
-    length = right.select_slider(
-        t("sampling.length", unit=token_unit(run)),
-        lengths,
-        value=first("sampling:length", lengths.__contains__),
-        key="sampling:length",
-        persist_state="session",
-    )
     with last.popover(t("sampling.expert"), width="stretch"):
+        length = st.select_slider(
+            t("sampling.length", unit=token_unit(run)),
+            lengths,
+            value=first("sampling:length", lengths.__contains__),
+            key="sampling:length",
+            persist_state="session",
+        )
+        count = st.select_slider(
+            t("sampling.columns"),
+            COLUMNS,
+            value=first("sampling:columns", COLUMNS.__contains__),
+            key="sampling:columns",
+            persist_state="session",
+        )
         base_temperature = range_slider(t("sampling.warmth"), "sampling:warmth", BASE_RANGE, t("sampling.warmth_help"))
+    with right:
+        choose_preset([shown_rule(number, base_temperature).spec for number in range(int(count))])
     choose_opening(run, "sampling", PROMPT, key, PROPOSED)
-    return prompt, seed, int(length), base_temperature
+    return prompt, seed, int(length), int(count), base_temperature
+
+
+def choose_preset(specs: Sequence[str]) -> None:
+    """Draw the list of comparisons, which shows the one that the columns are."""
+    key = "sampling:preset"
+
+    def set_columns() -> None:
+        if (name := st.session_state[key]) in PRESETS:
+            take(PRESETS[name])
+
+    st.session_state[key] = side_view.preset_of(specs)
+    st.selectbox(
+        t("sampling.preset"), [*PRESETS, OWN], format_func=lambda name: t(f"sampling.preset_{name}"), key=key,
+        on_change=set_columns,
+    )  # fmt: skip
 
 
 def range_slider(label: str, key: str, span: Range, help: str | None = None) -> float:
@@ -95,51 +135,105 @@ def range_slider(label: str, key: str, span: Range, help: str | None = None) -> 
     return value
 
 
-def rule_of(number: int, base_temperature: float) -> Rule:
-    """Draw the choice of a column's rule with its slider and return the rule."""
-    key = f"sampling:rule_{number}"
+def kept_pipeline(number: int) -> str:
+    """Return the pipeline that a column's editor opens with."""
+    spec: str = first(f"sampling:pipeline_{number}", lambda spec: pipeline_view.fault(spec) is None)
+    return spec
+
+
+def shown_rule(number: int, base_temperature: float) -> Rule:
+    """Return the rule that the controls of a column stand for, before they are drawn."""
+    kinds = (*RULES, PIPELINE)
+    kind = st.session_state.get(f"sampling:rule_{number}", first(f"sampling:rule_{number}", kinds.__contains__))
+    if kind == PIPELINE:
+        key = f"sampling:pipeline_{number}"
+        return Rule(pipeline_view.usable(st.session_state.get(key, kept_pipeline(number))))
+    if kind not in RANGES:
+        return Rule.of("greedy")
+    key = f"sampling:{kind}_{number}"
+    return Rule.of(kind, st.session_state.get(key, first(key, RANGES[kind].__contains__)), base_temperature)
+
+
+def rule_of(run: RunRef, number: int, base_temperature: float) -> Rule:
+    """Draw the choice of a column's rule with its slider, or its pipeline behind a button, and return the rule."""
+    key, kinds = f"sampling:rule_{number}", (*RULES, PIPELINE)
     kind = st.selectbox(
         t("sampling.rule", number=number + 1),
-        RULES,
-        index=RULES.index(first(key, RULES.__contains__)),
+        kinds,
+        index=kinds.index(first(key, kinds.__contains__)),
         format_func=lambda kind: t(f"sampling.rule_{kind}"),
         key=key,
         label_visibility="collapsed",
         persist_state="session",
     )
     label = t(f"sampling.control_{kind}")
-    if kind == "greedy":
-        with st.container(key=f"sampling-greedy_{number}"):  # as tall as a slider: the texts of all columns begin level
-            st.caption(label)
-        return Rule("greedy")
-    value = range_slider(label, f"sampling:{kind}_{number}", RANGES[kind])
-    return Rule(kind, value, 1.0 if kind == "temperature" else base_temperature)
+    if kind in RANGES:
+        return Rule.of(kind, range_slider(label, f"sampling:{kind}_{number}", RANGES[kind]), base_temperature)
+    with st.container(key=f"sampling-level_{number}"):  # as tall as a slider: the texts of all columns begin level
+        st.caption(label)
+        if kind != PIPELINE:
+            return Rule.of("greedy")
+        editor = f"sampling:pipeline_{number}"
+        stages = len(pipeline_view.read(st.session_state.get(editor, kept_pipeline(number))))
+        with st.popover(t("sampling.pipeline_button", count=stages), width="stretch", icon=":material/tune:"):
+            return Rule(pipeline_view.usable(pipeline.draw(editor, kept_pipeline(number), run)))
 
 
-def written(run: RunRef, rule: Rule, number: int, prompt: str, length: int, seed: int) -> Column:
-    """Return the text that a rule writes, computed through the gate."""
-    return ask(
-        run,
-        "sampling",
-        lambda loaded, cancelled: side_view.write(loaded, rule, prompt, length, seed, cancelled),
-        *(rule, prompt, length, seed),
-        slot=f"sampling-{number}",
-    )
+def written(
+    run: RunRef, rules: tuple[Rule, ...], slots: Sequence[DeltaGenerator], prompt: str, length: int, seed: int
+) -> tuple[Column, ...]:
+    """Return the texts that the rules write, computed through the gate; meanwhile draw what is written so far.
+
+    Args:
+        run: The run.
+        rules: The rule of each column.
+        slots: Where to draw the text of each column.
+        prompt: The text to continue.
+        length: How many tokens each writes.
+        seed: Seed of the random numbers.
+    """
+    most: int | None = FRONT
+
+    def draw_growing(growing: Growing) -> None:
+        nonlocal most
+        for slot, text in zip(slots, growing.texts(most), strict=True):
+            slot.code(text, language=None, wrap_lines=True, height=TALLEST)
+        most = None
+
+    try:
+        return ask(
+            run,
+            "sampling",
+            lambda loaded, task: side_view.write(loaded, rules, prompt, length, seed, task),
+            *(rules, prompt, length, seed),
+            watch=draw_growing,
+        )
+    except MinigptError:
+        for slot in slots:
+            slot.empty()
+        raise
 
 
-def chosen(run: RunRef, rule: Rule, number: int, prompt: str, position: int, seed: int) -> NextToken:
-    """Return how one token was chosen, computed through the gate."""
+def chosen(run: RunRef, rules: tuple[Rule, ...], prompt: str, position: int, seed: int) -> tuple[NextToken, ...]:
+    """Return how one token was chosen in each column, computed through the gate."""
     return ask(
         run,
         "sampling-choice",
-        lambda loaded, cancelled: side_view.choice_at(loaded, rule, prompt, position, seed, cancelled),
-        *(rule, prompt, position, seed),
-        slot=f"sampling-choice-{number}",
+        lambda loaded, task: side_view.choices_at(loaded, rules, prompt, position, seed, task),
+        *(rules, prompt, position, seed),
     )
 
 
-def draw_text(column: Column, number: int, mark: int | None, verdict: Verdict) -> None:
-    """Draw what a column wrote, and its figures with those of the referee."""
+def draw_text(slot: DeltaGenerator, column: Column, number: int, mark: int | None, verdict: Verdict) -> None:
+    """Draw what a column wrote into its place, and its figures with those of the referee below it."""
+    with slot:
+        draw_strip(column, number, mark)
+    st.caption(side_view.figures(column, verdict))
+    player(side_view.text_of(column), key=f"sampling:tune_{number}")
+
+
+def draw_strip(column: Column, number: int, mark: int | None) -> None:
+    """Draw the tokens that a column wrote."""
     token_strip(
         side_view.strip_tokens(column),
         key=f"sampling:strip_{number}",
@@ -154,8 +248,6 @@ def draw_text(column: Column, number: int, mark: int | None, verdict: Verdict) -
         tallest=TALLEST,
         is_even=True,
     )
-    st.caption(side_view.figures(column, verdict))
-    player(side_view.text_of(column), key=f"sampling:tune_{number}")
 
 
 def draw_choice(column: Column, choice: NextToken, number: int, position: int, longest: float) -> None:
@@ -180,7 +272,7 @@ def draw_choice(column: Column, choice: NextToken, number: int, position: int, l
     st.caption(side_view.choice_sentence(choice))
 
 
-def position_slider(columns: list[Column], question: tuple[object, ...]) -> int:
+def position_slider(columns: Sequence[Column], question: tuple[object, ...]) -> int:
     """Draw the slider for the token to inspect; for a new text it starts at the first that differs between columns."""
     last = max(len(column.tokens) for column in columns)
     part = side_view.first_difference(columns)
@@ -197,30 +289,78 @@ def position_slider(columns: list[Column], question: tuple[object, ...]) -> int:
 
 def draw(run: RunRef) -> None:
     """Draw the controls and the columns."""
-    prompt, seed, length, base_temperature = choose_settings(run)
+    prompt, seed, length, count, base_temperature = choose_settings(run)
     with st.container(key="sampling_columns"):
-        places = st.columns(len(DEFAULT_RULES), gap="medium")
-    rules = []
+        places = st.columns(count, gap="medium" if count <= 4 else "small")
+    chosen_rules = []
     for number, place in enumerate(places):
         with place:
-            rules.append(rule_of(number, base_temperature))
+            chosen_rules.append(rule_of(run, number, base_temperature))
+    rules = tuple(chosen_rules)
     kept_controls.keep("sampling", starts())
     if seed is None:  # the field says why
         st.stop()
+    slots = [place.empty() for place in places]
     with errors_explained():
         profile.limits().check_prompt(prompt)
-        columns = []
-        for number, (place, rule) in enumerate(zip(places, rules, strict=True)):
-            with place, st.spinner(t("sampling.computing", name=rule.name())):
-                columns.append(written(run, rule, number, prompt, length, seed))
+        columns = written(run, rules, slots, prompt, length, seed)
         for number, (place, column) in enumerate(zip(places, columns, strict=True)):
             with place:
                 verdict = side_view.verdict_on(column, run.path)
-                draw_text(column, number, side_view.mark_of(columns, number), verdict)
+                draw_text(slots[number], column, number, side_view.mark_of(columns, number), verdict)
         legend(token_unit(run))
         for note in dict.fromkeys(note for column in columns for note in column.notes):
             st.info(markdown(note), icon=":material/info:")
-        choose(run, columns, prompt, seed, (run.id, prompt, seed, length, tuple(rules)))
+        choose(run, columns, prompt, seed, (run.id, prompt, seed, length, rules))
+        draw_seeds(run, rules, prompt, length, seed)
+        draw_export(run, columns, prompt, length, seed)
+
+
+def draw_seeds(run: RunRef, rules: tuple[Rule, ...], prompt: str, length: int, seed: int) -> None:
+    """Draw the switch for the summary of many draws, and the summary."""
+    is_on = st.toggle(
+        t("sampling.seeds", count=NUM_SEEDS), value=first("sampling:seeds", lambda _: True), key="sampling:seeds",
+        help=t("sampling.seeds_help", count=NUM_SEEDS), persist_state="session",
+    )  # fmt: skip
+    if not is_on:
+        return
+    from minigpt.viz.seeds import seeds_figure
+
+    with st.spinner(t("sampling.seeds_computing", count=NUM_SEEDS * len(rules))):
+        found = ask(
+            run,
+            "sampling-seeds",
+            lambda loaded, task: side_view.many_seeds(loaded, rules, prompt, length, seed, task),
+            *(rules, prompt, length, seed),
+        )
+    names = [rule.name() for rule in rules]
+    for place, measure in zip(st.columns(len(side_view.MEASURES)), side_view.MEASURES, strict=True):
+        with place:
+            title = t(f"sampling.measure_{measure}")
+            live_chart(
+                seeds_figure(
+                    found[measure], names, title=title, is_share=measure != "surprise", palette=theme.palette()
+                ),
+                key=f"sampling:seeds_{measure}",
+                alt=side_view.seeds_alt(found[measure], names, title),
+            )
+    st.markdown(side_view.seeds_sentence(found, rules))
+
+
+def draw_export(run: RunRef, columns: Sequence[Column], prompt: str, length: int, seed: int) -> None:
+    """Draw what takes the columns along: all texts as a file, and each rule as a command and as lines of Python."""
+    shown = st.expander(t("sampling.export"), icon=":material/download:", on_change="rerun", key="sampling:export")
+    with shown:
+        if not shown.open:
+            return
+        text = side_view.export(columns, run.id, prompt, length, seed)
+        st.download_button(t("sampling.export_file"), text, "columns.txt", "text/plain", key="sampling:file")
+        for column in columns:
+            st.markdown(f"**{markdown(column.rule.name())}**")
+            st.code(side_view.command_line(run.id, column.rule, prompt, length, seed), language="bash", wrap_lines=True)
+            st.code(
+                side_view.python_lines(run.id, column.rule, prompt, length, seed), language="python", wrap_lines=True
+            )
 
 
 def legend(unit: str) -> None:
@@ -233,7 +373,7 @@ def legend(unit: str) -> None:
     token_strip([], key="sampling:legend", labels=[], words={"label": "", "also": "", **words})
 
 
-def choose(run: RunRef, columns: list[Column], prompt: str, seed: int, question: tuple[object, ...]) -> None:
+def choose(run: RunRef, columns: Sequence[Column], prompt: str, seed: int, question: tuple[object, ...]) -> None:
     """Draw how one token was chosen in each column, and the page's last parts."""
     heading, slider = st.columns([5, 4], vertical_alignment="bottom")
     with slider:
@@ -241,7 +381,7 @@ def choose(run: RunRef, columns: list[Column], prompt: str, seed: int, question:
     with heading:
         st.header(t("sampling.choice_title", number=position + 1), anchor=False)
         st.caption(side_view.choice_note(columns, position))
-    choices = [chosen(run, column.rule, i, prompt, position, seed) for i, column in enumerate(columns)]
+    choices = chosen(run, tuple(column.rule for column in columns), prompt, position, seed)
     longest = side_view.longest_bar(choices)
     with st.container(key="sampling_choices"):
         places = st.columns(len(columns), gap="medium")
@@ -252,7 +392,7 @@ def choose(run: RunRef, columns: list[Column], prompt: str, seed: int, question:
     anatomy.try_this(
         [
             (t("sampling.try_dice"), lambda: set_state(seed=forms.written((seed + 1) % (MOST + 1)))),
-            (t("sampling.try_k_one"), lambda: set_state(rule_2="top_k", top_k_2=1)),
+            (t("sampling.try_k_one"), lambda: set_state(columns=max(len(columns), 3), rule_2="top_k", top_k_2=1)),
             (t("sampling.try_hot"), lambda: set_state(rule_1="temperature", temperature_1=1.8)),
         ],
         key="sampling:try",
