@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -254,34 +255,41 @@ def _print_found(
 def _print_as_written(generator: TextGenerator, batches: list[list[Job]], referee: Referee | None) -> None:
     """Print the texts in order, each token as soon as it is certain and the texts before it are printed.
 
-    A referee counts what is right in all of them.
+    A referee counts what is right in all of them. If the texts go into a file or a pipe, a bar shows how far they are.
     """
     start, num_tokens, is_first = time.perf_counter(), 0, True
     verdicts: list[Verdict] = []
-    for batch in batches:
-        prompts, each = zip(*batch, strict=True)
-        stream = generator.stream_batch(prompts, each)
-        written: list[list[str]] = [[] for _ in batch]
-        for place, settings in enumerate(each):
-            if not is_first:
-                print_text("\n\n---\n\n")
-            is_first = False
-            for text in stream.notes[place]:
-                note(text)
-            print_text(stream.prompts[place], bold=True)
-            print_text("".join(written[place]))
-            while stream.stop_reasons[place] is None and (step := next(stream, None)) is not None:
-                owner, token = step
-                written[owner].append(token.written)
-                num_tokens += 1
-                if owner == place:
-                    print_text(token.written)
-            rate = num_tokens / max(time.perf_counter() - start, 1e-9)
-            ending = {"stop": ", ended by a stop text", "eos": ", ended by the model"}.get(
-                stream.stop_reasons[place] or "", ""
-            )
-            note(f"\n\n{len(written[place]):,} tokens, {rate:,.0f} tokens per second, seed {settings.seed}{ending}")
-            if referee is not None:
-                verdicts.append(referee(stream.prompts[place] + "".join(written[place])))
+    later: list[str] = []
+    with progress_bar(shown=not sys.stdout.isatty()) as bar:
+        say = note if bar.disable else later.append  # nothing else may be printed where a bar is
+        count = _counted(bar, "writing", sum(settings.max_new_tokens for batch in batches for _, settings in batch))
+        for batch in batches:
+            prompts, each = zip(*batch, strict=True)
+            stream = generator.stream_batch(prompts, each)
+            written: list[list[str]] = [[] for _ in batch]
+            for place, settings in enumerate(each):
+                if not is_first:
+                    print_text("\n\n---\n\n")
+                is_first = False
+                for text in stream.notes[place]:
+                    say(text)
+                print_text(stream.prompts[place], bold=True)
+                print_text("".join(written[place]))
+                while stream.stop_reasons[place] is None and (step := next(stream, None)) is not None:
+                    owner, token = step
+                    written[owner].append(token.written)
+                    num_tokens += 1
+                    count()
+                    if owner == place:
+                        print_text(token.written)
+                rate = num_tokens / max(time.perf_counter() - start, 1e-9)
+                ending = {"stop": ", ended by a stop text", "eos": ", ended by the model"}.get(
+                    stream.stop_reasons[place] or "", ""
+                )
+                say(f"\n\n{len(written[place]):,} tokens, {rate:,.0f} tokens per second, seed {settings.seed}{ending}")
+                if referee is not None:
+                    verdicts.append(referee(stream.prompts[place] + "".join(written[place])))
+    for text in later:
+        note(text)
     _note_right(verdicts)
     print_text("\n")

@@ -77,10 +77,11 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
         for facts, values in zip(found, settings, strict=True):
             print_json({**facts, "different": {name: values.get(name) for name in different}})
         return
+    any_named = any(facts["name"] != run for run, facts in zip(runs, found, strict=True))
+    names = [(run, facts["name"]) if any_named else (run,) for run, facts in zip(runs, found, strict=True)]
     cells = [
         (
-            run,
-            facts["name"],
+            *name,
             f"{facts['step']:,}",
             _number(facts["val_loss"], ".4f"),
             _number(facts["perplexity"], ".4g"),
@@ -88,9 +89,18 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
             f"{facts['num_parameters']:,}",
             f"{facts['seconds']:,.1f}",
         )
-        for run, facts in zip(runs, found, strict=True)
+        for name, facts in zip(names, found, strict=True)
     ]
-    titles = ("run", "name", "step", "loss", "perplexity", "bits/char", "parameters", "seconds")
+    titles = (
+        "run",
+        *(["name"] if any_named else []),
+        "step",
+        "loss",
+        "perplexity",
+        "bits/char",
+        "parameters",
+        "seconds",
+    )
     print_table(titles, cells, left=("run", "name"), foldable=("run", "name"))
     if different:
         click.echo()
