@@ -68,17 +68,19 @@ def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     Raises:
         CheckpointError: The file is missing, damaged, or not a safetensors file.
     """
-    with _opened(path) as file:
+    with open_weights(path) as file:
         # Copied, because `safe_open` may return views of the mapped file, and the file may be replaced.
         state = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - it is no mapping
         return state, dict(file.metadata() or {})
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """Open a safetensors file. Its header has been checked then; none of its numbers has been read.
+def open_weights(path: Path) -> Iterator[Any]:
+    """Open a safetensors file as `safe_open` of safetensors does.
 
-    The safetensors library accepts headers of 100 MB, and a name that is given twice.
+    Its header has been checked then; none of its numbers has been read. The tensors that `get_tensor` returns are views
+    of the file, which the system reads as they are used. The safetensors library accepts headers of 100 MB, and a name
+    that is given twice.
 
     Raises:
         CheckpointError: The file is missing, damaged, or not a safetensors file.
@@ -127,7 +129,7 @@ def load_model(path: Path, *, device: str = "cpu") -> Transformer:
         DeviceError: This machine does not have the device.
     """
     target = resolve_device(device)
-    with _opened(path) as file:
+    with open_weights(path) as file:
         config, vocab_size = _checked_shape(file, path)  # before anything is allocated: a header may ask for any size
         model = Transformer(config, vocab_size)
         # copies into float32
@@ -144,7 +146,7 @@ def read_shape(path: Path) -> tuple[TransformerConfig, int]:
     Raises:
         CheckpointError: As for `load_model`.
     """
-    with _opened(path) as file:
+    with open_weights(path) as file:
         return _checked_shape(file, path)
 
 

@@ -116,6 +116,28 @@ def check_memory(config: RunConfig, vocab_size: int, allowed: int | None = None)
         )
 
 
+def check_weights(model: TransformerConfig, vocab_size: int, allowed: int | None = None) -> None:
+    """Refuse a model whose weights do not fit into the memory.
+
+    Args:
+        model: Its shape.
+        vocab_size: V.
+        allowed: Memory that they may take, in MB; None: as much as the machine has.
+
+    Raises:
+        LimitError: They need more; the message has both numbers.
+    """
+    allowed = machine_megabytes() if allowed is None else allowed
+    parameters = count_parameters(model, vocab_size).total
+    needed = BYTES_PER_NUMBER * parameters / 1e6
+    if allowed is not None and needed > allowed:
+        raise LimitError(
+            f"The model has {parameters:,} parameters, which take {needed:,.0f} MB of memory; this machine has "
+            f"{allowed:,} MB.",
+            mend="Take a smaller model.",
+        )
+
+
 # -- disk
 
 RECORD_BYTES = 300

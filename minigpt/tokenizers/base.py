@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from minigpt.errors import TokenizerError
 from minigpt.storage import read_json, write_text
-from minigpt.tokenizers.huggingface import is_huggingface
+from minigpt.tokenizers.huggingface import from_huggingface, is_huggingface
 from minigpt.wording import cause_of, quoted
 
 if TYPE_CHECKING:
@@ -357,9 +357,12 @@ def load_tokenizer(path: Path) -> BaseTokenizer:
         raise TokenizerError(f"The tokenizer {path} cannot be read: {cause_of(error).why}.", mend=mend) from None
     except ValueError as error:
         raise TokenizerError(f"The tokenizer {path} is damaged: it {error}.", mend=mend) from None
-    kind, version = values.get("kind"), values.get("format_version")
     if is_huggingface(values):
-        kind, version = "bpe", FORMAT_VERSION
+        try:
+            values = from_huggingface(values)
+        except TokenizerError as error:
+            raise TokenizerError(f"{path}: {error.problem}", mend=error.mend) from None
+    kind, version = values.get("kind"), values.get("format_version")
     cls = BaseTokenizer.kinds.get(kind) if isinstance(kind, str) else None
     if cls is None:
         allowed = ", ".join(sorted(BaseTokenizer.kinds))

@@ -16,6 +16,8 @@ from minigpt.wording import quoted
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """How GPT-2 cuts a text into words; what `ByteLevel` means in these files."""
 DIGIT_PATTERN = r"\p{N}"
+ANY_CHARACTER = r"[\s\S]"
+"""The pattern of a tokenizer whose tokens are characters, as `exporting.py` writes it."""
 MAX_TOKENS = 1_000_000
 """Largest vocabulary; Unicode has no more characters."""
 
@@ -61,13 +63,16 @@ def is_huggingface(values: dict[str, Any]) -> bool:
 def from_huggingface(values: dict[str, Any]) -> dict[str, Any]:
     """Return the contents of a `tokenizer.json` in the form of `BPETokenizer.to_dict`.
 
-    All `added_tokens` become special tokens: no text turns into them.
+    All `added_tokens` become special tokens: no text turns into them. A tokenizer of characters that `exporting.py`
+    wrote comes back in the form of `CharacterTokenizer.to_dict`.
 
     Raises:
         TokenizerError: It is not byte-level BPE, or changes texts; the message names what it is.
     """
     model = values["model"]
     kind = model.get("type", "BPE" if "merges" in model else None)
+    if kind == "WordLevel" and values.get("normalizer") is None and _cuts_everywhere(values.get("pre_tokenizer")):
+        return _characters(model.get("vocab"))
     if kind != "BPE":
         _refuse(f"is of the kind {quoted(kind)[:40]}")
     for setting in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
@@ -111,6 +116,21 @@ def from_huggingface(values: dict[str, Any]) -> dict[str, Any]:
             " ".join(map(str, merge)) if isinstance(merge, list) and len(merge) == 2 else merge for merge in merges
         ],
     }
+
+
+def _cuts_everywhere(step: Any) -> bool:
+    return isinstance(step, dict) and step.get("pattern") == {"Regex": ANY_CHARACTER}
+
+
+def _characters(vocabulary: Any) -> dict[str, Any]:
+    """Return the contents for a tokenizer of characters, whose first four ids are special."""
+    if not isinstance(vocabulary, dict) or not 4 < len(vocabulary) <= MAX_TOKENS:
+        _refuse("lacks its vocabulary")
+    names = {token_id: text for text, token_id in vocabulary.items() if type(token_id) is int}
+    texts = [names.get(n) for n in range(len(vocabulary))]
+    if texts[:4] != ["<pad>", "<unk>", "<bos>", "<eos>"]:
+        _refuse("is of the kind 'WordLevel'")
+    return {"kind": "character", "format_version": 1, "characters": texts[4:]}
 
 
 def _patterns(step: Any) -> tuple[list[str], bool]:

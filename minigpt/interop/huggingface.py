@@ -1,0 +1,370 @@
+"""Models in the form of Hugging Face's transformers: read from a folder or the hub, as a run; and written from a run.
+
+Such a folder has `config.json`, `tokenizer.json`, and the weights: `model.safetensors`, or several files and
+`model.safetensors.index.json`, which says what is where. Pickled weights are refused: opening them can run code.
+
+`load_huggingface` maps the files into memory. The system reads a number when it is used, and of a tensor that is stored
+as ours is nothing is copied. Before anything is allocated, the names, shapes and types in the files' headers are
+compared with those of the model.
+
+Reads after: architectures.py, hub.py, model/weights.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from minigpt.config import RunConfig
+from minigpt.config.fields import join_or
+from minigpt.errors import CheckpointError, InputError, TokenizerError
+from minigpt.interop.architectures import (
+    Foreign,
+    Link,
+    choose_architecture,
+    describe,
+    is_ignored,
+    links,
+    read_architecture,
+)
+from minigpt.interop.hub import ModelFiles, model_files
+from minigpt.model.protocols import LanguageModel
+from minigpt.model.transformer import Transformer
+from minigpt.model.weights import FLOATS, is_finite, open_weights, save_weights
+from minigpt.paths import user_path
+from minigpt.runs.cost import check_weights
+from minigpt.runs.folder import TOKENIZER, RunFolder
+from minigpt.runs.limits import Limits
+from minigpt.runs.store import RunStore, check_free
+from minigpt.runs.weights import CHECKPOINTS
+from minigpt.storage import atomic_folder, read_json, storage_errors, write_text
+from minigpt.tokenizers.base import BaseTokenizer, load_tokenizer
+from minigpt.tokenizers.bpe import BPETokenizer
+from minigpt.tokenizers.exporting import to_huggingface
+from minigpt.training.checkpoint import MODEL, save_eval_model, step_name, write_manifest
+from minigpt.wording import cause_of, visible
+
+CONFIG, INDEX, TOKENIZER_CONFIG = "config.json", "model.safetensors.index.json", "tokenizer_config.json"
+MAX_INDEX_BYTES = 32_000_000
+"""Largest list of tensors of a model in several files."""
+MAX_SHARDS = 1_000
+"""Most files of weights."""
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+@dataclass(frozen=True)
+class ForeignModel:
+    """A model from elsewhere, ready for `TextGenerator`, `ModelEvaluator` and `interpret`.
+
+    Attributes:
+        model: In evaluation mode, float32. Its weights may be views of the files, so the files must not be changed.
+        tokenizer: The tokenizer that belongs to it.
+        architecture: Its name in transformers, for example `GPT2LMHeadModel`.
+        name: The name of its folder, or `owner/name` on the hub.
+    """
+
+    model: Transformer
+    tokenizer: BaseTokenizer
+    architecture: str
+    name: str
+
+
+# -- reading
+
+
+def load_huggingface(
+    source: str | Path, *, tokenizer: str | Path | None = None, limits: Limits | None = None
+) -> ForeignModel:
+    """Load a model of the GPT-2 or Llama family.
+
+    Args:
+        source: A folder as `save_pretrained` of transformers writes it; else `owner/name` of a model on huggingface.co,
+            which is fetched unless it has been fetched before.
+        tokenizer: A `tokenizer.json` to use in place of the model's own.
+        limits: What a server allows; None: as much as this machine has memory for.
+
+    Raises:
+        InputError: There is no such model; its files are missing, damaged, pickled or do not fit together; or it
+            computes something that our model cannot.
+        LimitError: It is too large.
+    """
+    files = model_files(source)
+    names = files.names()
+    foreign = _read_config(files, names)
+    check_weights(foreign.model, foreign.vocab_size)
+    if limits is not None:
+        limits.check_import(RunConfig(model=foreign.model), foreign.vocab_size)
+    fitting = _read_tokenizer(files, names, foreign, tokenizer)
+    state = _read_state(foreign, [files.path(name) for name in _weight_files(files, names)], files.where)
+    model = Transformer(foreign.model, foreign.vocab_size, seed=None)
+    model.load_state_dict(state, assign=True)
+    return ForeignModel(model.eval(), fitting, foreign.architecture, files.name)
+
+
+def import_huggingface(
+    source: str | Path,
+    *,
+    store: RunStore | None = None,
+    path: Path | None = None,
+    name: str | None = None,
+    tokenizer: str | Path | None = None,
+    limits: Limits | None = None,
+    owner_token: str | None = None,
+) -> RunFolder:
+    """Make a run of a model of the GPT-2 or Llama family. It has weights, and no corpus and no metrics.
+
+    Args:
+        source: As for `load_huggingface`.
+        store: The store to put it in; None: the user's home of runs.
+        path: A folder to put it at instead.
+        name: A name for people to read; None: that of the model.
+        tokenizer: A `tokenizer.json` to use in place of the model's own.
+        limits: What a server allows; None: as much as this machine has memory for.
+        owner_token: Token of the person who may control it; None: everybody may.
+
+    Raises:
+        InputError: As for `load_huggingface`.
+        LimitError: It is too large.
+        RunExistsError: There is something at `path` already.
+        StorageError: The disk is full or cannot be written.
+    """
+    store = RunStore() if store is None else store
+    if path is not None:
+        check_free(user_path(path, for_reading=False))
+    found = load_huggingface(source, tokenizer=tokenizer, limits=limits)
+    if not is_finite(found.model.state_dict()):
+        raise InputError(
+            f"Weights of {visible(found.name)} are infinite or NaN, so it predicts nothing.", mend="Copy it again."
+        )
+
+    def fill(folder: RunFolder) -> None:
+        found.tokenizer.save(folder.path / TOKENIZER)
+        checkpoint = folder.checkpoint_path(0)
+        with storage_errors(folder.path):
+            folder.data_path.mkdir()
+            checkpoint.mkdir(parents=True)
+        save_eval_model(checkpoint / MODEL, found.model, "raw")
+        found.tokenizer.save(checkpoint / TOKENIZER)
+        write_manifest(checkpoint)
+        write_text(folder.path / CHECKPOINTS / "last", step_name(0) + "\n")
+        origin = f"{found.architecture}, {found.name}"
+        folder.write_meta({"name": found.name, "origin": origin, "vocab_size": found.model.vocab_size})
+        folder.update_info(
+            status="finished",
+            notes=f"Imported: {origin}",
+            expires=None if limits is None else limits.expiry(),
+        )
+
+    config = RunConfig().updated({"model": found.model.config.model_dump(), "tokenizer.kind": found.tokenizer.kind})
+    return store.create(config, name=name or found.name, path=path, owner_token=owner_token, fill=fill)
+
+
+def _read_config(files: ModelFiles, names: list[str]) -> Foreign:
+    if CONFIG not in names:
+        raise _unfit(files.where, f"it has no {CONFIG}")
+    return read_architecture(_json(files, CONFIG), f"{CONFIG} of {files.where}")
+
+
+def _json(files: ModelFiles, name: str, max_bytes: int = 1_000_000) -> dict[str, Any]:
+    try:
+        return read_json(files.path(name), max_bytes)
+    except OSError as error:
+        raise _unfit(files.where, f"its {name} cannot be read: {cause_of(error).why}") from None
+    except ValueError as error:
+        raise _unfit(files.where, f"its {name} {error}") from None
+
+
+def _read_tokenizer(files: ModelFiles, names: list[str], foreign: Foreign, other: str | Path | None) -> BaseTokenizer:
+    """Return the tokenizer, with as many tokens as the model knows.
+
+    Models often know more tokens than their tokenizer has, so that their number is round. Those that it lacks get
+    names, as special tokens: no text becomes one.
+    """
+    if other is None and TOKENIZER not in names:
+        raise _unfit(
+            files.where, f"it has no {TOKENIZER}", mend="Give the tokenizer.json that belongs to it: --tokenizer FILE."
+        )
+    path = files.path(TOKENIZER) if other is None else user_path(other)
+    tokenizer = load_tokenizer(path)
+    lacking = foreign.vocab_size - tokenizer.vocab_size
+    is_foreign = isinstance(tokenizer, BPETokenizer) and "tokens" in tokenizer.to_dict()
+    if lacking < 0 or (lacking and not is_foreign):
+        raise TokenizerError(
+            f"The tokenizer {visible(str(path))} has {tokenizer.vocab_size:,} tokens; the model knows "
+            f"{foreign.vocab_size:,}.",
+            mend="Give the tokenizer.json that belongs to the model.",
+        )
+    if not is_foreign:
+        return tokenizer  # one of ours, which says itself what its special tokens do
+    values = tokenizer.to_dict()
+    extra = {f"<|unused_{n}|>": n for n in range(tokenizer.vocab_size, foreign.vocab_size)}
+    values["tokens"] = [*values["tokens"], *extra]
+    values["special"] = {**values["special"], **extra}
+    for role, token_id in (("bos", foreign.bos_id), ("eos", foreign.eos_id)):
+        if token_id in values["special"].values():
+            values["roles"] = {**values["roles"], role: token_id}
+    return BPETokenizer.from_dict(values)
+
+
+def _weight_files(files: ModelFiles, names: list[str]) -> list[str]:
+    """Return the names of the files with the weights."""
+    if MODEL in names:
+        return [MODEL]
+    if INDEX not in names:
+        pickled = [name for name in names if name.endswith(PICKLED)]
+        if pickled:
+            raise InputError(
+                f"The weights of {files.where} are pickled ({visible(pickled[0])}), and opening them can run code that "
+                "is in them. minigpt reads safetensors alone.",
+                mend="Take a copy of the model with model.safetensors; transformers writes it with save_pretrained.",
+            )
+        raise _unfit(files.where, f"it has no {MODEL}")
+    places = _json(files, INDEX, MAX_INDEX_BYTES).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise _unfit(files.where, f"its {INDEX} does not say where the tensors are")
+    found = sorted(set(places.values()))
+    if len(found) > MAX_SHARDS:
+        raise _unfit(files.where, f"its weights are in {len(found):,} files; {MAX_SHARDS:,} are allowed")
+    missing = [name for name in found if name not in names]
+    if missing or not found:
+        raise _unfit(
+            files.where, f"it lacks {visible(missing[0])[:100]}, which {INDEX} names" if missing else "it is empty"
+        )
+    return found
+
+
+def _read_state(foreign: Foreign, paths: list[Path], where: str) -> dict[str, torch.Tensor]:
+    """Return our tensors by name, made of those in the files; whole ones in float32 are views of the files."""
+    parts = links(foreign)
+    try:
+        with contextlib.ExitStack() as stack:
+            found: dict[str, Any] = {}
+            for path in paths:
+                if not path.is_file():  # also of a pipe, from which nothing may ever come
+                    raise _unfit(where, f"{visible(path.name)} is no file")
+                file = stack.enter_context(open_weights(path))
+                for name in file.keys():  # noqa: SIM118 - it is no mapping
+                    if found.setdefault(name, file) is not file:
+                        raise _unfit(where, f"{visible(name)[:100]} is in two of its files")
+            theirs = _their_names(found)
+            _check_tensors(
+                foreign, parts, {theirs.get(name, name): file.get_slice(name) for name, file in found.items()}, where
+            )
+            names = {theirs.get(name, name): name for name in found}
+
+            def read(link: Link) -> torch.Tensor:
+                if link.theirs is None:
+                    return torch.full(link.shape, link.fill)
+                name = names[link.theirs]
+                return _to_ours(found[name].get_tensor(name), link)
+
+            state: dict[str, list[torch.Tensor]] = {}
+            for link in parts:
+                if link.ours is not None:
+                    state.setdefault(link.ours, []).append(read(link))
+                elif not bool((read(link) == link.fill).all()):
+                    raise _unfit(
+                        where, f"{link.theirs} holds learned numbers, which minigpt's models do not have there"
+                    )
+            return {name: made[0] if len(made) == 1 else torch.cat(made) for name, made in state.items()}
+    except CheckpointError as error:
+        raise InputError(error.problem, mend="Copy the file again.") from None
+
+
+def _their_names(found: Mapping[str, Any]) -> dict[str, str]:
+    """Return the full names of tensors that are stored without the model's prefix, as in the first files of GPT-2."""
+    if "wte.weight" not in found:
+        return {}
+    return {name: f"transformer.{name}" for name in found if not name.startswith("lm_head.")}
+
+
+def _check_tensors(foreign: Foreign, parts: list[Link], found: Mapping[str, Any], where: str) -> None:
+    """Compare the tensors in the files with those of the model; none of their numbers is read."""
+    expected = {link.theirs: link.their_shape for link in parts if link.theirs is not None}
+    given = {name for name in found if not is_ignored(name, foreign)}
+    for what, names in (("lacks", expected.keys() - given), ("has too much", given - expected.keys())):
+        if names:
+            few = ", ".join(visible(name)[:80] for name in sorted(names)[:3])
+            more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+            raise _unfit(where, f"it {what} for a {foreign.architecture}: {few}{more}")
+    for name, shape in expected.items():
+        got, dtype = tuple(found[name].get_shape()), found[name].get_dtype()
+        if got != shape:
+            raise _unfit(where, f"{name} has shape {got}, and {CONFIG} means {shape}")
+        if dtype not in FLOATS:
+            raise _unfit(where, f"{name} has the type {dtype}; {join_or(FLOATS)} can be read")
+
+
+def _to_ours(theirs: torch.Tensor, link: Link) -> torch.Tensor:
+    """Return their tensor as the part of ours that it is, in float32."""
+    x = (theirs.mT if link.transposed else theirs).float()
+    if not link.heads:
+        return x
+    # coordinates i and i + K/2 of a head become 2i and 2i + 1
+    return x.view(link.heads, 2, -1, *link.shape[1:]).transpose(1, 2).reshape(link.shape)
+
+
+def _to_theirs(ours: torch.Tensor, link: Link) -> torch.Tensor:
+    """Return the part of our tensor as theirs, in memory of its own."""
+    x = ours[link.start : link.start + link.shape[0]]
+    if link.heads:
+        x = x.view(link.heads, -1, 2, *link.shape[1:]).transpose(1, 2).reshape(link.shape)
+    return (x.mT if link.transposed else x).clone(memory_format=torch.contiguous_format)
+
+
+def _unfit(
+    where: str, what: str, *, mend: str = "Give a folder as save_pretrained of transformers writes it."
+) -> InputError:
+    return InputError(f"{where} cannot be read as a model of Hugging Face: {what}.", mend=mend)
+
+
+# -- writing
+
+
+def export_huggingface(run: LanguageModel, target: Path) -> None:
+    """Write a run's model and tokenizer as a folder that transformers loads, with the same logits.
+
+    The numbers are in float32. The state of the training, the corpus and the metrics are not part of it.
+
+    Args:
+        run: A run, or anything else with a model and a tokenizer.
+        target: The folder, which must not exist or be empty.
+
+    Raises:
+        InputError: The model or the tokenizer has no equal there; the message names the setting.
+        RunExistsError: There is something at `target` already.
+        StorageError: The disk is full or cannot be written.
+    """
+    tokenizer, model = run.tokenizer, run.model
+    foreign = replace(
+        choose_architecture(model.config), vocab_size=model.vocab_size, bos_id=tokenizer.bos_id, eos_id=tokenizer.eos_id
+    )
+    target = user_path(target, for_reading=False)
+    check_free(target)
+    split = to_huggingface(tokenizer)
+    roles = {role: getattr(tokenizer, f"{role}_id") for role in ("bos", "eos", "pad", "unk")}
+    special = {f"{role}_token": tokenizer.token_text(n) for role, n in roles.items() if n is not None}
+    about = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": model.config.sequence_length,
+        **special,
+    }
+    state = model.state_dict()
+    tensors = {
+        link.theirs: torch.full(link.their_shape, link.fill)
+        if link.ours is None
+        else _to_theirs(state[link.ours], link)
+        for link in links(foreign)
+        if link.theirs is not None
+    }
+    with atomic_folder(target) as unfinished:
+        save_weights(unfinished / MODEL, tensors, metadata={"format": "pt"})
+        for name, values in ((CONFIG, describe(foreign)), (TOKENIZER, split), (TOKENIZER_CONFIG, about)):
+            write_text(unfinished / name, json.dumps(values, indent=1) + "\n")
