@@ -40,6 +40,12 @@ if TYPE_CHECKING:
     from minigpt.generation.penalties import FrequencyPenalty as FrequencyPenalty
     from minigpt.generation.penalties import PresencePenalty as PresencePenalty
     from minigpt.generation.penalties import RepetitionPenalty as RepetitionPenalty
+    from minigpt.generation.playful import Alliteration as Alliteration
+    from minigpt.generation.playful import NoRepeatedLetter as NoRepeatedLetter
+    from minigpt.generation.playful import OnlyWords as OnlyWords
+    from minigpt.generation.playful import Rhyme as Rhyme
+    from minigpt.generation.playful import SyllableLines as SyllableLines
+    from minigpt.generation.playful import TextRule as TextRule
     from minigpt.generation.results import Generation as Generation
     from minigpt.generation.samplers import GreedySampler as GreedySampler
     from minigpt.generation.samplers import Sampler as Sampler
@@ -67,6 +73,7 @@ if TYPE_CHECKING:
     from minigpt.training.trainer import Trainer as Trainer
 
 _LAZY = {
+    "Alliteration": "minigpt.generation.playful",
     "AllowedTokens": "minigpt.generation.constraints",
     "BPETokenizer": "minigpt.tokenizers.bpe",
     "BannedTokens": "minigpt.generation.constraints",
@@ -90,15 +97,20 @@ _LAZY = {
     "MinigptError": "minigpt.errors",
     "MirostatSampler": "minigpt.generation.truncation",
     "ModelEvaluator": "minigpt.evaluation.perplexity",
+    "NoRepeatedLetter": "minigpt.generation.playful",
+    "OnlyWords": "minigpt.generation.playful",
     "PresencePenalty": "minigpt.generation.penalties",
     "RepetitionPenalty": "minigpt.generation.penalties",
+    "Rhyme": "minigpt.generation.playful",
     "Run": "minigpt.runs.loading",
     "RunConfig": "minigpt.config.sections",
     "RunFault": "minigpt.errors",
     "Sampler": "minigpt.generation.samplers",
     "SamplerChain": "minigpt.generation.samplers",
+    "SyllableLines": "minigpt.generation.playful",
     "TemperatureSampler": "minigpt.generation.samplers",
     "TextGenerator": "minigpt.generation.generator",
+    "TextRule": "minigpt.generation.playful",
     "TopKSampler": "minigpt.generation.truncation",
     "TopNSigmaSampler": "minigpt.generation.truncation",
     "TopPSampler": "minigpt.generation.truncation",
@@ -121,6 +133,7 @@ _LAZY = {
 """Where each public name lives."""
 
 __all__ = [
+    "Alliteration",
     "AllowedTokens",
     "BPETokenizer",
     "BannedTokens",
@@ -144,15 +157,20 @@ __all__ = [
     "MinigptError",
     "MirostatSampler",
     "ModelEvaluator",
+    "NoRepeatedLetter",
+    "OnlyWords",
     "PresencePenalty",
     "RepetitionPenalty",
+    "Rhyme",
     "Run",
     "RunConfig",
     "RunFault",
     "Sampler",
     "SamplerChain",
+    "SyllableLines",
     "TemperatureSampler",
     "TextGenerator",
+    "TextRule",
     "TopKSampler",
     "TopNSigmaSampler",
     "TopPSampler",

@@ -106,6 +106,11 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "LogitBias": (minigpt.LogitBias, {"bias": {1: 2.0}}),
     "BannedTokens": (minigpt.BannedTokens, {"ids": [1]}),
     "AllowedTokens": (minigpt.AllowedTokens, {"ids": [1]}),
+    "NoRepeatedLetter": (minigpt.NoRepeatedLetter, {}),
+    "Alliteration": (minigpt.Alliteration, {"letter": "s"}),
+    "SyllableLines": (lambda first, second: minigpt.SyllableLines(first, second), {"first": 5, "second": 7}),
+    "OnlyWords": (minigpt.OnlyWords, {"words": ["cat"]}),
+    "Rhyme": (minigpt.Rhyme, {"word": "cat"}),
     "GreedySampler": (minigpt.GreedySampler().sample, {"logits": LOGITS, "seed": 0, "position": 0}),
     "Sampler": (minigpt.TopPSampler(0.9).sample, {"logits": LOGITS, "seed": 0, "position": 0}),
     "SamplerChain": (minigpt.SamplerChain, {"stages": [minigpt.TopKSampler(3)]}),
@@ -205,7 +210,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
 NOT_CALLED = {
     "Run", "Corpus", "Evaluation", "Generation", "Trace",  # results, which the library makes itself
     "MinigptError", "InputError", "RunFault",
-    "BaseTokenizer", "Callback",  # bases to derive from
+    "BaseTokenizer", "Callback", "TextRule",  # bases to derive from
     "TrainingJob",  # takes a run's folder, whose files have tests of their own
     "ablation.check_ablation", "checks.check_layer", "checks.check_feedforward", "checks.check_token", "checks.check_place",
     "embeddings.position_similarity", "heads.attention_patterns", "heads.score_heads_apart",

@@ -59,6 +59,12 @@ Job = tuple[str, "GenerationSettings"]
     "--sampler", metavar="SPEC", help='All sampling options at once: "greedy", or "temperature=0.8,top_k=40".'
 )
 @click.option(
+    "--sampler-file",
+    type=input_file,
+    metavar="FILE",
+    help="A Python file with sampling rules of your own, which --sampler can then name; it is run.",
+)
+@click.option(
     "--num-beams",
     type=click.IntRange(1, 64),
     metavar="B",
@@ -87,6 +93,7 @@ def generate(
     top_p: float | None,
     min_p: float | None,
     sampler: str | None,
+    sampler_file: Path | None,
     num_beams: int | None,
     length_penalty: float,
     stop: tuple[str, ...],
@@ -104,6 +111,8 @@ def generate(
     prompts = _prompts(prompt, prompt_file)
 
     from minigpt.generation.generator import TextGenerator
+    from minigpt.generation.own_rules import load_rules
+    from minigpt.generation.samplers import SamplerChain
     from minigpt.generation.settings import GenerationSettings, parse_sampler
     from minigpt.runs.folder import RunFolder
     from minigpt.runs.loading import load_run
@@ -114,7 +123,8 @@ def generate(
     if stop:
         given["stop"] = stop
     strategy: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
-    strategy["sampler"] = parse_sampler(sampler) if sampler is not None else None
+    own = {} if sampler_file is None else load_rules(sampler_file)
+    strategy["sampler"] = parse_sampler(sampler, own) if sampler is not None else None
     if any(
         value is not None for value in strategy.values()
     ):  # one sampling option replaces all sampling settings of the run
@@ -124,7 +134,9 @@ def generate(
     if num_beams is not None and num_samples > num_beams:
         raise click.UsageError(f"--num-samples {num_samples} is more than --num-beams {num_beams}, the texts kept.")
     loaded = load_run(run, step=step, device=device or "cpu")
-    settings = GenerationSettings.from_config(loaded.config.generation, **given)
+    if own and sampler is None and loaded.config.generation.sampler is None:
+        given["sampler"] = SamplerChain([make() for make in own.values()])
+    settings = GenerationSettings.from_config(loaded.config.generation, own=own, **given)
     ours = RunFolder(loaded.path).generator
     referee = None if ours is None else ours.referee
     if num_beams is not None:

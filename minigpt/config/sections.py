@@ -322,6 +322,8 @@ class GenerationConfig(Section):
     """Keep the fewest tokens that together have at least this probability."""
     min_p: Annotated[float | None, Field(ge=0, le=1)] = None
     """Keep tokens at least this fraction as likely as the most likely one."""
+    sampler: Annotated[str | None, Field(max_length=1000)] = None
+    """Rules in order, such as top_k=40,temperature=0.8; they replace the four settings before."""
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Texts that end the writing; they are not part of the result."""
 

@@ -9,6 +9,12 @@ from minigpt.generation.penalties import DRYPenalty as DRYPenalty
 from minigpt.generation.penalties import FrequencyPenalty as FrequencyPenalty
 from minigpt.generation.penalties import PresencePenalty as PresencePenalty
 from minigpt.generation.penalties import RepetitionPenalty as RepetitionPenalty
+from minigpt.generation.playful import Alliteration as Alliteration
+from minigpt.generation.playful import NoRepeatedLetter as NoRepeatedLetter
+from minigpt.generation.playful import OnlyWords as OnlyWords
+from minigpt.generation.playful import Rhyme as Rhyme
+from minigpt.generation.playful import SyllableLines as SyllableLines
+from minigpt.generation.playful import TextRule as TextRule
 from minigpt.generation.results import Candidate as Candidate
 from minigpt.generation.results import GeneratedToken as GeneratedToken
 from minigpt.generation.results import Generation as Generation

@@ -230,7 +230,7 @@ class TextGenerator:
                 mend="Give one prompt or more, and one settings for all of them or one for each.",
             )
         each = [replace(one or GenerationSettings(), **options) for one in each]
-        resolved = _resolved(each)
+        resolved = _resolved(each, self._run)
         prompts = tuple(cleaned_for(self._run, prompt) for prompt in prompts)
         encoded = [self._encode(prompt) for prompt in prompts]
         # a stop text of control characters alone stays as it is: it can never be found, and the empty text always is
@@ -381,11 +381,12 @@ class TextGenerator:
         return crop_prompt(ids, context), tuple(notes)
 
 
-def _resolved(settings: Sequence[GenerationSettings]) -> list[ResolvedSampler]:
-    """Return the sampler of each settings; equal ones share it, so that it can treat their texts at once."""
+def _resolved(settings: Sequence[GenerationSettings], run: LanguageModel) -> list[ResolvedSampler]:
+    """Return the sampler of each settings, for a run; equal ones share it, so that it can treat their texts at once."""
     known: dict[object, ResolvedSampler] = {}
     keys = [(one.sampler, one.temperature, one.top_k, one.top_p, one.min_p) for one in settings]
     for key, one in zip(keys, settings, strict=True):
         if key not in known:
-            known[key] = one.resolve()
+            resolved = one.resolve()
+            known[key] = replace(resolved, sampler=resolved.sampler.bound(run))
     return [known[key] for key in keys]

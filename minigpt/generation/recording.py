@@ -6,11 +6,14 @@ Reads after: samplers.py.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from minigpt.generation.samplers import Sampler
+
+if TYPE_CHECKING:
+    from minigpt.model.protocols import LanguageModel
 
 
 class RecordingSampler(Sampler):
@@ -41,6 +44,11 @@ class RecordingSampler(Sampler):
     def describe(self) -> str:
         """Return the other sampler's description."""
         return self.recorded.describe()
+
+    def bound(self, run: LanguageModel) -> Sampler:
+        """Bind the other sampler to a run, and return this one, whose records its owner reads."""
+        self.recorded = self.recorded.bound(run)
+        return self
 
 
 class EntropyMeter(Sampler):
@@ -78,3 +86,8 @@ class EntropyMeter(Sampler):
     def describe(self) -> str:
         """Return the other sampler's description."""
         return self.measured.describe()
+
+    def bound(self, run: LanguageModel) -> Sampler:
+        """Bind the other sampler to a run, and return this one, whose records its owner reads."""
+        self.measured = self.measured.bound(run)
+        return self

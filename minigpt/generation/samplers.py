@@ -10,7 +10,8 @@ different tokens only because of their rules.
 Everything is computed on the CPU in float64, so that all devices choose the same tokens.
 
 This file has what all rules share, greedy, temperature and the chain. truncation.py removes unlikely tokens,
-penalties.py discourages repetition, constraints.py names tokens, settings.py reads rules from options and text.
+penalties.py discourages repetition, constraints.py names tokens, playful.py plays with the text. settings.py reads
+rules from options and text.
 
 Shapes: B rows, T tokens so far, V vocabulary. Wherever `(B, V)` is accepted, a single row `(V,)` is too.
 """
@@ -21,12 +22,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from minigpt.errors import SamplingError, ShapeError
 from minigpt.randomness import uniform
+
+if TYPE_CHECKING:
+    from minigpt.model.protocols import LanguageModel
 
 
 def draw(probs: torch.Tensor, u: torch.Tensor | Sequence[float]) -> torch.Tensor:
@@ -98,6 +102,19 @@ class Sampler(ABC):
     @abstractmethod
     def describe(self) -> str:
         """Return the rule in a few words, for labels and notes."""
+
+    def bound(self, run: LanguageModel) -> Sampler:
+        """Return the rule for a run; one that reads text takes the run's tokenizer. Most rules stay as they are.
+
+        `TextGenerator` does this for the sampler that it is given.
+
+        Args:
+            run: The run that gives the logits.
+
+        Raises:
+            SamplingError: The rule needs what the run does not have.
+        """
+        return self
 
     def sample(self, logits: torch.Tensor, *, seed: int = 0, position: int = 0) -> torch.Tensor:
         """Choose one token per row.
@@ -247,6 +264,10 @@ class SamplerChain(Sampler):
         for i, stage in enumerate(self.stages):
             logits, states[i] = stage.process(logits, ids, states[i])
         return logits, tuple(states)
+
+    def bound(self, run: LanguageModel) -> Sampler:
+        """Return the chain with its stages for a run."""
+        return SamplerChain([stage.bound(run) for stage in self.stages])
 
     def describe(self) -> str:
         """Return the rules in a few words, in order."""

@@ -5,7 +5,7 @@ Reads after: samplers.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from minigpt.config import GenerationConfig
 from minigpt.errors import InputError, SamplingError
 from minigpt.generation.constraints import AllowedTokens, BannedTokens, LogitBias
 from minigpt.generation.penalties import DRYPenalty, FrequencyPenalty, PresencePenalty, RepetitionPenalty
+from minigpt.generation.playful import Alliteration, NoRepeatedLetter, OnlyWords, Rhyme, SyllableLines
 from minigpt.generation.samplers import GreedySampler, Sampler, SamplerChain, TemperatureSampler
 from minigpt.generation.truncation import (
     MinPSampler,
@@ -28,7 +29,7 @@ from minigpt.wording import quoted
 MAX_NEW_TOKENS = 1_000_000
 """Upper bound of `max_new_tokens`, the same as in the configuration."""
 
-_STAGES: dict[str, Callable[..., Sampler]] = {
+RULES: dict[str, Callable[..., Sampler]] = {
     "temperature": TemperatureSampler,
     "top_k": TopKSampler,
     "top_p": TopPSampler,
@@ -41,10 +42,18 @@ _STAGES: dict[str, Callable[..., Sampler]] = {
     "presence_penalty": PresencePenalty,
     "dry": DRYPenalty,
     "bias": lambda token_id, nats: LogitBias({token_id: nats}),
-    "ban": lambda *ids: BannedTokens(ids),
-    "only": lambda *ids: AllowedTokens(ids),
+    "ban": lambda first, *more: BannedTokens((first, *more)),
+    "only": lambda first, *more: AllowedTokens((first, *more)),
+    "no_repeated_letter": NoRepeatedLetter,
+    "alliteration": Alliteration,
+    "syllables": SyllableLines,
+    "corpus_words": lambda: OnlyWords(),
+    "rhyme": Rhyme,
 }
-"""The rules that a text can name, with what makes each from its numbers."""
+"""The rules that a text can name, with what makes each from its values."""
+
+_WORDED = ("alliteration", "rhyme")
+"""Rules whose values are words and not numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,14 +106,21 @@ class GenerationSettings:
         self.resolve()  # refuses impossible sampling settings
 
     @classmethod
-    def from_config(cls, config: GenerationConfig, **options: Any) -> Self:
+    def from_config(cls, config: GenerationConfig, *, own: OwnRules | None = None, **options: Any) -> Self:
         """Return the settings of a configuration's `generation` section.
 
         Args:
             config: The section.
+            own: Rules of one's own that its `sampler` may name, see `parse_sampler`.
             **options: Further fields of `GenerationSettings`; they override the section.
+
+        Raises:
+            SamplingError: A setting is out of range, or the sampler names a rule that there is not.
         """
-        return cls(**{**dict(config), **options})
+        values = {**dict(config), **options}
+        if isinstance(values["sampler"], str):
+            values["sampler"] = parse_sampler(values["sampler"], own)
+        return cls(**values)
 
     @property
     def stop_texts(self) -> tuple[str, ...]:
@@ -160,7 +176,7 @@ def resolve_sampler(
     given = {name: value for name, value in given.items() if value is not None}
     if sampler is not None:
         return ResolvedSampler(sampler, (*_without_effect(given, "a sampler was given"), *_idle_stages(sampler)))
-    stages = [_STAGES[name](value) for name, value in given.items()]
+    stages = [RULES[name](value) for name, value in given.items()]
     if not stages:
         return ResolvedSampler(GreedySampler())
     if temperature == 0:
@@ -191,14 +207,20 @@ def _idle_stages(sampler: Sampler) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def parse_sampler(spec: str) -> Sampler:
+OwnRules = Mapping[str, Callable[..., Sampler]]
+"""Rules of one's own by name, see `own_rules.load_rules`."""
+
+
+def parse_sampler(spec: str, own: OwnRules | None = None) -> Sampler:
     """Read a sampler from text; the rules apply in the order in which they are written.
 
     Args:
         spec: `greedy`, or rules such as `temperature=0.8,top_k=40`. A rule with several numbers has colons between
             them: `mirostat=3:0.1` (tau, eta), `dry=0.8:1.75:2` (multiplier, base, allowed length),
             `repetition_penalty=1.2:64` and the other penalties (strength, window), `bias=7:-2` (token id, nats),
-            `ban=7:8` and `only=7:8` (token ids).
+            `ban=7:8` and `only=7:8` (token ids). Playful ones are `no_repeated_letter`, `alliteration` or
+            `alliteration=s`, `syllables` or `syllables=5:7:5`, `corpus_words` and `rhyme=cat`.
+        own: Rules of one's own, each with what makes it from its values.
 
     Raises:
         SamplingError: The text is not such a list, or a value is out of range.
@@ -208,23 +230,28 @@ def parse_sampler(spec: str) -> Sampler:
     """
     if spec.strip() == "greedy":
         return GreedySampler()
+    rules = {**RULES, **(own or {})}
     stages: list[Sampler] = []
     for part in spec.split(","):
         name, _, text = (piece.strip() for piece in part.partition("="))
+        values = text.split(":") if text else []
         try:
-            stage = _STAGES[name](*map(_number, text.split(":")))
-        except (ValueError, KeyError, TypeError):  # no number, no such rule, too many or too few numbers
+            stage = rules[name](*(values if name in _WORDED else map(_value, values)))
+        except (ValueError, KeyError, TypeError):  # no number, no such rule, too many or too few values
             raise SamplingError(
                 f"{quoted(part.strip())} is no sampling rule.",
-                mend=f"Write greedy, or rules such as temperature=0.8,top_k=40; rules are {', '.join(_STAGES)}.",
+                mend=f"Write greedy, or rules such as temperature=0.8,top_k=40; rules are {', '.join(rules)}. "
+                "A rule of your own needs its Python file.",
             ) from None
         stages.append(stage)
     return stages[0] if len(stages) == 1 else SamplerChain(stages)
 
 
-def _number(text: str) -> int | float:
-    """Read a number; a whole one stays whole, so that it can be a token id or a length."""
-    try:
-        return int(text)
-    except ValueError:
-        return float(text)
+def _value(text: str) -> int | float | str:
+    """Read a number, else leave the text. A whole number stays whole, so that it can be a token id or a length."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text

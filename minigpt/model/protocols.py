@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast, runtime_checkable
 
 if TYPE_CHECKING:
     from minigpt.model.transformer import Transformer
@@ -39,3 +39,15 @@ def load_language_model(
     """
     loading = importlib.import_module("minigpt.runs.loading")
     return cast("LanguageModel", loading.load_run(name, step=step, device=device))
+
+
+@runtime_checkable
+class RemembersText(Protocol):
+    """A model that knows what it learned from; a loaded run does."""
+
+    def learned_text(self) -> str:
+        """Return the training part of its text.
+
+        Raises:
+            CorpusError: The text is not on this machine.
+        """

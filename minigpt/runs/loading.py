@@ -162,6 +162,16 @@ class Run:
     id: str
     name: str
 
+    def learned_text(self) -> str:
+        """Return the training part of the text that the run learned from; see `runs.text.learned_text`.
+
+        Raises:
+            CorpusError: The text is not on this machine.
+        """
+        from minigpt.runs.text import learned_text
+
+        return learned_text(RunFolder(self.path)).train
+
 
 def load_run(
     name: str | Path,

@@ -226,3 +226,33 @@ def test_weights_that_are_not_finite_end_with_a_message(call, run: Path, corpus_
         advised = re.search(r"not finite.*instead: (--step \d+)", result.stderr)
         assert advised is not None
         call(*command, "--json", *advised[1].split())
+
+
+def test_rules_of_a_file_are_used_by_their_names(call, run: Path, tmp_path: Path) -> None:
+    rules = tmp_path / "my_rules.py"
+    rules.write_text(
+        "import minigpt\n\n\nclass Without(minigpt.BannedTokens):\n    def __init__(self, *ids):\n        super().__init__(ids)\n",
+        "utf-8",
+    )
+    letter = load_run(run).tokenizer.encode("t")[0]
+    written = call("generate", run, "--prompt", "a", "--sampler-file", rules, "--sampler", f"without={letter}").stdout
+    assert len(written) > 20
+    assert "t" not in written
+    rules.write_text(
+        rules.read_text("utf-8").replace("(self, *ids)", "(self)").replace("(ids)", f"([{letter}])"), "utf-8"
+    )
+    alone = call("generate", run, "--prompt", "a", "--sampler-file", rules).stdout
+    assert "t" not in alone
+    assert "'without' is no sampling rule" in call("generate", run, "--sampler", "without", code=2).stderr
+    rules.write_text("1 / 0\n", "utf-8")
+    refused = call("generate", run, "--sampler-file", rules, code=2)
+    assert "The file my_rules.py failed in line 1: ZeroDivisionError" in refused.stderr
+
+
+def test_a_run_stores_the_names_of_rules_and_none_of_their_files(call, run: Path, tmp_path: Path) -> None:
+    copy = RunFolder(shutil.copytree(run, tmp_path / "copy"))
+    copy.write_config(copy.config.updated({"generation.sampler": "only_in_a_file,top_k=2"}))
+    assert load_run(copy.path).config.generation.sampler == "only_in_a_file,top_k=2"
+    refused = call("generate", copy.path, code=2)
+    assert "A rule of your own needs its Python file" in refused.stderr
+    assert call("generate", copy.path, "--sampler", "corpus_words", "--max-new-tokens", "9").stdout
