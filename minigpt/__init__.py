@@ -58,6 +58,9 @@ if TYPE_CHECKING:
     from minigpt.generation.truncation import TopNSigmaSampler as TopNSigmaSampler
     from minigpt.generation.truncation import TopPSampler as TopPSampler
     from minigpt.generation.truncation import TypicalSampler as TypicalSampler
+    from minigpt.interop.huggingface import export_huggingface as export_huggingface
+    from minigpt.interop.huggingface import import_huggingface as import_huggingface
+    from minigpt.interop.huggingface import load_huggingface as load_huggingface
     from minigpt.interpret.trace import Trace as Trace
     from minigpt.interpret.trace import trace_forward as trace_forward
     from minigpt.model.transformer import Transformer as Transformer
@@ -124,8 +127,11 @@ _LAZY = {
     "corpus_from_text": "minigpt.data.corpora",
     "create_run": "minigpt.runs.preparation",
     "dump_yaml": "minigpt.config.reading",
+    "export_huggingface": "minigpt.interop.huggingface",
+    "import_huggingface": "minigpt.interop.huggingface",
     "load_config": "minigpt.config.reading",
     "load_corpus": "minigpt.data.corpora",
+    "load_huggingface": "minigpt.interop.huggingface",
     "load_run": "minigpt.runs.loading",
     "read_corpus": "minigpt.data.corpora",
     "trace_forward": "minigpt.interpret.trace",
@@ -185,8 +191,11 @@ __all__ = [
     "corpus_from_text",
     "create_run",
     "dump_yaml",
+    "export_huggingface",
+    "import_huggingface",
     "load_config",
     "load_corpus",
+    "load_huggingface",
     "load_run",
     "read_corpus",
     "trace_forward",

@@ -11,6 +11,7 @@ import importlib
 import inspect
 import math
 import pkgutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,6 +57,14 @@ STREAM = np.array(TOKENIZER.encode(TEXT), np.uint8)
 WINDOWS = minigpt.LanguageModelDataset(STREAM, 16)
 MODEL_AND_IDS = {"model": MODEL, "ids": IDS}
 PATCHED = {"model": MODEL, "clean_ids": IDS, "corrupt_ids": OTHER, "target": 5, "versus": 6}
+
+
+def with_exported(use: Callable[[Path], Any]) -> Any:
+    """Call a function with the folder of a model that was exported for Hugging Face's transformers."""
+    with tempfile.TemporaryDirectory() as folder:
+        minigpt.export_huggingface(RUN, Path(folder) / "model")  # type: ignore[arg-type]
+        return use(Path(folder) / "model")
+
 
 CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "BatchOrder": (minigpt.BatchOrder, {"seed": 1, "num_windows": 9, "batch_size": 2, "rank": 0, "num_ranks": 1}),
@@ -164,6 +173,29 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "create_run": (
         lambda **options: minigpt.create_run(**options),
         {"config": CONFIG, "corpus": minigpt.corpus_from_text(TEXT, name="cats"), "name": "cats", "path": None},
+    ),
+    "export_huggingface": (
+        lambda name: with_exported(lambda folder: minigpt.export_huggingface(RUN, folder.parent / name)),
+        {"name": "other"},
+    ),
+    "load_huggingface": (
+        lambda source, tokenizer: with_exported(
+            lambda folder: minigpt.load_huggingface(
+                folder if source == "own" else source, tokenizer=None if tokenizer == "own" else tokenizer
+            )
+        ),
+        {"source": "own", "tokenizer": "own"},
+    ),
+    "import_huggingface": (
+        lambda source, name, tokenizer: with_exported(
+            lambda folder: minigpt.import_huggingface(
+                folder if source == "own" else source,
+                path=folder.parent / "run",
+                name=name,
+                tokenizer=None if tokenizer == "own" else tokenizer,
+            )
+        ),
+        {"source": "own", "name": "cats", "tokenizer": "own"},
     ),
     "load_run": (minigpt.load_run, {"name": "tales", "step": None, "device": "cpu"}),
     "load_config": (minigpt.load_config, {"source": None, "overrides": {"seed": 1}, "environment": {}}),

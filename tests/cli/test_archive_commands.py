@@ -42,3 +42,46 @@ def test_a_file_that_is_no_run_is_refused(call, tmp_path: Path) -> None:
     path.write_bytes(b"PK\x03\x04 nothing")
     call("import", path, code=2)
     assert not (tmp_path / "back").exists()
+
+
+# -- models of Hugging Face
+
+
+def test_a_run_leaves_as_a_model_of_hugging_face_and_comes_back(call, trained, tmp_path: Path, own_home: Path) -> None:
+    out = tmp_path / "model"
+    printed = json.loads(call("export", trained[0], "--format", "huggingface", "--out", out, "--json").stdout)
+    assert printed["format"] == "huggingface"
+    assert printed["bytes"] == sum(path.stat().st_size for path in out.iterdir())
+    assert "already" in call("export", trained[0], "--format", "huggingface", "--out", trained[0], code=2).stderr
+    back = json.loads(call("import", out, "--json").stdout)["run"]
+    assert Path(back).parent == own_home
+    text = call("generate", trained[0], "--max-new-tokens", "9", "--json").stdout
+    again = call("generate", back, "--max-new-tokens", "9", "--json").stdout
+    assert json.loads(again)["text"] == json.loads(text)["text"]
+    assert (
+        "--format huggingface" in call("export", trained[0], "--step", "last", "--out", tmp_path / "x", code=2).stderr
+    )
+
+
+def test_a_model_that_cannot_be_imported_is_named_and_leaves_nothing(
+    call, tmp_path: Path, own_home: Path, monkeypatch
+) -> None:
+    import huggingface_hub
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise OSError("no route")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", unreachable)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pickled").mkdir()
+    (tmp_path / "pickled" / "config.json").write_text("{}")
+    said = {
+        "pickled": "names no architecture",
+        ".": "has no config.json",
+        "someone/model": "could not be reached",
+        "gpt2": "owner/name, such as openai-community/gpt2",
+        "./no/such": "There is no file",
+    }
+    for source, message in said.items():
+        assert message in " ".join(call("import", source, code=2).stderr.split())
+    assert not own_home.exists() or not list(own_home.iterdir())
