@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,93 @@ import pytest
 import minigpt
 
 SOURCE = Path(minigpt.__file__)
+
+
+STABLE = [
+    "AllowedTokens",
+    "BPETokenizer",
+    "BannedTokens",
+    "BaseTokenizer",
+    "BatchOrder",
+    "ByteTokenizer",
+    "Callback",
+    "CharacterTokenizer",
+    "Corpus",
+    "DRYPenalty",
+    "Evaluation",
+    "FrequencyPenalty",
+    "Generation",
+    "GenerationConfig",
+    "GenerationSettings",
+    "GreedySampler",
+    "InputError",
+    "LanguageModelDataset",
+    "LogitBias",
+    "MinPSampler",
+    "MinigptError",
+    "MirostatSampler",
+    "ModelEvaluator",
+    "PresencePenalty",
+    "RepetitionPenalty",
+    "Run",
+    "RunConfig",
+    "RunFault",
+    "Sampler",
+    "SamplerChain",
+    "TemperatureSampler",
+    "TextGenerator",
+    "TopKSampler",
+    "TopNSigmaSampler",
+    "TopPSampler",
+    "Trace",
+    "Trainer",
+    "TrainingConfig",
+    "TrainingJob",
+    "Transformer",
+    "TransformerConfig",
+    "TypicalSampler",
+    "__version__",
+    "corpus_from_text",
+    "create_run",
+    "dump_yaml",
+    "load_config",
+    "load_corpus",
+    "load_run",
+    "read_corpus",
+    "trace_forward",
+]
+"""The names that programs rely on. A new name is added here too. To take one away breaks the programs that use it."""
+
+
+def test_no_name_has_gone_and_a_new_one_is_meant() -> None:
+    assert sorted(minigpt.__all__) == sorted(STABLE)
+
+
+def members() -> list[tuple[str, object]]:
+    """Return every public function, class and method of the public names."""
+    found: list[tuple[str, object]] = []
+    for name in minigpt._LAZY:
+        value = getattr(minigpt, name)
+        found.append((name, value))
+        for member, function in vars(value).items() if isinstance(value, type) else ():
+            function = function.fget if isinstance(function, property) else getattr(function, "__func__", function)
+            if inspect.isfunction(function) and not member.startswith("_"):
+                found.append((f"{name}.{member}", function))
+    return found
+
+
+def test_every_public_name_and_method_is_typed_and_documented() -> None:
+    everything = members()
+    assert len(everything) > 200
+    for name, value in everything:
+        assert inspect.getdoc(value), f"{name} has no docstring"
+        if inspect.isfunction(value):
+            signature = inspect.signature(value)
+            assert signature.return_annotation is not inspect.Signature.empty, f"{name} does not say what it returns"
+            for parameter in list(signature.parameters.values())[1 if "." in name else 0 :]:
+                assert parameter.annotation is not inspect.Parameter.empty, (
+                    f"{name} has {parameter.name} without a type"
+                )
 
 
 def imports_for_type_checkers() -> dict[str, str]:

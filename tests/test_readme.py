@@ -6,17 +6,20 @@ import re
 import shlex
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from minigpt import resources
 from minigpt.cli.root import EXAMPLES, cli
+from minigpt.version import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -129,10 +132,52 @@ def test_links_lead_somewhere(document: Path) -> None:
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
+def test_version_and_licence_are_the_same_everywhere() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert (citation["version"], citation["license"]) == (__version__, project["license"])
+    assert f"\n## {__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_the_workflows_name_files_scripts_and_systems_that_exist() -> None:
+    text = (ROOT / ".github" / "workflows" / "check.yml").read_text("utf-8")
+    jobs = yaml.safe_load(text)["jobs"]
+    matrix = jobs["tests"]["strategy"]["matrix"]
+    assert (len(matrix["os"]), matrix["python"]) == (3, ["3.11", "3.12", "3.13"])
+    for name in re.findall(r"(?:-r |python )([\w/-]+\.(?:txt|py))", text):
+        assert (ROOT / name).is_file(), name
+    pinned = next(
+        line for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines() if line.startswith("torch")
+    )
+    assert set(re.findall(r"torch==[\d.]+", text)) == {pinned}
+    for line in re.findall(r"^ +(minigpt [^&\n]+)", text, re.M):
+        name, *arguments = shlex.split(line)[1:]
+        options = [word for word in arguments if word.startswith("--") and "=" not in word]
+        known = {option for parameter in cli.commands[name].params for option in parameter.opts}
+        assert set(options) <= known, line
+
+
 def test_the_index_lists_every_document() -> None:
     index = (ROOT / "docs" / "index.md").read_text("utf-8")
     for path in (ROOT / "docs").glob("*.md"):
         assert path.name == "index.md" or f"]({path.name})" in index, path.name
+
+
+def test_the_first_example_trains_samples_scores_and_plots_in_ten_lines(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = marked(ROOT / "README.md", "example: first")
+    assert code.count("\n") == 10
+    assert README.index(code) < 2000, "it is on the first screen"
+    monkeypatch.chdir(tmp_path)
+    variables: dict[str, Any] = {}
+    shorter = code.replace('"nano")', '"nano", overrides={"training.max_steps": 60, "data.num_chars": 20_000})')
+    assert shorter != code
+    exec(compile(shorter, "README.md", "exec"), variables)
+    *_, bits = capsys.readouterr().out.splitlines()
+    assert 0 < float(bits) < 8
+    assert [record["step"] for record in variables["steps"]] == list(range(1, 61))
+    assert "loss_ema" in (tmp_path / "loss.html").read_text("utf-8")
 
 
 def test_the_library_example_runs(capsys: pytest.CaptureFixture[str]) -> None:

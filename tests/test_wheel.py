@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
+import time
+import urllib.error
+import urllib.request
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -109,13 +114,16 @@ def test_the_source_archive_holds_the_components(checkout: Path, tmp_path: Path)
     assert components() <= names
 
 
-def test_an_installed_wheel_finds_presets_and_bundled_runs(installed: Path, tmp_path: Path) -> None:
+def test_an_installed_wheel_finds_presets_and_bundled_runs_and_writes_with_one(installed: Path, tmp_path: Path) -> None:
     code = (
-        "import json, minigpt; from minigpt import resources as r; "
+        "import contextlib, io, json, minigpt; from minigpt import resources as r; from minigpt.cli.root import cli\n"
+        "with contextlib.redirect_stdout(io.StringIO()) as said:\n"
+        "    cli(['generate', 'tales', '--prompt=Once ', '--max-new-tokens=9', '--json'], standalone_mode=False)\n"
         "print(json.dumps([minigpt.__file__, r.preset_names(), r.profile_names(), r.bundled_run_names(), "
-        "(r.root() / 'streamlit_app.py').is_file()]))"
+        "(r.root() / 'streamlit_app.py').is_file(), json.loads(said.getvalue())]))"
     )
-    where, presets, profiles, bundled, has_app = run(code, installed, tmp_path)
+    where, presets, profiles, bundled, has_app, written = run(code, installed, tmp_path)
+    assert (written["prompt"], written["num_new_tokens"]) == ("Once ", 9)
     assert Path(where).is_relative_to(installed), "the wheel, not this checkout, was imported"
     assert presets == sorted(path.stem for path in (ROOT / "configs" / "presets").glob("*.yaml"))
     assert profiles == ["classroom", "hosted", "local"]
@@ -138,3 +146,31 @@ def test_an_installed_wheel_starts_and_draws_a_component(installed: Path, tmp_pa
     assert "function keep(component, NewView)" in script, "imported modules are part of the script"
     assert "export default function (component)" in script
     assert style == (ROOT / "minigpt/app/components/flow/style.css").read_text("utf-8")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="ends the server with SIGTERM")
+def test_the_server_of_an_installed_wheel_comes_up_and_goes_down(
+    installed: Path, tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "minigpt", "app", "--port", str(port), "--no-browser"]
+    environment = {**os.environ, "PYTHONPATH": str(installed), "MINIGPT_HOME": str(tmp_path / "runs")}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=5) as answer:
+                    assert answer.status == 200
+                    break
+            except (urllib.error.URLError, ConnectionError):
+                assert process.poll() is None, process.communicate()[0]
+                assert time.monotonic() < deadline, "the server did not come up in a minute"
+                time.sleep(0.1)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode in (0, 143, -signal.SIGTERM), output
+    assert "Traceback" not in output

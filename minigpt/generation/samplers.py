@@ -70,6 +70,8 @@ def draw(probs: torch.Tensor, u: torch.Tensor | Sequence[float]) -> torch.Tensor
 class Sampler(ABC):
     """A rule that reshapes the distribution of the next token; subclasses implement `process` and `describe`.
 
+    A rule that is made with an argument out of range raises a `SamplingError`, which says what is allowed.
+
     Attributes:
         has_state: Whether the state that `process` returns is needed at the next token. A rule that says no can treat
             several texts at once.

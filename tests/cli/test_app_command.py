@@ -1,12 +1,6 @@
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 
 import pytest
 
@@ -42,30 +36,3 @@ def test_the_upload_limit_is_the_profiles() -> None:
 
 def test_a_profile_that_does_not_exist_is_refused(call) -> None:
     assert "is not one of" in call("app", "--profile", "palace", code=2).stderr
-
-
-@pytest.mark.process
-@pytest.mark.skipif(os.name != "posix", reason="ends the server with SIGTERM")
-def test_the_server_comes_up_with_the_shipped_settings_and_goes_down(tmp_path, free_port) -> None:
-    port = free_port()
-    command = [sys.executable, "-m", "minigpt", "app", "--port", str(port), "--no-browser"]
-    environment = {**os.environ, "MINIGPT_HOME": str(tmp_path / "runs")}
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=5) as answer:
-                    assert answer.status == 200
-                    break
-            except (urllib.error.URLError, ConnectionError):
-                assert process.poll() is None, process.communicate()[0]
-                assert time.monotonic() < deadline, "the server did not come up in a minute"
-                time.sleep(0.1)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=60)
-    assert process.returncode in (0, 143, -signal.SIGTERM), output
-    assert "Traceback" not in output
