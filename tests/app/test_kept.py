@@ -331,6 +331,11 @@ HOSTILE: dict[str, list[Any]] = {
         {"sampling:rule_0": "pipeline", "sampling:pipeline_0": "top_k=-5,temperature=999999,ban=999999,bias=3"},
         {"sampling:rule_1": "pipeline", "sampling:pipeline_1": "ban,dry=3,mirostat=0.01:7:7," + "top_k=1," * 99},
     ],
+    "branches": [
+        {"sampling:branch_length": 25, "sampling:branch_is_search": True, "sampling:branch_beams": 10**400},
+        {"sampling:branch_is_search": "yes", "sampling:branch_penalty": 1e999},
+    ],
+    "cache": [{"sampling:cache_length": 10**9}],
     "pasted": [1.5, "\ud800"],
     "home": [7, "\ud800", "x" * 60_000],
     "run": [5, "../../etc/passwd", "\ud800", "m4hq2k3x7t5b6n2v4c7z3a5d2e", ""],
@@ -347,6 +352,8 @@ SHOWN_ON = {
     "scored_file": ("use/perplexity",),
     "perplexity": ("use/perplexity",),
     "sampling": ("use/sampling",),
+    "branches": ("use/sampling",),
+    "cache": ("use/sampling",),
     "pasted": ("build/corpus",),
     "home": ("start/home",),
     "run": ("class/runs",),
@@ -367,6 +374,8 @@ def test_a_hostile_file_breaks_no_page(pages, own_home: Path, field, value):
         at = pages.open(page)
         if field == "clean":
             at.segmented_control(key="circuits:view").set_value("patching").run()
+        if field in ("branches", "cache"):
+            at.segmented_control(key="sampling:view").set_value(field).run()
         if field == "scored_file":
             at.segmented_control(key="perplexity:source").set_value("upload").run()
         if field == "pasted":

@@ -128,6 +128,10 @@ DATA: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "surprise_figure": [(([1.0, 3.0] * 4, TOKENS, {"§name§": 6.0}), {}), (([1.0] * 500, ["1"] * 500, {}), {})],
     "loss_figure": [((CURVES, BASELINES), {"max_steps": 100, "best_step": 50, "whole": 2.1, "entropy": 1.5})],
     "shares_figure": [(({"§group§": [(0, 0.0), (50, 0.5)], "§rest§": [(0, 0.25)]},), {"max_steps": 100})],
+    "cache_time_figure": [
+        (([0.1] * 9, [0.2 * n for n in range(9)]), {"total": 20, "full": [5, 8]}), (([], []), {"total": 20}),
+    ],
+    "cache_size_figure": [(([4.0, 8.0, 2.0],), {"total": 20, "most": 9.0, "full": [3]}), (([],), {"total": 1, "most": 9.0})],
     "line_figure": [((CURVE,), {"max_steps": 100})],
     "schedule_figure": [(({"§group§": CURVE, "§rest§": CURVE},), {"max_steps": 100})],
     "layers_figure": [(({"§layer§": 0.1, "§last§": 0.2},), {})],

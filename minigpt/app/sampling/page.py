@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from minigpt.app.sampling import branches, side
+from minigpt.app.sampling import branches, cache, side
 from minigpt.app.session import state
 from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import t
@@ -11,6 +11,7 @@ from minigpt.app.ui import anatomy
 VIEWS = {
     "side": side.draw,
     "branches": branches.draw,
+    "cache": cache.draw,
 }
 
 
@@ -39,10 +40,12 @@ def _draw_run(run: RunRef) -> None:
 
 def code(view: str) -> None:
     """Show the library code that a view uses."""
-    from minigpt.generation import beam, samplers, truncation
+    from minigpt.generation import beam, reading, samplers, truncation
+    from minigpt.model import kv_cache
 
     functions = {
         "side": (samplers.draw, samplers.TemperatureSampler, truncation.TopKSampler, truncation.TopPSampler),
         "branches": (beam.beam_search,),
+        "cache": (kv_cache.KVCache, reading.TextReader),
     }
     anatomy.show_code(*functions[view])
