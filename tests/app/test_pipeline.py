@@ -15,7 +15,15 @@ NUMBERS = {
     kind: st.tuples(*(st.floats(span.low, span.high).map(lambda value: f"{value:.3g}") for span in spans))
     for kind, spans in SETTINGS.items()
 }
-WHOLE = {("top_k", 0), ("repetition_penalty", 1), ("frequency_penalty", 1), ("presence_penalty", 1), ("dry", 2)}
+WORDS = {"alliteration": ["s"], "rhyme": ["day"]}
+WHOLE = {
+    *(("syllables", place) for place in range(3)),
+    ("top_k", 0),
+    ("repetition_penalty", 1),
+    ("frequency_penalty", 1),
+    ("presence_penalty", 1),
+    ("dry", 2),
+}
 
 
 @st.composite
@@ -26,7 +34,8 @@ def stages(draw):
     numbers = [
         str(round(float(text))) if (kind, place) in WHOLE else text for place, text in enumerate(draw(NUMBERS[kind]))
     ]
-    return f"{kind}={':'.join([*ids, *numbers])}"
+    values = [*ids, *WORDS.get(kind, []), *numbers]
+    return f"{kind}={':'.join(values)}" if values else kind
 
 
 @given(st.lists(stages(), min_size=1, max_size=8))
@@ -56,7 +65,8 @@ def test_a_new_stage_is_usable_once_it_names_its_tokens(kind):
     ["x", "top_k", "top_k=", "top_k=nan", "top_k=inf", "top_k=1e9", f"ban={LARGEST + 1}", "ban=-1", "ban=1.5", "ban=٣",
      "temperature=abc", "greedy,top_k=3", "greedy=1", "**b**", "\u202e", "top_k=3;top_p=1", ",".join(["top_k=3"] * 9),
      "top_k=-5", "top_p=0", "top_p=2", "temperature=-1", "top_k=2.5", "mirostat=0", "mirostat=2:3", "dry=1:0.5",
-     "top_k=3:4", "repetition_penalty=1:2:3", "typical=1.01", "bias=7", "repetition_penalty=1.2:0"],
+     "top_k=3:4", "repetition_penalty=1:2:3", "typical=1.01", "bias=7", "repetition_penalty=1.2:0",
+     "alliteration=st", "alliteration=5", "rhyme", "rhyme=a b", "rhyme=a:b", "syllables=0", "no_repeated_letter=1"],
 )  # fmt: skip
 def test_what_is_no_pipeline_is_refused_in_one_sentence(spec):
     sentence = refusal(spec)

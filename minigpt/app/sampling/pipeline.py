@@ -7,6 +7,7 @@ a view may put its own choice there: see `put`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -18,6 +19,7 @@ from minigpt.app.session.compute import gate
 from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import has, markdown, t
 from minigpt.runs.folder import RunFolder
+from minigpt.wording import quoted
 
 if TYPE_CHECKING:
     from minigpt.tokenizers.base import BaseTokenizer
@@ -111,12 +113,27 @@ def _values(key: str, index: int, stage: Stage, run: RunRef) -> Stage:
     name = f"{key}:{_made(key)}_{index}"
     if stage.kind in pipeline_view.NAMED:
         stage = _tokens(name, stage, RunFolder(run.path).tokenizer)
+    if stage.kind in pipeline_view.WORDED:
+        stage = _word(name, stage)
     for number, (place, span) in enumerate(stage.settings()):
         value = st.slider(
             t(f"sampling.setting_{stage.kind}_{number}"), span.low, span.high, span.start, span.step,
             key=f"{name}:{number}",
         )  # fmt: skip
         stage = stage.moved(place, value)
+    return stage
+
+
+def _word(name: str, stage: Stage) -> Stage:
+    """Draw the field of the word that a stage takes, and return the stage with it; one that is no word stays out."""
+    most = pipeline_view.WORDED[stage.kind]
+    text = st.text_input(
+        t(f"sampling.word_{stage.kind}"), "".join(stage.values), max_chars=most, key=f"{name}:word"
+    ).strip()  # fmt: skip
+    changed = replace(stage, values=(text,) if text else ())
+    if pipeline_view.fault(pipeline_view.written([changed])) is None:
+        return changed
+    st.caption(markdown(t("sampling.word_refused", given=quoted(text))))
     return stage
 
 

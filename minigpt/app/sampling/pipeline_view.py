@@ -50,6 +50,7 @@ class Range:
 
 
 WINDOW = Range(1, 256, 1, 64)
+SYLLABLES = Range(1, 12, 1, 5)
 SETTINGS: dict[str, tuple[Range, ...]] = {
     "temperature": (Range(0.0, 2.0, 0.05, 0.8),),
     "top_k": (Range(1, 40, 1, 5),),
@@ -65,11 +66,25 @@ SETTINGS: dict[str, tuple[Range, ...]] = {
     "bias": (Range(-10.0, 10.0, 0.5, -3.0),),
     "ban": (),
     "only": (),
+    "no_repeated_letter": (),
+    "alliteration": (),
+    "syllables": (SYLLABLES, replace(SYLLABLES, start=7), SYLLABLES),
+    "corpus_words": (),
+    "rhyme": (),
 }
 """The rules of a pipeline, each with the sliders of its numbers."""
 
 NAMED = ("bias", "ban", "only")
 """Rules that name tokens; their ids stand before their numbers."""
+
+WORDED = {"alliteration": 1, "rhyme": 40}
+"""Rules that take a word, with its most characters."""
+
+OPTIONAL = ("no_repeated_letter", "alliteration", "syllables", "corpus_words")
+"""Rules that stand alone, without a value."""
+
+FIRST_WORD = "day"
+"""The word to rhyme with until the visitor types another one."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +139,10 @@ class Stage:
             return t(f"sampling.stage_{self.kind}").lower()
         if self.kind not in SETTINGS and self.kind != "greedy":
             return self.kind
+        if not self.values and self.kind in OPTIONAL:
+            return t(f"sampling.stage_{self.kind}").lower()
+        if self.kind == "syllables":
+            return t("sampling.name_syllables", value="-".join(self.values))
         value = self.values[-1] if self.kind == "bias" else self.values[0] if self.values else ""
         return t(f"sampling.name_{self.kind}", value=value, count=self.num_ids)
 
@@ -134,6 +153,8 @@ def _written(value: float) -> str:
 
 def new_stage(kind: str) -> Stage:
     """Return a rule as it is when a visitor adds it; one that names tokens names none yet."""
+    if kind == "rhyme":
+        return Stage(kind, (FIRST_WORD,))
     return Stage(kind, () if kind in NAMED else tuple(_written(span.start) for span in SETTINGS[kind]))
 
 
@@ -182,8 +203,13 @@ def fault(spec: str) -> str | None:
             continue
         if stage.kind not in SETTINGS:
             return t("sampling.fault_kind", given=quoted(stage.kind), kinds=", ".join(SETTINGS))
+        if stage.kind in WORDED:
+            words = [value for value in stage.values if value.isalpha() and len(value) <= WORDED[stage.kind]]
+            if len(words) != len(stage.values) or len(words) > 1 or not (words or stage.kind in OPTIONAL):
+                return t("sampling.fault_word", given=quoted(written([stage])))
+            continue
         numbers = [_number(value) for value in stage.values]
-        least = 1 if SETTINGS[stage.kind] else 0
+        least = 1 if SETTINGS[stage.kind] and stage.kind not in OPTIONAL else 0
         if None in numbers or (stage.kind not in NAMED and len(numbers) < least):
             return t("sampling.fault_number", given=quoted(written([stage])), most=f"{LARGEST:,}")
         if any(not value.isascii() or not value.isdigit() for value in stage.values[: stage.num_ids]):

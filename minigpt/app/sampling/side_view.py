@@ -89,6 +89,12 @@ PRESETS = {
         "frequency_penalty=0.3:64,temperature=0",
         "dry=0.8:1.75:4,temperature=0",
     ),
+    "playful": (
+        "temperature=0.7",
+        "temperature=0.7,alliteration",
+        "temperature=0.7,syllables=5:7:5",
+        "temperature=0.7,rhyme=day",
+    ),
     "careful": ("greedy", "temperature=0.3", "typical=0.5", "mirostat=1:0.1"),
 }
 """Comparisons to begin with: the pipelines of the columns."""
