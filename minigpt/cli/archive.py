@@ -32,8 +32,9 @@ from minigpt.wording import visible
 def export_run(
     run: str, out: Path, kind: str, include_data: bool, step: int | Literal["best", "last"] | None, as_json: bool
 ) -> None:
-    """Write a run into one file that anyone can open, or into a folder that Hugging Face's transformers loads.
+    """Write a run into one file, or as a Hugging Face model.
 
+    A zip file is for minigpt: anyone can open it. A folder of Hugging Face's form is what transformers loads.
     RUN is a run's folder, its id, an exported zip, or the name of a bundled run.
     """
     if kind == "huggingface" and include_data:
@@ -95,7 +96,7 @@ def _export_huggingface(run: str, out: Path, step: int | Literal["best", "last"]
 )
 @json_option
 def import_run(source: str, out: Path | None, tokenizer: Path | None, as_json: bool) -> None:
-    """Open an exported file, or a model of Hugging Face, as a run of your own.
+    """Open an exported file or a Hugging Face model as a run.
 
     SOURCE is what `minigpt export` wrote; - is standard input. Or it is a model of the GPT-2 or Llama family: a folder
     with config.json, tokenizer.json and model.safetensors, or owner/name of a model on huggingface.co, such as
