@@ -67,6 +67,11 @@ def cache() -> Path:
     return _folder("MINIGPT_CACHE", "~/.cache/minigpt")
 
 
+def state() -> Path:
+    """Return the folder for what a person typed: `MINIGPT_STATE`, else `~/.local/state/minigpt`; it need not exist."""
+    return _folder("MINIGPT_STATE", "~/.local/state/minigpt")
+
+
 def _folder(variable: str, default: str) -> Path:
     """Return the folder that a variable of the environment names, or else the default.
 

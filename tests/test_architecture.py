@@ -51,7 +51,7 @@ LIBRARIES: list[set[str]] = [
 EXTRA = {
     "randomness": {"torch"}, "data": {"torch", "charset_normalizer", "pypdf", "docx"}, "tokenizers": {"tokenizers", "regex"},
     "training": {"wandb"},
-    "cli": {"click", "rich"}, "interop": {"huggingface_hub"},
+    "cli": {"click", "rich", "prompt_toolkit"}, "interop": {"huggingface_hub"},
 }  # fmt: skip
 """Further libraries that a single part may import."""
 ONLY = {

@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import math
+import os
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -112,6 +113,11 @@ def warn(text: str) -> None:
 def show_error(error: MinigptError) -> None:
     """Print an error that says what was given, what is allowed and how to fix it."""
     stderr().print(Text(harmless(f"Error: {error}"), style="red"))
+
+
+def is_debugging() -> bool:
+    """Return whether the environment asks for tracebacks."""
+    return os.environ.get("MINIGPT_DEBUG", "") not in ("", "0")
 
 
 def show_fault(error: Exception) -> None:

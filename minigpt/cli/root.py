@@ -21,9 +21,10 @@ import click
 from minigpt.cli.app import app
 from minigpt.cli.archive import export_run, import_run
 from minigpt.cli.bench import bench
+from minigpt.cli.chat.command import chat
 from minigpt.cli.completion import completion
 from minigpt.cli.config import config
-from minigpt.cli.console import note, show_error, show_fault, show_warnings
+from minigpt.cli.console import is_debugging, note, show_error, show_fault, show_warnings
 from minigpt.cli.corpora import corpora
 from minigpt.cli.doctor import doctor
 from minigpt.cli.evaluate import evaluate
@@ -39,11 +40,6 @@ from minigpt.version import __version__
 EXIT_FAULT = 1
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
-
-
-def is_debugging() -> bool:
-    """Return whether the environment asks for tracebacks."""
-    return os.environ.get("MINIGPT_DEBUG", "") not in ("", "0")
 
 
 @contextlib.contextmanager
@@ -93,6 +89,7 @@ minigpt app                                    everything on one web page
 minigpt train --config nano                    a first model, in seconds
 minigpt train --config small --data my.txt     a model of your own text
 minigpt generate tales --prompt "Once "        text from a run
+minigpt chat tales                             a conversation, line by line
 minigpt evaluate tales --data my.txt           how well it predicts a text
 
 For RUN, give a run's folder, its id, an exported zip, or the name of a bundled run.
@@ -106,7 +103,7 @@ def cli() -> None:
 
 
 for _command in (
-    *(app, train, generate, evaluate, tokenize, runs, export_run, import_run),
+    *(app, train, generate, chat, evaluate, tokenize, runs, export_run, import_run),
     *(config, corpora, bench, doctor, completion),
 ):
     cli.add_command(_command)
