@@ -207,11 +207,6 @@ def _idle_stages(sampler: Sampler) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def sampling_rules() -> tuple[str, ...]:
-    """Return the names of the rules that `parse_sampler` reads."""
-    return tuple(_STAGES)
-
-
 OwnRules = Mapping[str, Callable[..., Sampler]]
 """Rules of one's own by name, see `own_rules.load_rules`."""
 

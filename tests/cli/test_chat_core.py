@@ -16,7 +16,7 @@ from minigpt.cli.chat.settings import SETTINGS
 from minigpt.cli.chat.state import Chat, Compare, Grid, Leave, Line, Load, Reply, RunFacts, Save, Score, Write, Written
 from minigpt.errors import InputError
 from minigpt.generation.results import Candidate, GeneratedToken
-from minigpt.generation.settings import GenerationSettings, sampling_rules
+from minigpt.generation.settings import RULES, GenerationSettings
 
 OWN = GenerationSettings(temperature=0.7, num_runners_up=4)
 TOKENS = tuple(GeneratedToken(n, c, c, 0.5, 0.4, 0.25, (Candidate(9, "x", 0.3),), n) for n, c in enumerate("abc"))
@@ -87,7 +87,7 @@ def test_every_setting_can_be_set_shown_and_refused(name: str) -> None:
         assert reply.chat.settings == OWN
 
 
-@pytest.mark.parametrize("rule", sampling_rules())
+@pytest.mark.parametrize("rule", RULES)
 def test_a_rule_of_the_sampler_says_how_it_is_written(rule: str) -> None:
     if rule not in SETTINGS:
         assert f"sampler={rule}=" in errors(respond(CHAT, f"/set {rule}=1"))[0]
@@ -159,7 +159,7 @@ def test_texts_are_saved_as_text_and_as_json() -> None:
 
 
 PIECES = st.sampled_from(
-    [*(f"/{name}" for name in COMMANDS), *(f"{name}=" for name in SETTINGS), *(f"{rule}=" for rule in sampling_rules()), *"|!=,:\"'\\ \n1-0",
+    [*(f"/{name}" for name in COMMANDS), *(f"{name}=" for name in SETTINGS), *(f"{rule}=" for rule in RULES), *"|!=,:\"'\\ \n1-0",
      '"""', "nan", "inf", "1e400", "default", "off", "greedy", "\0", "\ud800", "\u202e", "٣", "²", "99999999999999999999"]
 )  # fmt: skip
 

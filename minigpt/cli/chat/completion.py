@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from minigpt.cli.chat.core import COMMANDS
 from minigpt.cli.chat.settings import DEFAULT, SETTINGS
-from minigpt.generation.settings import sampling_rules
+from minigpt.generation.settings import RULES
 
 
 class Completion(NamedTuple):
@@ -62,7 +62,7 @@ def _settings(word: str) -> list[Completion]:
     if name == "sampler":
         rule = re.split(r"[,]", value)[-1]
         rules = [("greedy", "The likeliest token every time.")] if rule == value else []
-        return _starting(rule, (*rules, *((f"{rule}=", "A rule of the sampler.") for rule in sampling_rules())))
+        return _starting(rule, (*rules, *((f"{rule}=", "A rule of the sampler.") for rule in RULES)))
     if name in SETTINGS:
         words = [(DEFAULT, "The run's own setting.")]
         words += [("on", ""), ("off", "")] if name == "use_cache" else []

@@ -13,7 +13,7 @@ from typing import Any
 from minigpt.cli.chat.lexing import Word
 from minigpt.config import field_info
 from minigpt.errors import InputError
-from minigpt.generation.settings import GenerationSettings, parse_sampler, sampling_rules
+from minigpt.generation.settings import RULES, GenerationSettings, parse_sampler
 from minigpt.wording import quoted
 
 MAX_SEED = 2**63 - 1
@@ -71,7 +71,7 @@ SETTINGS: dict[str, Setting] = {
     "min_p": Setting(_of_config("min_p"), "a number from 0 to 1", float, is_optional=True),
     "sampler": Setting(
         "All sampling rules at once, in the order in which they apply; it replaces the four settings above.",
-        f"greedy, or rules such as temperature=0.8,top_k=40 out of {', '.join(sampling_rules())}",
+        f"greedy, or rules such as temperature=0.8,top_k=40 out of {', '.join(RULES)}",
         parse_sampler,
         is_optional=True,
     ),
@@ -161,7 +161,7 @@ def read_value(name: str, text: str | None, own: GenerationSettings) -> Any:
 
 def unknown(name: str) -> InputError:
     """Return the error for a setting that does not exist."""
-    if name in sampling_rules():
+    if name in RULES:
         return InputError(
             f"{name} is a rule of the sampler, not a setting of its own.",
             mend=f"Write sampler={name}=VALUE, with other rules behind commas, for example "
