@@ -42,7 +42,7 @@ def test_help_needs_no_torch() -> None:
     code = (
         "import sys\nfrom minigpt.cli import main\n"
         "try:\n    main(['train', '--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
-        "assert not {'torch', 'streamlit', 'pandas'} & set(sys.modules)"
+        "assert not {'torch', 'numpy', 'safetensors', 'streamlit', 'pandas', 'plotly', 'prompt_toolkit'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
