@@ -1,7 +1,7 @@
 """How long a person waits for the app, in a real browser: Chromium through Playwright, headless.
 
     python benchmarks/app_speed.py --repeat 20
-    python benchmarks/app_speed.py --only home attention train cold-start score --against ../minigpt-before --repeat 5
+    python benchmarks/app_speed.py --only home train cold-start score sampling --against ../minigpt-before --repeat 5
 
 Waits, medians of `--repeat`:
 
@@ -11,6 +11,8 @@ Waits, medians of `--repeat`:
   new run on the chart; **cold-total**: the same from the server's start. A page that offers Start earlier does not make
   torch load earlier, so the first of them can grow while the second shrinks;
 - **score**: on Perplexity, from leaving the field with a new text of 10,000 characters to its figures, torch warm;
+- **sampling**: on Sampling, from pressing "Make other draws" to the new texts of all four columns, torch warm; and, for
+  comparison, to the end of the script, with all charts (`sampling-drawn`);
 - **start**: from pressing Start to the first point of the new run on the chart, torch warm;
 - **page**: from pressing a menu entry to the other page drawn with its chart or table, while a run trains.
 
@@ -25,6 +27,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
+import json
 import math
 import os
 import random
@@ -44,7 +47,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 ROOT = Path(__file__).resolve().parents[1]
 COLD = {"home": "", "attention": "attention", "train": "train"}
 """The waits on a fresh server, and the address of each page."""
-WARM = ("score", "start", "page")
+WARM = ("score", "sampling", "start", "page")
 HEADING = "[data-testid=stMain] h1"
 DRAWN = {
     "home": ".st-key-home-start button",
@@ -70,8 +73,21 @@ SCORED = """before => {
     const shown = document.querySelector('.st-key-perplexity_figures')?.innerText ?? '';
     return shown && shown !== before && document.querySelector('[data-test-script-state=notRunning]') !== null;
 }"""
+TEXTS = """() => [...document.querySelectorAll('[class*=st-key-sampling-strip_]')].map(strip => {
+    const host = [...strip.querySelectorAll('*')].find(element => element.shadowRoot?.querySelector('.text'));
+    return host ? host.shadowRoot.querySelector('.text').textContent : '';
+})"""
+"""The texts of the columns on Sampling."""
+WRITTEN = f"""before => {{
+    const texts = ({TEXTS})();
+    return texts.length === before.length && texts.slice(1).every((text, at) => text && text !== before[at + 1]);
+}}"""
+"""All columns but the first, which is greedy, have other texts than before."""
+IDLE = "() => document.querySelector('[data-test-script-state=notRunning]') !== null"
 PATIENCE = 60_000
 NUM_CHARS = 10_000
+RUN = "m4hq2k3x7t5b6n2v4c7z3a5d2e"
+"""Id of the run that Sampling shows: the older checkout's bundled run, so that both checkouts use the same model."""
 IN_ONE_GO = 5
 """Measurements of a warm wait on one server, before it is the other checkout's turn."""
 WORDS = ("once", "there", "was", "a", "little", "dog", "who", "found", "the", "red", "ball", "in", "his", "garden")
@@ -129,10 +145,13 @@ class Server:
 
 
 @contextlib.contextmanager
-def server(checkout: Path) -> Iterator[Server]:
-    """Serve a checkout's app, with an empty folder of runs."""
-    with tempfile.TemporaryDirectory() as home, contextlib.closing(Server(checkout, Path(home))) as served:
-        yield served
+def server(checkout: Path, models: Path | None = None) -> Iterator[Server]:
+    """Serve a checkout's app, with an empty folder of runs, or with the bundled run of another checkout in it."""
+    with tempfile.TemporaryDirectory() as home:
+        if models is not None:
+            add_run(Path(home), models)
+        with contextlib.closing(Server(checkout, Path(home))) as served:
+            yield served
 
 
 @contextlib.contextmanager
@@ -200,9 +219,26 @@ def measure_score(page: Page, served: Server, found: Found, number: int) -> None
         page.wait_for_function(SCORED, arg=before, polling=20, timeout=PATIENCE)
 
 
-def measure_warm(browser: Browser, checkout: Path, wanted: set[str], repeat: int, found: Found) -> None:
-    """Measure the waits on a server that has been up for a moment."""
-    with server(checkout) as served, browser.new_context(viewport={"width": 1400, "height": 1000}) as context:
+def measure_sampling(page: Page, served: Server, found: Found) -> None:
+    """Let the columns on Sampling be written with other random numbers."""
+    before = page.evaluate(TEXTS)
+    with clock("sampling-drawn", found, served):
+        with clock("sampling", found, served):
+            page.locator(".st-key-sampling-try_0 button").click()
+            page.wait_for_function(WRITTEN, arg=before, polling=20, timeout=PATIENCE)
+        page.wait_for_function(IDLE, polling=20, timeout=PATIENCE)
+
+
+def add_run(home: Path, checkout: Path) -> None:
+    """Copy the bundled run `tales` of a checkout into a folder of runs."""
+    copy = shutil.copytree(checkout / "assets" / "runs" / "tales", home / RUN)
+    info = json.loads((copy / "run.json").read_text("utf-8"))
+    (copy / "run.json").write_text(json.dumps({**info, "id": RUN, "name": "tales again"}), "utf-8")
+
+
+def measure_warm(browser: Browser, checkout: Path, models: Path, wanted: set[str], repeat: int, found: Found) -> None:
+    """Measure the waits on a server that has been up for a moment; `models` is the checkout whose run writes texts."""
+    with server(checkout, models) as served, browser.new_context(viewport={"width": 1400, "height": 1000}) as context:
         served.wait_until_up()
         page = context.new_page()
         if "score" in wanted:
@@ -211,6 +247,15 @@ def measure_warm(browser: Browser, checkout: Path, wanted: set[str], repeat: int
             time.sleep(5)
             for number in range(repeat):
                 measure_score(page, served, found, number)
+        if "sampling" in wanted:
+            page.goto(f"{served.address}/sampling?run={RUN}")
+            see(page, ".st-key-sampling-try_0 button")
+            page.wait_for_function(
+                "count => (" + TEXTS + ")().filter(Boolean).length === count", arg=4, timeout=PATIENCE
+            )
+            time.sleep(5)
+            for _ in range(repeat):
+                measure_sampling(page, served, found)
         if {"start", "page"} & wanted:
             page.goto(f"{served.address}/train")
             see(page, ".st-key-train-start button")
@@ -273,7 +318,14 @@ def main() -> None:
                 found.clear()
             for number in range(0, arguments.repeat, IN_ONE_GO):
                 for checkout in list(founds)[:: 1 if number % 2 else -1]:
-                    measure_warm(browser, checkout, wanted, min(IN_ONE_GO, arguments.repeat - number), founds[checkout])
+                    measure_warm(
+                        browser,
+                        checkout,
+                        list(founds)[-1],
+                        wanted,
+                        min(IN_ONE_GO, arguments.repeat - number),
+                        founds[checkout],
+                    )
             report(founds)
         browser.close()
 

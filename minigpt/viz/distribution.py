@@ -96,22 +96,26 @@ def next_token_figure(
         marker={"color": CLEAR, "line": {"color": palette.reference, "width": 1.3}, "cornerradius": 3},
         **shared,
     )
+    annotations: list[dict[str, object]] = []
     for i, chance in enumerate(chances):
         share = f"{chance.after:.0%}".replace("%", " %") if chance.after >= 0.005 else "< 1 %"
         is_beyond = chance.after > longest
         colour = palette.background if is_beyond else palette.text if chance.after else palette.reference
         share = f"{share} ➔" if is_beyond else share
-        figure.add_annotation(
-            x=longest * 1.22 if is_beyond else max(chance.before, chance.after),
-            y=i,
-            text=f"<b>{share}</b>" if i == chosen else share if chance.after else f"<i>{words.cut}</i>",
-            xanchor="right" if is_beyond else "left",
-            xshift=0 if is_beyond else 4,
-            showarrow=False,
-            font={"size": 12, "color": colour},
+        annotations.append(
+            {
+                "x": longest * 1.22 if is_beyond else max(chance.before, chance.after),
+                "y": i,
+                "text": f"<b>{share}</b>" if i == chosen else share if chance.after else f"<i>{words.cut}</i>",
+                "xanchor": "right" if is_beyond else "left",
+                "xshift": 0 if is_beyond else 4,
+                "showarrow": False,
+                "font": {"size": 12, "color": colour},
+            }
         )
     figure.update_layout(
         barmode="overlay",
+        annotations=annotations,
         margin={"l": max(30, min(MOST_LABEL, 9 * max(map(len, labels), default=0) + 4)), "r": 4, "t": 4, "b": 4},
         xaxis={"visible": False, "range": [0, longest * 1.24], "fixedrange": True},
         yaxis={
@@ -148,24 +152,30 @@ def dice_figure(
         height: In pixels.
     """
     figure = go.Figure(layout=chart_layout(palette, height=height, revision="dice"))
-    for i, chance in enumerate(chances):
-        label = token_label(chance.text)
-        colour = palette.brand if i == chosen else palette.sequential[2 + i % 2]
-        figure.add_bar(
-            x=[chance.after],
-            y=[0],
-            base=[chance.low],
-            width=1,
-            orientation="h",
-            marker={"color": colour, "line": {"color": palette.background, "width": 0.8}},
-            text=label if chance.after >= NARROWEST_LABEL else "",
-            textposition="inside",
-            insidetextanchor="middle",
-            textangle=0,
-            textfont={"family": MONOSPACE, "size": 13, "color": palette.background if i == chosen else palette.text},
-            customdata=[[label, f"{chance.low:.3f}", f"{chance.high:.3f}"]],
-            hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]} – %{customdata[2]}<extra></extra>",
-        )
+    rows = list(enumerate(chances))
+    labels = [token_label(chance.text) for chance in chances]
+    figure.add_bar(
+        x=[chance.after for chance in chances],
+        y=[0] * len(chances),
+        base=[chance.low for chance in chances],
+        width=1,
+        orientation="h",
+        marker={
+            "color": [palette.brand if i == chosen else palette.sequential[2 + i % 2] for i, _ in rows],
+            "line": {"color": palette.background, "width": 0.8},
+        },
+        text=[labels[i] if chance.after >= NARROWEST_LABEL else "" for i, chance in rows],
+        textposition="inside",
+        insidetextanchor="middle",
+        textangle=0,
+        textfont={
+            "family": MONOSPACE,
+            "size": 13,
+            "color": [palette.background if i == chosen else palette.text for i, _ in rows],
+        },
+        customdata=[[labels[i], f"{chance.low:.3f}", f"{chance.high:.3f}"] for i, chance in rows],
+        hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]} – %{customdata[2]}<extra></extra>",
+    )
     figure.add_shape(type="line", x0=u, x1=u, y0=-0.62, y1=1.0, line={"color": palette.text, "width": 2}, layer="above")
     figure.add_annotation(
         x=u,

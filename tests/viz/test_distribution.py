@@ -32,12 +32,13 @@ def test_a_bar_that_is_longer_than_the_axis_says_so():
 
 def test_the_dice_stands_where_it_fell():
     figure = dice_figure(CHANCES[:2], u=0.73, chosen=1, palette=colours(), words=WORDS)
-    assert [(bar.base[0], bar.x[0]) for bar in figure.data] == [(0.0, 0.625), (0.625, 0.375)]
+    (bars,) = figure.data
+    assert list(zip(bars.base, bars.x, strict=True)) == [(0.0, 0.625), (0.625, 0.375)]
     assert CHANCES[1].low <= figure.layout.shapes[0].x0 == 0.73 < CHANCES[1].high
     assert "0.73" in figure.layout.annotations[0].text
-    assert figure.data[1].text == "␣"
+    assert bars.text[1] == "␣"
 
 
 def test_narrow_segments_are_drawn_without_their_token():
     figure = dice_figure([TokenChance("a", 0.01, 0.01, 0.0)], u=0.0, chosen=0, palette=colours(), words=WORDS)
-    assert figure.data[0].text == ""
+    assert figure.data[0].text == ("",)

@@ -39,7 +39,6 @@ from minigpt.app.texts import markdown, t, template
 from minigpt.app.ui import anatomy, controls, forms, theme
 from minigpt.app.ui.tunes import player
 from minigpt.config import MOST
-from minigpt.data.generators import Verdict
 from minigpt.errors import MinigptError
 
 TALLEST = 236
@@ -224,30 +223,23 @@ def chosen(run: RunRef, rules: tuple[Rule, ...], prompt: str, position: int, see
     )
 
 
-def draw_text(slot: DeltaGenerator, column: Column, number: int, mark: int | None, verdict: Verdict) -> None:
-    """Draw what a column wrote into its place, and its figures with those of the referee below it."""
+def draw_strip(slot: DeltaGenerator, column: Column, number: int, mark: int | None) -> None:
+    """Draw the tokens that a column wrote into its place."""
     with slot:
-        draw_strip(column, number, mark)
-    st.caption(side_view.figures(column, verdict))
-    player(side_view.text_of(column), key=f"sampling:tune_{number}")
-
-
-def draw_strip(column: Column, number: int, mark: int | None) -> None:
-    """Draw the tokens that a column wrote."""
-    token_strip(
-        side_view.strip_tokens(column),
-        key=f"sampling:strip_{number}",
-        labels=[t(f"sampling.tip_{name}") for name in ("model", "after", "bits", "dice")],
-        title=template("sampling.tip_title"),
-        words={
-            "label": t("sampling.strip_label", name=column.rule.name(), count=len(column.tokens)),
-            "also": t("sampling.tip_also"),
-        },
-        prompt=column.prompt,
-        mark=mark,
-        tallest=TALLEST,
-        is_even=True,
-    )
+        token_strip(
+            side_view.strip_tokens(column),
+            key=f"sampling:strip_{number}",
+            labels=[t(f"sampling.tip_{name}") for name in ("model", "after", "bits", "dice")],
+            title=template("sampling.tip_title"),
+            words={
+                "label": t("sampling.strip_label", name=column.rule.name(), count=len(column.tokens)),
+                "also": t("sampling.tip_also"),
+            },
+            prompt=column.prompt,
+            mark=mark,
+            tallest=TALLEST,
+            is_even=True,
+        )
 
 
 def draw_choice(column: Column, choice: NextToken, number: int, position: int, longest: float) -> None:
@@ -304,16 +296,31 @@ def draw(run: RunRef) -> None:
     with errors_explained():
         profile.limits().check_prompt(prompt)
         columns = written(run, rules, slots, prompt, length, seed)
+        verdicts = [side_view.verdict_on(column, run.path) for column in columns]
+        captions: list[DeltaGenerator] = []
         for number, (place, column) in enumerate(zip(places, columns, strict=True)):
             with place:
-                verdict = side_view.verdict_on(column, run.path)
-                draw_text(slots[number], column, number, side_view.mark_of(columns, number), verdict)
+                draw_strip(slots[number], column, number, side_view.mark_of(columns, number))
+                captions.append(st.empty())
+                captions[-1].caption(side_view.figures(column, verdicts[number]))
+                player(side_view.text_of(column), key=f"sampling:tune_{number}")
         legend(token_unit(run))
         for note in dict.fromkeys(note for column in columns for note in column.notes):
             st.info(markdown(note), icon=":material/info:")
         choose(run, columns, prompt, seed, (run.id, prompt, seed, length, rules))
         draw_seeds(run, rules, prompt, length, seed)
         draw_export(run, columns, prompt, length, seed)
+        if (shares := copied_shares(run, columns)) is not None:  # last: the text may have to be made again first
+            for caption, column, verdict, share in zip(captions, columns, verdicts, shares, strict=True):
+                caption.caption(side_view.figures(column, verdict, share))
+
+
+def copied_shares(run: RunRef, columns: Sequence[Column]) -> tuple[float, ...] | None:
+    """Return which share of each column stands in the training text, None if that text is not on this machine."""
+    if not ask(run, "sampling-learned", lambda loaded, task: side_view.has_learned_text(loaded.path)):
+        return None
+    texts = tuple(side_view.written_text(column) for column in columns)
+    return ask(run, "sampling-copied", lambda loaded, task: side_view.copied_shares(loaded.path, texts, task), texts)
 
 
 def draw_seeds(run: RunRef, rules: tuple[Rule, ...], prompt: str, length: int, seed: int) -> None:

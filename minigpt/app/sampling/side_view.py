@@ -49,6 +49,9 @@ PIECE = 4
 PAIR = 2
 """Tokens in the pieces of "distinct-2"."""
 
+SHORTEST = 16
+"""Characters of the shortest span that counts as copied; shorter ones are words."""
+
 FRONT = 4
 """Tokens of each text that are shown first, before more of any: so all columns begin together."""
 
@@ -323,6 +326,39 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values) if values else 0.0
 
 
+def has_learned_text(path: Path) -> bool:
+    """Return whether the text that a run learned from is on this machine; a slow look the first time.
+
+    Args:
+        path: The run's folder.
+    """
+    from minigpt.errors import MinigptError
+    from minigpt.runs.text import learned_text
+
+    try:
+        return bool(learned_text(RunFolder(path)).train)
+    except MinigptError:
+        return False
+
+
+def copied_shares(path: Path, texts: Sequence[str], task: Task) -> tuple[float, ...]:
+    """Return which share of each text stands in spans of `SHORTEST` characters or more in the training text.
+
+    Args:
+        path: The run's folder; its text is on this machine.
+        texts: What was written, without the prompt.
+        task: Stops the work.
+    """
+    from minigpt.evaluation.copying import copied_share, shared_spans
+    from minigpt.runs.text import learned_text
+
+    source = learned_text(RunFolder(path)).train
+    return tuple(
+        copied_share(shared_spans(text, source, SHORTEST, cancelled=task), len(text), shortest=SHORTEST)
+        for text in texts
+    )
+
+
 MEASURES = ("surprise", "distinct", "repeated")
 """What the summary of many draws shows."""
 
@@ -468,7 +504,12 @@ def lengths(most: int) -> list[int]:
 
 def text_of(column: Column) -> str:
     """Return the prompt of a column and what it wrote."""
-    return "".join((*column.prompt, *(token.written for token in column.tokens)))
+    return "".join((*column.prompt, written_text(column)))
+
+
+def written_text(column: Column) -> str:
+    """Return what a column wrote, without the prompt."""
+    return "".join(token.written for token in column.tokens)
 
 
 def verdict_on(column: Column, path: Path) -> Verdict:
@@ -484,13 +525,20 @@ def verdict_on(column: Column, path: Path) -> Verdict:
     return generator.referee(text_of(column))
 
 
-def figures(column: Column, verdict: Verdict = ()) -> str:
-    """Return the figures under a column, with those of the referee."""
+def figures(column: Column, verdict: Verdict = (), copied: float | None = None) -> str:
+    """Return the figures under a column.
+
+    Args:
+        column: The column.
+        verdict: What the referee of the run's text says.
+        copied: The share of its text that also stands in the training text; None: not known.
+    """
     result = [
         t("sampling.surprise", bits=f"{column.mean_surprise():.2f}"),
         t("sampling.entropy", bits=f"{column.entropy:.2f}", left=f"{column.entropy_left:.2f}"),
         t("sampling.distinct", share=probability(column.distinct_share(PAIR)), length=PAIR),
         t("sampling.repeated", share=probability(1 - column.distinct_share()), length=PIECE),
+        *([] if copied is None else [t("sampling.copied", share=probability(copied), length=SHORTEST)]),
         t("sampling.speed", rate=written_number(round(column.speed))),
         *(
             t(

@@ -231,10 +231,10 @@ def _parts(ref: RunRef) -> Iterator[tuple[Source, np.ndarray]]:
         data = open_data(folder.data_path, check=False)
         held_out, learned = data.validation, data.train
     except MinigptError:
-        try:
-            held_out, learned = _rebuilt_parts(ref.path)
-        except MinigptError:
+        parts = _rebuilt_parts(ref.path)
+        if parts is None:
             return
+        held_out, learned = parts
     if len(held_out):
         yield "held_out", held_out
     if len(learned):
@@ -242,13 +242,16 @@ def _parts(ref: RunRef) -> Iterator[tuple[Source, np.ndarray]]:
 
 
 @functools.lru_cache(maxsize=4)
-def _rebuilt_parts(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _rebuilt_parts(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the held-out part of a run whose built-in corpus is generated again, and the beginning of the other part.
 
-    Raises:
-        MinigptError: The corpus cannot be had here, or it is not the text that the run learned from.
+    None if the corpus cannot be had here, or if it is not the text that the run learned from. That is remembered too:
+    a corpus takes a second to generate, and a page asks at every move of a slider.
     """
-    learned, held_out = learned_ids(RunFolder(path))
+    try:
+        learned, held_out = learned_ids(RunFolder(path))
+    except MinigptError:
+        return None
     return held_out.copy(), learned[:CORPUS_CHARS].copy()  # copies, so that the whole corpus is not kept
 
 
