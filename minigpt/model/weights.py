@@ -163,7 +163,8 @@ def _checked_shape(file: Any, path: Path) -> tuple[TransformerConfig, int]:
 
 def is_finite(state: Mapping[str, torch.Tensor]) -> bool:
     """Return whether no weight is infinite or NaN; a model with such a weight predicts nothing."""
-    # NaN passes through minimum and maximum, so they are finite only if all is; ten times faster than asking each number
+    # NaN passes through minimum and maximum, so these are finite only if all numbers are; asking each takes ten times
+    # as long
     extremes = (torch.stack(tensor.aminmax()) for tensor in state.values() if tensor.numel())
     return all(bool(pair.isfinite().all()) for pair in extremes)
 
