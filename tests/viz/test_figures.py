@@ -24,6 +24,7 @@ from minigpt.viz.distribution import TokenChance
 from minigpt.viz.forward import Piece
 from minigpt.viz.layout import base_layout
 from minigpt.viz.palette import Palette, colours
+from minigpt.viz.pipeline import PipelineRow
 
 MODULES = [importlib.import_module(f"minigpt.viz.{name}") for _, name, _ in pkgutil.iter_modules(viz.__path__)]
 
@@ -114,6 +115,10 @@ DATA: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "split_figure": [((90, 10), {})],
     "next_token_figure": [((CHANCES,), {"chosen": 1, "longest": longest}) for longest in (1.0, 0.2)],
     "dice_figure": [((CHANCES,), {"u": u, "chosen": 0}) for u in (0.2, 0.8)],
+    "pipeline_figure": [
+        (([PipelineRow("§name§", (0.9, 0.1, 0.0), after, (False, cut), 2, left, 0)
+           for after, cut, left in (((0.9, 0.1, 0.0), False, 2), ((1.0, 0.0, 0.0), True, 1))], ["1", "2345678"]), {}),
+    ],
     "tensor_map": [((np.ones((8, 12)), TOKENS), {"position": 3}), ((np.ones((128, 128)), ["1"] * 128), {"position": 0})],
     "tensor_row": [((np.array([1.0, -2.0]),), {})],
     "token_bars": [((TOKENS[:2], np.array([0.75, 0.2])), {"is_share": is_share}) for is_share in (True, False)],

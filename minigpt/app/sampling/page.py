@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from minigpt.app.sampling import branches, cache, side
+from minigpt.app.sampling import branches, cache, inspector, play, side
 from minigpt.app.session import state
 from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import t
@@ -10,7 +10,9 @@ from minigpt.app.ui import anatomy
 
 VIEWS = {
     "side": side.draw,
+    "inspector": inspector.draw,
     "branches": branches.draw,
+    "play": play.draw,
     "cache": cache.draw,
 }
 
@@ -40,12 +42,19 @@ def _draw_run(run: RunRef) -> None:
 
 def code(view: str) -> None:
     """Show the library code that a view uses."""
+    from minigpt.app.sampling import play_shannon_view
     from minigpt.generation import beam, reading, samplers, truncation
     from minigpt.model import kv_cache
 
     functions = {
         "side": (samplers.draw, samplers.TemperatureSampler, truncation.TopKSampler, truncation.TopPSampler),
+        "inspector": (
+            samplers.SamplerChain.explain,
+            samplers.TemperatureSampler.process,
+            truncation.TopPSampler.process,
+        ),
         "branches": (beam.beam_search,),
+        "play": (samplers.draw, play_shannon_view.stated),
         "cache": (kv_cache.KVCache, reading.TextReader),
     }
     anatomy.show_code(*functions[view])
