@@ -115,7 +115,7 @@ for _command in (show, compare, export_run, import_run):
     "--status",
     "statuses",
     multiple=True,
-    type=click.Choice(["finished", "stopped", "failed"]),
+    type=click.Choice(["finished", "stopped", "failed", "damaged"]),
     help="Delete only runs with this status; may be given several times.",
 )
 @click.option(
@@ -142,7 +142,7 @@ def prune(
     """
     if not names and not statuses and older_than is None:
         raise click.UsageError("Name the runs to delete, or describe them with --status or --older-than.")
-    rows = [_named(name) for name in names] if names else [row for row in _rows() if row["status"] != "bundled"]
+    rows = [_named(name) for name in names] if names else list(_own())
     before = None if older_than is None else datetime.now(UTC) - timedelta(days=older_than)
     going = {
         row["path"]: row
@@ -171,6 +171,28 @@ def prune(
         click.echo(f"{'Would delete' if dry_run else 'Deleted'} {what}." if going else "There is nothing to delete.")
 
 
+def _own() -> Iterator[dict[str, Any]]:
+    """Yield the facts about each run of the user, the damaged ones too."""
+    from minigpt.runs.folder import RunFolder
+    from minigpt.runs.store import RunStore
+
+    whole, damaged = RunStore().scan()
+    for folder, _ in whole:
+        yield _row_of_any(folder)
+    for path, _ in damaged:
+        yield _row_of_any(RunFolder(path))
+
+
+def _row_of_any(folder: RunFolder) -> dict[str, Any]:
+    """Return the facts about a run; of a damaged one only what its folder says."""
+    try:
+        return _row(folder)
+    except MinigptError:
+        changed = datetime.fromtimestamp(folder.path.stat().st_mtime, UTC).replace(microsecond=0).isoformat()
+        facts = {"run": folder.path.name, "name": "", "status": "damaged", "created": changed}
+        return {**facts, "bytes": folder.disk_bytes(), "path": str(folder.path)}
+
+
 def is_asked() -> bool:
     """Return whether somebody can answer a question."""
     return sys.stdin.isatty()
@@ -192,4 +214,4 @@ def _named(name: str) -> dict[str, Any]:
         raise InputError(f"The run {quoted(name)} ships with minigpt.", mend="Name runs of your own.")
     if is_being_trained(folder.path):
         raise InputError(f"The run {quoted(name)} is being trained.", mend="Stop it first.")
-    return _row(folder)
+    return _row_of_any(folder)

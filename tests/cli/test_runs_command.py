@@ -83,6 +83,16 @@ def test_exactly_the_described_runs_are_deleted(
     assert {place for place, folder in enumerate(mine) if not folder.path.exists()} == gone
 
 
+def test_damaged_runs_are_deleted_by_name_or_as_damaged_ones(call, mine: list[RunFolder]) -> None:
+    for folder in mine[:2]:
+        (folder.path / "run.json").write_text('{"id": ')
+    call("runs", "prune", mine[0].path, "--yes")
+    assert [folder.path.exists() for folder in mine] == [False, True, True]
+    told = json.loads(call("runs", "prune", "--status=damaged", "--yes", "--json").stdout)
+    assert (told["run"], told["deleted"]) == (mine[1].id, True)
+    assert [folder.path.exists() for folder in mine] == [False, False, True]
+
+
 def test_what_may_not_be_deleted_stays(call, mine: list[RunFolder], tmp_path: Path) -> None:
     (tmp_path / "run.zip").write_bytes(b"")
     with RunLock(mine[1].path):
