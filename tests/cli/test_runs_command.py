@@ -89,7 +89,7 @@ def test_damaged_runs_are_deleted_by_name_or_as_damaged_ones(call, mine: list[Ru
     call("runs", "prune", mine[0].path, "--yes")
     assert [folder.path.exists() for folder in mine] == [False, True, True]
     told = json.loads(call("runs", "prune", "--status=damaged", "--yes", "--json").stdout)
-    assert (told["run"], told["deleted"]) == (mine[1].id, True)
+    assert (told["run"], told["deleted"]) == (mine[1].path.name, True)
     assert [folder.path.exists() for folder in mine] == [False, False, True]
 
 
