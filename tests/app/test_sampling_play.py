@@ -191,7 +191,9 @@ def test_a_longer_token_is_guessed_by_its_first_character():
         logits = model(torch.tensor([text.ids[: text.first][-16:]]))[0, -1].double()
     probs = torch.softmax(logits, -1).numpy()
     begins = [tokenizer.decode([i])[:1] for i in range(tokenizer.vocab_size)]
-    wanted = {character: sum(p for p, begin in zip(probs, begins, strict=True) if begin == character) for character in "t "}
+    wanted = {
+        character: sum(p for p, begin in zip(probs, begins, strict=True) if begin == character) for character in "t "
+    }
     total = sum(p for i, p in enumerate(probs) if i not in tokenizer.special_ids)
     for character, share in wanted.items():
         assert shares[text.alphabet.index(character)] == pytest.approx(share / total)
