@@ -80,7 +80,8 @@ def _choose(run: RunRef) -> tuple[str, int, bool]:
 
 def _choose_search() -> tuple[int, float]:
     """Draw the controls of the search; return the number of beams and the length penalty."""
-    left, right = st.columns(2, gap="medium", vertical_alignment="bottom")
+    with st.container(key="sampling_search"):
+        left, right = st.columns(2, gap="medium", vertical_alignment="bottom")
     beams = left.select_slider(
         t("sampling.branch_beams"),
         BEAMS,

@@ -97,6 +97,7 @@ class Tree {
     this.slider.addEventListener("input", () => {
       this.pause();
       this.drawStep();
+      this.bringIntoView(this.data.beams[Number(this.slider.value) - 1]?.[0] ?? -1);
     });
     this.play.addEventListener("click", () => (this.timer ? this.pause() : this.start()));
     // Streamlit does not tell components of another theme.
@@ -155,6 +156,7 @@ class Tree {
     const sums = cells.flatMap((cell, at) => {
       if (parents.has(at) || (beams.length && !this.data.rows.some((row) => row.place === at))) return [];
       const sum = make("span", "sum", minus(cell.sum));
+      sum.dataset.index = String(at);
       sum.style.gridColumn = String(cell.column + 3);
       sum.style.gridRow = String(cell.lane + 1);
       return [sum];
@@ -232,6 +234,10 @@ class Tree {
       const dropped = [...seen].filter((at) => !going.has(at) && cells[at].column < step).length;
       this.said.textContent = fill(words.step, { step, count: beams.length, kept: kept.length, dropped });
       if (this.timer) this.bringIntoView(kept[0]);
+      for (const sum of this.grid.querySelectorAll(".sum")) {
+        const end = this.buttons[Number(/** @type {HTMLElement} */ (sum).dataset.index)];
+        sum.classList.toggle("later", end.classList.contains("later"));
+      }
     }
     this.mark();
   }
