@@ -16,6 +16,7 @@ from minigpt.app.sampling import branches_view as view
 from minigpt.app.sampling.branches_view import Candidate, Step, Tree
 from minigpt.app.session import models, profile
 from minigpt.app.texts import t
+from minigpt.errors import InputError, SamplingError
 from minigpt.generation import TextGenerator
 from minigpt.generation.beam import beam_search
 
@@ -87,12 +88,16 @@ def test_rows_by_hand():
     assert short.lanes()[short.leaves()[1]] == short.lanes()[short.leaves()[2]] == 1  # short branches share a row
 
 
-def test_a_branch_starts_only_where_the_page_offered_one():
-    tree, _ = Tree().grown([Step(1, "a", -1.0, (Candidate(1, "a", 0.6), Candidate(2, "b", 0.3))), Step(3, "c", -1.0)])
-    assert view.path_of(tree, 0, 2) == (2,)
-    assert view.unused(tree, 0) == Candidate(2, "b", 0.3)
-    for place, token in ((0, 3), (1, 3), (-1, 1), (2, 1), (10**9, 1)):
-        assert view.path_of(tree, place, token) is None
+def test_the_runner_up_is_the_likeliest_token_that_is_not_there_yet():
+    letters = [Candidate(n, letter, share) for n, letter, share in ((1, "a", 0.5), (2, "b", 0.4), (3, "c", 0.1))]
+    tree, greedy = Tree().grown([Step(9, "x", -0.1), Step(1, "a", -0.7, tuple(letters))])
+    for wanted in ((9, 2), (9, 3), ()):
+        path = view.runner_up(tree, greedy)
+        assert path == wanted
+        assert tree.find(path) is None
+        tree, _ = tree.grown([Step(9, "x", -0.1), *(Step(i, "?", -1.0) for i in path[1:])])
+    assert tree.find((9, 3)) == len(tree.nodes) - 1
+    assert tree.find((9, 4)) is None
 
 
 # ---- what the model writes
@@ -114,7 +119,7 @@ def test_a_branch_follows_its_path_and_its_sum_is_the_models(untrained):
     run = untrained()
     greedy = view.write(run, "the c", (), 9, never)
     tree, _ = Tree().grown(greedy.steps)
-    path = view.path_of(tree, 4, greedy.steps[4].candidates[2].token_id)
+    path = (*tree.ids(3), greedy.steps[4].candidates[2].token_id)
     branch = view.write(run, "the c", path, 9, never)
     tree, way = tree.grown(branch.steps)
     assert tree.ids(way[4]) == path
@@ -134,6 +139,20 @@ def test_a_text_that_the_model_ends_has_an_end_and_takes_no_more(untrained):
     assert [step.text == END for step in branch.steps] == [False, False, True]
     tree, way = Tree().grown(branch.steps)
     assert len(tree.text(way[-1])) == 2
+
+
+@pytest.mark.parametrize("path", [(-1,), (10**9,), (5, 0)], ids=str)
+def test_a_path_that_no_page_offers_is_refused(untrained, path):
+    with pytest.raises(InputError, match="cannot be written"):
+        view.write(untrained(), "the c", path, 9, never)
+
+
+def test_a_model_whose_weights_are_no_numbers_is_refused(untrained):
+    run = untrained()
+    with torch.no_grad():
+        run.model.embedding.weight.fill_(math.nan)
+    with pytest.raises(SamplingError, match="not numbers"):
+        view.write(run, "the c", (), 9, never)
 
 
 def test_writing_can_be_stopped(untrained):
@@ -204,7 +223,11 @@ def sent(at):
 
 def grow(at, place, rank):
     """Press a candidate, as the browser says it."""
-    at.session_state["sampling:wish"] = (place, sent(at)["cells"][place]["others"][rank][0])
+    cells = sent(at)["cells"]
+    path, parent = [cells[place]["others"][rank][0]], cells[place]["parent"]
+    while parent >= 0:
+        path, parent = [cells[parent]["id"], *path], cells[parent]["parent"]
+    at.session_state["sampling:wish"] = tuple(path)
     at.run()
     assert not at.exception, at.exception
 
@@ -238,6 +261,10 @@ def test_the_search_is_drawn_on_the_visitors_tree(at):
     tags = " · ".join(row["tag"] for row in data["rows"])
     assert t("sampling.branch_tag_greedy") in tags
     assert t("sampling.branch_tag_search") in tags
+    texts = len(data["rows"])
+    place = next(place for place in data["best"] if place not in data["trunk"])
+    grow(at, place, 5)  # a branch of the text that only the search has found
+    assert len(sent(at)["rows"]) == texts + 1
     for beams in (2, 8):
         at.select_slider(key="sampling:branch_beams").set_value(beams).run()
         assert not at.exception

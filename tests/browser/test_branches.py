@@ -36,6 +36,7 @@ def test_a_tree_grows_a_search_is_replayed_and_the_cache_is_timed_on_a_phone(ser
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(texts).to_have_count(4)
+    expect(page.locator(".cell.open")).to_be_focused()
 
     page.get_by_text(t("sampling.branch_search"), exact=True).first.click()
     replay = page.get_by_role("slider", name=t("sampling.branch_word_slider"))

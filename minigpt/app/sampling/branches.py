@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from minigpt.app.components.branch_tree import branch_tree, message
+from minigpt.app.components.branch_tree import TextRow, branch_tree, message
 from minigpt.app.sampling import branches_view
 from minigpt.app.sampling.branches_view import BEAMS, MOST_PENALTY, MOST_TREES, Search, Tree, Written
 from minigpt.app.session import kept_controls, profile, runs
@@ -18,8 +18,11 @@ from minigpt.app.session.runs import RunRef, token_unit
 from minigpt.app.session.subject import prompt_input, prompt_key
 from minigpt.app.texts import number, t, template
 from minigpt.app.ui import anatomy
+from minigpt.errors import MinigptError
 
 KEY = "sampling:branch_tree"
+Place = tuple[str, int | None, str, int]
+"""What a tree belongs to: the run, the step of its weights, the prompt, and the length of a text."""
 PROMPT_END = 14
 """Characters of the prompt that are drawn before the tree."""
 
@@ -27,22 +30,25 @@ PROMPT_END = 14
 def draw(run: RunRef) -> None:
     """Draw the controls and the tree."""
     prompt, length, is_search = _choose(run)
+    place = (run.id, runs.latest_step(run), prompt, length)
     with errors_explained():
         profile.limits().check_prompt(prompt)
         with st.spinner(t("sampling.branch_computing")):
             first = _written(run, prompt, (), length)
         anatomy.notes(prompt_notes(first.reading, prompt))
-        place = (run.id, runs.latest_step(run), prompt, length)
-        tree, greedy = _kept(place).grown(first.steps)
-        if not _kept(place).nodes:
-            tree = _with_runner_up(run, tree, greedy, prompt, length)
-        tree = _grow(run, place, tree, prompt, length)
+        kept = _kept(place)
+        tree, greedy = kept.grown(first.steps)
+        if not kept.nodes:  # begin with a branch, so that one is seen at once
+            path = branches_view.runner_up(tree, greedy)
+            if path and branches_view.fits(tree, path, length, _most_nodes()):
+                tree = _grow(run, place, tree, path)
+        tree = _grow_wish(run, place, tree)
         _keep(place, tree)
         kept_controls.keep("branches", _starts())
         if is_search:
-            _draw_search(run, tree, greedy, first, prompt, length)
+            _draw_search(run, place, tree, greedy, first)
         else:
-            _draw_tree(run, tree, greedy, first, prompt)
+            _draw_tree(run, place, tree, greedy, first)
 
 
 def _starts() -> dict[str, Any]:
@@ -59,8 +65,13 @@ def _choose(run: RunRef) -> tuple[str, int, bool]:
     key = prompt_key(run, "sampling")
     lengths = branches_view.lengths(profile.limits().max_new_tokens)
     left, middle, right = st.columns([5, 3, 2.2], vertical_alignment="bottom")
-    opening = lambda: opening_text(run, key, PROPOSED)  # noqa: E731
-    prompt = prompt_input(left, t("sampling.prompt"), key=key, opening=opening, help=t("sampling.prompt_help"))
+    prompt = prompt_input(
+        left,
+        t("sampling.prompt"),
+        key=key,
+        opening=lambda: opening_text(run, key, PROPOSED),
+        help=t("sampling.prompt_help"),
+    )
     length = middle.select_slider(
         t("sampling.branch_length", unit=token_unit(run)),
         lengths,
@@ -112,107 +123,103 @@ def _written(run: RunRef, prompt: str, path: tuple[int, ...], length: int) -> Wr
     )
 
 
-def _with_runner_up(run: RunRef, tree: Tree, greedy: tuple[int, ...], prompt: str, length: int) -> Tree:
-    """Return the greedy text with a first branch, where its decision was closest."""
-    place = branches_view.most_open(tree, greedy)
-    other = None if place is None else branches_view.unused(tree, place)
-    if place is None or other is None:
-        return tree
-    path = branches_view.path_of(tree, place, other.token_id) or ()
-    return tree.grown(_written(run, prompt, path, length).steps)[0]
-
-
 # ---- the visitor's trees
 
 
-def _kept(place: tuple[object, ...]) -> Tree:
+def _kept(place: Place) -> Tree:
     """Return the tree that the visitor has grown here, an empty one at first."""
     found: Tree = st.session_state.get("sampling:trees", {}).get(place, Tree())
     return found
 
 
-def _keep(place: tuple[object, ...], tree: Tree) -> None:
+def _keep(place: Place, tree: Tree) -> None:
     """Keep a tree in the session. It is no widget, so it stays when another view or page is drawn."""
     trees = {key: kept for key, kept in st.session_state.get("sampling:trees", {}).items() if key != place}
     st.session_state["sampling:trees"] = dict([*trees.items(), (place, tree)][-MOST_TREES:])
 
 
-def _wish() -> None:
-    """Remember the branch that the visitor wants; the script grows it."""
-    wish = getattr(st.session_state[KEY], "grow", None)
-    if isinstance(wish, list) and len(wish) == 2 and all(isinstance(part, int | float) for part in wish):
-        st.session_state["sampling:wish"] = (int(wish[0]), int(wish[1]))
+def _start_again(place: Place) -> None:
+    """Drop the branches of a tree."""
+    _keep(place, Tree())
+    _open(place, None)
 
 
-def _grow(run: RunRef, place: tuple[object, ...], tree: Tree, prompt: str, length: int) -> Tree:
-    """Return the tree with the branch that the visitor wants, if any; else say why it does not grow."""
-    wish = st.session_state.get("sampling:wish")
-    if wish is None:
+def _wish(path: object) -> None:
+    """Remember the branch that the visitor wants, as the ids of its first tokens; the script grows it."""
+    if isinstance(path, list | tuple) and path and all(type(part) is int for part in path):
+        st.session_state["sampling:wish"] = tuple(path)
+
+
+def _grow_wish(run: RunRef, place: Place, tree: Tree) -> Tree:
+    """Return the tree with the branch that the visitor wants, if any, and open it; else say why it does not grow."""
+    path = st.session_state.get("sampling:wish")
+    if path is None:
         return tree
-    path = branches_view.path_of(tree, *wish)
-    most = branches_view.most_nodes(profile.limits().max_new_tokens)
-    if path is None or len(path) > length:
-        st.session_state.pop("sampling:wish", None)
-        return tree
-    if len(tree.nodes) + length - len(path) + 1 > most:
-        st.session_state.pop("sampling:wish", None)
-        st.info(
-            t("sampling.branch_full", count=number(len(tree.nodes)), most=number(most), unit=token_unit(run)),
-            icon=":material/info:",
-        )
-        return tree
-    with st.spinner(t("sampling.branch_computing")):
-        steps = _written(run, prompt, path, length).steps
-    tree, way = tree.grown(steps)
-    _keep(place, tree)
-    _open(way[len(path) - 1])
+    most = _most_nodes()
+    if not branches_view.fits(tree, path, place[3], most):
+        words = t("sampling.branch_full", count=number(len(tree.nodes)), most=number(most), unit=token_unit(run))
+        st.info(words, icon=":material/info:")
+    else:
+        with st.spinner(t("sampling.branch_computing")):
+            try:
+                tree = _grow(run, place, tree, path)
+            except MinigptError:
+                st.session_state.pop("sampling:wish", None)
+                raise
+        _open(place, tree.find(path))
     st.session_state.pop("sampling:wish", None)  # only now: an interrupted script leaves the wish to the next one
     return tree
 
 
-def _open(place: int | None) -> None:
-    """Let the tree show a token."""
-    moved = st.session_state.get("sampling:branch_open", (None, 0))[1]
-    st.session_state["sampling:branch_open"] = (place, moved + 1)
+def _most_nodes() -> int:
+    return branches_view.most_nodes(profile.limits().max_new_tokens)
 
 
-def _shown(tree: Tree, greedy: tuple[int, ...]) -> int | None:
-    """Return the token to show: the one that was opened last, else the one that was the hardest to decide."""
-    place = st.session_state.get("sampling:branch_open", (None, 0))[0]
-    return place if place is not None and place < len(tree.nodes) else branches_view.most_open(tree, greedy)
+def _grow(run: RunRef, place: Place, tree: Tree, path: tuple[int, ...]) -> Tree:
+    """Return the tree with a branch, and keep it."""
+    _, _, prompt, length = place
+    tree, _ = tree.grown(_written(run, prompt, path, length).steps)
+    _keep(place, tree)
+    return tree
+
+
+def _open(place: Place, node: int | None) -> None:
+    """Let a tree show one of its tokens; None: the one that was hardest to decide."""
+    st.session_state["sampling:branch_open"] = (place, node, _moved() + 1)
+
+
+def _moved() -> int:
+    """Return how often the page has chosen the token to show."""
+    moved: int = st.session_state.get("sampling:branch_open", (None, None, 0))[2]
+    return moved
+
+
+def _shown(place: Place, tree: Tree, text: tuple[int, ...]) -> int | None:
+    """Return the token to show: the one that was opened last in this tree, else the hardest decision of a text."""
+    opened, node, _ = st.session_state.get("sampling:branch_open", (None, None, 0))
+    return node if opened == place and node is not None else branches_view.most_open(tree, text)
 
 
 # ---- drawing
 
 
-def _draw_tree(run: RunRef, tree: Tree, greedy: tuple[int, ...], first: Written, prompt: str) -> None:
-    _draw(run, tree, greedy, first, branches_view.rows(tree, greedy))
+def _draw_tree(run: RunRef, place: Place, tree: Tree, greedy: tuple[int, ...], first: Written) -> None:
+    _draw(run, place, tree, greedy, first, branches_view.rows(tree, greedy))
     anatomy.what_you_see(branches_view.sentences(tree, greedy, token_unit(run)))
-    offers = []
-    place = branches_view.most_open(tree, greedy)
-    if place is not None and (other := branches_view.unused(tree, place)) is not None:
-        wish = (place, other.token_id)
-        words = t("sampling.branch_try_other", number=tree.nodes[place].column + 1, unit=token_unit(run))
-        offers.append((words, lambda: st.session_state.update({"sampling:wish": wish})))
-    offers.append(
-        (t("sampling.branch_try_search"), lambda: st.session_state.update({"sampling:branch_is_search": True}))
-    )
-    if len(tree.leaves()) > 1:
-        offers.append((t("sampling.branch_try_again"), _start_again))
+    offers: list[anatomy.Experiment] = []
+    if path := branches_view.runner_up(tree, greedy):
+        words = t("sampling.branch_try_other", number=len(path), unit=token_unit(run))
+        offers.append((words, lambda: _wish(path)))
+    words = t("sampling.branch_try_search")
+    offers.append((words, lambda: st.session_state.update({"sampling:branch_is_search": True})))
+    if len(tree.leaves()) > 2:
+        offers.append((t("sampling.branch_try_again"), lambda: _start_again(place)))
     anatomy.try_this(offers, key="sampling:branch_try")
 
 
-def _start_again() -> None:
-    """Drop the branches of the tree on the page."""
-    trees = dict(st.session_state.get("sampling:trees", {}))
-    if trees:
-        trees.popitem()  # the one on the page was kept last
-    st.session_state["sampling:trees"] = trees
-    _open(None)
-
-
-def _draw_search(run: RunRef, tree: Tree, greedy: tuple[int, ...], first: Written, prompt: str, length: int) -> None:
+def _draw_search(run: RunRef, place: Place, tree: Tree, greedy: tuple[int, ...], first: Written) -> None:
     beams, penalty = _choose_search()
+    _, _, prompt, length = place
     with st.spinner(t("sampling.branch_searching", beams=beams)):
         found: Search = ask(
             run,
@@ -223,7 +230,7 @@ def _draw_search(run: RunRef, tree: Tree, greedy: tuple[int, ...], first: Writte
     tree, best = tree.grown(found.best.steps)
     rows = branches_view.rows(tree, greedy, best)
     tree, kept = tree.with_beams(found.found.tree, found.texts.__getitem__)
-    _draw(run, tree, greedy, first, rows, kept=kept, best=best)
+    _draw(run, place, tree, greedy, first, rows, kept=kept, best=best)
     anatomy.what_you_see(branches_view.search_sentences(tree, greedy, found, best))
     more = next((count for count in BEAMS if count > beams), BEAMS[0])
     offers = [
@@ -235,10 +242,11 @@ def _draw_search(run: RunRef, tree: Tree, greedy: tuple[int, ...], first: Writte
 
 def _draw(
     run: RunRef,
+    place: Place,
     tree: Tree,
     greedy: tuple[int, ...],
     first: Written,
-    rows: Any,
+    rows: list[TextRow],
     *,
     kept: tuple[tuple[int, ...], ...] = (),
     best: tuple[int, ...] = (),
@@ -256,10 +264,10 @@ def _draw(
         prompt=tail,
         rows=rows,
         trunk=greedy,
-        place=_shown(tree, best or greedy),
-        moved=(run.id, greedy, st.session_state.get("sampling:branch_open", (None, 0))[1], bool(kept)),
+        place=_shown(place, tree, best or greedy),
+        moved=(place, _moved(), best),
         beams=kept,
         best=best,
         words=words,
     )
-    branch_tree(data, key=KEY, on_grow=_wish)
+    branch_tree(data, key=KEY, on_grow=lambda: _wish(getattr(st.session_state[KEY], "grow", None)))

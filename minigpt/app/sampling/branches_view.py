@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from minigpt.app.components.branch_tree import END, TextRow, TreeCell
 from minigpt.app.session.reading import Reading, read_prompt
 from minigpt.app.texts import compact, number, probability, quoted, t
+from minigpt.errors import InputError, SamplingError
 
 if TYPE_CHECKING:
     from minigpt.generation.beam import BeamNode, BeamSearch
@@ -29,7 +30,7 @@ BEAMS = (2, 3, 4, 6, 8)
 MOST_PENALTY = 3.0
 MOST_NODES = 1000
 """Most tokens in a tree; a larger one can no longer be read."""
-MOST_TREES = 8
+MOST_TREES = 4
 """So many trees are kept for one visitor; then the one not used for longest goes."""
 NUM_CANDIDATES = 6
 """Tokens offered at each place."""
@@ -191,6 +192,15 @@ class Tree:
         """Return the text up to a node."""
         return "".join(self.nodes[i].step.text for i in self.way(place))
 
+    def find(self, ids: Sequence[int]) -> int | None:
+        """Return the last token of a text, given by its token ids; None if the tree does not have it."""
+        known, place = self._places(), None
+        for token_id in ids:
+            place = known.get((place, token_id))
+            if place is None:
+                return None
+        return place
+
     def children(self) -> dict[int | None, list[int]]:
         """Return the indices of the tokens after each node, in the order in which they came; None is the prompt."""
         result: dict[int | None, list[int]] = {}
@@ -268,6 +278,10 @@ def write(run: LanguageModel, prompt: str, path: Sequence[int], length: int, can
         path: Ids of the first tokens.
         length: Tokens of the whole text; the token that ends a text ends it sooner.
         cancelled: Called before each token; the work stops when it returns True.
+
+    Raises:
+        InputError: The path has an id that cannot be written.
+        SamplingError: The model's scores are not numbers.
     """
     import torch
 
@@ -278,12 +292,16 @@ def write(run: LanguageModel, prompt: str, path: Sequence[int], length: int, can
     reading = read_prompt(run, prompt, context, context)
     eos = run.tokenizer.eos_id
     never = [i for i in run.tokenizer.special_ids if i != eos]
+    if wrong := [i for i in path if not 0 <= i < run.model.vocab_size or i in never]:
+        raise InputError(f"Token {wrong[0]} cannot be written.", mend="Choose one that the page offers.")
     text, reader, steps = GrowingText(reading.ids), TextReader(run.model), []
     for n in range(length):
         if cancelled():
             break
         with evaluation_mode(run.model):
             log_probs = torch.log_softmax(reader.read([text])[0].to("cpu", torch.float64), -1)
+        if bool(log_probs.isnan().any()):
+            raise SamplingError("The model's scores are not numbers.", mend="Check that its weights are finite.")
         allowed = log_probs.clone()
         allowed[never] = -math.inf
         best = allowed.sort(descending=True, stable=True).indices[:NUM_CANDIDATES].tolist()  # of equals the lowest id
@@ -354,30 +372,23 @@ def search(
     return Search(found, texts, write(run, prompt, ids, len(ids), cancelled))
 
 
-def path_of(tree: Tree, place: int, token_id: int) -> tuple[int, ...] | None:
-    """Return the ids of a text whose last token stands in the place of another one.
+def runner_up(tree: Tree, way: Sequence[int]) -> tuple[int, ...]:
+    """Return the branch to try next: at the hardest decision of a text the likeliest token that is not in the tree.
 
     Args:
         tree: The tree.
-        place: Index of the token that is replaced.
-        token_id: The token that takes its place.
+        way: The tokens of the text.
 
     Returns:
-        None if there is no such place, or the token is no candidate for it.
+        The ids of its first tokens; empty if there is nothing left to try.
     """
-    if not 0 <= place < len(tree.nodes):
-        return None
-    node = tree.nodes[place]
-    if token_id not in [candidate.token_id for candidate in node.step.candidates]:
-        return None
-    return (*tree.ids(node.parent), token_id)
-
-
-def unused(tree: Tree, place: int) -> Candidate | None:
-    """Return the likeliest candidate at a token's place that the tree does not have there yet."""
+    place = most_open(tree, way)
+    if place is None:
+        return ()
     node = tree.nodes[place]
     there = {other.step.token_id for other in tree.nodes if other.parent == node.parent}
-    return next((candidate for candidate in node.step.candidates if candidate.token_id not in there), None)
+    ids = [candidate.token_id for candidate in node.step.candidates if candidate.token_id not in there]
+    return (*tree.ids(node.parent), ids[0]) if ids else ()
 
 
 def most_nodes(limit: int) -> int:
@@ -387,6 +398,18 @@ def most_nodes(limit: int) -> int:
         limit: Most tokens that the server writes in one request.
     """
     return min(limit, MOST_NODES)
+
+
+def fits(tree: Tree, path: Sequence[int], length: int, most: int) -> bool:
+    """Return whether a branch can be added to a tree.
+
+    Args:
+        tree: The tree.
+        path: The ids of the branch's first tokens; the tree has all of them but the last.
+        length: Tokens of a text.
+        most: How many tokens the tree may hold.
+    """
+    return len(path) <= length and len(tree.nodes) + length - len(path) + 1 <= most
 
 
 def odds(log_prob: float) -> str:

@@ -133,8 +133,8 @@ def branch_tree(data: Mapping[str, Any], *, key: str, on_grow: Callable[[], None
 
     Args:
         data: The `message`.
-        key: Key of the element; in `on_grow`, `st.session_state[key].grow` is [index of the token, id of the token that
-            shall stand in its place].
+        key: Key of the element; in `on_grow`, `st.session_state[key].grow` is the list of ids of the tokens that the
+            branch begins with.
         on_grow: Called when a branch shall grow.
     """
     _component(key=key, data=data, on_grow_change=on_grow)

@@ -48,6 +48,7 @@ import { find, keep, make, makeSvg, setColours, shownColours } from "../shared.j
  * @property {string} there Beside a candidate that the tree has already.
  * @property {string} grow For screen readers, with `{token}` and `{share}`.
  * @property {string} texts Above the list of texts.
+ * @property {string} more Below it, with `{count}`.
  * @property {string} step With `{step}`, `{count}`, `{kept}` and `{dropped}`.
  * @property {string} slider For screen readers.
  * @property {string} play
@@ -73,6 +74,7 @@ class Tree {
   /** @type {HTMLButtonElement[]} One for each cell. */
   buttons = [];
   place = -1;
+  isGrowing = false; // a candidate was pressed, and its branch is not there yet
   shape = "";
   timer = 0;
 
@@ -130,6 +132,8 @@ class Tree {
     this.shape = shape;
     if (isMoved || !this.buttons[this.place]) this.place = data.place;
     this.show(isMoved);
+    if (isMoved && this.isGrowing) this.buttons[this.place]?.focus({ preventScroll: true }); // its button is gone
+    this.isGrowing = false;
   }
 
   colour() {
@@ -220,15 +224,15 @@ class Tree {
     const going = new Set(kept.flatMap((at) => this.way(at)));
     if (isOver) for (const at of best) going.add(at);
     const seen = new Set(beams.slice(0, step).flat());
-    const greedy = new Set(trunk);
+    const [greedy, ever, winning] = [trunk, beams.flat(), best].map((places) => new Set(places));
     this.buttons.forEach((button, at) => {
-      const isOfSearch = seen.has(at) || (isOver && best.includes(at));
+      const isOfSearch = seen.has(at) || (isOver && winning.has(at));
       button.classList.toggle("going", beams.length > 0 && going.has(at));
       button.classList.toggle("kept", kept.includes(at) && !isOver);
       button.classList.toggle("dropped", beams.length > 0 && isOfSearch && !going.has(at));
       button.classList.toggle("aside", beams.length > 0 && !isOfSearch);
-      button.classList.toggle("later", beams.length > 0 && !isOfSearch && !greedy.has(at) && beams.flat().includes(at));
-      button.classList.toggle("best", isOver && beams.length > 0 && best.includes(at));
+      button.classList.toggle("later", beams.length > 0 && !isOfSearch && !greedy.has(at) && ever.has(at));
+      button.classList.toggle("best", isOver && beams.length > 0 && winning.has(at));
     });
     if (beams.length) {
       const dropped = [...seen].filter((at) => !going.has(at) && cells[at].column < step).length;
@@ -344,9 +348,9 @@ class Tree {
     }
     button.addEventListener("click", () => {
       if (there >= 0) return this.go(there, true);
-      for (const other of this.candidates.querySelectorAll("button")) other.disabled = true;
       button.classList.add("growing");
-      this.component.setTriggerValue("grow", [this.place, id]);
+      this.isGrowing = true;
+      this.component.setTriggerValue("grow", [...this.way(parent).map((at) => cells[at].id), id]);
     });
     return button;
   }
@@ -354,6 +358,7 @@ class Tree {
   drawTexts() {
     const { cells, rows, trunk, words } = this.data;
     const greedy = new Set(trunk);
+    /** @type {HTMLElement[]} */
     const made = rows.slice(0, FEW).map((row) => {
       const button = make("button", "text");
       button.type = "button";
@@ -374,6 +379,8 @@ class Tree {
       button.addEventListener("click", () => this.go(row.place));
       return button;
     });
+    const more = rows.length - made.length;
+    if (more > 0) made.push(make("p", "more", fill(words.more, { count: more })));
     this.texts.replaceChildren(make("p", "heading", words.texts), ...made);
   }
 
