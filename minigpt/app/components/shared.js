@@ -14,10 +14,12 @@
  * What draws one place on the page.
  * @template Data
  * @typedef {object} View
- * @property {() => void} wake Watch the page: sizes, theme, visibility.
- * @property {() => void} rest Stop watching.
+ * @property {() => void} [wake] Watch the page: sizes, visibility.
+ * @property {() => void} [rest] Stop watching.
+ * @property {() => void} [colour] Take the colours of the theme that is shown; called when it changes.
  * @property {(component: Component<Data>) => void} update Draw new data.
  * @property {boolean} [isAwake]
+ * @property {MutationObserver} [themes] Notices another theme, of which Streamlit does not tell components.
  * @property {number} [turn] How often the script has been called for this place.
  */
 
@@ -41,14 +43,22 @@ export function keep(component, NewView) {
   views.set(parentElement, view);
   const turn = (view.turn ?? 0) + 1;
   view.turn = turn;
-  if (!view.isAwake) view.wake();
-  view.isAwake = true;
+  if (!view.isAwake) wake(view);
   if (data) view.update(component);
   return () => {
     if (view.turn !== turn) return;
     view.isAwake = false;
-    view.rest();
+    view.themes?.disconnect();
+    view.rest?.();
   };
+}
+
+/** @param {View<any>} view */
+function wake(view) {
+  view.isAwake = true;
+  view.themes ??= new MutationObserver(() => view.colour?.());
+  if (view.colour) view.themes.observe(document.documentElement, { attributes: true });
+  view.wake?.();
 }
 
 /**

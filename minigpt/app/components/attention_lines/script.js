@@ -59,18 +59,14 @@ class Lines {
     this.row.addEventListener("click", (event) => this.press(this.indexOf(event)));
     this.row.addEventListener("keydown", (event) => this.key(event));
     this.observer = new ResizeObserver(() => this.model && this.fit());
-    // Streamlit does not tell components of another theme.
-    this.watch = new MutationObserver(() => this.colour());
   }
 
   wake() {
     this.observer.observe(this.root);
-    this.watch.observe(document.documentElement, { attributes: true });
   }
 
   rest() {
     this.observer.disconnect();
-    this.watch.disconnect();
   }
 
   /**

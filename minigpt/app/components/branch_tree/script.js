@@ -102,19 +102,15 @@ class Tree {
       this.bringIntoView(this.data.beams[Number(this.slider.value) - 1]?.[0] ?? -1);
     });
     this.play.addEventListener("click", () => (this.timer ? this.pause() : this.start()));
-    // Streamlit does not tell components of another theme.
-    this.watch = new MutationObserver(() => this.colour());
     this.sizes = new ResizeObserver(() => this.link());
   }
 
   wake() {
-    this.watch.observe(document.documentElement, { attributes: true });
     this.sizes.observe(this.grid);
   }
 
   rest() {
     this.pause();
-    this.watch.disconnect();
     this.sizes.disconnect();
   }
 

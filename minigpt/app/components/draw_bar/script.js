@@ -61,16 +61,6 @@ class DrawBar {
       tick.style.left = `${(100 * at) / TICKS}%`;
       scale.append(tick);
     }
-    // Streamlit does not tell components of another theme.
-    this.watch = new MutationObserver(() => this.colour());
-  }
-
-  wake() {
-    this.watch.observe(document.documentElement, { attributes: true });
-  }
-
-  rest() {
-    this.watch.disconnect();
   }
 
   /** @param {Component<Message>} component */
@@ -182,7 +172,7 @@ class DrawBar {
    */
   key(event) {
     const last = this.buttons.length - 1;
-    const at = this.buttons.findIndex((button) => button === event.target);
+    const at = this.buttons.indexOf(/** @type {HTMLButtonElement} */ (event.target));
     const next = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: last }[
       event.key
     ];

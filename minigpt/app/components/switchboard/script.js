@@ -60,16 +60,6 @@ class Board {
     this.root = find(parent, ".board");
     this.hint = find(parent, ".hint");
     this.root.addEventListener("keydown", (event) => this.key(event));
-    // Streamlit does not tell components of another theme.
-    this.watch = new MutationObserver(() => this.colour());
-  }
-
-  wake() {
-    this.watch.observe(document.documentElement, { attributes: true });
-  }
-
-  rest() {
-    this.watch.disconnect();
   }
 
   /** @param {Component<Message>} component */

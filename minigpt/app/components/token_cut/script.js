@@ -51,16 +51,6 @@ class Cut {
     this.text = find(parent, ".text");
     this.slider.addEventListener("input", () => this.draw());
     this.slider.addEventListener("change", () => this.component.setStateValue("merges", Number(this.slider.value)));
-    // Streamlit does not tell components of another theme.
-    this.watch = new MutationObserver(() => this.colour());
-  }
-
-  wake() {
-    this.watch.observe(document.documentElement, { attributes: true });
-  }
-
-  rest() {
-    this.watch.disconnect();
   }
 
   /** @param {Component<Message>} component */

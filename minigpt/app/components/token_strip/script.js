@@ -72,16 +72,6 @@ class Strip {
     this.root.addEventListener("keydown", (event) => this.key(event));
     this.root.addEventListener("focusout", () => this.unpin());
     this.text.addEventListener("scroll", () => this.unpin());
-    // Streamlit does not tell components of another theme.
-    this.watch = new MutationObserver(() => this.colour());
-  }
-
-  wake() {
-    this.watch.observe(document.documentElement, { attributes: true });
-  }
-
-  rest() {
-    this.watch.disconnect();
   }
 
   /** @param {Component<Uint8Array>} component */

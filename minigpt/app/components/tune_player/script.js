@@ -39,15 +39,9 @@ class Player {
     this.button = find(parent, "button");
     this.svg = find(parent, "svg", SVGSVGElement);
     this.button.addEventListener("click", () => (this.sound ? this.stop() : this.play()));
-    this.watch = new MutationObserver(() => this.colour()); // Streamlit does not tell components of another theme
-  }
-
-  wake() {
-    this.watch.observe(document.documentElement, { attributes: true });
   }
 
   rest() {
-    this.watch.disconnect();
     this.stop();
   }
 
