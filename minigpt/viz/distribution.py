@@ -63,6 +63,7 @@ def next_token_figure(
     words: SamplingWords,
     chosen: int,
     longest: float = 1.0,
+    room: float = 1.24,
     height: int = 300,
 ) -> go.Figure:
     """Draw the candidates' probabilities as bars: hollow before the sampling rule, filled after it.
@@ -73,6 +74,7 @@ def next_token_figure(
         words: Its words.
         chosen: Index of the token that was drawn.
         longest: End of the axis, the same for figures side by side; a longer bar is cut off and marked with an arrow.
+        room: Width of the figure in longest bars; more leaves room for the shares in a narrow one.
         height: In pixels.
     """
     figure = go.Figure(layout=chart_layout(palette, height=height, revision="next-token"))
@@ -104,7 +106,7 @@ def next_token_figure(
         share = f"{share} ➔" if is_beyond else share
         annotations.append(
             {
-                "x": longest * 1.22 if is_beyond else max(chance.before, chance.after),
+                "x": longest * (room - 0.02) if is_beyond else max(chance.before, chance.after),
                 "y": i,
                 "text": f"<b>{share}</b>" if i == chosen else share if chance.after else f"<i>{words.cut}</i>",
                 "xanchor": "right" if is_beyond else "left",
@@ -117,7 +119,7 @@ def next_token_figure(
         barmode="overlay",
         annotations=annotations,
         margin={"l": max(30, min(MOST_LABEL, 9 * max(map(len, labels), default=0) + 4)), "r": 4, "t": 4, "b": 4},
-        xaxis={"visible": False, "range": [0, longest * 1.24], "fixedrange": True},
+        xaxis={"visible": False, "range": [0, longest * room], "fixedrange": True},
         yaxis={
             "tickmode": "array",
             "tickvals": rows,

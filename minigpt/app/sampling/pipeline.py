@@ -80,7 +80,7 @@ def _head(key: str, index: int, count: int, stage: Stage) -> None:
     """Draw the number and the name of a stage, and the buttons that move or remove it."""
     about = t(f"sampling.stage_{stage.kind}_help") if has(f"sampling.stage_{stage.kind}_help") else None
     with st.container(horizontal=True, vertical_alignment="center", gap="xxsmall"):
-        st.markdown(f"**{index + 1}** · {_title(stage)}", help=about)
+        st.markdown(f"**{index + 1}** · {_title(stage)}", help=about, width="stretch")
         buttons = (
             ("up", ":material/arrow_upward:", index > 0, index - 1),
             ("down", ":material/arrow_downward:", index < count - 1, index + 1),

@@ -23,6 +23,7 @@ from minigpt.app.sampling.side_view import (
     PRESETS,
     RANGES,
     RULES,
+    USUAL_COLUMNS,
     Column,
     Growing,
     NextToken,
@@ -42,6 +43,10 @@ from minigpt.config import MOST
 from minigpt.errors import MinigptError
 
 TALLEST = 236
+"""Pixels of a text; a longer one scrolls."""
+
+LONG_NAME = 26
+"""Characters of a rule's name that stand on one line in a column."""
 
 
 def set_state(**values: object) -> None:
@@ -153,7 +158,7 @@ def shown_rule(number: int, base_temperature: float) -> Rule:
     return Rule.of(kind, st.session_state.get(key, first(key, RANGES[kind].__contains__)), base_temperature)
 
 
-def rule_of(run: RunRef, number: int, base_temperature: float) -> Rule:
+def rule_of(run: RunRef, number: int, count: int, base_temperature: float) -> Rule:
     """Draw the choice of a column's rule with its slider, or its pipeline behind a button, and return the rule."""
     key, kinds = f"sampling:rule_{number}", (*RULES, PIPELINE)
     kind = st.selectbox(
@@ -166,9 +171,10 @@ def rule_of(run: RunRef, number: int, base_temperature: float) -> Rule:
         persist_state="session",
     )
     label = t(f"sampling.control_{kind}")
-    if kind in RANGES:
-        return Rule.of(kind, range_slider(label, f"sampling:{kind}_{number}", RANGES[kind]), base_temperature)
-    with st.container(key=f"sampling-level_{number}"):  # as tall as a slider: the texts of all columns begin level
+    room = "level" if count <= USUAL_COLUMNS else "narrow"
+    with st.container(key=f"sampling-{room}_{number}"):  # equally tall: the texts of all columns begin level
+        if kind in RANGES:
+            return Rule.of(kind, range_slider(label, f"sampling:{kind}_{number}", RANGES[kind]), base_temperature)
         st.caption(label)
         if kind != PIPELINE:
             return Rule.of("greedy")
@@ -180,8 +186,10 @@ def rule_of(run: RunRef, number: int, base_temperature: float) -> Rule:
 
 def written(
     run: RunRef, rules: tuple[Rule, ...], slots: Sequence[DeltaGenerator], prompt: str, length: int, seed: int
-) -> tuple[Column, ...]:
-    """Return the texts that the rules write, computed through the gate; meanwhile draw what is written so far.
+) -> tuple[tuple[Column, ...], Sequence[DeltaGenerator]]:
+    """Return the texts that the rules write, computed through the gate, and the places where to draw them.
+
+    Meanwhile what is written so far is drawn there.
 
     Args:
         run: The run.
@@ -191,16 +199,17 @@ def written(
         length: How many tokens each writes.
         seed: Seed of the random numbers.
     """
-    most: int | None = FRONT
+    growing_texts: list[DeltaGenerator] = []
 
     def draw_growing(growing: Growing) -> None:
-        nonlocal most
-        for slot, text in zip(slots, growing.texts(most), strict=True):
-            slot.code(text, language=None, wrap_lines=True, height=TALLEST)
-        most = None
+        is_first = not growing_texts
+        for number, text in enumerate(growing.texts(FRONT if is_first else None)):
+            if is_first:  # until then the former texts stay
+                growing_texts.append(slots[number].empty())
+            growing_texts[number].code(text, language=None, wrap_lines=True, height=TALLEST)
 
     try:
-        return ask(
+        columns = ask(
             run,
             "sampling",
             lambda loaded, task: side_view.write(loaded, rules, prompt, length, seed, task),
@@ -208,9 +217,10 @@ def written(
             watch=draw_growing,
         )
     except MinigptError:
-        for slot in slots:
-            slot.empty()
+        for text in growing_texts:
+            text.empty()
         raise
+    return columns, growing_texts or slots
 
 
 def chosen(run: RunRef, rules: tuple[Rule, ...], prompt: str, position: int, seed: int) -> tuple[NextToken, ...]:
@@ -242,7 +252,9 @@ def draw_strip(slot: DeltaGenerator, column: Column, number: int, mark: int | No
         )
 
 
-def draw_choice(column: Column, choice: NextToken, number: int, position: int, longest: float) -> None:
+def draw_choice(
+    column: Column, choice: NextToken, number: int, position: int, longest: float, *, is_narrow: bool
+) -> None:
     """Draw how a column's token was chosen: bars of the probabilities, and the random number on a cumulative bar."""
     from minigpt.viz.distribution import SamplingWords, dice_figure, next_token_figure
 
@@ -250,9 +262,17 @@ def draw_choice(column: Column, choice: NextToken, number: int, position: int, l
     words = SamplingWords(
         before=t("sampling.before"), after=t("sampling.after"), cut=t("sampling.cut"), dice=t("sampling.dice")
     )
-    st.markdown(f"**{column.rule.name()}**")
+    with st.container(key=f"sampling-{'long' if is_narrow else 'short'}_{number}"):
+        st.markdown(f"**{markdown(column.rule.name())}**")
     live_chart(
-        next_token_figure(choice.bars, chosen=choice.bar, palette=palette, longest=longest, words=words),
+        next_token_figure(
+            choice.bars,
+            chosen=choice.bar,
+            palette=palette,
+            longest=longest,
+            words=words,
+            room=1.5 if is_narrow else 1.24,
+        ),
         key=f"sampling:bars_{number}",
         alt=side_view.bars_alt(column, choice, position),
     )
@@ -287,22 +307,22 @@ def draw(run: RunRef) -> None:
     chosen_rules = []
     for number, place in enumerate(places):
         with place:
-            chosen_rules.append(rule_of(run, number, base_temperature))
+            chosen_rules.append(rule_of(run, number, count, base_temperature))
     rules = tuple(chosen_rules)
     kept_controls.keep("sampling", starts())
     if seed is None:  # the field says why
         st.stop()
-    slots = [place.empty() for place in places]
+    slots: Sequence[DeltaGenerator] = [place.container() for place in places]
     with errors_explained():
         profile.limits().check_prompt(prompt)
-        columns = written(run, rules, slots, prompt, length, seed)
+        columns, slots = written(run, rules, slots, prompt, length, seed)
         verdicts = [side_view.verdict_on(column, run.path) for column in columns]
         captions: list[DeltaGenerator] = []
         for number, (place, column) in enumerate(zip(places, columns, strict=True)):
             with place:
                 draw_strip(slots[number], column, number, side_view.mark_of(columns, number))
                 captions.append(st.empty())
-                captions[-1].caption(side_view.figures(column, verdicts[number]))
+                captions[-1].caption(side_view.figures(column, verdicts[number]), help=t("sampling.figures_help"))
                 player(side_view.text_of(column), key=f"sampling:tune_{number}")
         legend(token_unit(run))
         for note in dict.fromkeys(note for column in columns for note in column.notes):
@@ -312,7 +332,7 @@ def draw(run: RunRef) -> None:
         draw_export(run, columns, prompt, length, seed)
         if (shares := copied_shares(run, columns)) is not None:  # last: the text may have to be made again first
             for caption, column, verdict, share in zip(captions, columns, verdicts, shares, strict=True):
-                caption.caption(side_view.figures(column, verdict, share))
+                caption.caption(side_view.figures(column, verdict, share), help=t("sampling.figures_help"))
 
 
 def copied_shares(run: RunRef, columns: Sequence[Column]) -> tuple[float, ...] | None:
@@ -390,11 +410,12 @@ def choose(run: RunRef, columns: Sequence[Column], prompt: str, seed: int, quest
         st.caption(side_view.choice_note(columns, position))
     choices = chosen(run, tuple(column.rule for column in columns), prompt, position, seed)
     longest = side_view.longest_bar(choices)
+    is_narrow = len(columns) > USUAL_COLUMNS or any(len(column.rule.name()) > LONG_NAME for column in columns)
     with st.container(key="sampling_choices"):
         places = st.columns(len(columns), gap="medium")
     for number, place in enumerate(places):
         with place:
-            draw_choice(columns[number], choices[number], number, position, longest)
+            draw_choice(columns[number], choices[number], number, position, longest, is_narrow=is_narrow)
     anatomy.what_you_see(side_view.sentences(columns, choices, position))
     anatomy.try_this(
         [

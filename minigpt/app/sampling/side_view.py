@@ -538,7 +538,7 @@ def figures(column: Column, verdict: Verdict = (), copied: float | None = None) 
         t("sampling.entropy", bits=f"{column.entropy:.2f}", left=f"{column.entropy_left:.2f}"),
         t("sampling.distinct", share=probability(column.distinct_share(PAIR)), length=PAIR),
         t("sampling.repeated", share=probability(1 - column.distinct_share()), length=PIECE),
-        *([] if copied is None else [t("sampling.copied", share=probability(copied), length=SHORTEST)]),
+        *([] if copied is None else [t("sampling.copied", share=probability(copied))]),
         t("sampling.speed", rate=written_number(round(column.speed))),
         *(
             t(

@@ -149,12 +149,12 @@ class ComputeGate:
                 self._supersede(older, waiter.place)
             self._changed.notify()
         if watch is not None and request is not None:
-            pause, is_done = FIRST_LOOK, False
+            pause, is_done, has_watched = FIRST_LOOK, False, False
             while not is_done:
                 is_done = bool(wait([waiter.answer], pause).done)
-                pause = NEXT_LOOKS
-                if request.task.ready is not None:
+                if request.task.ready is not None and not (is_done and has_watched):  # else the answer comes next
                     watch(request.task.ready)
+                    pause, has_watched = NEXT_LOOKS, True
         answer: T = waiter.answer.result()
         return answer
 
