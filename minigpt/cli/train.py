@@ -59,6 +59,7 @@ def _described(dotted: str) -> str:
     metavar="FOLDER",
     help="Folder of the run.  [default: a new one in MINIGPT_HOME, or ./runs]",
 )
+@click.option("--tokenizer", type=input_file, metavar="FILE", help="A tokenizer.json to use in place of learning one.")
 @click.option("--resume", is_flag=True, help="Resume the run in --out, or start it there.")
 @device_option("the setting, auto")
 @seed_option(None)
@@ -68,6 +69,7 @@ def train(
     data: tuple[Path, ...],
     assignments: tuple[str, ...],
     out: Path | None,
+    tokenizer: Path | None,
     resume: bool,
     device: str | None,
     seed: int | None,
@@ -82,6 +84,8 @@ def train(
     overrides: dict[str, Any] = parse_assignments(assignments)
     if data:
         overrides["data.paths"] = [str(path) for path in data]
+    if tokenizer is not None:
+        overrides["tokenizer.path"] = str(tokenizer)
     if device is not None:
         overrides["device"] = device
     if seed is not None:

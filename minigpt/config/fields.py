@@ -283,7 +283,7 @@ def _allowed(dotted: str, detail: Mapping[str, Any]) -> str:
         kinds = plain_types(field_info(dotted).annotation)
         names = {int: "a whole number", float: "a number", bool: "true or false", str: "text, in quotes if need be"}
         allowed = next((name for kind, name in names.items() if kind in kinds), "a list of texts, none of them empty")
-        allowed = "a list of paths" if dotted == "data.paths" else allowed
+        allowed = {"data.paths": "a list of paths", "tokenizer.path": "a path, or empty"}.get(dotted, allowed)
     words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
     bounds = [
         f"{word} {getattr(bound, name)}"

@@ -158,6 +158,21 @@ class TokenizerConfig(Section):
     """What a token is: a character, a byte, or with bpe a sequence of bytes that occurs often."""
     num_merges: Annotated[int, Field(ge=1, le=100_000)] = 1000
     """Tokens that bpe learns by merging, besides 256 bytes and 4 special tokens; fewer if no pair occurs twice."""
+    path: Path | None = None
+    """A tokenizer.json of a run or of Hugging Face to use as it is; it sets kind; empty: one is learned."""
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _resolve(cls, value: Any) -> Any:
+        """Make the path absolute; an empty text is no path."""
+        try:
+            return (user_path(value, for_reading=False) if value else None) if isinstance(value, str | Path) else value
+        except InputError:
+            raise ValueError("a path that this machine can have, or empty") from None
+
+    @field_serializer("path")
+    def _as_text(self, value: Path | None) -> str | None:
+        return None if value is None else str(value)
 
 
 Encoding = Literal[

@@ -284,7 +284,7 @@ def _rewrite(folder: RunFolder, run_id: str) -> None:
     """Give an unpacked run its new id and settings that are safe here, and drop lines that are no records."""
     info, config = folder.info, folder.config
     # an imported run must not make this machine send its metrics to a tracking service
-    folder.write_config(config.updated({"data.paths": (), "training.track": ()}))
+    folder.write_config(config.updated({"data.paths": (), "tokenizer.path": None, "training.track": ()}))
     if (folder.path / METRICS).exists():
         write_records(folder.path / METRICS, folder.metrics())
     imported = RunInfo(

@@ -124,7 +124,7 @@ def _copy(folder: RunFolder, target: Path, *, steps: list[int], include_data: bo
         info = folder.info.model_copy(update={"owner_token_sha256": None, "expires": None})
         write_text(target / INFO, info.model_dump_json(indent=1) + "\n")
         copy = RunFolder(target)
-        copy.write_config(folder.config.updated({"data.paths": ()}))
+        copy.write_config(folder.config.updated({"data.paths": (), "tokenizer.path": None}))
         shutil.copyfile(folder.path / TOKENIZER, target / TOKENIZER)
         write_records(target / METRICS, folder.metrics())
         copy.write_meta(folder.meta)

@@ -70,6 +70,8 @@ def check_resume(folder: RunFolder, config: RunConfig, corpus: Corpus | None = N
         ignored.add("training.precision")  # chosen in the same way
     if config.training.warmup_steps is None:
         ignored.add("training.warmup_steps")
+    if config.tokenizer.path is not None:
+        ignored.add("tokenizer.kind")  # set by the file when the run began
     if corpus is not None:
         ignored |= {"data.paths", "data.corpus", "data.num_chars"}
         meta = folder.meta

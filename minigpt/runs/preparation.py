@@ -34,7 +34,7 @@ from minigpt.runs.cost import check_disk
 from minigpt.runs.folder import TOKENIZER, RunFolder
 from minigpt.runs.lock import RunLock
 from minigpt.runs.store import RunStore, check_free
-from minigpt.tokenizers.base import BaseTokenizer, make_tokenizer
+from minigpt.tokenizers.base import BaseTokenizer, load_tokenizer, make_tokenizer
 from minigpt.training.compilation import check_compiler
 from minigpt.training.precision import check_precision
 from minigpt.training.tracking import check_trackers
@@ -71,13 +71,14 @@ def create_run(
         name: A name for people to read; None: the corpus's name.
         owner_token: Token of the person who may control it; None: everybody may.
         parent: Id of the run that it copies or continues.
-        tokenizer: A tokenizer already trained on this corpus; None: one is trained here.
+        tokenizer: A tokenizer that is already trained; None: that of `tokenizer.path`, or one is trained here.
         check: Called once the vocabulary is known, before anything is written.
         on_progress: Called with the share done, 0 to 1, after each piece of work.
 
     Raises:
         RunExistsError: There is something at `path` already.
         CorpusError: The training part is shorter than one window, or a file of the corpus is no text.
+        TokenizerError: The file of `tokenizer.path` is missing or damaged.
         ConfigError: This machine cannot train with these settings.
         DeviceError: This machine does not have the device.
         StorageError: The disk has no room for the run, or cannot be written.
@@ -93,6 +94,8 @@ def create_run(
     if path is not None:
         path = user_path(path, for_reading=False)
         check_free(path)
+    config, given = given_tokenizer(config)
+    tokenizer = tokenizer or given
     trained = tokenizer or make_tokenizer(config.tokenizer)
     if tokenizer is None:
         watched(portion(train_tokenizer_in_pieces(trained, corpus), *_VOCABULARY))
@@ -130,21 +133,25 @@ def begin_run(
 
     Raises:
         CorpusError: The training part would be shorter than one window.
+        TokenizerError: The file of `tokenizer.path` is missing or damaged.
         ConfigError: This machine cannot train with these settings.
         DeviceError: This machine does not have the device.
         StorageError: The disk has no room for the run, or cannot be written.
     """
     check_machine(config)
-    tokenizer = make_tokenizer(config.tokenizer)
+    config, given = given_tokenizer(config)
+    tokenizer = given or make_tokenizer(config.tokenizer)
     num_tokens = tokenizer.expected_num_tokens(corpus.num_chars, len(corpus.sources))
     num_train, _ = split_counts(num_tokens, config.data.validation_fraction, config.data.max_validation_tokens)
     check_window(num_train, config.model.sequence_length, TRAINING_PART)
-    vocab_size = expected_vocab_size(tokenizer, corpus.head(SAMPLE_CHARS))
+    vocab_size = expected_vocab_size(tokenizer, corpus.head(SAMPLE_CHARS)) if given is None else given.vocab_size
     if check is not None:
         check(config, corpus, vocab_size)
     check_disk(config, corpus, vocab_size, store.root)
 
     def fill(folder: RunFolder) -> None:
+        if given is not None:
+            given.save(folder.path / TOKENIZER)
         folder.data_path.mkdir()
         store_corpus(corpus, folder.unprepared_path)
 
@@ -171,12 +178,28 @@ def prepare_run(folder: RunFolder, *, check: SizeCheck | None = None) -> Pieces[
         return
     with RunLock(folder.path):
         config, corpus = folder.config, stored_corpus(folder.unprepared_path)
-        tokenizer = make_tokenizer(config.tokenizer)
-        yield from portion(train_tokenizer_in_pieces(tokenizer, corpus), *_VOCABULARY)
+        if config.tokenizer.path is None:
+            tokenizer = make_tokenizer(config.tokenizer)
+            yield from portion(train_tokenizer_in_pieces(tokenizer, corpus), *_VOCABULARY)
+        else:
+            tokenizer = folder.tokenizer  # `begin_run` has put it there
         if check is not None:
             check(config, corpus, tokenizer.vocab_size)
         yield from _write_data(folder, config, corpus, tokenizer)
         folder.unprepared_path.unlink()  # last: as long as it is there the run counts as not prepared
+
+
+def given_tokenizer(config: RunConfig) -> tuple[RunConfig, BaseTokenizer | None]:
+    """Return the tokenizer of `tokenizer.path`, and the settings with its kind; None and the settings without a path.
+
+    Raises:
+        TokenizerError: The file is missing or damaged.
+    """
+    path = config.tokenizer.path
+    if path is None:
+        return config, None
+    tokenizer = load_tokenizer(path)
+    return config.updated({"tokenizer.kind": tokenizer.kind}), tokenizer
 
 
 def _write_data(folder: RunFolder, config: RunConfig, corpus: Corpus, tokenizer: BaseTokenizer) -> Pieces[None]:

@@ -145,7 +145,7 @@ class WeightsAndBiases(Records):
             RunFault: No account is logged in, or the service cannot be reached.
         """
         # the paths of texts on this machine are private
-        self._config = trainer.config.updated({"data.paths": ()}).model_dump(mode="json")
+        self._config = trainer.config.updated({"data.paths": (), "tokenizer.path": None}).model_dump(mode="json")
         self._open()
 
     def _open(self) -> None:
@@ -170,7 +170,7 @@ class WeightsAndBiases(Records):
 
     def on_budget(self, trainer: TrainerView, record: Record) -> None:
         """Send the number of steps that fit into `max_seconds`."""
-        self._config = trainer.config.updated({"data.paths": ()}).model_dump(mode="json")
+        self._config = trainer.config.updated({"data.paths": (), "tokenizer.path": None}).model_dump(mode="json")
         self._run.config.update(self._config, allow_val_change=True)
         super().on_budget(trainer, record)
 

@@ -498,3 +498,16 @@ def test_what_would_mislead_is_said_before_the_training_and_not_in_json(call, ti
     assert said in " ".join(warnings)
     share = RunFolder(tmp_path / "run").meta["copied_share"]
     assert (share >= 0.5) == ("alphabet" not in said)
+
+
+def test_a_tokenizer_from_a_file_takes_the_place_of_one_that_is_learned(
+    call, tiny, corpus_file: Path, tmp_path: Path
+) -> None:
+    from minigpt.tokenizers.bpe import BPETokenizer
+
+    path = tmp_path / "tokenizer.json"
+    BPETokenizer(5).train("the cat and the dog " * 9).save(path)
+    out = tmp_path / "run"
+    call("train", *tiny, "--data", corpus_file, "--tokenizer", path, "--out", out, "--json")
+    assert (out / "tokenizer.json").read_text("utf-8") == path.read_text("utf-8")
+    assert "tokenizer.json" in call("train", *tiny, "--data", corpus_file, "--tokenizer", corpus_file, code=2).stderr
