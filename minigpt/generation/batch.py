@@ -13,12 +13,14 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from minigpt.generation.inference import evaluation_mode
 from minigpt.generation.reading import GrowingText, TextReader
 from minigpt.generation.results import Candidate, GeneratedToken
-from minigpt.generation.samplers import Sampler, draw
+from minigpt.generation.samplers import Sampler, draw_ids
 from minigpt.generation.settings import GenerationSettings
 from minigpt.randomness import uniform
 
@@ -82,6 +84,7 @@ class BatchWriter:
         self._table = torch.full((len(self.rows), room), -1)
         for row in self.rows:
             self._table[row.place, self._longest - len(row.ids) : self._longest] = torch.tensor(row.ids)
+        self._cells = self._table.numpy()  # of the same memory
         self._never = torch.zeros(run.model.vocab_size, dtype=torch.float64)
         self._never[[i for i in run.tokenizer.special_ids if i != run.tokenizer.eos_id]] = -math.inf
         self._texts: dict[int, str] = {}
@@ -95,30 +98,29 @@ class BatchWriter:
         Returns:
             The new token of each row.
         """
+        n = self._num_written
         with evaluation_mode(self._model):
             raw = self._reader.read(rows).to("cpu", torch.float64)  # (B, V)
             chosen = self._apply_rules(rows, raw + self._never)
-            probs, before = torch.softmax(chosen, -1), torch.softmax(raw, -1)
-            dice = [uniform(row.settings.seed, row.settings.row, self._num_written) for row in rows]
-            ids = draw(probs, dice)
-            column = self._table[:, self._longest + self._num_written]
-            column[[row.place for row in rows] if len(rows) < len(column) else slice(None)] = ids
-            chosen_ids = ids.unsqueeze(-1)
-            after_rules = probs.gather(-1, chosen_ids).flatten().tolist()
-            by_model = before.gather(-1, chosen_ids).flatten().tolist()
-            tokens = []
-            for i, (row, token, u) in enumerate(zip(rows, ids.tolist(), dice, strict=True)):
-                count = row.settings.num_runners_up
-                others = self._runners_up(before[i], token, count) if count else ()
-                row.ids.append(token)
-                texts = self._text(token), row.reader.push(token)
-                tokens.append(GeneratedToken(token, *texts, after_rules[i], by_model[i], u, others, self._num_written))
+            after, before = torch.softmax(chosen, -1).numpy(), torch.softmax(raw, -1).numpy()
+        dice = [uniform(row.settings.seed, row.settings.row, n) for row in rows]
+        ids = draw_ids(after, dice)
+        every_row = range(len(rows))
+        by_rules, by_model = after[every_row, ids].tolist(), before[every_row, ids].tolist()
+        tokens = []
+        for i, (row, token) in enumerate(zip(rows, ids, strict=True)):
+            count = row.settings.num_runners_up
+            others = self._runners_up(before[i], token, count) if count else ()
+            row.ids.append(token)
+            self._cells[row.place, self._longest + n] = token
+            texts = self._text(token), row.reader.push(token)
+            tokens.append(GeneratedToken(token, *texts, by_rules[i], by_model[i], dice[i], others, n))
         self._num_written += 1
         return tokens
 
     def _apply_rules(self, rows: Sequence[TextRow], logits: torch.Tensor) -> torch.Tensor:
         """Return the logits (B, V) after each row's rule; a rule without a state treats all its rows at once."""
-        ids = self._table[:, : self._longest + self._num_written]
+        ids = self._table.narrow(1, 0, self._longest + self._num_written)
         if len(rows) < len(ids):
             ids = ids[[row.place for row in rows]]
         groups: dict[int, list[int]] = {}
@@ -134,8 +136,8 @@ class BatchWriter:
             results[group], first.state = first.sampler.process(logits[group], ids[group], first.state)
         return results
 
-    def _runners_up(self, probs: torch.Tensor, token: int, count: int) -> tuple[Candidate, ...]:
-        best = probs.topk(min(count + 1, probs.shape[-1]))
+    def _runners_up(self, probs: NDArray[np.float64], token: int, count: int) -> tuple[Candidate, ...]:
+        best = torch.from_numpy(probs).topk(min(count + 1, probs.shape[-1]))
         pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         others = [Candidate(i, self._text(i), p) for i, p in pairs if i != token]
         return tuple(others[:count])

@@ -73,10 +73,10 @@ class TextReader:
 
     def read(self, texts: Sequence[GrowingText]) -> torch.Tensor:
         """Let the model read what is new in each text, and return its scores of each one's next token, (B, V)."""
+        self._make_room(texts)
         behind_cache: list[tuple[int, int, KVCache]] = []  # texts of which only the newest token is unread
         logits: list[torch.Tensor | None] = []
         for place, text in enumerate(texts):
-            self._make_room(text)
             if self._decoder is not None and text.cache is not None and len(text.ids) - text.seen == 1:
                 behind_cache.append((place, text.ids[-1], text.cache))
                 logits.append(None)
@@ -94,10 +94,17 @@ class TextReader:
                 logits[place] = score
         return torch.stack([score for score in logits if score is not None])
 
-    def _make_room(self, text: GrowingText) -> None:
-        """Drop the oldest tokens if the context is full, and begin a new cache where one is wanted."""
-        dropped = overflow(len(text.ids) - text.start, self._model.config.sequence_length)
-        text.start += dropped
+    def _make_room(self, texts: Sequence[GrowingText]) -> None:
+        """Drop the oldest tokens of texts whose context is full, and begin caches where they are wanted."""
+        config = self._model.config
+        for text in texts:
+            if dropped := overflow(len(text.ids) - text.start, config.sequence_length):
+                text.start += dropped
+                if text.cache is not None:
+                    text.cache.reset()
+                    text.seen = text.start
         # Without the causal mask every position changes with each new token, so nothing can be kept.
-        if text.use_cache and self._model.config.causal and (text.cache is None or dropped):
-            text.cache, text.seen = self._model.make_cache(), text.start
+        new = [text for text in texts if text.cache is None and text.use_cache and config.causal]
+        if new:
+            for text, cache in zip(new, self._model.make_caches(len(new)), strict=True):
+                text.cache, text.seen = cache, text.start

@@ -24,7 +24,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from minigpt.errors import SamplingError, ShapeError
 from minigpt.randomness import uniform
@@ -51,7 +53,16 @@ def draw(probs: torch.Tensor, u: torch.Tensor | Sequence[float]) -> torch.Tensor
     >>> draw(torch.tensor([[0.5, 0.0, 0.5]]), [0.49]).item(), draw(torch.tensor([[0.5, 0.0, 0.5]]), [0.5]).item()
     (0, 2)
     """
-    cumulative = probs.to("cpu", torch.float64).numpy().cumsum(-1)  # numpy takes a third of torch's time here
+    return torch.tensor(draw_ids(probs.to("cpu", torch.float64).numpy(), u))
+
+
+def draw_ids(probs: NDArray[np.float64], u: Sequence[float] | torch.Tensor) -> list[int]:
+    """Do what `draw` does, in NumPy: for one row a third of torch's time.
+
+    >>> draw_ids(np.array([[0.5, 0.0, 0.5]]), [0.5])
+    [2]
+    """
+    cumulative = probs.cumsum(-1)
     ids = []
     for row, dice in zip(cumulative, u, strict=True):
         total = row[-1]
@@ -64,7 +75,7 @@ def draw(probs: torch.Tensor, u: torch.Tensor | Sequence[float]) -> torch.Tensor
         if token == len(row):  # u was 1, or was rounded up to 1
             token = int(row.searchsorted(total))
         ids.append(token)
-    return torch.tensor(ids)
+    return ids
 
 
 class Sampler(ABC):

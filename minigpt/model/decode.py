@@ -5,8 +5,8 @@ in a third of torch's time. So on a processor a step is a plain loop over the we
 own parameters and the caches' own memory; nothing is copied. It computes the same as `Block.forward`, in the same
 order; tests hold the two equal. A model that `can_decode` excludes takes its own general path.
 
-Several texts are decoded together. The projections are one matrix product for all of them. Attention is computed for
-each text alone, over as many positions as it has. So no text is padded, and none waits for a longer one.
+Several texts are decoded together, also texts of different lengths. Each operation treats all of them at once.
+Attention does so for texts that are neighbours in memory; a mask covers the positions that a shorter one lacks.
 
 Reads after: block, kv_cache.
 Shapes: B texts, S key positions, D d_model, H heads, K d_head, F d_ff, V vocabulary; Hkv key/value heads. T is 1.
@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from minigpt.model.block import Block
 from minigpt.model.convolution import CausalConvolution
 from minigpt.model.feedforward import activate
-from minigpt.model.kv_cache import KVCache
+from minigpt.model.kv_cache import CacheMemory, KVCache
 from minigpt.model.norms import EPSILON, LayerNorm, Norm
-from minigpt.model.positions import LearnedPositions, RotaryPositions, SinusoidalPositions
+from minigpt.model.positions import LearnedPositions, RotaryPositions
 
 if TYPE_CHECKING:
     from minigpt.model.transformer import Transformer
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 _Layer = Callable[[Array], Array]
-"""A function of the rows (B, D)."""
+"""A function of the rows (B, D); it returns an array of its own."""
 
-_LayerInput = Callable[[Array, Sequence[KVCache]], Array]
+_LayerInput = Callable[[Array, Sequence["_Neighbours"]], Array]
 """Computes what a layer reads from the residual stream: the norm, then the convolution if there is one."""
 
 
@@ -71,7 +71,7 @@ class Decoder:
         self._scale = 1 / math.sqrt(config.d_head)
         self._qk_norm, self._activation = config.qk_norm, config.activation
         self._positions, self._token_scale = model.positions, model.token_scale
-        self._rotations = np.empty((0, config.d_head // 2), np.complex64)
+        self._table = np.empty((0, 0))  # of rotations, or of vectors that are added to those of the tokens
         self._embedding = _view(model.embedding.weight)
         self._output = self._embedding.T if model.head is None else _view(model.head.weight).T
         assert model.final_norm is not None, "see can_decode"
@@ -88,71 +88,141 @@ class Decoder:
         Returns:
             Logits (B, V).
         """
-        num_heads, kv_heads, d_head = self._num_heads, self._kv_heads, self._d_head
-        lengths = [cache.length for cache in caches]
-        x = self._embedding[list(ids)]  # (B, D), a copy
+        num_texts, num_heads, d_head = len(ids), self._num_heads, self._d_head
+        neighbours = _neighbours(caches)
+        x = self._embedding[ids if isinstance(ids, list) else list(ids)]  # (B, D), a copy
         if self._token_scale != 1:
             x *= self._token_scale
-        rotation = None
+        positions, rotation = self._at([cache.length for cache in caches]), None
         if isinstance(self._positions, RotaryPositions):
-            rotation = self._rotation(lengths)  # (B, 1, K/2)
-        elif isinstance(self._positions, LearnedPositions | SinusoidalPositions):
-            x += np.concatenate([_view(self._positions(length, 1)) for length in lengths])
+            rotation = positions
+        elif positions is not None:
+            x += positions
+        grouped = (num_texts, self._kv_heads, -1, d_head)
         for layer, (attention_in, qkv, out, feedforward_in, up, down, gate) in enumerate(self._blocks):
-            heads = qkv(attention_in(x, caches)).reshape(len(x), -1, d_head)  # (B, H + 2 Hkv, K)
-            qk, v = heads[:, : num_heads + kv_heads], heads[:, num_heads + kv_heads :]
+            heads = qkv(attention_in(x, neighbours)).reshape(num_texts, -1, d_head)  # (B, H + 2 Hkv, K)
+            last_key = num_heads + self._kv_heads
+            qk, v = heads[:, :last_key], heads[:, last_key:]
             if self._qk_norm:
-                qk = qk * _inverse_rms(qk)
+                qk = qk / _rms(qk)
             if rotation is not None:  # pairs of coordinates as complex numbers, see positions.rotate
-                pairs = np.ascontiguousarray(qk).view(np.result_type(qk, np.complex64))
+                pairs = np.ascontiguousarray(qk).view(rotation.dtype)
                 qk = (pairs * rotation).view(qk.dtype)
-            q = (qk[:, :num_heads] * self._scale).reshape(len(x), kv_heads, -1, d_head)  # (B, Hkv, H / Hkv, K)
+            q = (qk[:, :num_heads] * self._scale).reshape(grouped)  # (B, Hkv, H / Hkv, K)
             k = qk[:, num_heads:]
-            z = np.empty_like(q)
-            for row, cache in enumerate(caches):
-                z[row] = _attend(q[row], *cache.append_row(layer, k[row], v[row]))
-            x = x + out(z.reshape(len(x), -1))
-            y = feedforward_in(x, caches)
-            wide = self._activate((gate or up)(y))
-            x = x + down(wide if gate is None else wide * up(y))
+            z = [some.attend(layer, q[some.texts], k[some.texts], v[some.texts]) for some in neighbours]
+            x += out((z[0] if len(z) == 1 else np.concatenate(z)).reshape(num_texts, -1))
+            y = feedforward_in(x, neighbours)
+            if gate is None:
+                x += down(self._activate(up(y)))
+            else:
+                x += down(self._activate(gate(y)) * up(y))
         for cache in caches:
-            cache.advance(1)
+            cache.length += 1
         return torch.from_numpy(self._final_norm(x) @ self._output)
 
-    def _rotation(self, lengths: Sequence[int]) -> Array:
-        """Return the rotations at these positions, (B, 1, K/2), complex."""
+    def _at(self, lengths: list[int]) -> Array | None:
+        """Return what the positions need at these lengths: rotations (B, 1, K/2), complex, or vectors (B, D)."""
+        positions = self._positions
+        if positions is None:
+            return None
         longest = max(lengths) + 1
-        if longest > len(self._rotations):
-            assert isinstance(self._positions, RotaryPositions)
-            self._positions.reserve(longest)
-            self._rotations = _view(self._positions(0, len(self._positions.table))).squeeze(1)  # (S, K/2)
-        return self._rotations[lengths, None]
+        if longest > len(self._table):
+            if isinstance(positions, LearnedPositions):
+                known = len(positions.weight)
+            else:
+                positions.reserve(longest)
+                known = len(positions.table)
+            self._table = _view(positions(0, known))
+            if isinstance(positions, RotaryPositions):
+                self._table = self._table.astype(np.result_type(self._embedding, np.complex64))
+        return self._table[lengths]
 
     def _activate(self, x: Array) -> Array:
         """Apply the non-linearity, see `feedforward.activate`; for most of them NumPy has no function."""
         if self._activation == "relu2":
-            positive: Array = np.maximum(x, 0)
+            positive: Array = np.maximum(x, 0, out=x)
             return np.multiply(positive, positive, out=positive)
         return activate(torch.from_numpy(x), self._activation).numpy()
 
 
-def _attend(q: Array, keys: Array, values: Array) -> Array:
-    """Attend from the newest position to all: softmax(q k^T) v.
+class _Neighbours:
+    """Texts whose caches are neighbouring rows of one memory.
+
+    Attributes:
+        texts: Which texts of the step they are.
 
     Args:
-        q: Scaled queries (Hkv, H / Hkv, K); those that share a key/value head are side by side.
-        keys: (Hkv, S, K).
-        values: (Hkv, S, K).
-
-    Returns:
-        The heads' weighted sums of values, (Hkv, H / Hkv, K).
+        memory: The caches' memory.
+        first: Row of the first one in it.
+        lengths: Number of positions that are filled in each.
+        texts: See above.
     """
-    weights = np.matmul(q, keys.swapaxes(1, 2))  # (Hkv, H / Hkv, S)
-    weights -= np.maximum.reduce(weights, -1, keepdims=True)
-    np.exp(weights, out=weights)
-    weights /= np.add.reduce(weights, -1, keepdims=True)
-    z: Array = np.matmul(weights, values)
-    return z
+
+    def __init__(self, memory: CacheMemory, first: int, lengths: list[int], texts: slice) -> None:
+        longest = max(lengths)
+        memory.reserve(longest + 1)
+        self.texts = texts
+        self._memory = memory
+        self._rows = rows = slice(first, first + len(lengths))
+        self._seen = (rows, slice(None), slice(longest + 1))
+        self._new: tuple[Any, ...] = (rows, slice(None), longest)
+        self._hidden: Array | None = None
+        if min(lengths) < longest:
+            self._new = (np.arange(rows.start, rows.stop), slice(None), np.array(lengths))
+            hidden = np.arange(longest + 1) > np.array(lengths)[:, None]
+            self._hidden = hidden[:, None, None]  # (B, 1, 1, S)
+
+    def attend(self, layer: int, q: Array, k: Array, v: Array) -> Array:
+        """Store the newest keys and values, then attend from the newest position to all: softmax(q k^T) v.
+
+        Args:
+            layer: Index of the block.
+            q: Scaled queries (B, Hkv, H / Hkv, K); those that share a key/value head are side by side.
+            k: New keys (B, Hkv, K).
+            v: New values (B, Hkv, K).
+
+        Returns:
+            The heads' weighted sums of values, (B, Hkv, H / Hkv, K).
+        """
+        keys, values = self._memory.arrays()[layer]
+        keys[self._new], values[self._new] = k, v
+        weights = np.matmul(q, keys[self._seen].swapaxes(2, 3))  # (B, Hkv, H / Hkv, S)
+        if self._hidden is not None:
+            np.copyto(weights, -math.inf, where=self._hidden)
+        weights -= np.maximum.reduce(weights, -1, keepdims=True)
+        np.exp(weights, out=weights)
+        z: Array = np.matmul(weights, values[self._seen])
+        z /= np.add.reduce(weights, -1, keepdims=True)
+        return z
+
+    def extend(self, slot: int, x: Array) -> Array:
+        """Return the inputs of a convolution at the newest W positions, (B, W, D), and keep the last W - 1.
+
+        Args:
+            slot: Index of the convolution.
+            x: Its input at the new position (B, D).
+        """
+        before = self._memory.before[slot].numpy()[self._rows]
+        window = np.concatenate((before, x[:, None]), 1)
+        before[:] = window[:, 1:]
+        return window
+
+
+def _neighbours(caches: Sequence[KVCache]) -> list[_Neighbours]:
+    """Return the texts in groups, as few as their places in memory allow."""
+    if len(caches) == 1:
+        only = caches[0]
+        return [_Neighbours(only.memory, only.first, [only.length], slice(0, 1))]
+    starts = [
+        i
+        for i, cache in enumerate(caches)
+        if i == 0 or cache.memory is not caches[i - 1].memory or cache.first != caches[i - 1].first + 1
+    ]
+    return [
+        _Neighbours(caches[i].memory, caches[i].first, [cache.length for cache in caches[i:end]], slice(i, end))
+        for i, end in zip(starts, [*starts[1:], len(caches)], strict=True)
+    ]
 
 
 def _view(tensor: torch.Tensor) -> Array:
@@ -181,30 +251,52 @@ def _linear(layer: torch.nn.Linear) -> _Layer:
     if layer.bias is None:
         return lambda x: x @ weight
     bias = _view(layer.bias)
-    return lambda x: x @ weight + bias
+
+    def linear(x: Array) -> Array:
+        y: Array = x @ weight
+        y += bias
+        return y
+
+    return linear
 
 
-def _inverse_rms(x: Array, epsilon: float = EPSILON) -> Array:
-    """Return 1 / sqrt(mean(x^2) + epsilon) of each vector: (..., D) -> (..., 1)."""
-    inverse: Array = 1 / np.sqrt(np.vecdot(x, x) / x.shape[-1] + x.dtype.type(epsilon))
-    return inverse[..., None]
+def _rms(x: Array, epsilon: float = EPSILON) -> Array | float:
+    """Return sqrt(mean(x^2) + epsilon) of each vector: (..., D) -> (..., 1); of a single one as a plain number."""
+    total = np.vecdot(x, x)
+    if total.size == 1:  # NumPy combines an array with a number in half the time that it takes for an array of one
+        return math.sqrt(total.item() / x.shape[-1] + epsilon)
+    total /= x.shape[-1]
+    total += epsilon
+    rms: Array = np.sqrt(total, out=total)[..., None]
+    return rms
 
 
 def _norm(norm: Norm) -> _Layer:
     epsilon = norm.epsilon
     if isinstance(norm, LayerNorm):
         weight, bias = _view(norm.weight), None if norm.bias is None else _view(norm.bias)
+        equal = np.full((len(weight), 1), 1 / len(weight), weight.dtype)  # the product with it is the mean
 
         def layer_norm(x: Array) -> Array:
-            centred = x - np.add.reduce(x, -1, keepdims=True) / x.shape[-1]
-            y: Array = centred * _inverse_rms(centred, epsilon) * weight
-            return y if bias is None else y + bias
+            mean = x @ equal
+            y: Array = x - (mean.item() if mean.size == 1 else mean)
+            y /= _rms(y, epsilon)
+            y *= weight
+            if bias is not None:
+                y += bias
+            return y
 
         return layer_norm
     if norm.weight is None:
-        return lambda x: x * _inverse_rms(x, epsilon)
+        return lambda x: x / _rms(x, epsilon)
     gain = _view(norm.weight)
-    return lambda x: x * _inverse_rms(x, epsilon) * gain
+
+    def rms_norm(x: Array) -> Array:
+        y: Array = x / _rms(x, epsilon)
+        y *= gain
+        return y
+
+    return rms_norm
 
 
 def _layer_input(norm: Norm, convolution: CausalConvolution | None) -> _LayerInput:
@@ -213,8 +305,9 @@ def _layer_input(norm: Norm, convolution: CausalConvolution | None) -> _LayerInp
         return lambda x, _: normed(x)
     oldest_first, slot = _view(convolution.weight)[::-1], convolution.slot
 
-    def convolved(x: Array, caches: Sequence[KVCache]) -> Array:
-        windows = [cache.extend_row(slot, row) for row, cache in zip(normed(x), caches, strict=True)]  # each (W, D)
-        return np.stack([(oldest_first * window).sum(0) for window in windows])
+    def convolved(x: Array, neighbours: Sequence[_Neighbours]) -> Array:
+        y = normed(x)
+        windows = [some.extend(slot, y[some.texts]) for some in neighbours]  # each (B, W, D)
+        return np.concatenate([(oldest_first * window).sum(1) for window in windows])
 
     return convolved

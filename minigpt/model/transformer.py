@@ -28,7 +28,7 @@ from minigpt.config import TransformerConfig
 from minigpt.errors import ConfigError, ContextLengthError, DeviceError, ShapeError, TokenizerError
 from minigpt.model.block import Block
 from minigpt.model.dropout import Dropout
-from minigpt.model.kv_cache import KVCache
+from minigpt.model.kv_cache import CacheMemory, KVCache
 from minigpt.model.layers import Embedding, Linear
 from minigpt.model.norms import make_norm
 from minigpt.model.points import Probe, tap
@@ -121,17 +121,29 @@ class Transformer(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def make_cache(self, batch_size: int = 1) -> KVCache:
-        """Return an empty cache for generating `batch_size` rows side by side.
+        """Return an empty cache for generating `batch_size` rows side by side, which all have the same length.
 
         Raises:
             ConfigError: The model is not causal: every later token changes what it computes at earlier positions.
         """
+        return KVCache(self._cache_memory(batch_size), 0, batch_size)
+
+    def make_caches(self, num_texts: int) -> list[KVCache]:
+        """Return an empty cache of one row for each of several texts; they are neighbours in one memory.
+
+        Raises:
+            ConfigError: See `make_cache`.
+        """
+        memory = self._cache_memory(num_texts)
+        return [KVCache(memory, row) for row in range(num_texts)]
+
+    def _cache_memory(self, num_rows: int) -> CacheMemory:
         if not self.config.causal:
             raise ConfigError(
                 "A model without the causal mask cannot use a cache of what it computed before.",
                 mend="Generate with use_cache=False, which computes every position again.",
             )
-        return KVCache(self.config, batch_size, self.device, self.embedding.weight.dtype)
+        return CacheMemory(self.config, num_rows, self.device, self.embedding.weight.dtype)
 
     @property
     def token_scale(self) -> float:

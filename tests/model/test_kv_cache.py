@@ -181,9 +181,10 @@ def test_the_quick_step_equals_the_forward_pass(style, dtype, generator, monkeyp
     model = styled(style, generator).to(dtype)
     assert can_decode(model)
     decoder = Decoder(model)
-    texts = [torch.randint(V, (1, length), generator=generator) for length in (16, 11, 13)]
-    caches = [model.make_cache() for _ in texts]
-    seen = [4, 2, 0]  # three texts of different lengths; nothing of the third is in its cache
+    texts = [torch.randint(V, (1, length), generator=generator) for length in (11, 13, 16)]
+    first, second, _, fourth = model.make_caches(4)
+    caches = [first, second, fourth]  # two neighbours in memory, and one that grows it for all
+    seen = [2, 0, 4]  # three texts of different lengths; nothing of the second is in its cache
     with torch.inference_mode():
         for text, cache, length in zip(texts, caches, seen, strict=True):
             if length:
@@ -192,8 +193,8 @@ def test_the_quick_step_equals_the_forward_pass(style, dtype, generator, monkeyp
             logits = decoder.step([int(text[0, n + step]) for text, n in zip(texts, seen, strict=True)], caches)
             for row, (text, n) in enumerate(zip(texts, seen, strict=True)):
                 torch.testing.assert_close(logits[row], model(text[:, : n + step + 1])[0, -1])
-        after = model(texts[0][:, 13:], cache=caches[0])  # the general path continues what the quick step kept
-        torch.testing.assert_close(after, model(texts[0])[:, 13:])
+        after = model(texts[2][:, 13:], cache=caches[2])  # the general path continues what the quick step kept
+        torch.testing.assert_close(after, model(texts[2])[:, 13:])
 
 
 @pytest.mark.parametrize(
