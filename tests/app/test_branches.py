@@ -100,6 +100,22 @@ def test_the_runner_up_is_the_likeliest_token_that_is_not_there_yet():
     assert tree.find((9, 4)) is None
 
 
+@pytest.mark.parametrize(
+    ("path", "most", "fits"),
+    [
+        ("aax", 8, True),
+        ("aax", 7, False),
+        ("aaaaa", 5, True),
+        ("xyz", 10, True),
+        ("xyz", 9, False),
+        ("aaaaaa", 99, False),
+    ],
+)
+def test_a_branch_fits_by_hand(path, most, fits):
+    tree = tree_of(["aaaaa"])
+    assert view.fits(tree, [ord(letter) for letter in path], 5, most) == fits
+
+
 # ---- what the model writes
 
 

@@ -405,11 +405,12 @@ def fits(tree: Tree, path: Sequence[int], length: int, most: int) -> bool:
 
     Args:
         tree: The tree.
-        path: The ids of the branch's first tokens; the tree has all of them but the last.
+        path: The ids of the branch's first tokens.
         length: Tokens of a text.
         most: How many tokens the tree may hold.
     """
-    return len(path) <= length and len(tree.nodes) + length - len(path) + 1 <= most
+    shared = sum(tree.find(path[: n + 1]) is not None for n in range(len(path)))
+    return len(path) <= length and len(tree.nodes) + length - shared <= most
 
 
 def odds(log_prob: float) -> str:
