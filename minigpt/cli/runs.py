@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -177,17 +178,25 @@ def _own() -> Iterator[dict[str, Any]]:
     from minigpt.runs.store import RunStore
 
     whole, damaged = RunStore().scan()
-    for folder, _ in whole:
-        yield _row_of_any(folder)
-    for path, _ in damaged:
-        yield _row_of_any(RunFolder(path))
+    for folder in (*(folder for folder, _ in whole), *(RunFolder(path) for path, _ in damaged)):
+        with contextlib.suppress(MinigptError):  # it may be a folder of something else
+            yield _row_of_any(folder)
 
 
 def _row_of_any(folder: RunFolder) -> dict[str, Any]:
-    """Return the facts about a run; of a damaged one only what its folder says."""
+    """Return the facts about a run; of a damaged one only what its folder says.
+
+    Raises:
+        MinigptError: It is damaged, and nothing else in the folder says that it was a run of ours.
+    """
+    from minigpt.runs.folder import CONFIG
+    from minigpt.runs.weights import CHECKPOINTS
+
     try:
         return _row(folder)
     except MinigptError:
+        if not ((folder.path / CONFIG).is_file() or (folder.path / CHECKPOINTS).is_dir()):
+            raise
         changed = datetime.fromtimestamp(folder.path.stat().st_mtime, UTC).replace(microsecond=0).isoformat()
         facts = {"run": folder.path.name, "name": "", "status": "damaged", "created": changed}
         return {**facts, "bytes": folder.disk_bytes(), "path": str(folder.path)}

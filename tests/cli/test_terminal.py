@@ -22,7 +22,7 @@ def in_terminal(command: str, folder: Path, *, width: int = 120, **variables: st
     """Run a shell command in a terminal and return everything that it has sent to the screen."""
     environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS", "CI")}
     child = pexpect.spawn(
-        "/bin/sh", ["-c", command], cwd=str(folder), dimensions=(40, width), encoding="utf-8", timeout=120,
+        "/bin/sh", ["-c", command], cwd=str(folder), dimensions=(40, width), encoding="utf-8", timeout=300,
         env={**environment, "TERM": "xterm-256color", "MINIGPT_HOME": str(folder / "runs"), **variables},
     )  # fmt: skip
     child.expect(pexpect.EOF)
