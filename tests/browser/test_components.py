@@ -56,7 +56,8 @@ def stage(open_page):
     def start(component, *, with_clock=False):
         page = open_page("about:blank")
         if with_clock:
-            page.clock.install()
+            page.clock.install(time=0)
+            page.clock.pause_at(3_600_000)  # in milliseconds; from here on time passes only where a test lets it
         name = component.__name__.rpartition(".")[2]
         page.set_content(f'<main style="width: 900px">{component.HTML}</main>')
         if (style := scripts.FOLDER / name / "style.css").is_file():
