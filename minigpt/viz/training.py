@@ -123,7 +123,9 @@ def loss_figure(
 
     best = dict(validation).get(best_step) if best_step is not None else None
     if best is not None:
-        _mark_best(figure, int(best_step or 0), best, end=end, top=top, palette=palette, words=words)
+        _mark_best(
+            figure, int(best_step or 0), best, floor=entropy or 0.0, end=end, top=top, palette=palette, words=words
+        )
 
     labels = [(level, f"{name} {level:.2f}", palette.reference, False) for name, level in shown.items()]
     if smooth:
@@ -153,9 +155,17 @@ def _named(points: Points, name: str, words: LossWords) -> dict[str, object]:
 
 
 def _mark_best(
-    figure: go.Figure, step: int, loss: float, *, end: int, top: float, palette: Palette, words: LossWords
+    figure: go.Figure,
+    step: int,
+    loss: float,
+    *,
+    floor: float,
+    end: int,
+    top: float,
+    palette: Palette,
+    words: LossWords,
 ) -> None:
-    """Put a ring around the lowest validation loss, and a label beside it where there is room."""
+    """Put a ring around the lowest validation loss, and a label below it; above, where a line is close below."""
     figure.add_scatter(
         x=[step],
         y=[loss],
@@ -163,7 +173,7 @@ def _mark_best(
         marker={"size": 13, "color": CLEAR, "line": {"width": 2, "color": palette.validation}},
         hoverinfo="skip",
     )
-    place, is_low = step / end, loss < 0.15 * top
+    place, is_low = step / end, 0 <= loss - floor < 0.15 * top
     figure.add_annotation(
         x=step,
         y=loss,

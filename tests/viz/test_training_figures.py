@@ -38,10 +38,12 @@ def rings(figure):
     return [trace for trace in figure.data if trace.mode == "markers"]
 
 
-@pytest.mark.parametrize(("loss", "anchor"), [(2.0, "top"), (0.2, "bottom")])
-def test_the_best_measurement_is_ringed_and_named_where_there_is_room(loss, anchor):
+@pytest.mark.parametrize(
+    ("loss", "entropy", "anchor"), [(2.0, None, "top"), (0.2, None, "bottom"), (2.0, 1.7, "bottom"), (2.0, 0.4, "top")]
+)
+def test_the_best_measurement_is_ringed_and_named_where_there_is_room(loss, entropy, anchor):
     curves = {"val_loss": [(0, 4.0), (600, loss), (800, loss + 0.3)]}
-    figure = loss_figure(curves, BASELINES, **LOSS, max_steps=1000, best_step=600)
+    figure = loss_figure(curves, BASELINES, **LOSS, max_steps=1000, best_step=600, entropy=entropy)
     (ring,) = rings(figure)
     assert (list(ring.x), list(ring.y)) == ([600], [loss])
     label = next(annotation for annotation in figure.layout.annotations if annotation.text.startswith("best"))

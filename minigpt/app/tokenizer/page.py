@@ -73,7 +73,13 @@ def draw() -> None:
     left, right = st.columns(2, gap="large")
     with left:
         st.header(t("tokenizer.merges_title"), anchor=False)
-        st.dataframe(view.merge_rows(learned), hide_index=True, height=300, key="tokenizer:table")
+        st.dataframe(
+            view.merge_rows(learned),
+            column_config={t("tokenizer.merge_count"): st.column_config.NumberColumn(format="localized")},
+            hide_index=True,
+            height=300,
+            key="tokenizer:table",
+        )
         st.caption(t("tokenizer.merges_about"))
     with right:
         st.header(t("tokenizer.special_title"), anchor=False)
