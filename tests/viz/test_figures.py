@@ -133,6 +133,9 @@ DATA: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "surprise_figure": [(([1.0, 3.0] * 4, TOKENS, {"§name§": 6.0}), {}), (([1.0] * 500, ["1"] * 500, {}), {})],
     "loss_figure": [((CURVES, BASELINES), {"max_steps": 100, "best_step": 50, "whole": 2.1, "entropy": 1.5})],
     "shares_figure": [(({"§group§": [(0, 0.0), (50, 0.5)], "§rest§": [(0, 0.25)]},), {"max_steps": 100})],
+    "copied_figure": [
+        ((TOKENS[4:6], [0.5, 0.2], expected), {"each": [[0.4, 0.6], [0.2]], "at": 1}) for expected in ([0.3, 0.1], None)
+    ],
     "cache_time_figure": [
         (([0.1] * 9, [0.2 * n for n in range(9)]), {"total": 20, "full": [5, 8]}), (([], []), {"total": 20}),
     ],

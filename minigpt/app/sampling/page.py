@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from minigpt.app.sampling import branches, cache, inspector, play, side
+from minigpt.app.sampling import branches, cache, copying, inspector, play, side
 from minigpt.app.session import state
 from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import t
@@ -12,6 +12,7 @@ VIEWS = {
     "side": side.draw,
     "inspector": inspector.draw,
     "branches": branches.draw,
+    "copying": copying.draw,
     "play": play.draw,
     "cache": cache.draw,
 }
@@ -43,6 +44,7 @@ def _draw_run(run: RunRef) -> None:
 def code(view: str) -> None:
     """Show the library code that a view uses."""
     from minigpt.app.sampling import play_shannon_view
+    from minigpt.evaluation import copying as evaluation_copying
     from minigpt.generation import beam, reading, samplers, truncation
     from minigpt.model import kv_cache
 
@@ -54,6 +56,7 @@ def code(view: str) -> None:
             truncation.TopPSampler.process,
         ),
         "branches": (beam.beam_search,),
+        "copying": (evaluation_copying.shared_spans, evaluation_copying.copied_share),
         "play": (samplers.draw, play_shannon_view.stated),
         "cache": (kv_cache.KVCache, reading.TextReader),
     }
