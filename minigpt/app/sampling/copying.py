@@ -276,7 +276,7 @@ def _chart(
         at=at,
     )
     alt = finding[0] if finding else t("sampling.copying_alt")
-    live_chart(figure, key=f"sampling:copying_{name}", alt=plain(alt))
+    live_chart(figure, key=f"sampling:copying_by_{name}", alt=plain(alt))
     st.caption(t(f"sampling.copying_about_{name}", count=copying_view.NUM_TEXTS))
 
 
