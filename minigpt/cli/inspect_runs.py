@@ -77,11 +77,11 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
         for facts, values in zip(found, settings, strict=True):
             print_json({**facts, "different": {name: values.get(name) for name in different}})
         return
-    any_named = any(facts["name"] != run for run, facts in zip(runs, found, strict=True))
-    names = [(run, facts["name"]) if any_named else (run,) for run, facts in zip(runs, found, strict=True)]
+    names = [facts["name"] for facts in found]
+    labels = names if len(set(names)) == len(names) else list(runs)  # ids are long, but never the same
     cells = [
         (
-            *name,
+            label,
             f"{facts['step']:,}",
             _number(facts["val_loss"], ".4f"),
             _number(facts["perplexity"], ".4g"),
@@ -89,23 +89,14 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
             f"{facts['num_parameters']:,}",
             f"{facts['seconds']:,.1f}",
         )
-        for name, facts in zip(names, found, strict=True)
+        for label, facts in zip(labels, found, strict=True)
     ]
-    titles = (
-        "run",
-        *(["name"] if any_named else []),
-        "step",
-        "loss",
-        "perplexity",
-        "bits/char",
-        "parameters",
-        "seconds",
-    )
-    print_table(titles, cells, left=("run", "name"), foldable=("run", "name"))
+    titles = ("run", "step", "loss", "perplexity", "bits/char", "parameters", "seconds")
+    print_table(titles, cells, left=("run",), foldable=("run",))
     if different:
         click.echo()
         rows = [(name, *(_shown(values.get(name)) for values in settings)) for name in different]
-        print_table(("setting", *runs), rows, left=("setting", *runs), foldable=runs)
+        print_table(("setting", *labels), rows, left=("setting", *labels), foldable=labels)
     note(
         "\nLosses of the validation part, in nats per token. Bits per character compare runs with different tokenizers."
     )
