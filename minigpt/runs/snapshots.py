@@ -111,6 +111,11 @@ class RunSnapshot:
         return tokens / chars / math.log(2) if tokens and chars else None
 
     @property
+    def is_from_elsewhere(self) -> bool:
+        """Whether it is finished without a step, as the import of a model from another library is."""
+        return self.status == "finished" and self.step == 0
+
+    @property
     def is_active(self) -> bool:
         """Whether the engine still works on it: preparing, queued, running or paused."""
         return self.status in ("preparing", "queued", "running", "paused")

@@ -1,6 +1,7 @@
 """Attention: the numbers and texts of its views, without a page."""
 
 import csv
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,9 +11,11 @@ import torch
 
 from minigpt.app.attention import averages_view, heads_view, mask_view, reason_view, training_view
 from minigpt.app.attention.training_view import Training
-from minigpt.app.attention.view import FOCUSED, captions, head_labels, view_of
+from minigpt.app.attention.view import FOCUSED, MOST_WEIGHTS, captions, check_maps, head_labels, view_of
 from minigpt.app.session import runs
 from minigpt.app.texts import percent, t
+from minigpt.config import TransformerConfig
+from minigpt.errors import LimitError
 from minigpt.interpret.averages import HeadAverages
 from minigpt.interpret.erasure import erasure_effects
 from minigpt.interpret.heads import HeadHabits, HeadStages
@@ -42,6 +45,18 @@ def of_weights(rows, *, causal=True, d_head=16):
 
 
 # -- all heads, and the open one
+
+
+@pytest.mark.parametrize(("layers", "heads", "length"), [(12, 12, 256), (16, 32, 256), (96, 128, 52)])
+def test_maps_that_are_too_large_are_refused_with_a_length_that_is_not(layers, heads, length):
+    config = TransformerConfig(num_layers=layers, num_heads=heads, d_model=heads * 2)
+    check_maps(config, length)
+    with pytest.raises(LimitError, match=f"{MOST_WEIGHTS:,}") as caught:
+        check_maps(config, 512)
+    longest = int(re.search(r"at most ([0-9,]+) tokens", caught.value.mend)[1].replace(",", ""))
+    check_maps(config, longest)
+    with pytest.raises(LimitError):
+        check_maps(config, longest + 1)
 
 
 def test_the_view_is_of_one_forward_pass(untrained):

@@ -5,6 +5,7 @@ torch is imported inside the functions that the compute gate calls, so that open
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,17 @@ import numpy as np
 from minigpt.app.components.attention_grid import to_bytes
 from minigpt.app.session.reading import Reading, read_prompt
 from minigpt.app.texts import percent, t
+from minigpt.errors import LimitError
 from minigpt.viz.labels import head_name
 
 if TYPE_CHECKING:
+    from minigpt.config import TransformerConfig
     from minigpt.interpret.head_output import HeadOutput
     from minigpt.interpret.heads import HeadHabits, HeadStages
     from minigpt.runs.loading import Run
+
+MOST_WEIGHTS = 1 << 25
+"""Most weights of all heads together: 512 heads over 256 tokens. With the scores before them they take 0.5 GB."""
 
 FOCUSED = 0.35
 """A head that gives a larger share than this to one kind of place is named after that place."""
@@ -80,6 +86,7 @@ def view_of(run: Run, text: str, head: tuple[int, int] | None = None) -> Attenti
 
     Raises:
         TokenizerError: The prompt is empty and the tokenizer has no start token.
+        LimitError: The maps of all heads are too large.
     """
     import torch
 
@@ -89,6 +96,7 @@ def view_of(run: Run, text: str, head: tuple[int, int] | None = None) -> Attenti
 
     config = run.model.config
     reading = read_prompt(run, text, config.sequence_length)
+    check_maps(config, len(reading.ids))
     trace = trace_forward(run.model, torch.tensor([reading.ids]))
     patterns = attention_patterns(trace)
     habits = head_habits(patterns)
@@ -106,6 +114,26 @@ def view_of(run: Run, text: str, head: tuple[int, int] | None = None) -> Attenti
         d_head=config.d_head,
         step=run.step,
     )
+
+
+def check_maps(config: TransformerConfig, num_tokens: int) -> None:
+    """Refuse maps of all heads that are too large for the memory and for a browser.
+
+    Args:
+        config: The model's shape.
+        num_tokens: T, tokens of the text.
+
+    Raises:
+        LimitError: They have more than `MOST_WEIGHTS` weights; the message has both numbers.
+    """
+    heads = config.num_layers * config.num_heads
+    weights = heads * num_tokens**2
+    if weights > MOST_WEIGHTS:
+        raise LimitError(
+            f"The maps of {heads:,} heads over {num_tokens:,} tokens have {weights:,} weights; "
+            f"this page draws up to {MOST_WEIGHTS:,}.",
+            mend=f"Give a text of at most {math.isqrt(MOST_WEIGHTS // heads):,} tokens, or choose a smaller model.",
+        )
 
 
 def captions(habits: HeadHabits) -> list[list[str]]:

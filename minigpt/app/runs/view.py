@@ -53,7 +53,9 @@ def table(lines: Sequence[Listed]) -> pd.DataFrame:
                 t("runs.status"): t("runs.bundled")
                 if ref.bundled
                 else status_words(snapshot.status, snapshot.progress),
-                t("runs.steps"): f"{number(snapshot.step)} / {number(snapshot.max_steps)}",
+                t("runs.steps"): "–"
+                if snapshot.is_from_elsewhere
+                else f"{number(snapshot.step)} / {number(snapshot.max_steps)}",
                 t("runs.val_loss"): snapshot.val_loss,
                 t("runs.parameters"): compact(num_parameters(snapshot)),
                 t("runs.corpus"): harmless(str(snapshot.corpus.get("name", ""))),

@@ -78,6 +78,8 @@ def _card(ref: RunRef, was_active: bool) -> None:
         st.rerun()
     loss = snapshot.val_loss if snapshot.val_loss is not None else snapshot.loss_ema
     parts = [t("frame.step", step=number(snapshot.step), steps=number(snapshot.max_steps))]
+    if snapshot.is_from_elsewhere:
+        parts = [t("frame.trained_elsewhere")]
     if loss is not None:
         parts.append(t("frame.loss", loss=f"{loss:.2f}"))
     if snapshot.is_active:

@@ -73,7 +73,9 @@ class GridView {
   layout;
   /** @type {HTMLButtonElement[]} */
   buttons = [];
+  /** Width of all heads side by side; more than `shown` where they do not fit, then the grid scrolls. */
   width = 0;
+  shown = 0;
   /** @type {boolean | undefined} What the server was told last about being on a phone. */
   reported;
 
@@ -87,7 +89,7 @@ class GridView {
     this.tip = find(this.root, ".tip");
     this.hint = find(parent, ".hint");
     this.observer = new ResizeObserver(() => {
-      if (this.model && this.root.clientWidth !== this.width) this.draw();
+      if (this.model && this.root.clientWidth !== this.shown) this.draw();
     });
   }
 
@@ -117,14 +119,15 @@ class GridView {
 
   measure() {
     const { layers, heads } = this.model;
-    this.width = this.root.clientWidth;
-    const byWidth = (this.width - LEFT - MARGIN - GAP * (heads - 1)) / heads;
+    this.shown = this.root.clientWidth;
+    const byWidth = (this.shown - LEFT - MARGIN - GAP * (heads - 1)) / heads;
     const hasCaptions = byWidth >= 78;
     const room = hasCaptions ? 17 : 0;
     const byHeight = (TALLEST - TOP) / layers - GAP - room;
     const cell = Math.floor(Math.max(SMALLEST, Math.min(LARGEST, byWidth, Math.max(44, byHeight))));
     const gap = byWidth < SMALLEST + 4 ? 2 : GAP;
     const below = cell >= 70 ? room : 0;
+    this.width = Math.max(this.shown, LEFT + heads * (cell + gap) - gap + MARGIN);
     this.layout = { cell, gap, below, height: TOP + layers * (cell + below + gap) - gap + MARGIN };
   }
 
@@ -147,7 +150,7 @@ class GridView {
   }
 
   reportWidth() {
-    const compact = this.width < COMPACT;
+    const compact = this.shown < COMPACT;
     if (compact !== this.model.compact && compact !== this.reported) {
       this.reported = compact;
       this.component.setStateValue("compact", compact);
@@ -167,6 +170,8 @@ class GridView {
     this.canvas.width = Math.round(this.width * ratio);
     this.canvas.height = Math.round(height * ratio);
     this.canvas.style.height = `${height}px`;
+    this.canvas.style.width = `${this.width}px`;
+    this.root.style.overflowX = this.width > this.shown ? "auto" : "";
     const pen = penOf(this.canvas);
     pen.scale(ratio, ratio);
     const font = style.getPropertyValue("--st-font") || "sans-serif";
