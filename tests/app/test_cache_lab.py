@@ -57,7 +57,7 @@ def test_both_ways_write_one_text_past_the_context_and_the_numbers_are_those_of_
 def test_the_bytes_are_those_of_the_cache(untrained, variant):
     model = untrained(**variant).model
     shape, cache = view.shape_of(model.config, 4), model.make_cache()
-    tensors = [*cache._keys, *cache._values, *cache._before]
+    tensors = [*cache.memory.keys, *cache.memory.values, *cache.memory.before]
     assert shape.num_bytes(cache.capacity) == sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     assert shape.num_bytes(3) == 3 * shape.per_position + shape.beside
 

@@ -35,6 +35,8 @@ MOST_SECONDS = 20.0
 """A measurement that takes longer ends: a large model needs seconds for one token without a cache."""
 LAST = 16
 """So many of the last tokens stand for the time of one token."""
+FORMULA = "2 N + 4 L D S".replace(" ", "\xa0")
+"""Operations for one token, on one line; see above."""
 TURN = 8
 """Tokens written in one way before it is the other's turn; the first after a change of turns is slower."""
 QUICK_SECONDS = 0.02
@@ -381,7 +383,7 @@ def cost_rows(cost: TokenCost, lab: Lab) -> list[tuple[str, str, str]]:
     fast, slow = last_times(lab.tokens)
     return [
         (t("sampling.cache_row_read"), "1", number(seen)),
-        (t("sampling.cache_row_formula"), "2 N + 4 L D S", "(2 N + 4 L D S) · S".replace(" ", "\xa0")),
+        (t("sampling.cache_row_formula"), FORMULA, f"({FORMULA})\xa0·\xa0S"),
         (
             t("sampling.cache_row_operations", positions=number(seen)),
             compact(cost.with_cache(seen)),
