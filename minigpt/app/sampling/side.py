@@ -220,6 +220,10 @@ def written(
         for text in growing_texts:
             text.empty()
         raise
+    question = (run.id, rules, prompt, length, seed)
+    if not growing_texts and st.session_state.get("sampling:shown") != question:  # an answer that was kept
+        draw_growing(Growing(columns[0].prompt, [list(column.tokens) for column in columns]))
+    st.session_state["sampling:shown"] = question
     return columns, growing_texts or slots
 
 
