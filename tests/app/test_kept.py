@@ -332,8 +332,12 @@ HOSTILE: dict[str, list[Any]] = {
         {"sampling:rule_1": "pipeline", "sampling:pipeline_1": "ban,dry=3,mirostat=0.01:7:7," + "top_k=1," * 99},
     ],
     "branches": [
-        {"sampling:branch_length": 25, "sampling:branch_is_search": True, "sampling:branch_beams": 10**400},
-        {"sampling:branch_is_search": "yes", "sampling:branch_penalty": 1e999},
+        {
+            "sampling:branch_length": 25,
+            "sampling:branch_is_search": True,
+            "sampling:branch_beams": 10**400,
+            "sampling:branch_penalty": 1e999,
+        },
     ],
     "cache": [{"sampling:cache_length": 10**9}],
     "pasted": [1.5, "\ud800"],
