@@ -23,6 +23,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from minigpt.generation.samplers import Sampler, check, float64
@@ -93,7 +94,7 @@ class TopPSampler(Sampler):
     """
 
     FIRST_LOOK = 64
-    """How many tokens are sorted first; more of a large vocabulary are sorted only if these do not reach p."""
+    """How many tokens are sorted first; all of a large vocabulary are sorted only if these do not reach p."""
 
     has_state = False
 
@@ -116,14 +117,13 @@ class TopPSampler(Sampler):
         vocab_size = logits.shape[-1]
         highest = logits.amax(-1, keepdim=True)
         wanted = (self.p - TOLERANCE) * (logits - highest).exp_().sum(-1, keepdim=True)
-        looked_at = min(self.FIRST_LOOK, vocab_size)
-        while True:
-            values = logits.topk(looked_at).values
+        values = logits.topk(min(self.FIRST_LOOK, vocab_size)).values
+        mass = (values - highest).exp_().cumsum(-1)
+        if values.shape[-1] < vocab_size and not bool((mass[..., -1:] >= wanted).all()):
+            # NumPy sorts numbers alone, without their places, in a small part of the time that torch takes for both
+            values = torch.from_numpy(-np.sort(-logits.detach().numpy(), -1))
             mass = (values - highest).exp_().cumsum(-1)
-            if looked_at == vocab_size or bool((mass[..., -1:] >= wanted).all()):
-                break
-            looked_at = min(looked_at * 8, vocab_size)
-        count = ((mass < wanted).sum(-1, keepdim=True) + 1).clamp_(max=looked_at)
+        count = ((mass < wanted).sum(-1, keepdim=True) + 1).clamp_(max=vocab_size)
         return _keep_largest(logits, values.gather(-1, count - 1), count), state
 
     def describe(self) -> str:
