@@ -235,7 +235,7 @@ class Tree:
         wait(following.get(None, ()), 0)
         while waiting:
             _, _, place, origin = heapq.heappop(waiting)
-            columns = set(range(self.nodes[place].column - 1, reach[place] + 2))  # with room for the line and the sum
+            columns = set(range(self.nodes[place].column - 1, reach[place] + 1))  # the first is for the line
             rows = sorted(range(len(taken) + 1), key=lambda row: (abs(row - origin), -row))
             lane = next(row for row in rows if row == len(taken) or not taken[row] & columns)
             if lane == len(taken):
