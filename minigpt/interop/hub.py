@@ -5,17 +5,25 @@ Files from the hub are kept in the cache of `huggingface_hub`, which other progr
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Protocol
 
 from minigpt.errors import InputError
 from minigpt.paths import user_path
-from minigpt.wording import cause_of, quoted, visible
+from minigpt.storage import parse_json
+from minigpt.wording import cause_of, cause_of_download, quoted, visible
 
 MAX_FILES = 10_000
 """Most files of a folder that are looked at."""
+MAX_LIST_BYTES = 10_000_000
+"""Longest answer of the hub to the question what files a model has."""
+SECONDS = 20
+"""Longest time without an answer from the hub."""
 _HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9._-]{1,96}")
 
 
@@ -72,7 +80,7 @@ class FolderFiles:
 
 
 class HubFiles:
-    """The files of a model on the hub.
+    """The files of a model on the hub, or of its copy in the cache if the hub cannot be reached.
 
     Args:
         name: `owner/name`.
@@ -80,19 +88,26 @@ class HubFiles:
 
     def __init__(self, name: str) -> None:
         self.where = self.name = name
+        self._cached: FolderFiles | None = None
 
     def names(self) -> list[str]:
         """Return the names of all files.
 
         Raises:
-            InputError: There is no such model, it needs an account, or there is no connection.
+            InputError: There is no such model, it needs an account, or there is no connection and no copy.
         """
-        from huggingface_hub import HfApi
+        from huggingface_hub import snapshot_download
 
         try:
-            return sorted(HfApi().list_repo_files(self.name))
-        except Exception as error:
+            return _listed(self.name)
+        except urllib.error.HTTPError as error:
             raise self._failed(error) from None
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            try:
+                self._cached = FolderFiles(Path(snapshot_download(self.name, local_files_only=True)))
+            except Exception:  # of many kinds, and all mean that there is no copy
+                raise self._failed(error) from None
+            return self._cached.names()
 
     def path(self, name: str) -> Path:
         """Fetch a file, unless it has been fetched before, and return its path.
@@ -102,24 +117,36 @@ class HubFiles:
         """
         from huggingface_hub import hf_hub_download
 
+        if self._cached is not None:
+            return self._cached.path(name)
         try:
             return Path(hf_hub_download(self.name, name))
         except Exception as error:
             raise self._failed(error) from None
 
     def _failed(self, error: Exception) -> InputError:
-        from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
-
-        if isinstance(error, GatedRepoError):
+        code = error.code if isinstance(error, urllib.error.HTTPError) else None
+        why, mend = cause_of_download(error).why, "Check the connection to the internet"
+        if code in (401, 404):
+            why, mend = "the hub has no model of this name, or it is private", "Check the name"
+        elif code == 403 or type(error).__name__ == "GatedRepoError":
             why = "its owner lets in only those who have asked"
-            mend = "Ask on its page on huggingface.co, sign in with `hf auth login`, and try again."
-        elif isinstance(error, RepositoryNotFoundError | HFValidationError):
-            why = "the hub has no model of this name, or it is private"
-            mend = "Check the name, or give the path of a folder that holds the model."
-        else:
-            why = "huggingface.co could not be reached"
-            mend = "Check the connection to the internet, or give the path of a folder that holds the model."
-        return InputError(f"The model {self.name} cannot be fetched: {why}.", mend=mend)
+            mend = "Ask on its page on huggingface.co and sign in with `hf auth login`"
+        mend = f"{mend}, or give the path of a folder that holds the model."
+        return InputError(f"The model {self.name} cannot be fetched from huggingface.co: {why}.", mend=mend)
+
+
+def _listed(name: str) -> list[str]:
+    """Ask the hub for the names of a model's files, once; its own library would try for half a minute."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import build_hf_headers
+
+    request = urllib.request.Request(f"{constants.ENDPOINT}/api/models/{name}", headers=build_hf_headers())
+    with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+        found = parse_json(answer.read(MAX_LIST_BYTES)).get("siblings")
+    files = found if isinstance(found, list) else []
+    names = [file.get("rfilename") for file in files if isinstance(file, dict)]
+    return sorted(name for name in names if isinstance(name, str))
 
 
 def model_files(source: str | Path) -> ModelFiles:

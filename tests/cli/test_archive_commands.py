@@ -66,19 +66,17 @@ def test_a_run_leaves_as_a_model_of_hugging_face_and_comes_back(call, trained, t
 def test_a_model_that_cannot_be_imported_is_named_and_leaves_nothing(
     call, tmp_path: Path, own_home: Path, monkeypatch
 ) -> None:
-    import huggingface_hub
-
-    def unreachable(*_: object, **__: object) -> None:
+    def unreachable(name: str) -> None:
         raise OSError("no route")
 
-    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", unreachable)
+    monkeypatch.setattr("minigpt.interop.hub._listed", unreachable)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pickled").mkdir()
     (tmp_path / "pickled" / "config.json").write_text("{}")
     said = {
         "pickled": "names no architecture",
         ".": "has no config.json",
-        "someone/model": "could not be reached",
+        "someone/model": "cannot be fetched from huggingface.co",
         "gpt2": "owner/name, such as openai-community/gpt2",
         "./no/such": "There is no file",
     }

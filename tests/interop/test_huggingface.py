@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
+import urllib.error
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +19,7 @@ from minigpt.config import TransformerConfig
 from minigpt.errors import InputError, LimitError, RunExistsError
 from minigpt.evaluation import ModelEvaluator
 from minigpt.generation import TextGenerator
+from minigpt.interop import hub
 from minigpt.interop.huggingface import export_huggingface, import_huggingface, load_huggingface
 from minigpt.model.transformer import Transformer
 from minigpt.runs.export import export_zip
@@ -463,12 +466,14 @@ def test_a_variant_without_an_equal_there_is_refused_by_the_name_of_its_setting(
         ("nowhere", "There is no folder 'nowhere'"),
         ("../no/where", "There is no folder"),
         ("", "path is empty"),
-        ("nobody/no-model", "could not be reached|no model of this name"),
+        ("nobody/no-model", "cannot be fetched from huggingface.co: "),
     ],
 )
 def test_a_source_that_is_not_there_is_named(source, message, monkeypatch, tmp_path):
-    huggingface_hub = pytest.importorskip("huggingface_hub")
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")  # where nothing answers
+    monkeypatch.setenv("no_proxy", "*")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=message):
         load_huggingface(source)
@@ -491,10 +496,42 @@ def test_a_model_from_the_hub_is_fetched_file_by_file_and_nothing_else(plain, tm
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     listed = ["README.md", "pytorch_model.bin", "onnx/model.safetensors", *(path.name for path in plain.iterdir())]
-    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda self, name: listed)
+    monkeypatch.setattr(hub, "_listed", lambda name: listed)
     folder = import_huggingface("someone/gpt2", store=RunStore(tmp_path / "runs"))
     assert folder.info.name == "someone/gpt2"
     assert fetched == ["config.json", "tokenizer.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (urllib.error.HTTPError("", 401, "Unauthorized", None, None), "no model of this name"),
+        (urllib.error.HTTPError("", 403, "Forbidden", None, None), "only those who have asked"),
+        (urllib.error.HTTPError("", 502, "Bad Gateway", None, None), "answered 502 Bad Gateway"),
+        (urllib.error.URLError(socket.gaierror(-2, "Name or service not known")), "no connection to the internet"),
+        (TimeoutError(), "did not answer in time"),
+        (ValueError("is not JSON"), "is not JSON"),
+    ],
+)
+def test_what_the_hub_answers_is_told_in_words(error, message, monkeypatch):
+    def fail(name: str) -> list[str]:
+        raise error
+
+    monkeypatch.setattr(hub, "_listed", fail)
+    with pytest.raises(InputError, match=message) as caught:
+        load_huggingface("someone/some-model")
+    assert "folder" in caught.value.mend
+
+
+def test_a_model_that_was_fetched_before_needs_no_connection(plain, monkeypatch):
+    import huggingface_hub
+
+    def fail(name: str) -> list[str]:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(hub, "_listed", fail)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, local_files_only: str(plain))
+    assert load_huggingface("someone/gpt2").architecture == "GPT2LMHeadModel"
 
 
 def test_a_server_refuses_a_model_that_is_too_large_with_both_numbers(plain, tmp_path):
