@@ -151,10 +151,10 @@ def _draw_copy(run: RunRef, baseline: Baseline, request: tuple[Any, ...]) -> Non
     is_typed = len(request) == 1
     with st.spinner(t("sampling.copying_writing")):
         copy = _copy(run, request)
-    shortest = _choose_shortest(run, baseline, copy)
-    sentences = copying_view.sentences(copy, baseline, shortest, is_typed=is_typed)
     left, right = st.columns([11, 9], gap="large")
     with left:
+        shortest = _choose_shortest(run, baseline, copy)
+        sentences = copying_view.sentences(copy, baseline, shortest, is_typed=is_typed)
         pieces, spans = copying_view.pieces(copy, shortest)
         copied_text(
             pieces,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128)
 """Choices for the characters of the shortest span that counts as copied; shorter ones are words."""
-SMALL_SHARE = 0.05
+SMALL_SHARE = 0.1
 """The control starts at the first length of which a held-out text has no more than this share."""
 HELD_OUT_CHARS = 10_000
 """Characters of the held-out text that are compared."""
@@ -207,7 +207,11 @@ def _written(
     for temperature in temperatures:
         row = rows[temperature] = rows.get(temperature, -1) + 1
         settings.append(GenerationSettings(max_new_tokens=tokens, temperature=temperature, seed=seed, row=row))
-    return TextGenerator(run).generate_batch([prompt] * len(settings), settings, cancelled=cancelled)
+    generator, results = TextGenerator(run), []
+    for first in range(0, len(settings), NUM_TEXTS):  # larger products start threads, which ruin a busy machine
+        batch = settings[first : first + NUM_TEXTS]
+        results += generator.generate_batch([prompt] * len(batch), batch, cancelled=cancelled)
+    return results
 
 
 def spans_at_temperatures(

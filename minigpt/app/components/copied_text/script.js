@@ -38,16 +38,6 @@ class CopiedText {
     this.text.addEventListener("pointerover", (event) => this.point(event));
     this.text.addEventListener("click", (event) => this.press(event));
     this.text.addEventListener("keydown", (event) => this.key(event));
-    // Streamlit does not tell components of another theme.
-    this.watch = new MutationObserver(() => this.colour());
-  }
-
-  wake() {
-    this.watch.observe(document.documentElement, { attributes: true });
-  }
-
-  rest() {
-    this.watch.disconnect();
   }
 
   /** @param {Component<Message>} component */
@@ -55,8 +45,8 @@ class CopiedText {
     const isNew = JSON.stringify(data.pieces) !== JSON.stringify(this.data?.pieces);
     this.data = data;
     this.colour();
-    if (!isNew) return;
     this.text.setAttribute("aria-label", data.words.label);
+    if (!isNew) return this.show(this.open);
     const content = document.createDocumentFragment();
     content.append(make("span", "prompt", data.prompt));
     for (const [text, index] of data.pieces) {
