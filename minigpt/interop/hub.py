@@ -138,10 +138,11 @@ class HubFiles:
 
 def _listed(name: str) -> list[str]:
     """Ask the hub for the names of a model's files, once; its own library would try for half a minute."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub import constants, get_token
 
-    request = urllib.request.Request(f"{constants.ENDPOINT}/api/models/{name}", headers=build_hf_headers())
+    request = urllib.request.Request(f"{constants.ENDPOINT}/api/models/{name}")
+    if token := get_token():  # of a person who has signed in, for models that are not open to all
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
     with urllib.request.urlopen(request, timeout=SECONDS) as answer:
         found = parse_json(answer.read(MAX_LIST_BYTES)).get("siblings")
     files = found if isinstance(found, list) else []

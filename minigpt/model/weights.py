@@ -30,6 +30,7 @@ from minigpt.wording import quoted
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 """Types of weights, as safetensors names them."""
+_TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 FORMAT_VERSION = 1
 """Format of a model's file; newer formats are refused."""
 
@@ -132,9 +133,33 @@ def load_model(path: Path, *, device: str = "cpu") -> Transformer:
     with open_weights(path) as file:
         config, vocab_size = _checked_shape(file, path)  # before anything is allocated: a header may ask for any size
         model = Transformer(config, vocab_size, seed=None)
-        # copies into float32
-        model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - it is no mapping
+        _fill(model, path)
     return model.to(target).eval()
+
+
+@torch.no_grad()
+def _fill(model: Transformer, path: Path) -> None:
+    """Copy the numbers of a file into a model, in float32, one tensor after another.
+
+    The tensors of `safe_open` are views of the mapped file. What has been read of it counts as memory until the file is
+    closed, so a model would take twice its size for a moment.
+
+    Raises:
+        ValueError: The file has been replaced by another one since its header was checked.
+    """
+    with path.open("rb") as raw:
+        length = int.from_bytes(raw.read(8), "little")
+        header = parse_json(raw.read(min(length, MAX_HEADER_BYTES)))
+        for name, parameter in model.state_dict().items():
+            entry = header.get(name, {})
+            dtype = _TYPES.get(str(entry.get("dtype")))
+            if dtype is None or entry.get("shape") != list(parameter.shape):
+                raise ValueError("it has just been replaced")
+            numbers = torch.empty(parameter.shape, dtype=dtype)
+            raw.seek(8 + length + entry["data_offsets"][0])
+            if raw.readinto(numbers.view(torch.uint8).numpy().data) != numbers.nbytes:
+                raise ValueError("it has just been replaced")
+            parameter.copy_(numbers)
 
 
 def read_shape(path: Path) -> tuple[TransformerConfig, int]:
