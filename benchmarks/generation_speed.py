@@ -138,19 +138,19 @@ def on_a_large_vocabulary(threads: int, rounds: int) -> None:
     torch.set_num_threads(threads)
     generator = torch.Generator().manual_seed(1)
     noise = torch.randn(1, VOCABULARY, generator=generator, dtype=torch.float64)
-    for name, logits in {"as in text (p ~ 1 / rank)": -noise.argsort().add(1).double().log(), "flat": noise}.items():
+    for shape, logits in {"as in text (p ~ 1 / rank)": -noise.argsort().add(1).double().log(), "flat": noise}.items():
         rules: dict[str, Callable[[], Any]] = {"full sort": lambda logits=logits: logits.sort(descending=True)}
         for rule in (TopKSampler(40), TopPSampler(0.5), TopPSampler(0.9)):
             rules[rule.describe()] = lambda rule=rule, logits=logits: rule.process(logits)
-        times: dict[str, list[float]] = {rule: [] for rule in rules}
+        times: dict[str, list[float]] = {name: [] for name in rules}
         with torch.inference_mode():
             for _ in range(10 * rounds):  # in turns
-                for rule, work in rules.items():
+                for name, work in rules.items():
                     started = time.perf_counter()
                     work()
-                    times[rule].append(time.perf_counter() - started)
-        medians = {rule: statistics.median(some) for rule, some in times.items()}
-        print(f"{name}: " + ", ".join(f"{rule} {median * 1e3:.2f} ms" for rule, median in medians.items()))
+                    times[name].append(time.perf_counter() - started)
+        medians = {name: statistics.median(some) for name, some in times.items()}
+        print(f"{shape}: " + ", ".join(f"{name} {median * 1e3:.2f} ms" for name, median in medians.items()))
 
 
 def main() -> None:

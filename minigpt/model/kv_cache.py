@@ -21,7 +21,7 @@ from minigpt.config import TransformerConfig
 
 Array = NDArray[Any]
 
-FIRST_ROOM = 1024
+FIRST_ROOM = 256
 """Positions that a new cache has memory for, if the context is longer than that."""
 
 
