@@ -31,9 +31,9 @@ def doctor(as_json: bool) -> None:
     from minigpt.cli.training import num_cores
     from minigpt.data.corpora import corpus_infos
     from minigpt.errors import ConfigError
+    from minigpt.model.compilation import check_compiler
     from minigpt.model.devices import describe_devices, resolve_device
     from minigpt.runs.cost import machine_megabytes
-    from minigpt.training.compilation import check_compiler
 
     chosen, obstacle = resolve_device("auto"), ""
     try:

@@ -10,7 +10,7 @@ Reads after: samplers.py, settings.py, reading.py. Shapes: B texts, T tokens so 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,6 +66,7 @@ class BatchWriter:
         run: The model with its tokenizer.
         requests: For each text its prompt's ids, its settings and its sampler.
         probe: Watches or edits what the model computes; the texts are then computed one by one.
+        forward: See `TextReader`.
     """
 
     def __init__(
@@ -73,9 +74,10 @@ class BatchWriter:
         run: LanguageModel,
         requests: Sequence[tuple[Sequence[int], GenerationSettings, Sampler]],
         probe: Probe | None = None,
+        forward: Callable[..., torch.Tensor] | None = None,
     ) -> None:
         self._model, self._tokenizer = run.model, run.tokenizer
-        self._reader = TextReader(run.model, probe)
+        self._reader = TextReader(run.model, probe, forward)
         self.rows = [TextRow(*request, place, run.tokenizer.reader()) for place, request in enumerate(requests)]
         self._longest = max(len(row.ids) for row in self.rows)
         self._num_written = 0

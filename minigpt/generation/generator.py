@@ -31,6 +31,7 @@ from minigpt.generation.results import FoundText, GeneratedToken, Generation
 from minigpt.generation.samplers import Sampler, draw
 from minigpt.generation.settings import GenerationSettings, ResolvedSampler
 from minigpt.generation.stopping import StopMatcher
+from minigpt.model.compilation import check_compiler, compiled_forward
 from minigpt.model.protocols import load_language_model
 from minigpt.randomness import uniform
 from minigpt.wording import one_character
@@ -147,9 +148,18 @@ class TextGenerator:
 
     Args:
         run: Anything with `.model` and `.tokenizer`, for example what `minigpt.load_run` returns.
+        compile: Whether to compile the pass of new tokens, see `minigpt.model.compilation`. The first such pass then
+            takes a minute or more. On a processor that does not pay.
+
+    Raises:
+        ConfigError: `compile` is set, and no compiler is installed.
     """
 
-    def __init__(self, run: LanguageModel) -> None:
+    def __init__(self, run: LanguageModel, *, compile: bool = False) -> None:
+        self._forward: Callable[..., torch.Tensor] | None = None
+        if compile:
+            check_compiler(run.model.device, "compile")
+            self._forward = compiled_forward(run.model, "compile", dynamic=True)
         self._run = run
         self._model = run.model
         self._tokenizer = run.tokenizer
@@ -239,7 +249,7 @@ class TextGenerator:
         notes = tuple((*chosen.notes, *more) for chosen, (_, more) in zip(resolved, encoded, strict=True))
 
         def tokens(stream: BatchStream) -> Iterator[tuple[int, GeneratedToken]]:
-            writer = BatchWriter(self._run, requests, probe)
+            writer = BatchWriter(self._run, requests, probe, self._forward)
             going = [row for row in writer.rows if row.settings.max_new_tokens]
             stream.stop_reasons = [None if row in going else "length" for row in writer.rows]
             while going:

@@ -8,7 +8,7 @@ Shapes: B texts, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -65,11 +65,15 @@ class TextReader:
     Args:
         model: Its weights may change between two texts, but not while they grow.
         probe: Watches or edits what the model computes.
+        forward: Reads single tokens behind a cache in place of the model and of its decoder; see `compiled_forward`.
     """
 
-    def __init__(self, model: Transformer, probe: Probe | None = None) -> None:
+    def __init__(
+        self, model: Transformer, probe: Probe | None = None, forward: Callable[..., torch.Tensor] | None = None
+    ) -> None:
         self._model, self._probe = model, probe
-        self._decoder = Decoder(model) if probe is None and can_decode(model) else None
+        self._forward = forward if probe is None else None
+        self._decoder = Decoder(model) if probe is None and forward is None and can_decode(model) else None
 
     def read(self, texts: Sequence[GrowingText]) -> torch.Tensor:
         """Let the model read what is new in each text, and return its scores of each one's next token, (B, V)."""
@@ -83,7 +87,10 @@ class TextReader:
             else:
                 unread = text.ids[text.seen if text.cache is not None else text.start :]
                 ids = torch.tensor([unread], device=self._model.device)
-                logits.append(self._model(ids, cache=text.cache, probe=self._probe)[0, -1])
+                if self._forward is not None and text.cache is not None and len(unread) == 1:
+                    logits.append(self._forward(ids, cache=text.cache)[0, -1])
+                else:
+                    logits.append(self._model(ids, cache=text.cache, probe=self._probe)[0, -1])
             text.seen = len(text.ids)
         if self._decoder is not None and behind_cache:
             places, ids_of_texts, caches = zip(*behind_cache, strict=True)

@@ -27,6 +27,7 @@ from minigpt.data.prepared import (
 from minigpt.data.split import check_window, split_counts
 from minigpt.data.stored import store_corpus, stored_corpus
 from minigpt.evaluation.baselines import count_baselines
+from minigpt.model.compilation import check_compiler
 from minigpt.model.devices import resolve_device
 from minigpt.paths import user_path
 from minigpt.pieces import Pieces, portion
@@ -35,7 +36,6 @@ from minigpt.runs.folder import TOKENIZER, RunFolder
 from minigpt.runs.lock import RunLock
 from minigpt.runs.store import RunStore, check_free
 from minigpt.tokenizers.base import BaseTokenizer, load_tokenizer, make_tokenizer
-from minigpt.training.compilation import check_compiler
 from minigpt.training.precision import check_precision
 from minigpt.training.tracking import check_trackers
 

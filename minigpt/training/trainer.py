@@ -25,9 +25,9 @@ from minigpt.config import RunConfig
 from minigpt.data.dataset import LanguageModelDataset, make_loader
 from minigpt.data.order import BatchOrder
 from minigpt.errors import CheckpointError, NonFiniteLossError
+from minigpt.model.compilation import ANNOUNCEMENT, check_compiler, compiled_forward
 from minigpt.randomness import Stream, make_generator
 from minigpt.training.callbacks import Callback
-from minigpt.training.compilation import ANNOUNCEMENT, check_compiler, compiled_forward
 from minigpt.training.events import Record, Work
 from minigpt.training.losses import count_targets, cross_entropy
 from minigpt.training.optimizers import build_optimizer, load_optimizer_state, optimizer_state, set_learning_rate

@@ -31,6 +31,7 @@ from minigpt.errors import MinigptError
 from minigpt.generation.generator import TextGenerator
 from minigpt.generation.settings import GenerationSettings, parse_sampler
 from minigpt.interpret.patching import patch_residual
+from minigpt.model.compilation import check_compiler
 from minigpt.model.devices import resolve_device
 from minigpt.runs import cost, manager
 from minigpt.runs.folder import RunFolder
@@ -40,7 +41,6 @@ from minigpt.runs.loading import load_run
 from minigpt.runs.snapshots import snapshot_of
 from minigpt.runs.store import RunStore
 from minigpt.storage import storage_errors
-from minigpt.training.compilation import check_compiler
 from minigpt.training.precision import check_precision
 from minigpt.training.tracking import check_trackers
 
@@ -277,7 +277,7 @@ def test_a_disk_that_is_too_small_for_a_run(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_machine_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("minigpt.training.compilation.shutil.which", lambda name: None)
+    monkeypatch.setattr("minigpt.model.compilation.shutil.which", lambda name: None)
     check(refused(lambda: check_compiler(torch.device("cpu"))))
 
 

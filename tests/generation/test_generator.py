@@ -1,16 +1,18 @@
+import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from minigpt.config import TransformerConfig
-from minigpt.errors import InputError, SamplingError
+from minigpt.errors import ConfigError, InputError, SamplingError
 from minigpt.generation.constraints import AllowedTokens
 from minigpt.generation.generator import TextGenerator, generate_naive
 from minigpt.generation.penalties import DRYPenalty, FrequencyPenalty
 from minigpt.generation.samplers import Sampler, SamplerChain, TemperatureSampler
 from minigpt.generation.settings import GenerationSettings
 from minigpt.generation.truncation import MirostatSampler, TopKSampler
+from minigpt.model import compilation
 from minigpt.model.transformer import Transformer
 from minigpt.tokenizers.base import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from minigpt.tokenizers.byte import ByteTokenizer
@@ -415,3 +417,27 @@ def test_prompts_and_settings_must_be_as_many():
     for prompts, each in (([], None), (["a"], [GenerationSettings()] * 2)):
         with pytest.raises(InputError, match="prompts and"):
             generator.stream_batch(prompts, each)
+
+
+# --- the compiled pass ---
+
+
+@pytest.mark.parametrize("positions", ["rotary", "alibi"])
+def test_the_compiled_pass_writes_the_same(endless, monkeypatch, positions):
+    """Past the context too; with the plain operations traced as for a compiler, which saves a minute of compiling."""
+    monkeypatch.setattr(compilation, "BACKEND", "eager")
+    monkeypatch.setenv("CXX", sys.executable)  # any program that exists
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    run = real_run(context=8, positions=positions)
+    run.model.double()
+    plain = TextGenerator(run).generate("abc", max_new_tokens=20, temperature=1.5)
+    result = TextGenerator(run, compile=True).generate("abc", max_new_tokens=20, temperature=1.5)
+    assert result.text == plain.text
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 1
+
+
+def test_without_a_compiler_compiling_is_refused(monkeypatch):
+    monkeypatch.setattr("minigpt.model.compilation.shutil.which", lambda name: None)
+    with pytest.raises(ConfigError, match=r"compile needs a C\+\+ compiler.*set compile to false"):
+        TextGenerator(real_run(), compile=True)

@@ -13,9 +13,9 @@ import torch
 from torch._dynamo.utils import counters
 
 from minigpt.errors import ConfigError
-from minigpt.training import compilation
+from minigpt.model import compilation
+from minigpt.model.compilation import check_compiler
 from minigpt.training.callbacks import Progress, Records
-from minigpt.training.compilation import check_compiler
 from minigpt.training.events import Record
 from minigpt.training.trainer import Trainer
 
