@@ -172,7 +172,9 @@ def rule_of(run: RunRef, number: int, count: int, base_temperature: float) -> Ru
     )
     label = t(f"sampling.control_{kind}")
     room = "level" if count <= USUAL_COLUMNS else "narrow"
-    with st.container(key=f"sampling-{room}_{number}"):  # equally tall: the texts of all columns begin level
+    with st.container(
+        key=f"sampling-{room}_{number}", gap="xxsmall"
+    ):  # equally tall: the texts of all columns begin level
         if kind in RANGES:
             return Rule.of(kind, range_slider(label, f"sampling:{kind}_{number}", RANGES[kind]), base_temperature)
         st.caption(label)

@@ -30,6 +30,7 @@ from minigpt.app.shell.page_changes import PageChanges
 # Set here as well as in streamlit_app.py, for servers that import this module first.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 SCRIPT = Path(__file__).with_name("main.py")
 
