@@ -46,6 +46,7 @@ def copied_figure(
     """
     figure = go.Figure(layout=chart_layout(palette, height=height))
     places = list(range(len(labels)))
+    top = min(1.05, max(0.25, 1.15 * max([*shares, *(expected or []), *(share for found in each for share in found)])))
     if at is not None:
         figure.add_vline(x=at, line={"color": palette.border, "width": 8}, layer="below")
     dots = [(place, share) for place, found in zip(places, each, strict=False) for share in found]
@@ -67,11 +68,11 @@ def copied_figure(
         line={"color": palette.attention, "width": 2.5}, marker={"size": 7},
         hovertemplate=f"{words.written}<br>{words.axis} %{{customdata}}<br><b>%{{y:.0%}}</b><extra></extra>",
     )  # fmt: skip
-    label_ends(figure, ends, top=1.05)
+    label_ends(figure, ends, top=top)
     figure.update_xaxes(
         title={"text": words.axis}, tickvals=places, ticktext=list(labels), range=[-0.3, len(labels) - 0.7],
         fixedrange=True,
     )  # fmt: skip
-    figure.update_yaxes(title={"text": words.share}, tickformat=".0%", range=[0, 1.05], fixedrange=True)
+    figure.update_yaxes(title={"text": words.share}, tickformat=".0%", range=[0, top], fixedrange=True)
     figure.update_layout(margin={"l": 60, "r": 92}, dragmode=False)
     return figure

@@ -55,8 +55,8 @@ def test_what_counts_begins_where_held_out_text_shares_little() -> None:
 
 def test_the_verdict_follows_the_comparison_with_held_out_text() -> None:
     text = SOURCE[:40]
-    low = Baseline(Spans(100, (SharedSpan(0, 20, 0),)), 1000, False, "")
-    high = Baseline(Spans(100, (SharedSpan(0, 100, 0),)), 1000, True, "")
+    low = Baseline(Spans(1000, (SharedSpan(0, 40, 0),)), 1000, False, "")  # one of 25 pieces is shared
+    high = Baseline(Spans(1000, (SharedSpan(0, 1000, 0),)), 1000, True, "")
     none = Baseline(Spans(0, ()), 1000, True, "")
     said = {
         name: view.sentences(copy_of(given, 8), baseline, 8, is_typed=True)
@@ -64,11 +64,21 @@ def test_the_verdict_follows_the_comparison_with_held_out_text() -> None:
             ("more", text, low), ("less", "q" * 40, high), ("usual", text, high), ("alone", text, none),
         )
     }  # fmt: skip
+    counts = {"more": "1", "less": "25", "usual": "25", "alone": ""}
     for name, sentences in said.items():
-        assert t(f"sampling.copying_see_{name}") in sentences
+        assert t(f"sampling.copying_see_{name}", found=counts[name], total="25") in sentences
+    few = Baseline(Spans(100, ()), 1000, True, "")
+    assert len(view.sentences(copy_of(text, 8), few, 8, is_typed=True)) == 3  # too few pieces for a verdict
     assert percent(1.0) in said["more"][0]
     assert t("sampling.copying_see_part", count="1,000") in said["more"]
     assert not any("longest" in sentence for sentence in said["less"])
+
+
+def test_the_shares_of_the_pieces_have_the_mean_share() -> None:
+    baseline = Baseline(Spans(100, (SharedSpan(3, 20, 0), SharedSpan(15, 30, 0), SharedSpan(70, 9, 0))), 1000, True, "")
+    for window, shortest in ((10, 5), (20, 9), (50, 16), (100, 10)):
+        shares = baseline.shares(shortest, window)
+        assert sum(shares) / len(shares) == pytest.approx(baseline.share(shortest, window))
 
 
 def test_texts_looked_up_together_are_as_alone(pages) -> None:

@@ -23,6 +23,8 @@ LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128)
 """Choices for the characters of the shortest span that counts as copied; shorter ones are words."""
 SMALL_SHARE = 0.1
 """The control starts at the first length of which a held-out text has no more than this share."""
+RARE = 0.05
+"""A share that so few of the held-out texts reach is more than chance explains."""
 HELD_OUT_CHARS = 10_000
 """Characters of the held-out text that are compared."""
 MOST_TYPED = 5_000
@@ -106,6 +108,24 @@ class Baseline:
             window: Length of the text that it is compared with.
         """
         return self.held_out.share(shortest, max(window, 1)) if self.held_out.num_chars else None
+
+    def shares(self, shortest: int, window: int) -> list[float]:
+        """Return the share of each held-out text of a length, without what is left at the end.
+
+        Args:
+            shortest: Characters of the shortest span that counts.
+            window: Length of each, in characters.
+        """
+        is_copied = [False] * self.held_out.num_chars
+        for span in self.held_out.found:
+            start = span.start
+            while start < span.end:
+                end = min(span.end, (start // window + 1) * window)
+                if end - start >= shortest:
+                    is_copied[start:end] = [True] * (end - start)
+                start = end
+        starts = range(0, self.held_out.num_chars - window + 1, window)
+        return [sum(is_copied[start : start + window]) / window for start in starts]
 
     def first_length(self, window: int) -> int:
         """Return the length from which on a shared span says something: held-out text has few of them."""
@@ -311,8 +331,7 @@ def sentences(copy: Copy, baseline: Baseline, shortest: int, *, is_typed: bool) 
         result.append(t("sampling.copying_see_alone"))
     else:
         result.append(t("sampling.copying_see_expected", share=f"**{percent(expected)}**"))
-        verdict = "more" if share > 2 * expected + SMALL_SHARE else "less" if share < expected / 2 else "usual"
-        result.append(t(f"sampling.copying_see_{verdict}"))
+        result.append(verdict(share, baseline.shares(shortest, copy.spans.num_chars)))
     if copy.longest is not None:
         span = copy.longest
         text = copy.text[span.start : span.end]
@@ -320,11 +339,31 @@ def sentences(copy: Copy, baseline: Baseline, shortest: int, *, is_typed: bool) 
         result.append(t("sampling.copying_see_longest", length=f"**{number(span.length)}**", text=quoted(shown)))
     if not baseline.is_whole:
         result.append(t("sampling.copying_see_part", count=number(baseline.num_chars)))
-    return result
+    return [sentence for sentence in result if sentence]
+
+
+def verdict(share: float, others: Sequence[float]) -> str:
+    """Return whether a share is unusual among those of held-out texts; "" if there are too few of them to tell.
+
+    Args:
+        share: The copied share of a text.
+        others: Those of held-out texts of its length.
+    """
+    if len(others) * RARE < 1:
+        return ""
+    as_much, as_little = (sum(other >= share for other in others), sum(other <= share for other in others))
+    kind = "usual"
+    if share > 0 and as_much <= RARE * len(others):
+        kind = "more"
+    elif as_little <= RARE * len(others):
+        kind = "less"
+    return t(f"sampling.copying_see_{kind}", found=number(as_much), total=number(len(others)))
 
 
 def series_sentence(name: str, labels: Sequence[str], shares: Sequence[float]) -> str:
     """Return the finding of a figure over temperatures or steps: where the share is largest, and where smallest."""
+    if len(set(shares)) == 1:
+        return t("sampling.copying_see_same", share=f"**{percent(shares[0])}**")
     most, least = max(range(len(shares)), key=shares.__getitem__), min(range(len(shares)), key=shares.__getitem__)
     return t(
         f"sampling.copying_see_{name}", most=labels[most], high=f"**{percent(shares[most])}**", least=labels[least],
