@@ -16,6 +16,7 @@ from plotly.subplots import make_subplots
 from minigpt.app.components import (
     attention_grid,
     attention_lines,
+    copied_text,
     flow,
     forward_map,
     live_chart,
@@ -435,3 +436,32 @@ def test_a_tune_is_played_and_stopped_by_keyboard_and_ends_by_itself(stage):
     expect(page.locator("rect.now")).to_have_count(0)
     clean_up(page, 0)
     assert page.evaluate("sounds.every((sound) => sound.isClosed)")
+
+
+def test_a_copied_span_shows_its_passage_to_mouse_finger_and_keys(stage):
+    page = stage(copied_text)
+    spans = [
+        copied_text.CopiedSpan(8, "Length 8", "on <b>", "the cat ", "sat"),
+        copied_text.CopiedSpan(9, "Length 9", "a", "dog  sat ", "on"),
+    ]
+    pieces = [("the cat ", 0), ("xx\n", -1), ("dog  sat ", 1)]
+    words = {"label": "finding", "hint": "point at a span"}
+    call(page, copied_text.message(pieces, spans, prompt="One ", words=words))
+    title, around = page.locator(".title"), page.locator(".around")
+    expect(page.locator(".text")).to_have_text("One the cat 8xx\ndog  sat 9")
+    expect(title).to_have_text("point at a span")
+    page.locator(".span").first.hover()
+    expect(title).to_have_text("Length 8")
+    assert around.text_content() == "…on <b>the cat sat…"  # no markup is made of a text
+    page.locator(".span").last.click()
+    page.locator(".span").first.hover()
+    expect(title).to_have_text("Length 9")  # a chosen span stays
+    page.locator(".text").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".span.open")).to_have_text("the cat 8")
+    call(page, copied_text.message(pieces, spans, prompt="One ", words=words))
+    expect(title).to_have_text("Length 8")  # the same text again changes nothing
+    page.keyboard.press("Escape")
+    expect(title).to_have_text("point at a span")
+    call(page, copied_text.message([("dog  sat ", 0)], spans[1:], words=words))
+    expect(page.locator(".text")).to_have_text("dog  sat 9")
