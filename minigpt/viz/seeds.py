@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import median
 
 import plotly.graph_objects as go
@@ -14,19 +15,30 @@ ROW = 38
 """Pixels of a row."""
 
 
+@dataclass(frozen=True)
+class SeedsWords:
+    """Words of `seeds_figure`.
+
+    Attributes:
+        measure: What is measured, the title of the axis.
+    """
+
+    measure: str
+
+
 def seeds_figure(
-    values: Sequence[Sequence[float]], names: Sequence[str], *, title: str, is_share: bool, palette: Palette
+    values: Sequence[Sequence[float]], names: Sequence[str], *, is_share: bool, palette: Palette, words: SeedsWords
 ) -> go.Figure:
     """Draw the figure of each text as a dot, one row for each rule.
 
     Args:
         values: For each rule the figure of each text.
         names: The rules, from top to bottom.
-        title: Title of the axis.
         is_share: Whether the figures are shares, drawn as percentages.
         palette: Colours of the figure.
+        words: Its words.
     """
-    figure = go.Figure(layout=chart_layout(palette, height=58 + ROW * len(names), revision=title))
+    figure = go.Figure(layout=chart_layout(palette, height=66 + ROW * len(names), revision=words.measure))
     form = ".1%" if is_share else ".2f"
     for row, column in enumerate(values):
         # the dots of a row are spread in their order, so that equal ones can be told apart
@@ -43,9 +55,9 @@ def seeds_figure(
             type="line", x0=middle, x1=middle, y0=row - 0.38, y1=row + 0.38, line={"color": palette.text, "width": 2.5}
         )
     figure.update_layout(
-        margin={"l": 8, "r": 12, "t": 4, "b": 40},
+        margin={"l": 8, "r": 12, "t": 4, "b": 48},
         xaxis={
-            "title": {"text": title},
+            "title": {"text": words.measure},
             "tickformat": ".0%" if is_share else "",
             "rangemode": "tozero",
             "nticks": 5,

@@ -115,6 +115,9 @@ DATA: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "split_figure": [((90, 10), {})],
     "next_token_figure": [((CHANCES,), {"chosen": 1, "longest": longest}) for longest in (1.0, 0.2)],
     "dice_figure": [((CHANCES,), {"u": u, "chosen": 0}) for u in (0.2, 0.8)],
+    "seeds_figure": [
+        (([[0.1, 0.2, 0.2], [0.5]], ["§name§", "§other§"]), {"is_share": is_share}) for is_share in (True, False)
+    ],
     "pipeline_figure": [
         (([PipelineRow("§name§", (0.9, 0.1, 0.0), after, (False, cut), 2, left, 0)
            for after, cut, left in (((0.9, 0.1, 0.0), False, 2), ((1.0, 0.0, 0.0), True, 1))], ["1", "2345678"]), {}),

@@ -357,7 +357,7 @@ def draw_seeds(run: RunRef, rules: tuple[Rule, ...], prompt: str, length: int, s
     )  # fmt: skip
     if not is_on:
         return
-    from minigpt.viz.seeds import seeds_figure
+    from minigpt.viz.seeds import SeedsWords, seeds_figure
 
     with st.spinner(t("sampling.seeds_computing", count=NUM_SEEDS * len(rules))):
         found = ask(
@@ -372,7 +372,11 @@ def draw_seeds(run: RunRef, rules: tuple[Rule, ...], prompt: str, length: int, s
             title = t(f"sampling.measure_{measure}")
             live_chart(
                 seeds_figure(
-                    found[measure], names, title=title, is_share=measure != "surprise", palette=theme.palette()
+                    found[measure],
+                    names,
+                    is_share=measure != "surprise",
+                    palette=theme.palette(),
+                    words=SeedsWords(title),
                 ),
                 key=f"sampling:seeds_{measure}",
                 alt=side_view.seeds_alt(found[measure], names, title),
