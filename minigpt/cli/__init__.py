@@ -6,6 +6,7 @@ and a wrong option answer at once.
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import NoReturn
 
@@ -21,6 +22,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # NumPy reads this when it is imported. Its products here are small: beside other work, two threads wait for each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from minigpt.cli.root import main as run
 
     signal.signal(signal.SIGINT, before)
