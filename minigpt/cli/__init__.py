@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # NumPy reads this when it is imported. Its products here are small: beside other work, two threads wait for each other.
+    # NumPy reads this when it is imported. Its products are small here; beside other work, two threads would wait long.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from minigpt.cli.root import main as run
 
