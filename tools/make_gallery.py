@@ -5,8 +5,7 @@
     python tools/make_gallery.py --preset nano    # with another preset than `small`
 
 The result is `assets/gallery.json`: for each text its size, the preset, the loss on its validation part and, if it has
-a referee, the share of right items; for one that no generator writes also its first lines. What has to be downloaded is
-downloaded if it is not in the cache.
+a referee, the share of right items. What has to be downloaded is downloaded if it is not in the cache.
 """
 
 from __future__ import annotations
@@ -19,10 +18,9 @@ from typing import Any
 import click
 
 from minigpt import resources
-from minigpt.app.corpus.gallery_view import GALLERY, excerpt
+from minigpt.app.corpus.gallery_view import GALLERY
 from minigpt.config import RunConfig, load_config
 from minigpt.data.corpora import corpus_infos, load_corpus
-from minigpt.data.generators import GENERATORS
 from minigpt.runs.job import TrainingJob
 from minigpt.runs.preparation import create_run
 from minigpt.storage import write_text
@@ -49,8 +47,6 @@ def measured(name: str, config: RunConfig) -> dict[str, Any]:
         "preset": config.preset,
         "nats_per_char": round(nats, 3),
     }
-    if name not in GENERATORS:  # a generator writes its first lines anew
-        found["excerpt"] = excerpt(corpus.head(2000).documents)
     return {**found, **{key: last[key] for key in ("right", "judged") if key in last}}
 
 

@@ -58,6 +58,8 @@ def test_every_built_in_text_has_a_card_with_what_was_measured_of_it():
     assert [card.info.name for card in cards] == [info.name for info in data_corpora.corpus_infos()]
     for card in cards:
         found = gallery_view.measured()[card.info.name]
+        assert "excerpt" not in found  # no text that somebody else wrote is kept here
+        assert bool(card.excerpt) != card.info.needs_download
         assert f"loss **{found['nats_per_char']:.2f}**" in card.facts
         generator = GENERATORS.get(card.info.name)
         if generator is not None:

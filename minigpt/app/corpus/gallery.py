@@ -33,7 +33,8 @@ def _card(card: view.Card, use: Callable[[str], None]) -> None:
     with st.container(border=True, width=CARD_WIDTH, height="stretch", gap="small", key=f"corpus_card_{name}"):
         st.markdown(f"**{escape(card.info.title)}**", help=card.about)
         st.caption(card.info.description)
-        st.code(card.excerpt, language=None, wrap_lines=True)
+        if card.excerpt:
+            st.code(card.excerpt, language=None, wrap_lines=True)
         st.caption(card.facts)
         st.space("stretch")
         is_current = card.use == "current"

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from minigpt import resources
 from minigpt.app.texts import compact, percent, t
-from minigpt.data.corpora import CorpusInfo, corpus_infos
+from minigpt.data.corpora import CorpusInfo, corpus_infos, load_corpus
 from minigpt.data.generators import GENERATORS
 
 GALLERY = "gallery.json"
@@ -31,7 +31,7 @@ class Card:
     Attributes:
         info: The text.
         use: Whether a press can make it the current text.
-        excerpt: Its first lines.
+        excerpt: Its first lines; empty while it has to be downloaded first.
         facts: Its size and what a short training reaches, as Markdown.
         about: How it is made and its licence, as Markdown.
     """
@@ -58,7 +58,7 @@ def cards(current: str | None, *, allow_download: bool) -> list[Card]:
         allow_download: Whether this server may download a text.
     """
     return [
-        Card(info, _use(info, current, allow_download), _first_lines(info.name), _facts(info.name), _about(info))
+        Card(info, _use(info, current, allow_download), _first_lines(info), _facts(info.name), _about(info))
         for info in corpus_infos()
     ]
 
@@ -69,12 +69,15 @@ def excerpt(documents: Sequence[str]) -> str:
     return "\n".join(line if len(line) <= CHARS else f"{line[: CHARS - 1]}…" for line in lines)
 
 
+def _first_lines(info: CorpusInfo) -> str:
+    return "" if info.needs_download else _excerpt_of(info.name)
+
+
 @functools.cache
-def _first_lines(name: str) -> str:
+def _excerpt_of(name: str) -> str:
     if name in GENERATORS:
         return excerpt(GENERATORS[name].documents(GENERATORS[name].write(2000)))
-    text: str = measured()[name]["excerpt"]
-    return text
+    return excerpt(load_corpus(name).head(2000).documents)
 
 
 def _use(info: CorpusInfo, current: str | None, allow_download: bool) -> Use:
