@@ -3,7 +3,7 @@
     pip install "minigpt-lab[bench]"        # or: pip install "transformers>=5"
     python benchmarks/generation_speed.py
 
-Three parts, of which `--part` selects some:
+Four parts, of which `--part` selects some:
 
     streams     one text, then 16 side by side, against `GPT2LMHeadModel.generate(do_sample=True)`, both with their
                 cache. 4 layers, 4 heads, width 128, context 1024, 65 characters; random weights, prompts of one token,
@@ -13,6 +13,8 @@ Three parts, of which `--part` selects some:
                 the floors are 4 and 2.
     context     our time per token near the beginning, the middle and the end of the context. Flat is the goal: only
                 attention may grow, by what the additional positions cost.
+    general     16 texts side by side against one after another, by the model's own pass in place of the NumPy step.
+                That is the pass of a GPU, and of models that the step does not cover.
     vocabulary  top-k and top-p on 50,000 tokens against a full sort of the same logits. Both need a small part of it,
                 unless the distribution is flat, so that top-p keeps nearly all.
 
@@ -36,7 +38,7 @@ from side_by_side import Side, compare, serve
 
 LAYERS, HEADS, WIDTH, CONTEXT = 4, 4, 128, 1024
 CHARACTERS = (string.ascii_letters + string.digits)[:61]  # with the four special tokens: 65
-PARTS = ("streams", "context", "vocabulary")
+PARTS = ("streams", "context", "general", "vocabulary")
 BATCHES = (1, 16)
 VOCABULARY = 50_000
 
@@ -129,6 +131,29 @@ def along_the_context(threads: int, rounds: int, assignments: list[str]) -> None
         print(f"token {place:>5}: {median * 1e6:.0f} µs, {median / first:.2f} of token {places[0]}")
 
 
+def by_the_general_pass(threads: int, rounds: int, tokens: int, assignments: list[str]) -> None:
+    generator = our_generator(threads, assignments)
+    from minigpt.generation import reading
+    from minigpt.generation.settings import GenerationSettings
+
+    texts = BATCHES[-1]
+    reading.can_decode = lambda model: False
+    each = [GenerationSettings(max_new_tokens=tokens, temperature=1.0, row=row) for row in range(texts)]
+    ways: dict[str, Callable[[], Any]] = {
+        "one after another": lambda: [generator.generate("a", one) for one in each],
+        "side by side": lambda: generator.generate_batch(["a"] * texts, each),
+    }
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):  # in turns
+        for name, work in ways.items():
+            started = time.perf_counter()
+            work()
+            speeds[name].append(texts * tokens / (time.perf_counter() - started))
+    slow, quick = (statistics.median(some) for some in speeds.values())
+    print(f"{texts} texts by the general pass: {slow:.0f} tokens per second one after another,")
+    print(f"{quick:.0f} side by side, {quick / slow:.1f} times as many")
+
+
 def on_a_large_vocabulary(threads: int, rounds: int) -> None:
     os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
     import torch
@@ -191,6 +216,8 @@ def main() -> None:
             compare(*sides, rounds=options.rounds, unit="tokens per second")
     if "context" in parts:
         along_the_context(threads, options.rounds, options.set)
+    if "general" in parts:
+        by_the_general_pass(threads, options.rounds, options.tokens, options.set)
     if "vocabulary" in parts:
         on_a_large_vocabulary(threads, options.rounds)
 

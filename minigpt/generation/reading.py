@@ -8,17 +8,21 @@ Shapes: B texts, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
 from minigpt.model.decode import Decoder, can_decode
+from minigpt.model.kv_cache import CacheRows
 
 if TYPE_CHECKING:
     from minigpt.model.kv_cache import KVCache
     from minigpt.model.points import Probe
     from minigpt.model.transformer import Transformer
+
+MOST_UNREAD = 1 << 12
+"""Largest number of tokens, with padding, that one pass reads of several texts; this bounds its memory."""
 
 
 def overflow(length: int, context: int) -> int:
@@ -51,6 +55,11 @@ class GrowingText:
         self.start = self.seen = 0
         self.cache: KVCache | None = None
 
+    @property
+    def unread(self) -> list[int]:
+        """The tokens that the next pass computes."""
+        return self.ids[self.start if self.cache is None else self.seen :]
+
     def fork(self) -> GrowingText:
         """Return a copy that can grow in another way."""
         other = GrowingText(self.ids, use_cache=self.use_cache)
@@ -73,11 +82,16 @@ class TextReader:
     ) -> None:
         self._model, self._probe = model, probe
         self._forward = forward if probe is None else None
-        self._decoder = Decoder(model) if probe is None and forward is None and can_decode(model) else None
+        is_plain = probe is None and forward is None
+        self._decoder = Decoder(model) if is_plain and can_decode(model) else None
+        # A probe sees one text at a time, a pass is compiled for one, and only the causal mask hides padding.
+        self._joins = is_plain and self._decoder is None and model.config.causal
 
     def read(self, texts: Sequence[GrowingText]) -> torch.Tensor:
         """Let the model read what is new in each text, and return its scores of each one's next token, (B, V)."""
         self._make_room(texts)
+        if self._joins and len(texts) > 1:
+            return self._read_together(texts)
         behind_cache: list[tuple[int, int, KVCache]] = []  # texts of which only the newest token is unread
         logits: list[torch.Tensor | None] = []
         for place, text in enumerate(texts):
@@ -85,9 +99,8 @@ class TextReader:
                 behind_cache.append((place, text.ids[-1], text.cache))
                 logits.append(None)
             else:
-                unread = text.ids[text.seen if text.cache is not None else text.start :]
-                ids = torch.tensor([unread], device=self._model.device)
-                if self._forward is not None and text.cache is not None and len(unread) == 1:
+                ids = torch.tensor([text.unread], device=self._model.device)
+                if self._forward is not None and text.cache is not None and ids.shape[1] == 1:
                     logits.append(self._forward(ids, cache=text.cache)[0, -1])
                 else:
                     logits.append(self._model(ids, cache=text.cache, probe=self._probe)[0, -1])
@@ -100,6 +113,23 @@ class TextReader:
             for place, score in zip(places, scores, strict=True):
                 logits[place] = score
         return torch.stack([score for score in logits if score is not None])
+
+    def _read_together(self, texts: Sequence[GrowingText]) -> torch.Tensor:
+        """Do what `read` does in as few passes of the model as possible, mostly one."""
+        logits: dict[int, torch.Tensor] = {}
+        for places in _passes(texts):
+            unread = [texts[place].unread for place in places]
+            counts = [len(new) for new in unread]
+            # The padding stands behind a text, where the causal mask hides it from the text.
+            padded = [new + [0] * (max(counts) - len(new)) for new in unread]
+            caches = [kept for place in places if (kept := texts[place].cache) is not None]
+            cache = CacheRows(caches, counts) if len(caches) > 1 else caches[0] if caches else None
+            scores = self._model(torch.tensor(padded, device=self._model.device), cache=cache)
+            last = [count - 1 for count in counts]
+            logits.update(zip(places, scores[range(len(places)), last], strict=True))
+        for text in texts:
+            text.seen = len(text.ids)
+        return torch.stack([logits[place] for place in range(len(texts))])
 
     def _make_room(self, texts: Sequence[GrowingText]) -> None:
         """Drop the oldest tokens of texts whose context is full, and begin caches where they are wanted."""
@@ -115,3 +145,23 @@ class TextReader:
         if new:
             for text, cache in zip(new, self._model.make_caches(len(new)), strict=True):
                 text.cache, text.seen = cache, text.start
+
+
+def _passes(texts: Sequence[GrowingText]) -> Iterator[list[int]]:
+    """Yield the places of the texts that one pass of the model can read; see `CacheRows` for what it can."""
+    groups: dict[Hashable, list[int]] = {}
+    for place, text in enumerate(texts):
+        memory = None if text.cache is None else text.cache.memory
+        if text.cache is None or text.cache.length == 0:
+            groups.setdefault(("whole", memory), []).append(place)
+        elif len(text.unread) == 1:
+            groups.setdefault(("newest", memory), []).append(place)
+        else:
+            yield [place]
+    for group in groups.values():
+        # The longest first, so that texts of similar lengths share a pass and little is padding.
+        rest = sorted(group, key=lambda place: -len(texts[place].unread))
+        while rest:
+            most = max(1, MOST_UNREAD // len(texts[rest[0]].unread))
+            yield rest[:most]
+            rest = rest[most:]

@@ -32,11 +32,11 @@ from torch.nn import functional as F
 from minigpt.config import TransformerConfig
 from minigpt.errors import ShapeError
 from minigpt.model.dropout import Dropout
-from minigpt.model.kv_cache import KVCache
+from minigpt.model.kv_cache import Cache, CacheRows
 from minigpt.model.layers import Linear
 from minigpt.model.norms import unit_rms
 from minigpt.model.points import Probe, tap
-from minigpt.model.positions import alibi_bias, rotate
+from minigpt.model.positions import alibi_bias, alibi_slopes, rotate
 
 MOST_SCORES = 1 << 26
 """Largest number of scores of one text that are in memory at a time; a longer text is done some queries at a time."""
@@ -88,13 +88,22 @@ class ScoreRule:
                 allowed = allowed.tril(diagonal=offset + self.window - 1)
         return allowed
 
-    def change(self, scores: torch.Tensor) -> torch.Tensor:
-        """Return scaled scores (..., H, T, S) after the cap and with ALiBi's bias; without both, the tensor itself."""
+    def change(self, scores: torch.Tensor, ages: torch.Tensor | None = None) -> torch.Tensor:
+        """Return scaled scores (..., H, T, S) after the cap and with ALiBi's bias; without both, the tensor itself.
+
+        Args:
+            scores: See above; the queries are the last T of the S positions, unless `ages` are given.
+            ages: How far back each key is from the query of its text, (B, S); T is 1.
+        """
         if self.cap is not None:
             scores = self.cap * torch.tanh(scores / self.cap)
         if self.alibi:
             num_heads, num_queries, num_keys = scores.shape[-3:]
-            scores = scores + alibi_bias(num_heads, num_queries, num_keys, scores.device).to(scores.dtype)
+            if ages is None:
+                bias = alibi_bias(num_heads, num_queries, num_keys, scores.device)
+            else:
+                bias = -alibi_slopes(num_heads, scores.device) * ages[:, None, None]
+            scores = scores + bias.to(scores.dtype)
         return scores
 
 
@@ -252,6 +261,33 @@ def _separate_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rule:
     return (scores.softmax(dim=-1) @ v).view(batch_size, num_heads, num_queries, d_head)
 
 
+def newest_attention(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, ages: torch.Tensor, rule: ScoreRule = PLAIN
+) -> torch.Tensor:
+    """Compute attention for the newest position of several texts, whose lengths may differ.
+
+        softmax(q k^T / sqrt(K) + mask) v        mask: 0 for 0 <= age < window, -inf otherwise
+
+    Args:
+        q: Queries (B, H, 1, K).
+        k: Keys (B, Hkv, S, K), filled from the left.
+        v: Values (B, Hkv, S, K).
+        ages: How far back each key is from its text's query, (B, S); negative behind the end of a shorter text.
+        rule: What happens to the scores; it is causal.
+
+    Returns:
+        Each head's weighted sum of values, (B, H, 1, K).
+    """
+    seen = ages >= 0
+    if rule.window is not None:
+        seen &= ages < rule.window
+    batch_size, num_heads, _, d_head = q.shape
+    grouped = q.reshape(batch_size, k.shape[1], -1, d_head)  # the queries that share a key/value head side by side
+    scores = (grouped @ k.mT / math.sqrt(d_head)).view(batch_size, num_heads, 1, -1)
+    scores = rule.change(scores, ages).masked_fill(~seen[:, None, None], -math.inf)
+    return (scores.softmax(dim=-1).view(*grouped.shape[:3], -1) @ v).view(q.shape)
+
+
 class CausalSelfAttention(nn.Module):
     """Multi-head attention: H heads side by side, and a linear layer that adds their outputs together.
 
@@ -286,14 +322,15 @@ class CausalSelfAttention(nn.Module):
         x: torch.Tensor,
         rotation: torch.Tensor | None = None,
         *,
-        cache: KVCache | None = None,
+        cache: Cache | None = None,
         probe: Probe | None = None,
     ) -> torch.Tensor:
         """Attend from every position of `x` to itself and to all earlier positions.
 
         Args:
             x: The normed residual stream (B, T, D).
-            rotation: Rotation at these T positions, (T, 1, K/2); None without rotary positions.
+            rotation: Rotation at these T positions, (T, 1, K/2), or of each text (B, T, 1, K/2); None without rotary
+                positions.
             cache: Holds the keys and values of the positions before `x`.
             probe: Watches and may edit every step.
 
@@ -312,7 +349,9 @@ class CausalSelfAttention(nn.Module):
             k, v = cache.append(self.layer, k, v)  # (B, Hkv, S, K)
         q, k, v = tap(probe, "q", q), tap(probe, "k", k), tap(probe, "v", v)
         drops = self.training and self.attention_dropout.probability > 0
-        if probe is None and not drops:
+        if isinstance(cache, CacheRows) and cache.ages is not None:
+            z = newest_attention(q, k, v, cache.ages, self.rule)  # (B, H, 1, K)
+        elif probe is None and not drops:
             z = fused_attention(q, k, v, self.rule)  # (B, H, T, K)
         else:
             mask = self.rule.mask(length, k.shape[2], x.device)

@@ -26,7 +26,7 @@ from minigpt.config import TransformerConfig
 from minigpt.model.attention import CausalSelfAttention
 from minigpt.model.convolution import CausalConvolution
 from minigpt.model.feedforward import FeedForward
-from minigpt.model.kv_cache import KVCache
+from minigpt.model.kv_cache import Cache
 from minigpt.model.norms import Norm, make_norm
 from minigpt.model.points import Probe, tap, within
 
@@ -66,14 +66,15 @@ class Block(nn.Module):
         x: torch.Tensor,
         rotation: torch.Tensor | None = None,
         *,
-        cache: KVCache | None = None,
+        cache: Cache | None = None,
         probe: Probe | None = None,
     ) -> torch.Tensor:
         """Carry the residual stream through the block: (B, T, D) -> (B, T, D).
 
         Args:
             x: The residual stream (B, T, D).
-            rotation: Rotation at these T positions, (T, 1, K/2); None without rotary positions.
+            rotation: Rotation at these T positions, (T, 1, K/2), or of each text (B, T, 1, K/2); None without rotary
+                positions.
             cache: Holds the keys and values of the positions before `x`.
             probe: Watches and may edit every step; this block's points are named `blocks.{layer}.<point>`.
         """
@@ -90,7 +91,7 @@ class Block(nn.Module):
         return tap(probe, "resid_post", x)
 
     def _read(
-        self, x: torch.Tensor, norm: Norm | None, convolution: CausalConvolution | None, cache: KVCache | None
+        self, x: torch.Tensor, norm: Norm | None, convolution: CausalConvolution | None, cache: Cache | None
     ) -> torch.Tensor:
         """Return what a layer reads of the stream: (B, T, D) -> (B, T, D)."""
         y = x if norm is None or self.is_post_norm else norm(x)

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from minigpt.model.kv_cache import KVCache
+from minigpt.model.kv_cache import Cache
 
 
 class CausalConvolution(nn.Module):
@@ -39,7 +39,7 @@ class CausalConvolution(nn.Module):
         self.slot = slot
         self.weight = nn.Parameter(torch.zeros(width, d_model))
 
-    def forward(self, x: torch.Tensor, cache: KVCache | None = None) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
         """Convolve `x` (B, T, D), after the positions in the cache if there is one: (B, T, D)."""
         if torch.compiler.is_compiling() and cache is None:  # the compiler fuses the sum into one loop by itself
             return self.written_out(x)

@@ -12,6 +12,7 @@ Source: Pope et al. 2022, "Efficiently Scaling Transformer Inference", section 2
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -162,3 +163,79 @@ class KVCache:
         self.length = 0
         for before in self.memory.before:
             self._rows(before).zero_()
+
+
+class CacheRows:
+    """The caches of several texts for one pass of the model; their lengths may differ.
+
+    Two passes are possible. Either all caches are empty: the shorter texts are then padded at their end, where the
+    causal mask hides the padding from every token of the text. Or each text gets one token, at its own position, and
+    `ages` tells attention which keys are its own.
+
+    Attributes:
+        memory: Where the caches are.
+        batch_size: B, number of texts.
+        length: Number of positions that are filled in the longest.
+        newest: Position of the next token of each text, (B, 1).
+        ages: How far back each stored position is from the next token, (B, S); negative behind a text's end. None if
+            the caches are empty.
+
+    Args:
+        caches: A cache of one row for each text, all in one memory.
+        new: Number of tokens that each text gets.
+    """
+
+    def __init__(self, caches: Sequence[KVCache], new: Sequence[int]) -> None:
+        self.memory = caches[0].memory
+        self.batch_size = len(caches)
+        self.length = max(cache.length for cache in caches)
+        device = self.memory.keys[0].device
+        places = [cache.first for cache in caches]
+        neighbours = slice(places[0], places[0] + len(places))
+        self._places = torch.tensor(places, device=device)
+        # Neighbours are read where they are. If a text between them has ended, the others' keys are copied together.
+        self._rows = neighbours if places == list(range(neighbours.start, neighbours.stop)) else self._places
+        self.newest = torch.tensor([[cache.length] for cache in caches], device=device)
+        self.ages = self.newest - torch.arange(self.length + 1, device=device) if self.length else None
+        self._new = torch.tensor(new, device=device)
+        self._caches, self._counts = caches, new
+
+    def append(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Store new keys and values of one layer, each text's after its old ones; see `KVCache.append`.
+
+        Args:
+            layer: Index of the block they belong to.
+            k: New keys (B, Hkv, T, K).
+            v: New values (B, Hkv, T, K).
+
+        Returns:
+            All keys and all values so far, each (B, Hkv, S, K), filled from the left.
+        """
+        length = self.length + k.shape[2]
+        self.memory.reserve(length)
+        keys, values = self.memory.keys[layer], self.memory.values[layer]
+        k, v = k.detach(), v.detach()
+        if self.ages is None:
+            keys[self._rows, :, :length], values[self._rows, :, :length] = k, v
+            return k, v
+        at = (self._places, slice(None), self.newest[:, 0])
+        keys[at], values[at] = k[:, :, 0], v[:, :, 0]
+        return keys[self._rows, :, :length], values[self._rows, :, :length]
+
+    def extend(self, slot: int, x: torch.Tensor) -> torch.Tensor:
+        """Return `x` with the W - 1 positions before it in front, and keep each text's last; see `KVCache.extend`."""
+        before = self.memory.before[slot]
+        extended = torch.cat((before[self._rows], x.detach()), dim=1)
+        texts = torch.arange(self.batch_size, device=x.device)[:, None]
+        last = self._new[:, None] + torch.arange(before.shape[1], device=x.device)  # (B, W - 1)
+        before[self._rows] = extended[texts, last]
+        return extended
+
+    def advance(self, _length: int) -> None:
+        """Count each text's new positions as filled, without the padding."""
+        for cache, new in zip(self._caches, self._counts, strict=True):
+            cache.advance(new)
+
+
+Cache = KVCache | CacheRows
+"""What a pass of the model reads and fills."""

@@ -200,10 +200,15 @@ def alibi_bias(num_heads: int, num_queries: int, num_keys: int, device: torch.de
     >>> alibi_bias(1, 2, 2).mul(256).tolist()
     [[[-0.0, -1.0], [-1.0, -0.0]]]
     """
-    head = torch.arange(1, num_heads + 1, device=device)
     query = torch.arange(num_keys - num_queries, num_keys, device=device)
     distance = (query[:, None] - torch.arange(num_keys, device=device)).abs()  # (T, S)
-    return -torch.exp2(-8 * head / num_heads)[:, None, None] * distance
+    return -alibi_slopes(num_heads, device) * distance
+
+
+def alibi_slopes(num_heads: int, device: torch.device | None = None) -> torch.Tensor:
+    """Return by how much each head's scores fall for each position of distance, see `alibi_bias`: (H, 1, 1)."""
+    head = torch.arange(1, num_heads + 1, device=device)
+    return torch.exp2(-8 * head / num_heads)[:, None, None]
 
 
 def rotate(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
@@ -216,7 +221,7 @@ def rotate(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
 
     Args:
         x: (B, T, H, K), the heads of one position side by side, as the projection returns them.
-        rotation: Rotations at T positions, (T, 1, K/2), complex; the same for every head.
+        rotation: Rotations at T positions, (T, 1, K/2) or (B, T, 1, K/2), complex; the same for every head.
 
     Returns:
         (B, T, H, K); each vector keeps its length.

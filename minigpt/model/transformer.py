@@ -28,11 +28,11 @@ from minigpt.config import TransformerConfig
 from minigpt.errors import ConfigError, ContextLengthError, DeviceError, ShapeError, TokenizerError
 from minigpt.model.block import Block
 from minigpt.model.dropout import Dropout
-from minigpt.model.kv_cache import CacheMemory, KVCache
+from minigpt.model.kv_cache import Cache, CacheMemory, CacheRows, KVCache
 from minigpt.model.layers import Embedding, Linear
 from minigpt.model.norms import make_norm
 from minigpt.model.points import Probe, tap
-from minigpt.model.positions import LearnedPositions, RotaryPositions, SinusoidalPositions, make_positions
+from minigpt.model.positions import RotaryPositions, SinusoidalPositions, make_positions
 from minigpt.randomness import Stream, make_generator
 
 MOST_TOKENS = 1 << 24
@@ -168,12 +168,12 @@ class Transformer(nn.Module):
             if isinstance(module, Dropout):
                 module.seed(generator, state)
 
-    def forward(self, ids: torch.Tensor, *, cache: KVCache | None = None, probe: Probe | None = None) -> torch.Tensor:
+    def forward(self, ids: torch.Tensor, *, cache: Cache | None = None, probe: Probe | None = None) -> torch.Tensor:
         """Score every token of the vocabulary as the next one, after each position.
 
         Args:
             ids: Token ids (B, T), int64, in [0, V).
-            cache: Holds keys and values of the tokens before `ids`; it grows by T positions.
+            cache: Holds keys and values of the tokens before `ids`; it grows by T positions, or as `CacheRows` says.
             probe: Called at every point of `minigpt.model.points`; attention then takes the explicit path.
 
         Returns:
@@ -193,10 +193,15 @@ class Transformer(nn.Module):
             vectors = vectors * self.token_scale
         x = tap(probe, "embed", vectors)  # (B, T, D)
         rotation = None
-        if isinstance(self.positions, LearnedPositions | SinusoidalPositions):
-            x = x + tap(probe, "pos_embed", self.positions(start, length).expand_as(x))
-        elif isinstance(self.positions, RotaryPositions):
-            rotation = self.positions(start, length)
+        if self.positions is not None:
+            if isinstance(cache, CacheRows) and cache.ages is not None:
+                at = self.positions(0, start + 1)[cache.newest]  # each text's next position
+            else:
+                at = self.positions(start, length)
+            if isinstance(self.positions, RotaryPositions):
+                rotation = at
+            else:
+                x = x + tap(probe, "pos_embed", at.expand_as(x))
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x, rotation, cache=cache, probe=probe)
@@ -206,7 +211,7 @@ class Transformer(nn.Module):
             x = tap(probe, "final_norm", self.final_norm(x))
         return tap(probe, "logits", F.linear(x, self._output()))  # (B, T, V)
 
-    def _check(self, ids: torch.Tensor, start: int, cache: KVCache | None) -> None:
+    def _check(self, ids: torch.Tensor, start: int, cache: Cache | None) -> None:
         """Refuse ids that the model cannot read, with our own error instead of an index error from inside torch."""
         if not isinstance(ids, torch.Tensor) or ids.ndim != 2 or ids.numel() == 0 or ids.dtype != torch.int64:
             is_tensor = isinstance(ids, torch.Tensor)

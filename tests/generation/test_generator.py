@@ -6,13 +6,14 @@ import torch
 
 from minigpt.config import TransformerConfig
 from minigpt.errors import ConfigError, InputError, SamplingError
+from minigpt.generation import reading
 from minigpt.generation.constraints import AllowedTokens
 from minigpt.generation.generator import TextGenerator, generate_naive
 from minigpt.generation.penalties import DRYPenalty, FrequencyPenalty
 from minigpt.generation.samplers import Sampler, SamplerChain, TemperatureSampler
 from minigpt.generation.settings import GenerationSettings
 from minigpt.generation.truncation import MirostatSampler, TopKSampler
-from minigpt.model import compilation
+from minigpt.model import compilation, kv_cache
 from minigpt.model.transformer import Transformer
 from minigpt.tokenizers.base import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from minigpt.tokenizers.byte import ByteTokenizer
@@ -77,7 +78,7 @@ def endless(monkeypatch):
 def real_run(context=8, positions="rotary", **config):
     tokenizer = tokenizer_of()
     config = TransformerConfig(
-        num_layers=2, num_heads=2, d_model=16, sequence_length=context, positions=positions, **config
+        **{"num_layers": 2, "num_heads": 2, "d_model": 16, "sequence_length": context, "positions": positions} | config
     )
     model = Transformer(config, tokenizer.vocab_size, seed=1)
     with torch.no_grad():  # far from uniform, so that a wrong position or a wrong mask shows
@@ -391,6 +392,52 @@ def test_several_texts_are_what_each_would_be_alone(endless, rules, use_cache):
         assert [t.probability for t in one.tokens] == pytest.approx([t.probability for t in other.tokens])
     two = generator.generate_batch(PROMPTS[:2], each[:2])
     assert [result.text for result in two] == [result.text for result in together[:2]]
+
+
+GENERAL = {
+    "rotary": {"qk_norm": True},
+    "learned": {"positions": "learned"},
+    "sinusoidal": {"positions": "sinusoidal", "norm_position": "post"},
+    "none": {"positions": "none"},
+    "alibi": {"positions": "alibi", "num_kv_heads": 1},
+    "window": {"attention_window": 3, "num_kv_heads": 2},
+    "cap": {"logit_cap": 0.7, "num_kv_heads": 1},
+    "near": {"positions": "alibi", "attention_window": 3, "logit_cap": 0.5},
+    "convolution": {"convolution": 3},
+    "wide convolution": {"convolution": 12, "positions": "none"},
+}
+
+
+@pytest.mark.parametrize("config", GENERAL.values(), ids=GENERAL)
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_one_pass_reads_all_texts_as_it_would_read_each(endless, monkeypatch, config, use_cache):
+    """Texts of different lengths that overflow the context and end at different steps, by the model's own pass."""
+    monkeypatch.setattr(reading, "can_decode", lambda model: False)
+    monkeypatch.setattr(kv_cache, "FIRST_ROOM", 2)  # the caches grow on the way
+    run = real_run(**{"num_heads": 4} | config)
+    run.model.double()
+    with torch.no_grad():  # a new model's biases are 0 and its convolution is the identity, which would hide a mistake
+        for seed, parameter in enumerate(run.model.parameters()):
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)), alpha=0.3)
+    generator = TextGenerator(run)
+    lengths = [20, 17, 3, 20, 12]
+    each = [
+        GenerationSettings(max_new_tokens=n, seed=4, row=i, use_cache=use_cache, temperature=1.3)
+        for i, n in enumerate(lengths)
+    ]
+    alone = [generator.generate(prompt, one) for prompt, one in zip(PROMPTS, each, strict=True)]
+    passes = []
+    run.model.register_forward_pre_hook(lambda _, arguments: passes.append(arguments[0].shape))
+    together = generator.generate_batch(PROMPTS, each)
+    assert passes[0] == (5, 8)
+    assert len(passes) <= (40 if use_cache else 20)  # at each step one, and one more for those whose context is full
+    monkeypatch.setattr(reading, "MOST_UNREAD", 12)
+    in_pieces = generator.generate_batch(PROMPTS, each)
+    for one, *others in zip(alone, together, in_pieces, strict=True):
+        for other in others:
+            assert one.text == other.text
+            by_other = [token.model_probability for token in other.tokens]
+            assert [token.model_probability for token in one.tokens] == pytest.approx(by_other)
 
 
 def test_texts_advance_together_and_end_each_for_its_own_reason():
