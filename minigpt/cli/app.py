@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 
 from minigpt import resources
 from minigpt.cli.console import note
+from minigpt.cli.options import input_file
 
 
 @click.command()
@@ -19,10 +21,17 @@ from minigpt.cli.console import note
     help="Who may use it: only you, a class on this network, or anyone.  [default: local]",
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to serve on.  [default: 8501]")
+@click.option(
+    "--sampler-file",
+    type=input_file,
+    metavar="FILE",
+    envvar="MINIGPT_SAMPLER_FILE",
+    help="A Python file with sampling rules of your own for the Sampling page; it is run. Only with the profile local.",
+)
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
-def app(profile: str | None, port: int | None, no_browser: bool) -> None:
+def app(profile: str | None, port: int | None, sampler_file: Path | None, no_browser: bool) -> None:
     """Open minigpt in the browser."""
-    command, environment = streamlit_command(profile, port, no_browser)
+    command, environment = streamlit_command(profile, port, no_browser, sampler_file)
     sys.stdout.flush()
     if os.name == "posix":
         os.execve(
@@ -36,16 +45,20 @@ def app(profile: str | None, port: int | None, no_browser: bool) -> None:
 
 
 def streamlit_command(
-    profile: str | None, port: int | None = None, no_browser: bool = False
+    profile: str | None, port: int | None = None, no_browser: bool = False, sampler_file: Path | None = None
 ) -> tuple[list[str], dict[str, str]]:
     """Return the command that starts the server, and its environment.
 
     Only options that depend on the profile are set here. The others are in `.streamlit/config.toml` beside the script;
     Streamlit finds that file whatever the current folder is.
     """
-    from minigpt.runs.limits import load_limits
+    from minigpt.runs.limits import PROFILE_VARIABLE, SAMPLER_FILE_VARIABLE, load_limits
 
     limits = load_limits(profile)
+    environment = {**os.environ, PROFILE_VARIABLE: limits.profile}
+    if sampler_file is not None:
+        limits.check_sampler_file()
+        environment[SAMPLER_FILE_VARIABLE] = str(sampler_file)
     megabytes = -(-limits.max_upload_bytes // 1_000_000)  # rounded up; the pages check the exact number of bytes
     command = [sys.executable, "-m", "streamlit", "run", str(resources.root() / "streamlit_app.py")]
     command += ["--server.maxUploadSize", str(megabytes), "--server.showEmailPrompt", "false"]
@@ -58,4 +71,4 @@ def streamlit_command(
         command += ["--server.port", str(port)]
     if no_browser and limits.profile == "local":
         command += ["--server.headless", "true"]
-    return command, {**os.environ, "MINIGPT_PROFILE": limits.profile}
+    return command, environment

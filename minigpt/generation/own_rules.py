@@ -54,11 +54,37 @@ MOST_BYTES = 1_000_000
 """Largest file of rules."""
 
 
-def load_rules(path: str | Path) -> dict[str, Callable[..., Sampler]]:
+def read_rules(path: str | Path) -> bytes:
+    """Return the content of a Python file of rules, which is not run.
+
+    Raises:
+        SamplingError: The file cannot be read, or is too large.
+        InputError: No file can have this path.
+    """
+    file = user_path(path)
+    try:
+        return read_small(file, MOST_BYTES)
+    except OSError as error:
+        raise SamplingError(
+            f"The file {visible(file.name)} cannot be read: {cause_of(error).why}.", mend="Give a Python file."
+        ) from None
+    except ValueError:
+        raise _no_python(file) from None
+
+
+def _no_python(file: Path) -> SamplingError:
+    return SamplingError(
+        f"The file {visible(file.name)} is no Python: it is not UTF-8, or has more than {MOST_BYTES:,} bytes.",
+        mend="Give a Python file.",
+    )
+
+
+def load_rules(path: str | Path, source: bytes | None = None) -> dict[str, Callable[..., Sampler]]:
     """Run a Python file and return the rules that it defines, by name, for `parse_sampler`.
 
     Args:
         path: The file. It is run with all rights of this program.
+        source: Its content, if `read_rules` has read it already.
 
     Raises:
         SamplingError: The file cannot be read or run, or defines no rule, or one with the name of a rule of minigpt.
@@ -67,20 +93,12 @@ def load_rules(path: str | Path) -> dict[str, Callable[..., Sampler]]:
     file = user_path(path)
     name = visible(file.name)
     try:
-        source = read_small(file, MOST_BYTES).decode("utf-8-sig")
-        code = compile(source, str(file), "exec")
+        code = compile((read_rules(file) if source is None else source).decode("utf-8-sig"), str(file), "exec")
     except SyntaxError as error:
         problem = f"The file {name} is no Python: line {error.lineno}, {error.msg}."
         raise SamplingError(problem, mend="Correct it there.") from None
-    except OSError as error:
-        raise SamplingError(
-            f"The file {name} cannot be read: {cause_of(error).why}.", mend="Give a Python file."
-        ) from None
-    except ValueError:  # a byte that is no UTF-8 or zero, or too many of them
-        raise SamplingError(
-            f"The file {name} is no Python: it is not UTF-8, or has more than {MOST_BYTES:,} bytes.",
-            mend="Give a Python file.",
-        ) from None
+    except ValueError:  # a byte that is no UTF-8 or zero
+        raise _no_python(file) from None
     module = types.ModuleType(f"minigpt_rules_{re.sub('[^A-Za-z0-9]', '_', file.stem)}")
     module.__file__ = str(file)
     sys.modules[module.__name__] = module  # dataclasses look their module up there

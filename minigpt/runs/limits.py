@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PROFILE_VARIABLE = "MINIGPT_PROFILE"
 DEFAULT_PROFILE = "local"
+SAMPLER_FILE_VARIABLE = "MINIGPT_SAMPLER_FILE"
 _Count = Annotated[int, Field(ge=1)]
 
 
@@ -110,6 +111,20 @@ class Limits(BaseModel):
         """
         mend = "Score a part of it, or install minigpt on your own machine."
         self._at_most("The text to score", len(text), self.max_score_chars, "characters", mend)
+
+    def check_sampler_file(self) -> None:
+        """Refuse a Python file of sampling rules on a server that others use: it is run, and their input reaches it.
+
+        Raises:
+            LimitError: The profile is not `local`.
+        """
+        if self.profile != DEFAULT_PROFILE:
+            raise LimitError(
+                f"A Python file of sampling rules is only for the profile {DEFAULT_PROFILE}; this server has the "
+                f"profile {self.profile}.",
+                mend=f"Leave out --sampler-file and {SAMPLER_FILE_VARIABLE}.",
+                on_page="The page goes on without it.",
+            )
 
     def check_corpus(self, corpus: Corpus) -> None:
         """Refuse a corpus that is too long.

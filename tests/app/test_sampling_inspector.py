@@ -93,6 +93,13 @@ def test_a_rule_without_effect_is_named_once(hand, spec, said):
     assert all(part in note for part, note in zip(said, notes, strict=True))
 
 
+def test_a_rule_that_reads_the_text_is_inspected_like_any_other(untrained):
+    run = untrained()
+    text = inspector_view.places(run, "the cat sat on the mat")
+    found = inspector_view.inspect(run, inspector_view.outlook(run, text.reading, 0), "alliteration=s,top_k=5")
+    assert len(found.rows) == 3
+
+
 # --- on the page
 
 

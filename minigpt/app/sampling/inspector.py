@@ -7,8 +7,9 @@ from functools import partial
 import streamlit as st
 
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.sampling import inspector_view, pipeline, pipeline_view
+from minigpt.app.sampling import inspector_view, own, pipeline, pipeline_view
 from minigpt.app.sampling.inspector_view import EXAMPLES, START, Inspection, Places
+from minigpt.app.sampling.own_view import RuleFile
 from minigpt.app.session import profile
 from minigpt.app.session.ask import ask, errors_explained
 from minigpt.app.session.openings import choose_opening, opening_text
@@ -26,6 +27,7 @@ PLACE = "sampling:inspector_place"
 
 def draw(run: RunRef) -> None:
     """Draw the view."""
+    own_file = own.rule_file()
     key = prompt_key(run, "sampling")
     left, right = st.columns([5, 3], vertical_alignment="bottom")
     prompt = prompt_input(
@@ -41,9 +43,9 @@ def draw(run: RunRef) -> None:
         anatomy.notes(prompt_notes(text.reading, prompt))
         left, right = st.columns([7, 4], gap="large")
         with right:
-            spec = pipeline_view.usable(pipeline.draw(PIPELINE, START, run))
+            spec = pipeline_view.usable(pipeline.draw(PIPELINE, START, run, own_file))
         with left, st.spinner(t("sampling.inspector_computing")):
-            found = _ask(run, text, prompt, place, spec)
+            found = _ask(run, text, prompt, place, spec, own_file.used_by(spec))
             _draw_figure(found, text, place)
     for note in (*map(markdown, found.notes), *inspector_view.idle_sentences(found)):
         st.info(note, icon=":material/info:")
@@ -64,7 +66,7 @@ def _choose_place(text: Places, prompt: str) -> int:
     return controls.choose_position(PLACE, text.reading.tokens, t("sampling.inspector_place"))
 
 
-def _ask(run: RunRef, text: Places, prompt: str, place: int, spec: str) -> Inspection:
+def _ask(run: RunRef, text: Places, prompt: str, place: int, spec: str, own: RuleFile) -> Inspection:
     """Return what the pipeline does, computed through the gate.
 
     The model is asked once for each place. What a moved slider changes is computed with its answer.
@@ -73,8 +75,9 @@ def _ask(run: RunRef, text: Places, prompt: str, place: int, spec: str) -> Inspe
         run, "sampling-outlook", lambda loaded, _: inspector_view.outlook(loaded, text.reading, place), prompt, place
     )
     return ask(
-        run, "sampling-inspect", lambda loaded, _: inspector_view.inspect(loaded, seen, spec), prompt, place, spec
-    )
+        run, "sampling-inspect", lambda loaded, _: inspector_view.inspect(loaded, seen, spec, own),
+        *(prompt, place, spec, own),
+    )  # fmt: skip
 
 
 def _draw_figure(found: Inspection, text: Places, place: int) -> None:

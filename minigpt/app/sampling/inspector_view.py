@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from minigpt.app.sampling import pipeline_view
+from minigpt.app.sampling.own_view import NO_FILE, RuleFile
 from minigpt.app.session.reading import Reading, read_prompt
 from minigpt.app.texts import number, percent, plain, probability, quoted, t
 from minigpt.viz.labels import token_label, visible_token
@@ -160,21 +161,23 @@ class Inspection:
     notes: tuple[str, ...]
 
 
-def inspect(run: LanguageModel, seen: Outlook, spec: str) -> Inspection:
+def inspect(run: LanguageModel, seen: Outlook, spec: str, own: RuleFile = NO_FILE) -> Inspection:
     """Apply the rules in order to what the model said, and every pair of neighbours in the other order too.
 
     Args:
         run: Tells what the tokens are.
         seen: What the model said.
         spec: The pipeline's text, as `pipeline_view.usable` returns it.
+        own: The file of the rules of one's own that it names.
 
     Raises:
-        SamplingError: The rules leave no token.
+        SamplingError: The rules leave no token, or one of them is not there.
     """
     from minigpt.generation.samplers import SamplerChain
-    from minigpt.generation.settings import parse_sampler, resolve_sampler
+    from minigpt.generation.settings import resolve_sampler
 
-    sampler, rules = parse_sampler(spec), tuple(stage.name() for stage in pipeline_view.read(spec))
+    sampler = pipeline_view.sampler(spec, own.rules).bound(run)
+    rules = tuple(stage.name() for stage in pipeline_view.read(spec))
     stages = sampler.stages if isinstance(sampler, SamplerChain) else (sampler,)
     reports = _reports(seen, stages)
     probs = np.stack([_softmax(seen.logits), *(report.probs.numpy() for report in reports)])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from minigpt.app.sampling import pipeline_view
+from minigpt.app.sampling.own_view import RuleFile
 from minigpt.app.sampling.pipeline_view import MOST_CHARS, MOST_STAGES, SETTINGS, Stage
 from minigpt.app.session import state
 from minigpt.app.session.compute import gate
@@ -35,13 +36,14 @@ def put(key: str, spec: str) -> None:
     st.session_state.update({key: spec, f"{key}:typed": None, f"{key}:made": _made(key) + 1})
 
 
-def draw(key: str, start: str, run: RunRef, notes: Mapping[int, str] | None = None) -> str:
+def draw(key: str, start: str, run: RunRef, own: RuleFile, notes: Mapping[int, str] | None = None) -> str:
     """Draw the stages of a pipeline, with what adds, moves and removes them, and return the pipeline's text.
 
     Args:
         key: Key of the editor; the session keeps the pipeline under it.
         start: The pipeline at first.
         run: Its tokenizer reads the tokens that a rule names.
+        own: Rules of one's own, which stand beside ours.
         notes: For stages by their index, what is said below them; see `SamplerChain.explain`.
 
     Returns:
@@ -60,8 +62,8 @@ def draw(key: str, start: str, run: RunRef, notes: Mapping[int, str] | None = No
         st.caption(t("sampling.no_stage"))
     st.session_state[key] = pipeline_view.written(stages)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        _add(key, len(stages))
-    _as_text(key)
+        _add(key, len(stages), own)
+    _as_text(key, own)
     spec: str = st.session_state[key]
     return spec
 
@@ -80,7 +82,7 @@ def _head(key: str, index: int, count: int, stage: Stage) -> None:
     """Draw the number and the name of a stage, and the buttons that move or remove it."""
     about = t(f"sampling.stage_{stage.kind}_help") if has(f"sampling.stage_{stage.kind}_help") else None
     with st.container(horizontal=True, vertical_alignment="center", gap="xxsmall"):
-        st.markdown(f"**{index + 1}** · {_title(stage)}", help=about, width="stretch")
+        st.markdown(f"**{index + 1}** · {markdown(_title(stage.kind))}", help=about, width="stretch")
         buttons = (
             ("up", ":material/arrow_upward:", index > 0, index - 1),
             ("down", ":material/arrow_downward:", index < count - 1, index + 1),
@@ -93,8 +95,11 @@ def _head(key: str, index: int, count: int, stage: Stage) -> None:
             )  # fmt: skip
 
 
-def _title(stage: Stage) -> str:
-    return t(f"sampling.stage_{stage.kind}") if stage.kind in SETTINGS else markdown(stage.kind)
+def _title(kind: str) -> str:
+    """Return what a rule is called in the editor; one of one's own is marked."""
+    if kind in SETTINGS:
+        return t(f"sampling.stage_{kind}")
+    return kind if kind == "greedy" else t("sampling.stage_own", name=kind)
 
 
 def _move(key: str, index: int, target: int | None) -> None:
@@ -115,6 +120,8 @@ def _values(key: str, index: int, stage: Stage, run: RunRef) -> Stage:
         stage = _tokens(name, stage, RunFolder(run.path).tokenizer)
     if stage.kind in pipeline_view.WORDED:
         stage = _word(name, stage)
+    if pipeline_view.unknown(stage.kind):
+        stage = _own_values(name, stage)
     for number, (place, span) in enumerate(stage.settings()):
         value = st.slider(
             t(f"sampling.setting_{stage.kind}_{number}"), span.low, span.high, span.start, span.step,
@@ -137,6 +144,18 @@ def _word(name: str, stage: Stage) -> Stage:
     return stage
 
 
+def _own_values(name: str, stage: Stage) -> Stage:
+    """Draw the field of the values of a rule of one's own, and return the stage with them."""
+    text = st.text_input(
+        t("sampling.own_values"), ":".join(stage.values), max_chars=60, key=f"{name}:values",
+        help=t("sampling.own_values_help"),
+    )  # fmt: skip
+    if "," in text:
+        st.caption(t("sampling.own_values_comma"))
+        return stage
+    return replace(stage, values=tuple(value.strip() for value in text.split(":")) if text.strip() else ())
+
+
 def _tokens(name: str, stage: Stage, tokenizer: BaseTokenizer) -> Stage:
     """Draw the field of the tokens that a stage names, and return the stage with them."""
     shown = pipeline_view.text_of(tokenizer, stage.ids)
@@ -153,7 +172,7 @@ def _tokens(name: str, stage: Stage, tokenizer: BaseTokenizer) -> Stage:
     return stage.with_ids(ids[:1] if single else ids)
 
 
-def _add(key: str, count: int) -> None:
+def _add(key: str, count: int, own: RuleFile) -> None:
     """Draw the list of rules that can be added."""
     name = f"{key}:add_{_made(key)}"
 
@@ -162,13 +181,13 @@ def _add(key: str, count: int) -> None:
             put(key, pipeline_view.written([*pipeline_view.read(st.session_state[key]), pipeline_view.new_stage(kind)]))
 
     st.selectbox(
-        t("sampling.stage_add"), list(SETTINGS), index=None, format_func=lambda kind: t(f"sampling.stage_{kind}"),
+        t("sampling.stage_add"), [*SETTINGS, *own.rules], index=None, format_func=_title,
         placeholder=t("sampling.stage_add"), key=name, on_change=add, disabled=count >= MOST_STAGES,
         label_visibility="collapsed",
     )  # fmt: skip
 
 
-def _as_text(key: str) -> None:
+def _as_text(key: str, own: RuleFile) -> None:
     """Draw the pipeline as a text that can be changed; a text that is no pipeline stays there with what is wrong."""
     name, typed = f"{key}:text", f"{key}:typed"
 
@@ -176,7 +195,7 @@ def _as_text(key: str) -> None:
         text = " ".join(st.session_state[name].split())
         if not text:  # a browser can send an empty field that no one emptied
             return
-        if _refusal(key, text):
+        if _refusal(key, text, own):
             st.session_state[typed] = text
         else:
             put(key, pipeline_view.written(pipeline_view.read(text)))
@@ -185,14 +204,14 @@ def _as_text(key: str) -> None:
     st.text_input(t("sampling.pipeline_text"), max_chars=MOST_CHARS, key=name, on_change=take,
                   help=t("sampling.pipeline_text_help"))  # fmt: skip
     if wrong := st.session_state.get(typed):
-        st.caption(f":red[{markdown(_refusal(key, wrong) or '')} {t('sampling.pipeline_stays')}]")
+        st.caption(f":red[{markdown(_refusal(key, wrong, own) or '')} {t('sampling.pipeline_stays')}]")
 
 
-def _refusal(key: str, text: str) -> str | None:
+def _refusal(key: str, text: str, own: RuleFile) -> str | None:
     """Return what is wrong with a text; the rules are loaded in the compute gate."""
-    return pipeline_view.fault(text) or gate().run(
-        ("sampling-pipeline", text),
-        lambda _: pipeline_view.refusal(text),
+    return pipeline_view.fault(text, own.rules) or gate().run(
+        ("sampling-pipeline", text, own.used_by(text)),
+        lambda _: pipeline_view.refusal(text, own.rules),
         session=state.session_id(),
         slot=f"{key}:text",
     )

@@ -7,14 +7,16 @@ split here without the rules themselves, so that a page need not wait for torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from minigpt.app.texts import t
+from minigpt.errors import MinigptError, SamplingError
 from minigpt.wording import quoted
 
 if TYPE_CHECKING:
+    from minigpt.generation.samplers import Sampler
     from minigpt.tokenizers.base import BaseTokenizer
 
 NO_RULE = "temperature=1"
@@ -138,7 +140,7 @@ class Stage:
         if not self.is_complete:
             return t(f"sampling.stage_{self.kind}").lower()
         if self.kind not in SETTINGS and self.kind != "greedy":
-            return self.kind
+            return own_name(self)
         if not self.values and self.kind in OPTIONAL:
             return t(f"sampling.stage_{self.kind}").lower()
         if self.kind == "syllables":
@@ -151,11 +153,21 @@ def _written(value: float) -> str:
     return f"{value:.10g}"
 
 
+def own_name(stage: Stage) -> str:
+    """Return a rule of one's own in a few words; a value that is more than letters or a number stays out.
+
+    >>> own_name(Stage("no_letter", ("e",))), own_name(Stage("no_letter", ("*",)))
+    ('no letter e', 'no letter')
+    """
+    values = [value for value in stage.values if value.lstrip("-").replace(".", "").isalnum()]
+    return " ".join((stage.kind.replace("_", " "), *values))
+
+
 def new_stage(kind: str) -> Stage:
     """Return a rule as it is when a visitor adds it; one that names tokens names none yet."""
     if kind == "rhyme":
         return Stage(kind, (FIRST_WORD,))
-    return Stage(kind, () if kind in NAMED else tuple(_written(span.start) for span in SETTINGS[kind]))
+    return Stage(kind, () if kind in NAMED else tuple(_written(span.start) for span in SETTINGS.get(kind, ())))
 
 
 def read(spec: str) -> tuple[Stage, ...]:
@@ -190,10 +202,23 @@ def usable(spec: str) -> str:
     return written([stage for stage in read(spec) if stage.is_complete]) or NO_RULE
 
 
-def fault(spec: str) -> str | None:
+def unknown(spec: str) -> set[str]:
+    """Return the names in a pipeline that may be those of rules of one's own.
+
+    >>> sorted(unknown("no_letter=e,top_k=3,greedy,**b**"))
+    ['no_letter']
+    """
+    return {stage.kind for stage in read(spec) if stage.kind.isidentifier()} - {*SETTINGS, "greedy"}
+
+
+def fault(spec: str, own: Collection[str] = ()) -> str | None:
     """Return what is wrong with the text of a pipeline in one sentence, None if it can be read.
 
     The bounds of a rule's numbers are checked by the rule itself, see `refusal`.
+
+    Args:
+        spec: The text.
+        own: Names of rules of one's own; they check their values themselves.
     """
     stages = read(spec)
     if len(spec) > MOST_CHARS or len(stages) > MOST_STAGES:
@@ -201,8 +226,10 @@ def fault(spec: str) -> str | None:
     for stage in stages:
         if stage.kind == "greedy" and not stage.values and len(stages) == 1:
             continue
+        if stage.kind in own:
+            continue
         if stage.kind not in SETTINGS:
-            return t("sampling.fault_kind", given=quoted(stage.kind), kinds=", ".join(SETTINGS))
+            return t("sampling.fault_kind", given=quoted(stage.kind), kinds=", ".join((*SETTINGS, *own)))
         if stage.kind in WORDED:
             words = [value for value in stage.values if value.isalpha() and len(value) <= WORDED[stage.kind]]
             if len(words) != len(stage.values) or len(words) > 1 or not (words or stage.kind in OPTIONAL):
@@ -226,15 +253,29 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) and abs(number) <= LARGEST else None
 
 
-def refusal(spec: str) -> str | None:
-    """Return what is wrong with a pipeline in one sentence, None if the rules take it. It imports torch."""
-    from minigpt.errors import MinigptError
+def sampler(spec: str, own: Mapping[str, Callable[..., Sampler]]) -> Sampler:
+    """Return the sampler that a pipeline stands for. It imports torch.
+
+    Args:
+        spec: The pipeline's text, as `usable` returns it.
+        own: Rules of one's own by name.
+
+    Raises:
+        SamplingError: A rule refuses its values, or is not there: its file may have changed since it was chosen.
+    """
     from minigpt.generation.settings import parse_sampler
 
-    if sentence := fault(spec):
+    if gone := unknown(spec) - own.keys():
+        raise SamplingError(t("sampling.rule_gone", given=quoted(min(gone))), mend=t("sampling.rule_gone_mend"))
+    return parse_sampler(spec, own)
+
+
+def refusal(spec: str, own: Mapping[str, Callable[..., Sampler]] | None = None) -> str | None:
+    """Return what is wrong with a pipeline in one sentence, None if the rules take it. It imports torch."""
+    if sentence := fault(spec, own or ()):
         return sentence
     try:
-        parse_sampler(usable(spec))
+        sampler(usable(spec), own or {})
     except MinigptError as error:
         return error.problem
     return None

@@ -10,7 +10,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.components.token_strip import token_strip
-from minigpt.app.sampling import pipeline, pipeline_view, side_view
+from minigpt.app.sampling import own, pipeline, pipeline_view, side_view
+from minigpt.app.sampling.own_view import RuleFile
 from minigpt.app.sampling.pipeline_view import Range
 from minigpt.app.sampling.side_view import (
     BASE_RANGE,
@@ -140,8 +141,10 @@ def range_slider(label: str, key: str, span: Range, help: str | None = None) -> 
 
 
 def kept_pipeline(number: int) -> str:
-    """Return the pipeline that a column's editor opens with."""
-    spec: str = first(f"sampling:pipeline_{number}", lambda spec: pipeline_view.fault(spec) is None)
+    """Return the pipeline that a column's editor opens with; a rule in it whose file is gone stays, to be explained."""
+    spec: str = first(
+        f"sampling:pipeline_{number}", lambda spec: pipeline_view.fault(spec, pipeline_view.unknown(spec)) is None
+    )
     return spec
 
 
@@ -158,7 +161,7 @@ def shown_rule(number: int, base_temperature: float) -> Rule:
     return Rule.of(kind, st.session_state.get(key, first(key, RANGES[kind].__contains__)), base_temperature)
 
 
-def rule_of(run: RunRef, number: int, count: int, base_temperature: float) -> Rule:
+def rule_of(run: RunRef, own_file: RuleFile, number: int, count: int, base_temperature: float) -> Rule:
     """Draw the choice of a column's rule with its slider, or its pipeline behind a button, and return the rule."""
     key, kinds = f"sampling:rule_{number}", (*RULES, PIPELINE)
     kind = st.selectbox(
@@ -183,7 +186,8 @@ def rule_of(run: RunRef, number: int, count: int, base_temperature: float) -> Ru
         editor = f"sampling:pipeline_{number}"
         stages = len(pipeline_view.read(st.session_state.get(editor, kept_pipeline(number))))
         with st.popover(t("sampling.pipeline_button", count=stages), width="stretch", icon=":material/tune:"):
-            return Rule(pipeline_view.usable(pipeline.draw(editor, kept_pipeline(number), run)))
+            spec = pipeline_view.usable(pipeline.draw(editor, kept_pipeline(number), run, own_file))
+        return Rule(spec, own_file.used_by(spec))
 
 
 def written(
@@ -307,13 +311,14 @@ def position_slider(columns: Sequence[Column], question: tuple[object, ...]) -> 
 
 def draw(run: RunRef) -> None:
     """Draw the controls and the columns."""
+    own_file = own.rule_file()
     prompt, seed, length, count, base_temperature = choose_settings(run)
     with st.container(key="sampling_columns"):
         places = st.columns(count, gap="medium" if count <= 4 else "small")
     chosen_rules = []
     for number, place in enumerate(places):
         with place:
-            chosen_rules.append(rule_of(run, number, count, base_temperature))
+            chosen_rules.append(rule_of(run, own_file, number, count, base_temperature))
     rules = tuple(chosen_rules)
     kept_controls.keep("sampling", starts())
     if seed is None:  # the field says why

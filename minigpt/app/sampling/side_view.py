@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from minigpt.app.components.token_strip import StripToken, top_candidates
 from minigpt.app.sampling import pipeline_view
+from minigpt.app.sampling.own_view import NO_FILE, RuleFile
 from minigpt.app.sampling.pipeline_view import NO_RULE, Range
 from minigpt.app.texts import number as written_number
 from minigpt.app.texts import plain, probability, quoted, t
@@ -112,9 +113,11 @@ class Rule:
 
     Attributes:
         spec: The pipeline's text, as `parse_sampler` reads it.
+        own: The file of the rules of one's own that it names.
     """
 
     spec: str
+    own: RuleFile = NO_FILE
 
     @classmethod
     def of(cls, kind: str, value: float | None = None, temperature: float = 1.0) -> Rule:
@@ -133,9 +136,8 @@ class Rule:
     def sampler(self) -> Sampler:
         """Return the rule as a sampler."""
         from minigpt.generation.samplers import SamplerChain
-        from minigpt.generation.settings import parse_sampler
 
-        return SamplerChain([]) if self.spec == NO_RULE else parse_sampler(self.spec)
+        return SamplerChain([]) if self.spec == NO_RULE else pipeline_view.sampler(self.spec, self.own.rules)
 
     def name(self) -> str:
         """Return the rule's name for sentences."""
@@ -663,16 +665,21 @@ def seeds_alt(values: Sequence[Sequence[float]], names: Sequence[str], title: st
 def command_line(run_id: str, rule: Rule, prompt: str, length: int, seed: int) -> str:
     """Return the command that writes a column's text."""
     options = {"prompt": prompt, "sampler": rule.spec, "max-new-tokens": length, "seed": seed}
+    if rule.own.path:
+        options["sampler-file"] = rule.own.path
     return shlex.join(["minigpt", "generate", run_id, *(f"--{name}={value}" for name, value in options.items())])
 
 
 def python_lines(run_id: str, rule: Rule, prompt: str, length: int, seed: int) -> str:
     """Return the lines of Python that write a column's text."""
+    own = rule.own.path
+    needed = "from minigpt.generation.own_rules import load_rules\n" if own else ""
+    sampler = f"parse_sampler({rule.spec!r}, load_rules({own!r}))" if own else f"parse_sampler({rule.spec!r})"
     return (
         "from minigpt import TextGenerator, load_run\n"
-        "from minigpt.generation import parse_sampler\n\n"
+        f"from minigpt.generation import parse_sampler\n{needed}\n"
         f"generator = TextGenerator(load_run({run_id!r}))\n"
-        f"result = generator.generate({prompt!r}, sampler=parse_sampler({rule.spec!r}), "
+        f"result = generator.generate({prompt!r}, sampler={sampler}, "
         f"max_new_tokens={length}, seed={seed})\n"
         "print(result.text)"
     )
