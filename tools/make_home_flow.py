@@ -14,7 +14,7 @@ from minigpt import resources
 from minigpt.interpret.flow import record_flow
 from minigpt.storage import write_text
 
-PROMPT, NUM_TOKENS, SEED = "My sister ", 22, 7
+PROMPT, NUM_TOKENS, SEED = "Today I ", 22, 7
 
 
 def main(run: str = "tales", out: str = "") -> None:

@@ -131,7 +131,7 @@ class HubFiles:
             why, mend = "the hub has no model of this name, or it is private", "Check the name"
         elif code == 403 or type(error).__name__ == "GatedRepoError":
             why = "its owner lets in only those who have asked"
-            mend = "Ask on its page on huggingface.co and sign in with `hf auth login`"
+            mend = "Ask on its page on huggingface.co and sign in with the command hf auth login"
         mend = f"{mend}, or give the path of a folder that holds the model."
         return InputError(f"The model {self.name} cannot be fetched from huggingface.co: {why}.", mend=mend)
 

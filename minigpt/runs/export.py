@@ -13,9 +13,9 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from minigpt.errors import CheckpointError, RunExistsError, RunNotFoundError
 from minigpt.runs.folder import DATA, INFO, METRICS, TOKENIZER, RunFolder
@@ -25,6 +25,9 @@ from minigpt.storage import atomic_file, atomic_folder, storage_errors, write_te
 from minigpt.training.checkpoint import MODEL, PROGRESS, STATE, step_name, write_manifest
 
 _ATTEMPTS = 20
+
+BUNDLED_STEPS = 1500
+"""Records of single steps that a bundled run keeps, about; a chart is not wider."""
 """How often an export begins again while the training replaces checkpoints; each time it has made another one."""
 
 
@@ -65,6 +68,8 @@ def _zip(source: Path, name: str, target: Path | BinaryIO) -> None:
 def bundle_run(folder: RunFolder, target: Path) -> RunFolder:
     """Copy a run to `target` as small as possible: half precision, one checkpoint, no corpus, no state of the training.
 
+    Of the records of single steps `BUNDLED_STEPS` are kept, at equal distances.
+
     The runs that ship with minigpt are made this way. The id of the copy is the name of its folder.
 
     Args:
@@ -80,8 +85,17 @@ def bundle_run(folder: RunFolder, target: Path) -> RunFolder:
     steps = _exported_steps(folder)[:1]  # the best, if there is one
     with atomic_folder(target) as unfinished:
         _copy(folder, unfinished, steps=steps, include_data=False, half=True)
-        RunFolder(unfinished).update_info(id=target.name, status="finished", error=None, parent=None)
+        copy = RunFolder(unfinished)
+        write_records(copy.path / METRICS, _thinned(copy.metrics()))
+        copy.update_info(id=target.name, status="finished", error=None, parent=None)
     return RunFolder(target)
+
+
+def _thinned(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the records with fewer of single steps, the last one among them."""
+    steps = [record["step"] for record in records if record["kind"] == "step"]
+    kept = {*steps[:: max(1, round(len(steps) / BUNDLED_STEPS))], *steps[-1:]}
+    return [record for record in records if record["kind"] != "step" or record["step"] in kept]
 
 
 def _exported_steps(folder: RunFolder) -> list[int]:

@@ -11,7 +11,8 @@ import pytest
 
 from minigpt.app.circuits.patching_view import one_changed
 from minigpt.app.perplexity.view import score
-from minigpt.app.sampling.side_view import choice_at, write
+from minigpt.app.sampling.side_view import Rule, choices_at, write
+from minigpt.app.session.compute import Task
 from minigpt.app.session.reading import read_few, read_prompt
 from minigpt.config import RunConfig
 from minigpt.data.readers import clean_text
@@ -62,8 +63,8 @@ WAYS = {
     "evaluate": lambda text: ModelEvaluator(RUN).evaluate(text, return_predictions=True),
     "the page Perplexity": lambda text: score(RUN, Path("nowhere"), text, None, go_on, with_tokens=True).evaluation,
     "the page Sampling": lambda text: [
-        write(RUN, SimpleNamespace(settings=dict), text, 4, 0, go_on).prompt,
-        choice_at(RUN, SimpleNamespace(settings=dict), text, 2, 0, go_on),
+        write(RUN, [Rule("greedy")], text, 4, 0, Task())[0].prompt,
+        choices_at(RUN, [Rule("greedy")], text, 2, 0, go_on),
     ],
     "the pages under Look inside": lambda text: [read_few(RUN, text), read_prompt(RUN, text, 8)],
     "the page Circuits": lambda text: one_changed(RUN, text),
