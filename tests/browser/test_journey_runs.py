@@ -7,6 +7,7 @@ import zipfile
 from datetime import UTC, datetime
 
 import pytest
+from playwright.sync_api import TimeoutError as NotInTime
 from playwright.sync_api import expect
 
 from minigpt import resources
@@ -17,10 +18,13 @@ ROW = 36
 """Height of a row of the table, in pixels."""
 
 
-def is_packed(page) -> bool:
-    """Download the chosen run and return whether its text is in the zip."""
-    with page.expect_download() as download:
-        page.locator(".st-key-runs-download button").first.click()
+def is_packed(page) -> bool | None:
+    """Download the chosen run and return whether its text is in the zip; None if a rerun has swallowed the press."""
+    try:
+        with page.expect_download(timeout=15_000) as download:
+            page.locator(".st-key-runs-download button").first.click()
+    except NotInTime:
+        return None
     packed = zipfile.ZipFile(download.value.path()).namelist()
     return any(name.endswith("data/train.bin") for name in packed)
 

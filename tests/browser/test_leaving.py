@@ -314,11 +314,11 @@ def server(serve_all):
 
 def test_a_page_that_is_opened_from_a_field_comes_whole_and_stays(server, open_page):
     visitor = Visitor(open_page(server.url), server, server.url)
-    wrong = walk(visitor, random.Random(9), 16)
+    wrong = walk(visitor, random.Random(9), 10)
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("sessions", [3, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("sessions", [2, pytest.param(40, marks=pytest.mark.slow)])
 def test_quick_presses_in_the_menu_of_a_new_session_lead_to_the_last_page(sessions, server, open_page):
     """The frame changes in the first second, with the browser's key; no press may be taken for a request of the frame."""
     draw, wrong = random.Random(4), []
