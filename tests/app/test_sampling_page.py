@@ -15,7 +15,10 @@ from minigpt.app.sampling.side_view import COLUMNS, DEFAULT_RULES, PRESETS, USUA
 from minigpt.app.session import models, profile, runs
 from minigpt.app.session.compute import Task
 from minigpt.errors import SamplingError
+from minigpt.evaluation.copying import copied_share, shared_spans
+from minigpt.runs.folder import RunFolder
 from minigpt.runs.loading import load_run
+from minigpt.runs.text import learned_text
 
 PAGE = "use/sampling"
 
@@ -374,3 +377,15 @@ def test_the_exported_text_has_every_column(run, run_id):
     for column in columns:
         assert side_view.text_of(column) in text
         assert side_view.command_line(run_id, column.rule, "the ", 30, 4) in text
+
+
+def test_the_copied_share_of_a_column_is_that_of_its_text_alone():
+    path = load_run("tales").path
+    source = learned_text(RunFolder(path)).train
+    texts = (source[9000:9060] + "zzz qq" + source[70:99], "", source[500:540], "no such text at all, of course")
+    alone = [
+        copied_share(shared_spans(text, source, side_view.SHORTEST), len(text), shortest=side_view.SHORTEST)
+        for text in texts
+    ]
+    assert side_view.copied_shares(path, texts, Task()) == pytest.approx(alone)
+    assert 0 < alone[0] < 1

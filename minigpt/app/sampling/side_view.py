@@ -351,14 +351,19 @@ def copied_shares(path: Path, texts: Sequence[str], task: Task) -> tuple[float, 
         texts: What was written, without the prompt.
         task: Stops the work.
     """
-    from minigpt.evaluation.copying import copied_share, shared_spans
+    from minigpt.evaluation.copying import SharedSpan, copied_share, shared_spans
     from minigpt.runs.text import learned_text
 
-    source = learned_text(RunFolder(path)).train
-    return tuple(
-        copied_share(shared_spans(text, source, SHORTEST, cancelled=task), len(text), shortest=SHORTEST)
-        for text in texts
-    )
+    # one search for all of them, since most of its time is the long text's
+    found = shared_spans("\0".join(texts), learned_text(RunFolder(path)).train, SHORTEST, cancelled=task)
+    shares, begin = [], 0
+    for text in texts:
+        end = begin + len(text)
+        parts = ((max(span.start, begin), min(span.end, end), span.place) for span in found)
+        own = [SharedSpan(low - begin, high - low, place) for low, high, place in parts if low < high]
+        shares.append(copied_share(own, len(text), shortest=SHORTEST))
+        begin = end + 1
+    return tuple(shares)
 
 
 MEASURES = ("surprise", "distinct", "repeated")
