@@ -314,7 +314,7 @@ def server(serve_all):
 
 def test_a_page_that_is_opened_from_a_field_comes_whole_and_stays(server, open_page):
     visitor = Visitor(open_page(server.url), server, server.url)
-    wrong = walk(visitor, random.Random(9), 10)
+    wrong = walk(visitor, random.Random(9), 8)
     assert not wrong, "\n".join(wrong)
 
 
