@@ -39,20 +39,6 @@ def set_state(**values: object) -> None:
         st.session_state[f"attention:{name}"] = value
 
 
-def choice(name: str, options: tuple[str, ...]) -> str:
-    """Draw a choice between views and return it; each option's label is `attention.<name>_<option>`."""
-    return st.segmented_control(
-        t(f"attention.{name}"),
-        options,
-        format_func=lambda option: t(f"attention.{name}_{option}"),
-        default=options[0],
-        required=True,
-        key=f"attention:{name}",
-        label_visibility="collapsed",
-        persist_state="session",
-    )
-
-
 def open_heads(view: AttentionView, **places: tuple[int, int]) -> list[Experiment]:
     """Return experiments that open another head. The open head is left out, since its button would do nothing.
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from minigpt.app.attention import heads_view
 from minigpt.app.attention.averages import draw_averages
-from minigpt.app.attention.controls import QUERY, choice, open_heads, set_state
+from minigpt.app.attention.controls import QUERY, open_heads, set_state
 from minigpt.app.attention.heads_view import MIX, STAGES, WEIGHTS
 from minigpt.app.attention.view import AttentionView, captions
 from minigpt.app.components import attention_grid, attention_lines
@@ -20,7 +20,7 @@ from minigpt.app.session.typed import PROMPT, write
 from minigpt.app.texts import plain, t, template
 from minigpt.app.ui import anatomy, controls, theme
 from minigpt.app.ui.anatomy import Experiment
-from minigpt.app.ui.controls import choose_position, is_compact, remember_compact
+from minigpt.app.ui.controls import choice, choose_position, is_compact, remember_compact
 from minigpt.app.ui.figures import attention_words
 
 GRID, LINES, SCALED = "attention:grid", "attention:lines", "attention:scaled"
@@ -35,7 +35,7 @@ def draw_heads(subject: Subject, view: AttentionView) -> None:
     with right:  # first, because a visitor who has pressed a map waits for this; the browser updates the grid itself
         st.header(t("attention.head_title", head=view.name), anchor=False)
         draw = {"map": _draw_map_view, "lines": _draw_lines, "stages": _draw_stages, "averages": draw_averages}
-        shown = choice("view", tuple(draw))
+        shown = choice("attention", "view", tuple(draw))
         sentences, experiments = draw[shown](subject, view)
     with left:
         st.header(t("attention.grid_title"), anchor=False)

@@ -6,14 +6,14 @@ import numpy as np
 import streamlit as st
 
 from minigpt.app.attention import mask_view
-from minigpt.app.attention.controls import choice, open_heads, pick_head
+from minigpt.app.attention.controls import open_heads, pick_head
 from minigpt.app.attention.training import draw_training
 from minigpt.app.attention.view import AttentionView
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.session.subject import Subject
 from minigpt.app.texts import plain, t
 from minigpt.app.ui import anatomy, controls, theme
-from minigpt.app.ui.controls import choose_position, is_compact
+from minigpt.app.ui.controls import choice, choose_position, is_compact
 from minigpt.app.ui.figures import attention_words
 from minigpt.viz.labels import visible_token
 
@@ -24,7 +24,7 @@ POSITION = "attention:changed"
 
 def draw_mask(subject: Subject, view: AttentionView) -> None:
     """Draw the section: one of its three experiments."""
-    lab = choice("lab", LABS)
+    lab = choice("attention", "lab", LABS)
     if lab == "train":
         draw_training()
     elif lab == "lift":

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from minigpt.app.attention.controls import QUERY, choice, current_view
+from minigpt.app.attention.controls import QUERY, current_view
 from minigpt.app.attention.heads import draw_heads
 from minigpt.app.attention.mask import draw_mask
 from minigpt.app.attention.reason import draw_reason
@@ -13,7 +13,7 @@ from minigpt.app.session.runs import RunRef
 from minigpt.app.session.subject import Subject, choose
 from minigpt.app.texts import t
 from minigpt.app.ui import anatomy
-from minigpt.app.ui.controls import keep_position
+from minigpt.app.ui.controls import choice, keep_position
 
 SECTIONS = {"heads": draw_heads, "mask": draw_mask, "reason": draw_reason}
 
@@ -27,7 +27,7 @@ def draw() -> None:
 def _draw_run(run: RunRef) -> None:
     """Draw everything below the lead; a change of text, step or section redraws only this."""
     subject = choose(run, "attention")
-    section = choice("section", tuple(SECTIONS))
+    section = choice("attention", "section", tuple(SECTIONS))
     _draw_section(subject)
     code(section)
 

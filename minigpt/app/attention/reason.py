@@ -6,14 +6,14 @@ import numpy as np
 import streamlit as st
 
 from minigpt.app.attention import reason_view
-from minigpt.app.attention.controls import QUERY, choice, pick_head, set_state
+from minigpt.app.attention.controls import QUERY, pick_head, set_state
 from minigpt.app.attention.reason_view import Reason
 from minigpt.app.attention.view import AttentionView
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.session.subject import Subject
 from minigpt.app.texts import plain, quoted, t
 from minigpt.app.ui import anatomy, theme
-from minigpt.app.ui.controls import choose_position, is_compact
+from minigpt.app.ui.controls import choice, choose_position, is_compact
 from minigpt.app.ui.figures import attention_words
 
 WHOSE = ("head", "all")
@@ -25,7 +25,7 @@ def draw_reason(subject: Subject, view: AttentionView) -> None:
     place, heads = st.columns([3, 2], gap="large", vertical_alignment="bottom")
     with heads, st.container(horizontal=True, vertical_alignment="bottom"):
         pick_head(view)
-        whose = choice("whose", WHOSE)
+        whose = choice("attention", "whose", WHOSE)
     with place:
         query = choose_position(QUERY, view.reading.tokens, t("attention.reason_query"))
     reason = subject.ask(

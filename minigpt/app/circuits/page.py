@@ -8,7 +8,7 @@ from minigpt.app.session.ask import errors_explained
 from minigpt.app.session.runs import RunRef
 from minigpt.app.session.subject import choose
 from minigpt.app.texts import t
-from minigpt.app.ui import anatomy
+from minigpt.app.ui import anatomy, controls
 
 VIEWS = {
     "switches": switches.draw,
@@ -30,16 +30,7 @@ def draw() -> None:
 @st.fragment
 def _draw_run(run: RunRef) -> None:
     """Draw the chosen view; moving a control redraws only this."""
-    view = st.segmented_control(
-        t("circuits.view"),
-        list(VIEWS),
-        format_func=lambda view: t(f"circuits.view_{view}"),
-        default="switches",
-        required=True,
-        key="circuits:view",
-        label_visibility="collapsed",
-        persist_state="session",
-    )
+    view = controls.choice("circuits", "view", list(VIEWS))
     st.markdown(t(f"circuits.lead_{view}"))
     with errors_explained():
         VIEWS[view](choose(run, "circuits", with_prompt=view not in WITHOUT_PROMPT))

@@ -39,15 +39,11 @@ def given_text(run: RunRef) -> tuple[str, str] | None:
     Raises:
         MinigptError: The file is too large or cannot be read.
     """
-    source = st.segmented_control(
-        t("perplexity.source"),
+    source = controls.choice(
+        "perplexity",
+        "source",
         SOURCES,
-        format_func=lambda source: t(f"perplexity.source_{source}"),
-        default=kept_controls.first("perplexity", SOURCE, SOURCES[0], SOURCES.__contains__),
-        required=True,
-        key=SOURCE,
-        label_visibility="collapsed",
-        persist_state="session",
+        first=kept_controls.first("perplexity", SOURCE, SOURCES[0], SOURCES.__contains__),
     )
     kept_controls.keep("perplexity", {SOURCE: SOURCES[0]})
     if source == "write":

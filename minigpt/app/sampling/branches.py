@@ -9,13 +9,11 @@ import streamlit as st
 from minigpt.app.components.branch_tree import TextRow, branch_tree, message
 from minigpt.app.sampling import branches_view
 from minigpt.app.sampling.branches_view import BEAMS, MOST_PENALTY, MOST_TREES, Search, Tree, Written
+from minigpt.app.sampling.controls import prompt_field
 from minigpt.app.session import kept_controls, profile, runs
 from minigpt.app.session.ask import ask, errors_explained
-from minigpt.app.session.openings import opening_text
 from minigpt.app.session.reading import prompt_notes
-from minigpt.app.session.run_text import PROPOSED
 from minigpt.app.session.runs import RunRef, token_unit
-from minigpt.app.session.subject import prompt_input, prompt_key
 from minigpt.app.texts import number, t, template
 from minigpt.app.ui import anatomy
 from minigpt.errors import MinigptError
@@ -62,16 +60,9 @@ def _first(key: str, is_allowed: Any) -> Any:
 
 def _choose(run: RunRef) -> tuple[str, int, bool]:
     """Draw the row above the tree; return prompt, length, and whether to search with beams."""
-    key = prompt_key(run, "sampling")
     lengths = branches_view.lengths(profile.limits().max_new_tokens)
     left, middle, right = st.columns([5, 3, 2.2], vertical_alignment="bottom")
-    prompt = prompt_input(
-        left,
-        t("sampling.prompt"),
-        key=key,
-        opening=lambda: opening_text(run, key, PROPOSED),
-        help=t("sampling.prompt_help"),
-    )
+    prompt = prompt_field(left, run)
     length = middle.select_slider(
         t("sampling.branch_length", unit=token_unit(run)),
         lengths,

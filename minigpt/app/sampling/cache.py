@@ -10,13 +10,11 @@ import streamlit as st
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.sampling import cache_view
 from minigpt.app.sampling.cache_view import CacheShape, Lab, TimedToken, TokenCost
+from minigpt.app.sampling.controls import prompt_field
 from minigpt.app.session import kept_controls, profile, runs
 from minigpt.app.session.ask import ask, errors_explained
-from minigpt.app.session.openings import opening_text
 from minigpt.app.session.reading import prompt_notes
-from minigpt.app.session.run_text import PROPOSED
 from minigpt.app.session.runs import RunRef, token_unit
-from minigpt.app.session.subject import prompt_input, prompt_key
 from minigpt.app.texts import compact, number, plain, t, template
 from minigpt.app.ui import anatomy, theme
 
@@ -52,14 +50,7 @@ def _choose(run: RunRef) -> tuple[str, int, Any]:
     starts: dict[str, Any] = {f"sampling:cache_{name}": start for name, start in cache_view.starts(limit).items()}
     lengths = cache_view.lengths(limit)
     left, middle, right = st.columns([5, 3, 2.2], vertical_alignment="bottom")
-    key = prompt_key(run, "sampling")
-    prompt = prompt_input(
-        left,
-        t("sampling.prompt"),
-        key=key,
-        opening=lambda: opening_text(run, key, PROPOSED),
-        help=t("sampling.prompt_help"),
-    )
+    prompt = prompt_field(left, run)
     length = middle.select_slider(
         t("sampling.cache_length", unit=token_unit(run)),
         lengths,

@@ -9,14 +9,13 @@ import streamlit as st
 from minigpt.app.components.copied_text import copied_text
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.sampling import copying_view
+from minigpt.app.sampling.controls import prompt_field
 from minigpt.app.sampling.copying_view import FIGURES, LENGTHS, SOURCES, TEMPERATURES, WARMEST, Baseline, Copy, Spans
 from minigpt.app.session import kept_controls, profile, steps, typed
 from minigpt.app.session.ask import ask, errors_explained
 from minigpt.app.session.download import offer_download
 from minigpt.app.session.openings import opening_text
-from minigpt.app.session.run_text import PROPOSED
 from minigpt.app.session.runs import RunRef, token_unit
-from minigpt.app.session.subject import prompt_input, prompt_key
 from minigpt.app.texts import markdown, number, plain, t
 from minigpt.app.ui import anatomy, controls, forms, theme
 from minigpt.config import MOST
@@ -62,16 +61,7 @@ def _first(key: str, is_allowed: Any) -> Any:
 
 def _choose(run: RunRef) -> tuple[str, ...] | tuple[str, float, int, int] | None:
     """Draw the controls; return the typed text alone, or prompt, temperature, length and seed; None if one lacks."""
-    source = st.segmented_control(
-        t("sampling.copying_source"),
-        SOURCES,
-        format_func=lambda source: t(f"sampling.copying_source_{source}"),
-        default=_first(SOURCE, SOURCES.__contains__),
-        required=True,
-        key=SOURCE,
-        label_visibility="collapsed",
-        persist_state="session",
-    )
+    source = controls.choice("sampling", "copying_source", SOURCES, first=_first(SOURCE, SOURCES.__contains__))
     return _choose_typed(run) if source == "typed" else _choose_written(run)
 
 
@@ -99,11 +89,10 @@ def _choose_typed(run: RunRef) -> tuple[str] | None:
 
 def _choose_written(run: RunRef) -> tuple[str, float, int, int] | None:
     """Draw what the model writes with; return prompt, temperature, length and seed. None: the seed is none."""
-    key, lengths = prompt_key(run, "sampling"), copying_view.num_tokens(profile.limits().max_new_tokens)
+    lengths = copying_view.num_tokens(profile.limits().max_new_tokens)
     left, middle, right = st.columns([5, 4, 1.7], vertical_alignment="bottom")
     below = st.container()
-    opening = lambda: opening_text(run, key, PROPOSED)  # noqa: E731
-    prompt = prompt_input(left, t("sampling.prompt"), key=key, opening=opening, help=t("sampling.prompt_help"))
+    prompt = prompt_field(left, run)
     name = "sampling:copying_temperature"
     temperature = middle.slider(
         t("sampling.rule_temperature"),

@@ -8,16 +8,13 @@ import streamlit as st
 
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.sampling import inspector_view, own, pipeline, pipeline_view
+from minigpt.app.sampling.controls import choose_prompt, prompt_field
 from minigpt.app.sampling.inspector_view import EXAMPLES, START, Inspection, Places
 from minigpt.app.sampling.own_view import RuleFile
 from minigpt.app.session import profile
 from minigpt.app.session.ask import ask, errors_explained
-from minigpt.app.session.openings import choose_opening, opening_text
 from minigpt.app.session.reading import prompt_notes
-from minigpt.app.session.run_text import PROPOSED
 from minigpt.app.session.runs import RunRef
-from minigpt.app.session.subject import prompt_input, prompt_key
-from minigpt.app.session.typed import PROMPT
 from minigpt.app.texts import markdown, t, template
 from minigpt.app.ui import anatomy, controls, theme
 
@@ -28,13 +25,9 @@ PLACE = "sampling:inspector_place"
 def draw(run: RunRef) -> None:
     """Draw the view."""
     own_file = own.rule_file()
-    key = prompt_key(run, "sampling")
     left, right = st.columns([5, 3], vertical_alignment="bottom")
-    prompt = prompt_input(
-        left, t("sampling.prompt"), key=key, opening=lambda: opening_text(run, key, PROPOSED),
-        help=t("sampling.prompt_help"),
-    )  # fmt: skip
-    choose_opening(run, "sampling", PROMPT, key, PROPOSED)
+    prompt = prompt_field(left, run)
+    choose_prompt(run)
     with errors_explained():
         profile.limits().check_prompt(prompt)
         with right, st.spinner(t("sampling.inspector_computing")):

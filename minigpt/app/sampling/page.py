@@ -6,7 +6,7 @@ from minigpt.app.sampling import branches, cache, copying, inspector, play, side
 from minigpt.app.session import state
 from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import t
-from minigpt.app.ui import anatomy
+from minigpt.app.ui import anatomy, controls
 
 VIEWS = {
     "side": side.draw,
@@ -26,16 +26,7 @@ def draw() -> None:
 @st.fragment
 def _draw_run(run: RunRef) -> None:
     """Draw the chosen view; moving a control redraws only this."""
-    view = st.segmented_control(
-        t("sampling.view"),
-        list(VIEWS),
-        format_func=lambda view: t(f"sampling.view_{view}"),
-        default="side",
-        required=True,
-        key="sampling:view",
-        label_visibility="collapsed",
-        persist_state="session",
-    )
+    view = controls.choice("sampling", "view", list(VIEWS))
     st.markdown(t(f"sampling.lead_{view}"))
     VIEWS[view](run)
     code(view)

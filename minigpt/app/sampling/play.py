@@ -8,22 +8,14 @@ from minigpt.app.sampling import play_draw, play_shannon
 from minigpt.app.session.ask import errors_explained
 from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import t
+from minigpt.app.ui import controls
 
 GAMES = {"draw": play_draw.draw, "shannon": play_shannon.draw}
 
 
 def draw(run: RunRef) -> None:
     """Draw the chosen game."""
-    game = st.segmented_control(
-        t("sampling.game"),
-        list(GAMES),
-        format_func=lambda game: t(f"sampling.game_{game}"),
-        default="draw",
-        required=True,
-        key="sampling:game",
-        label_visibility="collapsed",
-        persist_state="session",
-    )
+    game = controls.choice("sampling", "game", list(GAMES))
     st.markdown(t(f"sampling.lead_game_{game}"))
     with errors_explained():
         GAMES[game](run)

@@ -10,15 +10,12 @@ import streamlit as st
 from minigpt.app.components.draw_bar import draw_bar, message, picked_token
 from minigpt.app.components.token_strip import StripToken, token_strip
 from minigpt.app.sampling import play_draw_view
+from minigpt.app.sampling.controls import choose_prompt, prompt_field
 from minigpt.app.sampling.play_draw_view import CHOICES, USUAL, Game, Turn
 from minigpt.app.session import profile, runs
 from minigpt.app.session.ask import ask
-from minigpt.app.session.openings import choose_opening, opening_text
 from minigpt.app.session.reading import prompt_notes
-from minigpt.app.session.run_text import PROPOSED
 from minigpt.app.session.runs import RunRef, token_unit
-from minigpt.app.session.subject import prompt_input, prompt_key
-from minigpt.app.session.typed import PROMPT
 from minigpt.app.texts import probability, t, template
 from minigpt.app.ui import anatomy
 
@@ -29,17 +26,13 @@ TALLEST = 150
 
 def draw(run: RunRef) -> None:
     """Draw the game."""
-    key = prompt_key(run, "sampling")
     left, right = st.columns([5, 2], vertical_alignment="bottom")
-    prompt = prompt_input(
-        left, t("sampling.prompt"), key=key, opening=lambda: opening_text(run, key, PROPOSED),
-        help=t("sampling.prompt_help"),
-    )  # fmt: skip
+    prompt = prompt_field(left, run)
     count = right.select_slider(
         t("sampling.draw_count", unit=token_unit(run)), CHOICES, value=USUAL, key="sampling:draw_count",
         persist_state="session", help=t("sampling.draw_count_help"),
     )  # fmt: skip
-    choose_opening(run, "sampling", PROMPT, key, PROPOSED)
+    choose_prompt(run)
     profile.limits().check_prompt(prompt)
     game = _game(run, prompt)
     turn = game.turn or _ask(run, game, prompt, count)

@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.components.token_strip import token_strip
 from minigpt.app.sampling import own, pipeline, pipeline_view, side_view
+from minigpt.app.sampling.controls import choose_prompt, prompt_field
 from minigpt.app.sampling.own_view import RuleFile
 from minigpt.app.sampling.pipeline_view import Range
 from minigpt.app.sampling.side_view import (
@@ -32,11 +33,7 @@ from minigpt.app.sampling.side_view import (
 )
 from minigpt.app.session import kept_controls, profile
 from minigpt.app.session.ask import ask, errors_explained
-from minigpt.app.session.openings import choose_opening, opening_text
-from minigpt.app.session.run_text import PROPOSED
 from minigpt.app.session.runs import RunRef, token_unit
-from minigpt.app.session.subject import prompt_input, prompt_key
-from minigpt.app.session.typed import PROMPT
 from minigpt.app.texts import markdown, t, template
 from minigpt.app.ui import anatomy, controls, forms, theme
 from minigpt.app.ui.tunes import player
@@ -80,17 +77,10 @@ def choose_settings(run: RunRef) -> tuple[str, int | None, int, int, float]:
 
     The seed is None while its field holds something that is no seed.
     """
-    key = prompt_key(run, "sampling")
     lengths = side_view.lengths(profile.limits().max_new_tokens)
     left, middle, right, last = st.columns([5, 2, 2.6, 1.7], vertical_alignment="bottom")
     below = st.container()
-    prompt = prompt_input(
-        left,
-        t("sampling.prompt"),
-        key=key,
-        opening=lambda: opening_text(run, key, PROPOSED),
-        help=t("sampling.prompt_help"),
-    )
+    prompt = prompt_field(left, run)
     with middle:
         seed = forms.whole_number(
             t("sampling.seed"), key="sampling:seed", low=0, high=MOST, start=FIRST_SEED, below=below,
@@ -114,7 +104,7 @@ def choose_settings(run: RunRef) -> tuple[str, int | None, int, int, float]:
         base_temperature = range_slider(t("sampling.warmth"), "sampling:warmth", BASE_RANGE, t("sampling.warmth_help"))
     with right:
         choose_preset([shown_rule(number, base_temperature).spec for number in range(int(count))])
-    choose_opening(run, "sampling", PROMPT, key, PROPOSED)
+    choose_prompt(run)
     return prompt, seed, int(length), int(count), base_temperature
 
 

@@ -1,4 +1,4 @@
-"""Sliders that a page can move, and whether the screen is as narrow as a phone."""
+"""A choice in a row of names, sliders that a page can move, and whether the screen is as narrow as a phone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,29 @@ from typing import Any
 
 import streamlit as st
 
+from minigpt.app.texts import t
 from minigpt.viz.labels import visible_token
+
+
+def choice(page: str, name: str, options: Sequence[str], *, first: str | None = None) -> str:
+    """Draw a choice between names in a row, one of which is always chosen, and return it.
+
+    Args:
+        page: The page; each option's label is the text `<page>.<name>_<option>`.
+        name: What is chosen; the session-state key is `<page>:<name>`.
+        options: What there is to choose from.
+        first: The choice at first; the first option if it is left out.
+    """
+    return st.segmented_control(
+        t(f"{page}.{name}"),
+        options,
+        format_func=lambda option: t(f"{page}.{name}_{option}"),
+        default=options[0] if first is None else first,
+        required=True,
+        key=f"{page}:{name}",
+        label_visibility="collapsed",
+        persist_state="session",
+    )
 
 
 def move(name: str, value: Any) -> None:
