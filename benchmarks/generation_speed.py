@@ -18,6 +18,7 @@ Four parts, of which `--part` selects some:
     vocabulary  top-k and top-p on 50,000 tokens against a full sort of the same logits. Both need a small part of it,
                 unless the distribution is flat, so that top-p keeps nearly all.
 
+`--part streams --device cuda` measures the first part on a GPU.
 `--set model.norm=rmsnorm --set model.positions=rotary --set model.bias=false` measures another model of ours.
 """
 
@@ -43,7 +44,7 @@ BATCHES = (1, 16)
 VOCABULARY = 50_000
 
 
-def our_generator(threads: int, assignments: list[str]) -> Any:
+def our_generator(threads: int, assignments: list[str], device: str = "cpu") -> Any:
     os.environ["OPENBLAS_NUM_THREADS"] = str(threads)  # NumPy reads it when it is imported
     import torch
 
@@ -69,19 +70,19 @@ def our_generator(threads: int, assignments: list[str]) -> Any:
         eos_id = None  # or an untrained model would end its text after some 65 tokens
 
     tokenizer = Endless().train(CHARACTERS)
-    model = Transformer(config.model, tokenizer.vocab_size).eval()
+    model = Transformer(config.model, tokenizer.vocab_size).eval().to(device)
     return TextGenerator(SimpleNamespace(model=model, tokenizer=tokenizer))
 
 
-def ours(threads: int, texts: int, tokens: int, assignments: list[str]) -> Callable[[], int]:
-    generator = our_generator(threads, assignments)
+def ours(threads: int, texts: int, tokens: int, assignments: list[str], device: str) -> Callable[[], int]:
+    generator = our_generator(threads, assignments, device)
     from minigpt.generation.settings import GenerationSettings
 
     each = [GenerationSettings(max_new_tokens=tokens, temperature=1.0, row=row) for row in range(texts)]
     return lambda: sum(result.num_new_tokens for result in generator.generate_batch(["a"] * texts, each))
 
 
-def theirs(threads: int, texts: int, tokens: int) -> Callable[[], int]:
+def theirs(threads: int, texts: int, tokens: int, device: str) -> Callable[[], int]:
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
     import transformers
@@ -97,8 +98,8 @@ def theirs(threads: int, texts: int, tokens: int) -> Callable[[], int]:
         eos_token_id=None,
         pad_token_id=0,
     )
-    model = transformers.GPT2LMHeadModel(config).eval()
-    prompt = torch.full((texts, 1), 4)
+    model = transformers.GPT2LMHeadModel(config).eval().to(device)
+    prompt = torch.full((texts, 1), 4, device=device)
 
     def generate() -> int:
         ids = model.generate(
@@ -186,15 +187,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="processor threads of their side")
     parser.add_argument("--our-threads", type=int, help="processor threads of our side; as many if not given")
     parser.add_argument("--set", action="append", default=[], help="section.key=value for our side")
+    parser.add_argument("--device", default="cpu", help="of the part streams, for example cuda")
     parser.add_argument("--side", choices=("minigpt", "transformers"), help=argparse.SUPPRESS)
     parser.add_argument("--texts", type=int, default=1, help=argparse.SUPPRESS)
     options = parser.parse_args()
     threads = options.our_threads or options.threads
     if options.side:
         if options.side == "minigpt":
-            generate = ours(threads, options.texts, options.tokens, options.set)
+            generate = ours(threads, options.texts, options.tokens, options.set, options.device)
         else:
-            generate = theirs(options.threads, options.texts, options.tokens)
+            generate = theirs(options.threads, options.texts, options.tokens, options.device)
 
         def work() -> float:
             started = time.perf_counter()
