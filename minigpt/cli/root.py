@@ -32,6 +32,7 @@ from minigpt.cli.generate import generate
 from minigpt.cli.runs import runs
 from minigpt.cli.signals import Ended, ending_signals
 from minigpt.cli.streams import safe_streams
+from minigpt.cli.sweep import sweep
 from minigpt.cli.tokenize import tokenize
 from minigpt.cli.train import train
 from minigpt.errors import InputError, MinigptError
@@ -103,7 +104,7 @@ def cli() -> None:
 
 
 for _command in (
-    *(app, train, generate, chat, evaluate, tokenize, runs, export_run, import_run),
+    *(app, train, sweep, generate, chat, evaluate, tokenize, runs, export_run, import_run),
     *(config, corpora, bench, doctor, completion),
 ):
     cli.add_command(_command)

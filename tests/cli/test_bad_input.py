@@ -114,11 +114,12 @@ FREE = {"--prompt", "--text", "--stop", "--data", "--out", "--config", "--tokeni
 @pytest.mark.parametrize(("words", "option"), [pair for pair in options() if pair[1] not in FREE])
 def test_a_wrong_value_names_its_option(call, words: str, option: str) -> None:
     """Eight values for each option; those that a command allows may do their work, the others are refused by name."""
-    needed = {"train": ["--data=text.txt"], "bench": ["nano", "--seconds=0.1"], "import": ["text.txt"]}
+    swept = ["--data=text.txt", "--vary=training.batch_size=1,2", "--out=out"]
+    needed = {"train": ["--data=text.txt"], "sweep": swept, "bench": ["nano", "--seconds=0.1"], "import": ["text.txt"]}
     rest = ["tales", *REST[words]] if words in REST else needed.get(words, [])
     rest = [] if words in ("runs import",) else rest
     num_refused = 0
-    for value in WRONG_VALUES[:3] if words in ("train", "bench") else WRONG_VALUES:
+    for value in WRONG_VALUES[:3] if words in ("train", "sweep", "bench") else WRONG_VALUES:
         before = set(Path.cwd().rglob("*"))
         result = call(*words.split(), *[each for each in rest if not each.startswith(option)], option, value, code=None)
         if result.exit_code:
@@ -135,7 +136,7 @@ def test_a_file_that_cannot_be_read_is_named(call, words: str, option: str) -> N
     Path("folder").mkdir()
     Path("binary").write_bytes(bytes(range(256)) * 40)
     rest = ["tales", *[each for each in REST.get(words, []) if not each.startswith((option, "--text"))]]
-    rest = {"train": [], "import": ["text.txt"], "runs import": ["text.txt"]}.get(words, rest)
+    rest = {"train": [], "sweep": ["--vary=seed=1,2", "--out=out"], "import": ["text.txt"], "runs import": ["text.txt"]}.get(words, rest)
     for given in ("missing", "folder", "binary", "\0", "a" * 5000):
         before = set(Path.cwd().rglob("*"))
         check(call(*words.split(), *rest, option, given, code=None), before)
