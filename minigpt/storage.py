@@ -111,6 +111,26 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """Yield a new temporary folder for files that are needed for a while; it is removed in any case.
+
+    Args:
+        path: A name in the folder where it is made; a killed process leaves it as it leaves an unfinished `path`.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    folder = _temporary(path)
+    with storage_errors(path):
+        try:
+            folder.mkdir(parents=True)
+            with _owned(folder):
+                yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def _owned(folder: Path) -> Iterator[None]:
     """Hold the operating system's lock on a folder while this process fills it; the lock ends with the process."""
     if fcntl is None:

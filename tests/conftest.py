@@ -35,7 +35,7 @@ settings.register_profile(
 )
 settings.load_profile("minigpt")
 
-RESET = ("minigpt.runs.manager", "minigpt.app.session.compute")
+RESET = ("minigpt.app.session.imports", "minigpt.runs.manager", "minigpt.app.session.compute")
 """Modules with a process-wide singleton and a `reset()`; only those that a test has imported are reset."""
 
 

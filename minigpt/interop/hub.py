@@ -11,7 +11,7 @@ import re
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from minigpt.errors import InputError
 from minigpt.paths import user_path
@@ -27,6 +27,7 @@ SECONDS = 20
 _HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9._-]{1,96}")
 
 
+@runtime_checkable
 class ModelFiles(Protocol):
     """The files of one model."""
 
@@ -150,15 +151,18 @@ def _listed(name: str) -> list[str]:
     return sorted(name for name in names if isinstance(name, str))
 
 
-def model_files(source: str | Path) -> ModelFiles:
+def model_files(source: str | Path | ModelFiles) -> ModelFiles:
     """Return the files of the model that a person names.
 
     Args:
-        source: A folder; else `owner/name` of a model on the hub.
+        source: A folder; else `owner/name` of a model on the hub. Files that are there already are returned as they
+            are.
 
     Raises:
         InputError: It is neither.
     """
+    if isinstance(source, ModelFiles):
+        return source
     path = user_path(source, for_reading=False)
     if path.is_dir():
         return FolderFiles(path)

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -55,7 +55,14 @@ MAX_INDEX_BYTES = 32_000_000
 """Largest list of tensors of a model in several files."""
 MAX_SHARDS = 1_000
 """Most files of weights."""
+Watch = Callable[[Literal["files", "weights", "run"], float], None]
+"""Told between pieces of the work what is being done and what share of that is done: files are fetched or copied,
+weights read, the run written. An error that it raises ends the work, and nothing is left."""
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+def _unwatched(what: str, done: float) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,11 @@ class ForeignModel:
 
 
 def load_huggingface(
-    source: str | Path, *, tokenizer: str | Path | None = None, limits: Limits | None = None
+    source: str | Path | ModelFiles,
+    *,
+    tokenizer: str | Path | None = None,
+    limits: Limits | None = None,
+    watch: Watch = _unwatched,
 ) -> ForeignModel:
     """Load a model of the GPT-2 or Llama family.
 
@@ -88,6 +99,7 @@ def load_huggingface(
             which is fetched unless it has been fetched before.
         tokenizer: A `tokenizer.json` to use in place of the model's own.
         limits: What a server allows; None: as much as this machine has memory for.
+        watch: Told how far it is, see `Watch`.
 
     Raises:
         InputError: There is no such model; its files are missing, damaged, pickled or do not fit together; or it
@@ -101,14 +113,18 @@ def load_huggingface(
     if limits is not None:
         limits.check_import(RunConfig(model=foreign.model), foreign.vocab_size)
     fitting = _read_tokenizer(files, names, foreign, tokenizer)
-    state = _read_state(foreign, [files.path(name) for name in _weight_files(files, names)], files.where)
+    paths, wanted = list[Path](), _weight_files(files, names)
+    for number, name in enumerate(wanted):
+        watch("files", number / len(wanted))
+        paths.append(files.path(name))
+    state = _read_state(foreign, paths, files.where, watch)
     model = Transformer(foreign.model, foreign.vocab_size, seed=None)
     model.load_state_dict(state, assign=True)
     return ForeignModel(model.eval(), fitting, foreign.architecture, files.name)
 
 
 def import_huggingface(
-    source: str | Path,
+    source: str | Path | ModelFiles,
     *,
     store: RunStore | None = None,
     path: Path | None = None,
@@ -116,6 +132,7 @@ def import_huggingface(
     tokenizer: str | Path | None = None,
     limits: Limits | None = None,
     owner_token: str | None = None,
+    watch: Watch = _unwatched,
 ) -> RunFolder:
     """Make a run of a model of the GPT-2 or Llama family. It has weights, and no corpus and no metrics.
 
@@ -127,6 +144,7 @@ def import_huggingface(
         tokenizer: A `tokenizer.json` to use in place of the model's own.
         limits: What a server allows; None: as much as this machine has memory for.
         owner_token: Token of the person who may control it; None: everybody may.
+        watch: Told how far it is, see `Watch`.
 
     Raises:
         InputError: As for `load_huggingface`.
@@ -137,7 +155,8 @@ def import_huggingface(
     store = RunStore() if store is None else store
     if path is not None:
         check_free(user_path(path, for_reading=False))
-    found = load_huggingface(source, tokenizer=tokenizer, limits=limits)
+    found = load_huggingface(source, tokenizer=tokenizer, limits=limits, watch=watch)
+    watch("run", 0.0)
     if not is_finite(found.model.state_dict()):
         raise InputError(
             f"Weights of {visible(found.name)} are infinite or NaN, so it predicts nothing.", mend="Copy it again."
@@ -145,12 +164,14 @@ def import_huggingface(
 
     def fill(folder: RunFolder) -> None:
         found.tokenizer.save(folder.path / TOKENIZER)
+        watch("run", 0.2)
         checkpoint = folder.checkpoint_path(0)
         with storage_errors(folder.path):
             folder.data_path.mkdir()
             checkpoint.mkdir(parents=True)
         save_eval_model(checkpoint / MODEL, found.model, "raw")
         found.tokenizer.save(checkpoint / TOKENIZER)
+        watch("run", 0.8)
         write_manifest(checkpoint)
         write_text(folder.path / CHECKPOINTS / "last", step_name(0) + "\n")
         origin = f"{found.architecture}, {found.name}"
@@ -188,7 +209,10 @@ def _read_tokenizer(files: ModelFiles, names: list[str], foreign: Foreign, other
     """
     if other is None and TOKENIZER not in names:
         raise _unfit(
-            files.where, f"it has no {TOKENIZER}", mend="Give the tokenizer.json that belongs to it: --tokenizer FILE."
+            files.where,
+            f"it has no {TOKENIZER}",
+            mend="Give the tokenizer.json that belongs to it: --tokenizer FILE.",
+            on_page="Add the tokenizer.json that belongs to it.",
         )
     path = files.path(TOKENIZER) if other is None else user_path(other)
     tokenizer = load_tokenizer(path)
@@ -239,7 +263,7 @@ def _weight_files(files: ModelFiles, names: list[str]) -> list[str]:
     return found
 
 
-def _read_state(foreign: Foreign, paths: list[Path], where: str) -> dict[str, torch.Tensor]:
+def _read_state(foreign: Foreign, paths: list[Path], where: str, watch: Watch) -> dict[str, torch.Tensor]:
     """Return our tensors by name, made of those in the files; whole ones in float32 are views of the files."""
     parts = links(foreign)
     try:
@@ -265,7 +289,8 @@ def _read_state(foreign: Foreign, paths: list[Path], where: str) -> dict[str, to
                 return _to_ours(found[name].get_tensor(name), link)
 
             state: dict[str, list[torch.Tensor]] = {}
-            for link in parts:
+            for number, link in enumerate(parts):
+                watch("weights", number / len(parts))
                 if link.ours is not None:
                     state.setdefault(link.ours, []).append(read(link))
                 elif not bool((read(link) == link.fill).all()):
@@ -319,9 +344,14 @@ def _to_theirs(ours: torch.Tensor, link: Link) -> torch.Tensor:
 
 
 def _unfit(
-    where: str, what: str, *, mend: str = "Give a folder as save_pretrained of transformers writes it."
+    where: str,
+    what: str,
+    *,
+    mend: str = "Give a folder as save_pretrained of transformers writes it.",
+    on_page: str = "Give the files as save_pretrained of transformers writes them.",
 ) -> InputError:
-    return InputError(f"{where} cannot be read as a model of Hugging Face: {what}.", mend=mend)
+    problem = f"No model of Hugging Face can be read from {where}: {what}."
+    return InputError(problem, mend=mend, on_page=on_page)
 
 
 # -- writing

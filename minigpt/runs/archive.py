@@ -81,7 +81,7 @@ def unpack(
     if max_bytes is None:
         allowed = None if limits is None else limits.max_run_megabytes
         max_bytes = MAX_BYTES if allowed is None else allowed * 10**6
-    with _opened(source) as archive, _refusing(folder):
+    with opened_zip(source, mend=EXPORT_WANTED, on_page=EXPORT_WANTED_ON_PAGE) as archive, _refusing(folder):
         members = _members(archive)
         declared = sum(entry.file_size for entry in members.values())
         left = max_bytes
@@ -119,21 +119,29 @@ class _BoundedReads:
 
 
 @contextlib.contextmanager
-def _opened(source: Path | BinaryIO) -> Iterator[zipfile.ZipFile]:
+def opened_zip(source: Path | BinaryIO, *, mend: str, on_page: str) -> Iterator[zipfile.ZipFile]:
+    """Open a zip file that may be somebody else's; of its list of files no more is read than a run's can have.
+
+    Args:
+        source: The zip file.
+        mend: What to give instead of a file that is none.
+        on_page: The same for the visitor of a page.
+
+    Raises:
+        ArchiveError: It is no zip file, or has more than `MAX_FILES` files.
+    """
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
             archive = stack.enter_context(zipfile.ZipFile(cast(BinaryIO, _BoundedReads(file))))
         except _UNREADABLE as error:
-            raise _unreadable(error) from None
+            raise _unreadable(error, mend, on_page) from None
         yield archive
 
 
-def _unreadable(error: Exception) -> ArchiveError:
+def _unreadable(error: Exception, mend: str, on_page: str) -> ArchiveError:
     why = cause_of(error).why if isinstance(error, OSError) else error
-    return ArchiveError(
-        f"The file is no zip file that can be opened: {why}.", mend=EXPORT_WANTED, on_page=EXPORT_WANTED_ON_PAGE
-    )
+    return ArchiveError(f"The file is no zip file that can be opened: {why}.", mend=mend, on_page=on_page)
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -152,17 +160,39 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     members: dict[str, zipfile.ZipInfo] = {}
     for entry in entries:
         name = entry.filename.removeprefix(prefix)
-        kind = stat.S_IFMT(entry.external_attr >> 16)
         if not entry.filename.startswith(prefix) or not _is_known(name):
             raise _refused(f"it holds {quoted(entry.filename[:100])}, which no run has")
-        if kind not in (0, stat.S_IFREG) or entry.flag_bits & 1:
-            raise _refused(f"{name} is a link, a device or encrypted")
-        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise _refused(f"{name} is packed in a way that needs memory as the file asks")
+        if fault := entry_fault(entry):
+            raise _refused(f"{name} {fault}")
         if name in members:
             raise _refused(f"{name} is in it twice")
         members[name] = entry
     return members
+
+
+def entry_fault(entry: zipfile.ZipInfo) -> str | None:
+    """Return why a file of a zip must not be unpacked, as the end of a sentence; None if it may."""
+    if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG) or entry.flag_bits & 1:
+        return "is a link, a device or encrypted"
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "is packed in a way that needs memory as the file asks"
+    return None
+
+
+def read_blocks(
+    archive: zipfile.ZipFile,
+    entry: zipfile.ZipInfo,
+    *,
+    mend: str = EXPORT_WANTED,
+    on_page: str = EXPORT_WANTED_ON_PAGE,
+) -> Iterator[bytes]:
+    """Yield the contents of a file of a zip in blocks of at most `MAX_READ_BYTES`; see `opened_zip`."""
+    try:
+        with archive.open(entry) as packed:
+            while block := packed.read(MAX_READ_BYTES):
+                yield block
+    except _UNREADABLE as error:
+        raise _unreadable(error, mend, on_page) from None
 
 
 def _is_large(name: str) -> bool:
@@ -223,19 +253,10 @@ def _largest(name: str, folder: RunFolder, parameters: int, limits: Limits | Non
 
 def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, *, limit: int) -> int:
     """Write one file and return its size, counted while writing."""
-
-    def blocks() -> Iterator[bytes]:
-        try:
-            with archive.open(entry) as packed:
-                while block := packed.read(MAX_READ_BYTES):
-                    yield block
-        except _UNREADABLE as error:
-            raise _unreadable(error) from None
-
     path.parent.mkdir(parents=True, exist_ok=True)
     size = 0
     with path.open("xb") as file:
-        for block in blocks():
+        for block in read_blocks(archive, entry):
             size += len(block)
             if size > limit:
                 raise _refused(f"unpacked, {path.name} is larger than such a file can be here ({limit:,} bytes)")

@@ -10,6 +10,7 @@ Importing this module does not import torch.
 from __future__ import annotations
 
 import builtins
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
@@ -18,6 +19,9 @@ from minigpt.runs.snapshots import RunSnapshot
 
 if TYPE_CHECKING:
     from minigpt.data.corpora import Corpus
+    from minigpt.runs.folder import RunFolder
+    from minigpt.runs.limits import Limits
+    from minigpt.runs.store import RunStore
 
 Command = Literal["pause", "resume", "stop", "delete"]
 
@@ -49,6 +53,18 @@ class RunEngine(Protocol):
         Raises:
             InputError: It is not an exported run, or the server does not allow it.
             StorageError: The disk is full or cannot be written.
+        """
+        ...
+
+    def adopt(self, make: Callable[[RunStore, Limits], RunFolder], owner: str) -> str:
+        """Take in a run that is made without training, if there is room for one more, and return its id.
+
+        Args:
+            make: Makes it in the store that it is given, within the limits that it is given; it may take long.
+            owner: Token of the person it will belong to; may be empty if the profile asks for none.
+
+        Raises:
+            InputError: This server keeps no further run; or what `make` raises.
         """
         ...
 

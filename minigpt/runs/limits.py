@@ -180,7 +180,7 @@ class Limits(BaseModel):
                 mend="Set training.compile to false, or train on your own machine.",
                 on_page="Switch training.compile off, or train on your own machine.",
             )
-        self._check_parameters(config, vocab_size)
+        self._check_parameters(config, vocab_size, "Lower model.d_model or model.num_layers.")
         check_memory(config, vocab_size, self.max_training_megabytes)
         parts = disk_megabytes(config, num_chars, vocab_size)
         if self.max_run_megabytes is not None and sum(parts.values()) > self.max_run_megabytes:
@@ -210,7 +210,8 @@ class Limits(BaseModel):
         Raises:
             LimitError: It exceeds one of the limits.
         """
-        self._check_parameters(config, vocab_size)
+        mend = "Open it with minigpt on your own machine."
+        self._check_parameters(config, vocab_size, mend)
         if self.max_training_megabytes is None:
             return
         needed = memory_megabytes(
@@ -220,12 +221,11 @@ class Limits(BaseModel):
             raise LimitError(
                 f"The model reads up to {config.model.sequence_length:,} tokens at once, which can take "
                 f"{needed:,.0f} MB of memory; this server allows {self.max_training_megabytes:,} MB.",
-                mend="Open it with minigpt on your own machine.",
+                mend=mend,
             )
 
-    def _check_parameters(self, config: RunConfig, vocab_size: int) -> None:
+    def _check_parameters(self, config: RunConfig, vocab_size: int, mend: str) -> None:
         parameters = count_parameters(config.model, vocab_size).total
-        mend = "Lower model.d_model or model.num_layers."
         self._at_most("The model", parameters, self.max_parameters, "parameters", mend)
 
     def expiry(self) -> datetime | None:

@@ -126,10 +126,16 @@ class ThreadEngine:
         return folder.id
 
     def import_zip(self, source: BinaryIO, owner: str) -> str:
-        """Unpack an exported run; see `RunEngine.import_zip`. One at a time, so that their memory does not add up."""
+        """Unpack an exported run; see `RunEngine.import_zip`."""
+        return self.adopt(
+            lambda store, limits: store.import_zip(source, limits=limits, owner_token=owner or None), owner
+        )
+
+    def adopt(self, make: Callable[[RunStore, Limits], RunFolder], owner: str) -> str:
+        """Take in a run; see `RunEngine.adopt`. One at a time, so that their memory does not add up."""
         with self._importing:
             self._check_room(_hashed(owner))
-            return self._store.import_zip(source, limits=self.limits, owner_token=owner or None).id
+            return make(self._store, self.limits).id
 
     def command(self, run_id: str, token: str, command: Command) -> None:
         """Pause, resume, stop or delete; see `RunEngine.command`."""

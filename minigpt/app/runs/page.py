@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from minigpt.app.components.live_chart import live_chart
-from minigpt.app.runs import view
+from minigpt.app.runs import bring, view
 from minigpt.app.runs.view import Listed
 from minigpt.app.session import profile, runs, state
 from minigpt.app.session.runs import RunRef
@@ -26,6 +26,7 @@ from minigpt.wording import harmless, visible
 
 def draw() -> None:
     """Draw the page below its title."""
+    bring.take_result()
     report()
     own = state.own_runs()
     lines = view.listed(own, state.current_run())
@@ -39,16 +40,23 @@ def draw() -> None:
         actions(chosen.ref, chosen.snapshot)
         compare(lines, chosen)
     import_zip()
+    report("zip_")
+    bring.bring_model()
+    report("bring_")
     if lines:
         anatomy.what_you_see(view.sentences(lines))
     anatomy.show_code(export_zip, RunStore.import_zip)
 
 
-def report() -> None:
-    """Show the result of the last command, or its error."""
-    if message := st.session_state.pop("runs:done", None):
+def report(what: str = "") -> None:
+    """Show the result of the last command, or its error.
+
+    Args:
+        what: Of which command; those of imports are shown where the visitor has given the file.
+    """
+    if message := st.session_state.pop(f"runs:{what}done", None):
         st.success(message, icon=":material/check_circle:")
-    if error := st.session_state.pop("runs:error", None):
+    if error := st.session_state.pop(f"runs:{what}error", None):
         anatomy.explain_error(error)
         st.caption(t("runs.kept"))
 
@@ -210,8 +218,8 @@ def import_zip() -> None:
     try:
         profile.limits().check_upload(file.name, file.size)
         run_id = runs.engine().import_zip(file, state.owner_token())
-        st.session_state["runs:done"] = t("runs.imported", name=escape(runs.engine().snapshot(run_id).name))
+        st.session_state["runs:zip_done"] = t("runs.imported", name=escape(runs.engine().snapshot(run_id).name))
         state.set_current_run(run_id)
     except MinigptError as error:
-        st.session_state["runs:error"] = error
+        st.session_state["runs:zip_error"] = error
     st.rerun()

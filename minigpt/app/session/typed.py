@@ -1,7 +1,7 @@
 """Texts that a visitor types. A typed text wins over the text that a page opens with, on all pages and for all runs.
 
 Fields of one kind share their text: `PROMPT` is what a model reads, on several pages; `PASSAGE` is scored; `PASTED` may
-become a corpus; `CUT` is cut into tokens.
+become a corpus; `CUT` is cut into tokens; `MODEL` says where a model is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import streamlit as st
 
 from minigpt.app.session import kept
 
-PROMPT, PASSAGE, PASTED, CUT = "prompt", "passage", "pasted", "cut"
+PROMPT, PASSAGE, PASTED, CUT, MODEL = "prompt", "passage", "pasted", "cut", "model"
 
 
 def typed(name: str) -> str | None:
