@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch._dynamo.utils import counters
 
 from minigpt.errors import ConfigError
 from minigpt.model import compilation
@@ -33,13 +32,20 @@ RECIPES: list[dict[str, Any]] = [
 ]
 
 
+def counters() -> dict[str, Any]:
+    """Return what torch has counted while it compiled. The import takes a second, so only these tests pay for it."""
+    from torch._dynamo.utils import counters
+
+    return counters
+
+
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trace forward and backward as for a compiler, but run the plain operations, which saves a minute of compiling."""
     monkeypatch.setattr(compilation, "BACKEND", "aot_eager")
     monkeypatch.setenv("CXX", sys.executable)  # any program that exists
     torch._dynamo.reset()
-    counters.clear()
+    counters().clear()
 
 
 def curve(make_trainer: MakeTrainer, weights: Weights, **changes: Any) -> tuple[list[float], torch.Tensor, float]:
@@ -55,9 +61,9 @@ def test_curve_and_weights_are_the_plain_ones(
     make_trainer: MakeTrainer, weights: Weights, recipe: dict[str, Any]
 ) -> None:
     losses, learned, val_loss = curve(make_trainer, weights, training__compile=True, **recipe)
-    assert counters["stats"]["unique_graphs"] >= 1
-    assert not counters["graph_break"]  # one graph, not several with Python between them
-    assert len(counters["frames"]) > 0
+    assert counters()["stats"]["unique_graphs"] >= 1
+    assert not counters()["graph_break"]  # one graph, not several with Python between them
+    assert len(counters()["frames"]) > 0
     plain_losses, plain, plain_val_loss = curve(make_trainer, weights, **recipe)
     assert losses == pytest.approx(plain_losses, abs=1e-5)
     torch.testing.assert_close(learned, plain, rtol=1e-4, atol=1e-5)
@@ -86,10 +92,10 @@ def test_compiling_is_announced_before_it_begins(make_trainer: MakeTrainer, monk
     assert next(work).kind == "announcement"
     assert lines == [trainer.activity]
     assert lines[0].startswith("Compiling the model")
-    assert not counters["stats"]  # not begun
+    assert not counters()["stats"]  # not begun
     assert next(work).kind == "micro_batch"
     assert trainer.activity == ""
-    assert counters["stats"]
+    assert counters()["stats"]
     assert "announcement" not in {piece.kind for piece in work}
     assert len(lines) == 2  # and the evaluation at the end
 
@@ -97,7 +103,7 @@ def test_compiling_is_announced_before_it_begins(make_trainer: MakeTrainer, monk
 def test_plain_trainings_compile_nothing(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer(training__max_steps=2, training__warmup_steps=0)
     assert "announcement" not in {piece.kind for piece in trainer.work()}
-    assert not counters["stats"]
+    assert not counters()["stats"]
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
