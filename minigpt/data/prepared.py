@@ -80,11 +80,11 @@ def estimated_num_tokens(tokenizer: BaseTokenizer, corpus: Corpus) -> int:
     It is exact for a shorter corpus, and for a kind whose tokens are characters.
 
     Args:
-        tokenizer: An untrained tokenizer; it is trained on the sample.
+        tokenizer: A tokenizer; if it is untrained, it is trained on the sample.
         corpus: The corpus.
     """
     sample = corpus.head(SAMPLE_CHARS)
-    ids = encode_corpus(sample, train_tokenizer(tokenizer, sample))
+    ids = encode_corpus(sample, tokenizer if tokenizer.is_trained else train_tokenizer(tokenizer, sample))
     num_bos = 0 if tokenizer.bos_id is None else 1
     num_text = len(ids) - num_bos * len(sample.sources)
     return round(num_text * corpus.num_chars / sample.num_chars) + num_bos * len(corpus.sources)

@@ -82,6 +82,26 @@ class VisitorStore:
         content = json.dumps({"version": VERSION, "value": value}, ensure_ascii=False).encode("utf-8", "replace")
         if len(content) > self._most_bytes(field):
             return False
+        self._write(path, content)
+        return True
+
+    def write_file(self, key: str, name: str, content: bytes | None) -> bool:
+        """Keep a file of a visitor as it is; None removes it. See `write`."""
+        path = self.file_path(key, name)
+        if content is None:
+            with storage_errors(path):
+                path.unlink(missing_ok=True)
+            return True
+        if len(content) > 2 * self._limits.max_upload_bytes + LEAST_BYTES:
+            return False
+        self._write(path, content)
+        return True
+
+    def file_path(self, key: str, name: str) -> Path:
+        """Return the path of a file that `write_file` keeps; it need not be there."""
+        return self._path(key) / name
+
+    def _write(self, path: Path, content: bytes) -> None:
         is_new = not path.parent.exists()
         with storage_errors(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -90,7 +110,6 @@ class VisitorStore:
             file.write(content)
         if is_new or len(content) > LEAST_BYTES:
             self._shrink()
-        return True
 
     def touch(self, key: str) -> None:
         """Note that a visitor is here: what is kept for them expires later."""

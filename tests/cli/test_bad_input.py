@@ -136,7 +136,12 @@ def test_a_file_that_cannot_be_read_is_named(call, words: str, option: str) -> N
     Path("folder").mkdir()
     Path("binary").write_bytes(bytes(range(256)) * 40)
     rest = ["tales", *[each for each in REST.get(words, []) if not each.startswith((option, "--text"))]]
-    rest = {"train": [], "sweep": ["--vary=seed=1,2", "--out=out"], "import": ["text.txt"], "runs import": ["text.txt"]}.get(words, rest)
+    rest = {
+        "train": [],
+        "sweep": ["--vary=seed=1,2", "--out=out"],
+        "import": ["text.txt"],
+        "runs import": ["text.txt"],
+    }.get(words, rest)
     for given in ("missing", "folder", "binary", "\0", "a" * 5000):
         before = set(Path.cwd().rglob("*"))
         check(call(*words.split(), *rest, option, given, code=None), before)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import streamlit as st
 
-from minigpt.app.session import kept, profile
+from minigpt.app.session import kept, own_tokenizer, profile
 from minigpt.app.session.mend_step import Step, restored_step
 from minigpt.config import RunConfig, TokenizerConfig
 from minigpt.data.corpora import Corpus, corpus_from_text, joined, load_corpus
@@ -26,7 +26,7 @@ from minigpt.data.readers import clean_text
 from minigpt.data.readings import PLAIN, REPAIRS, Reading
 from minigpt.data.statistics import TextStatistics, text_statistics
 from minigpt.errors import CorpusError, MinigptError
-from minigpt.tokenizers.base import make_tokenizer
+from minigpt.tokenizers.base import BaseTokenizer, make_tokenizer
 from minigpt.wording import visible
 
 DEFAULT_CORPUS = "tales"
@@ -282,7 +282,7 @@ def num_tokens(corpus: Corpus, config: TokenizerConfig) -> int:
     """Return how many tokens a corpus becomes, measured once per corpus and settings; see `estimated_num_tokens`."""
     known = st.session_state.get("app:num_tokens")
     if known is None or known[0] is not corpus or known[1] != config:
-        known = (corpus, config, estimated_num_tokens(make_tokenizer(config), corpus))
+        known = (corpus, config, estimated_num_tokens(_tokenizer(config), corpus))
         st.session_state["app:num_tokens"] = known
     count: int = known[2]
     return count
@@ -293,10 +293,18 @@ def vocab_size(config: TokenizerConfig) -> int:
     corpus = current_corpus()
     known = st.session_state.get("app:vocab_size")
     if known is None or known[0] is not corpus or known[1] != config:
-        known = (corpus, config, expected_vocab_size(make_tokenizer(config), corpus))
+        tokenizer = _tokenizer(config)
+        size = tokenizer.vocab_size if tokenizer.is_trained else expected_vocab_size(tokenizer, corpus)
+        known = (corpus, config, size)
         st.session_state["app:vocab_size"] = known
-    size: int = known[2]
-    return size
+    found: int = known[2]
+    return found
+
+
+def _tokenizer(config: TokenizerConfig) -> BaseTokenizer:
+    """Return the tokenizer of the settings: the one that the visitor has brought, else an untrained one."""
+    given = None if config.path is None else own_tokenizer.tokenizer_at(config.path)
+    return given or make_tokenizer(config)
 
 
 def current_readings() -> list[Reading]:

@@ -10,7 +10,7 @@ import streamlit as st
 from pydantic import TypeAdapter, ValidationError
 
 from minigpt import resources
-from minigpt.app.session import kept, profile
+from minigpt.app.session import kept, own_tokenizer, profile
 from minigpt.app.ui.forms import config_widget, refused, written
 from minigpt.config import RunConfig, dotted_fields, field_info, load_config
 from minigpt.config.fields import plain_types
@@ -114,8 +114,12 @@ def _restored(value: Any) -> Draft:
 def _fits(name: str, value: Any) -> bool:
     """Return whether a field can show a value; whether it is allowed is checked where the settings are shown.
 
-    The field of a number also shows any text that was typed.
+    The field of a number also shows any text that was typed. The only file that a draft may name is the visitor's own
+    tokenizer.
     """
+    if name == "tokenizer.path":
+        own = own_tokenizer.current()
+        return own is not None and value == str(own.path)
     annotation = field_info(name).annotation
     if isinstance(value, str) and plain_types(annotation) & {int, float}:
         return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -65,6 +66,20 @@ def put(field: str, value: Any) -> None:
             is_written = False
         st.session_state["app:not_kept"] = not is_written
     _known()[field] = value
+
+
+def file_path(name: str) -> Path | None:
+    """Return the path of a file of this visitor, which need not be there; None if nothing is known of the visitor."""
+    return _store().file_path(key(), name) if is_known() else None
+
+
+def put_file(name: str, content: bytes | None) -> bool:
+    """Keep a file as it is, and return whether it is kept; None removes it.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    return is_known() and _store().write_file(key(), name, content)
 
 
 def is_failing() -> bool:

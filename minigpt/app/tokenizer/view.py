@@ -22,6 +22,8 @@ from minigpt.tokenizers.character import CharacterTokenizer
 from minigpt.viz.labels import visible_token
 
 KINDS = ("bpe", "character", "byte")
+OWN = "own"
+"""The kind of a tokenizer that the visitor has brought."""
 MOST_MERGES = 2_000
 """Merges on the slider, at most; a run may have more."""
 SAMPLE_CHARS = 1_000_000
@@ -42,6 +44,8 @@ class Learned:
         lengths: Number of tokens of the sample after 0, 1, ... N merges, (N + 1,).
         num_chars: Characters of the sample.
         num_bytes: Its bytes in UTF-8.
+        own: A tokenizer that the visitor has brought.
+        own_length: Number of its tokens for the sample.
     """
 
     bpe: BPETokenizer
@@ -49,6 +53,13 @@ class Learned:
     lengths: np.ndarray
     num_chars: int
     num_bytes: int
+    own: BaseTokenizer | None = None
+    own_length: int = 0
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """All kinds that can be shown."""
+        return KINDS if self.own is None else (OWN, *KINDS)
 
     @property
     def num_merges(self) -> int:
@@ -57,6 +68,8 @@ class Learned:
 
     def tokenizer(self, kind: str) -> BaseTokenizer:
         """Return the tokenizer of a kind."""
+        if kind == OWN and self.own is not None:
+            return self.own
         return {"bpe": self.bpe, "character": self.characters, "byte": ByteTokenizer()}[kind]
 
 
@@ -82,6 +95,16 @@ def learn(corpus: Corpus, cancelled: Callable[[], bool] = lambda: False) -> Lear
         np.add.at(saved, steps[steps >= 0], count)
     num_bytes = sum(len(word) * count for word, count in words.items())
     return Learned(bpe, characters, num_bytes - np.concatenate(([0], saved.cumsum())), sample.num_chars, num_bytes)
+
+
+def own_length(corpus: Corpus, tokenizer: BaseTokenizer, cancelled: Callable[[], bool] = lambda: False) -> int:
+    """Return the number of tokens that the beginning of a corpus has with a tokenizer that is trained already."""
+    length = 0
+    for text in corpus.head(SAMPLE_CHARS).documents:
+        if cancelled():
+            break
+        length += len(tokenizer.encode_array(text))
+    return length
 
 
 def key_of(corpus: Corpus) -> str:
@@ -111,6 +134,8 @@ def size_of(learned: Learned, kind: str, merges: int) -> tuple[int, int]:
         kind: One of `KINDS`.
         merges: Number of merges, for bpe.
     """
+    if kind == OWN and learned.own is not None:
+        return learned.own_length, learned.own.vocab_size
     if kind == "character":
         return learned.num_chars, learned.characters.vocab_size
     if kind == "byte":
@@ -193,7 +218,7 @@ def merge_rows(learned: Learned) -> list[dict[str, Any]]:
 def comparison(learned: Learned, text: str, config: RunConfig, merges: int) -> list[dict[str, str]]:
     """Return a row for each kind: tokens of the text on the page, then vocabulary and parameters of the embedding."""
     rows = []
-    for kind in ("character", "byte", "bpe"):
+    for kind in ("character", "byte", "bpe", OWN)[: len(learned.kinds)]:
         tokenizer = learned.tokenizer(kind)
         if kind == "bpe":
             tokenizer = BPETokenizer.from_merges(learned.bpe.merges[:merges])
@@ -212,8 +237,22 @@ def comparison(learned: Learned, text: str, config: RunConfig, merges: int) -> l
     return rows
 
 
-def special_rows() -> list[dict[str, str]]:
-    """Return a row for each special token: its id, how it is written, and what it is for."""
+def special_rows(own: BaseTokenizer | None = None) -> list[dict[str, str]]:
+    """Return a row for each special token: its id, how it is written, and what it is for.
+
+    Args:
+        own: A tokenizer that the visitor has brought; None: those that minigpt makes, which all have the same.
+    """
+    if own is not None:
+        roles = {own.pad_id: "pad", own.unk_id: "unk", own.bos_id: "bos", own.eos_id: "eos"}
+        return [
+            {
+                t("tokenizer.special_id"): number(token_id),
+                t("tokenizer.special_token"): visible_token(own.token_text(token_id)),
+                t("tokenizer.special_meaning"): t(f"tokenizer.special_{roles.get(token_id, 'other')}"),
+            }
+            for token_id in sorted(own.special_ids)
+        ]
     return [
         {
             t("tokenizer.special_id"): str(token_id),

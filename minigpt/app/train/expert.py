@@ -40,7 +40,7 @@ def setting(dotted: str, preset: str, base: RunConfig, kept: dict[str, Any], cha
 
 def draw(preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, Any]) -> None:
     """Draw all groups; the arguments are those of `setting`."""
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"tokenizer.path": changes.get("tokenizer.path")}
     tabs = st.tabs([t(f"train.group_{group}") for group in FIELDS], key="train_groups")
     for tab, (group, fields) in zip(tabs, FIELDS.items(), strict=True):
         room, picture = tab.columns(2, gap="medium") if group == "schedule" else (tab, None)
@@ -49,7 +49,7 @@ def draw(preset: str, base: RunConfig, kept: dict[str, Any], changes: dict[str, 
         place = 0
         for dotted in fields:
             other, fits = ONLY_WHERE.get(dotted, ("", None))
-            if fits is not None and not fits(values[other]):
+            if fits is not None and not fits(values.get(other)):
                 continue
             if place == len(row):  # row by row: a phone shows one column, and the order must stay right there
                 row, place = room.columns(COLUMNS.get(group, 4), vertical_alignment="bottom"), 0

@@ -78,6 +78,7 @@ FIELDS = {
 """The settings under Expert, by group; the command line has all settings."""
 
 ONLY_WHERE: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "tokenizer.kind": ("tokenizer.path", lambda value: value is None),
     "tokenizer.num_merges": ("tokenizer.kind", lambda value: value == "bpe"),
     "training.muon_momentum": ("training.optimizer", lambda value: value == "muon"),
     "training.muon_learning_rate": ("training.optimizer", lambda value: value == "muon"),

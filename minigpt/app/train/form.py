@@ -8,9 +8,9 @@ from typing import Any
 import streamlit as st
 
 from minigpt import config as settings
-from minigpt.app.session import corpora, draft, profile, runs, state
+from minigpt.app.session import corpora, draft, own_tokenizer, profile, runs, state
 from minigpt.app.session.runs import RunRef
-from minigpt.app.texts import escape, markdown, t
+from minigpt.app.texts import escape, markdown, number, t
 from minigpt.app.train import expert as train_expert
 from minigpt.app.train import form_view as view
 from minigpt.app.train import presets
@@ -52,6 +52,8 @@ def draw() -> None:
         is_open = st.toggle(t("train.expert"), key="train:expert", help=t("train.about_expert"))
         place_of_reset = st.container(width="content")
     messages = st.container()
+    if "tokenizer.path" in kept:  # chosen on the page Tokenizer; it has no field here
+        changes["tokenizer.path"] = kept["tokenizer.path"]
     if is_open:
         with st.container(border=True, key="train_expert"):
             train_expert.draw(preset, base, kept, changes)
@@ -91,6 +93,7 @@ def draw() -> None:
                 anatomy.explain_error(found_error)
         if config is not None:
             _cost(config)
+            _own_tokenizer(config)
             if error is None and (changes or not corpora.is_default()):  # no preset has a warning on the built-in tales
                 _health(config)
         _offer_corpus(preset, base)
@@ -262,6 +265,21 @@ def _cost(config: RunConfig) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="train_cost"):
         st.markdown(line, width="content")
         st.page_link(page_path("corpus"), label=t("train.other_corpus"), icon=":material/menu_book:")
+
+
+def _own_tokenizer(config: RunConfig) -> None:
+    """If the run takes the tokenizer that the visitor has brought, say so, with the way back."""
+    own = own_tokenizer.current() if config.tokenizer.path is not None else None
+    if own is None:
+        return
+
+    def learn() -> None:
+        draft.change({"tokenizer.path": None})
+
+    with st.container(horizontal=True, vertical_alignment="center", key="train_tokenizer"):
+        size = number(own.tokenizer.vocab_size)
+        st.markdown(t("train.own_tokenizer", name=escape(own.name), size=size), width="content")
+        st.button(t("train.own_tokenizer_learn"), key="train:learn_tokenizer", type="tertiary", on_click=learn)
 
 
 def _health(config: RunConfig) -> None:
