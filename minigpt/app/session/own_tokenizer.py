@@ -1,15 +1,16 @@
 """The tokenizer that a visitor has brought: a `tokenizer.json`, kept like all that a visitor brings.
 
 It is a file in the visitor's folder on this server, so that `tokenizer.path` can name it. It was checked when it came,
-and is read again in each process.
+and is read again in each session.
 """
 
 from __future__ import annotations
 
-import functools
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+import streamlit as st
 
 from minigpt.app.session import kept, profile
 from minigpt.data.readers import clean_text
@@ -40,13 +41,23 @@ class OwnTokenizer:
 
 
 def current() -> OwnTokenizer | None:
-    """Return the tokenizer that this visitor has brought, None if there is none or it can no longer be read."""
+    """Return the tokenizer that this visitor has brought, None if there is none or it can no longer be read.
+
+    It is read once in a session, and again when another file has taken its place.
+    """
     path, name = kept.file_path(NAME), kept.get(NAME)
-    found = None if path is None else _read(path)
-    if path is None or found is None:
-        return None
-    tokenizer, version = found
-    return OwnTokenizer(name if isinstance(name, str) and name else "tokenizer.json", path, version, tokenizer)
+    known: OwnTokenizer | None = st.session_state.get("app:own_tokenizer")
+    try:
+        version = 0 if path is None else path.stat().st_mtime_ns
+        if path is None or (known is not None and (known.path, known.version) == (path, version)):
+            return known
+        known = OwnTokenizer(
+            name if isinstance(name, str) and name else "tokenizer.json", path, version, load_tokenizer(path)
+        )
+    except (OSError, MinigptError):
+        known = None
+    st.session_state["app:own_tokenizer"] = known
+    return known
 
 
 def use_file(name: str, content: bytes) -> None:
@@ -83,20 +94,6 @@ def remove() -> None:
 
 
 def tokenizer_at(path: Path) -> BaseTokenizer | None:
-    """Return the tokenizer in a file, None if it cannot be read."""
-    found = _read(path)
-    return None if found is None else found[0]
-
-
-def _read(path: Path) -> tuple[BaseTokenizer, int] | None:
-    try:
-        version = path.stat().st_mtime_ns
-        return _loaded(path, version), version
-    except (OSError, MinigptError):
-        return None
-
-
-@functools.lru_cache(maxsize=4)
-def _loaded(path: Path, version: int) -> BaseTokenizer:
-    """Return the tokenizer in a file; `version` tells a new file from the one before it."""
-    return load_tokenizer(path)
+    """Return the visitor's tokenizer if it is the one in this file."""
+    own = current()
+    return own.tokenizer if own is not None and own.path.resolve() == path else None
