@@ -109,14 +109,13 @@ class BatchWriter:
         ids = draw_ids(after, dice)
         every_row = range(len(rows))
         by_rules, by_model = after[every_row, ids].tolist(), before[every_row, ids].tolist()
+        others = self._runners_up(rows, before, ids)
         tokens = []
         for i, (row, token) in enumerate(zip(rows, ids, strict=True)):
-            count = row.settings.num_runners_up
-            others = self._runners_up(before[i], token, count) if count else ()
             row.ids.append(token)
             self._cells[row.place, self._longest + n] = token
             texts = self._text(token), row.reader.push(token)
-            tokens.append(GeneratedToken(token, *texts, by_rules[i], by_model[i], dice[i], others, n))
+            tokens.append(GeneratedToken(token, *texts, by_rules[i], by_model[i], dice[i], others[i], n))
         self._num_written += 1
         return tokens
 
@@ -135,14 +134,24 @@ class BatchWriter:
         results = torch.empty_like(logits)
         for group in groups.values():
             first = rows[group[0]]
-            results[group], first.state = first.sampler.process(logits[group], ids[group], first.state)
+            # a slice is quicker than a list of places, and most groups are neighbours
+            place: Any = slice(group[0], group[-1] + 1) if group[-1] - group[0] < len(group) else group
+            results[place], first.state = first.sampler.process(logits[place], ids[place], first.state)
         return results
 
-    def _runners_up(self, probs: NDArray[np.float64], token: int, count: int) -> tuple[Candidate, ...]:
-        best = torch.from_numpy(probs).topk(min(count + 1, probs.shape[-1]))
-        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        others = [Candidate(i, self._text(i), p) for i, p in pairs if i != token]
-        return tuple(others[:count])
+    def _runners_up(
+        self, rows: Sequence[TextRow], probs: NDArray[np.float64], tokens: Sequence[int]
+    ) -> list[tuple[Candidate, ...]]:
+        """Return for each row the most likely tokens (V probabilities each) but the chosen one."""
+        counts = [row.settings.num_runners_up for row in rows]
+        if not any(counts):
+            return [()] * len(rows)
+        best = torch.from_numpy(probs).topk(min(max(counts) + 1, probs.shape[-1]))
+        result = []
+        for token, count, ids, values in zip(tokens, counts, best.indices.tolist(), best.values.tolist(), strict=True):
+            others = [Candidate(i, self._text(i), p) for i, p in zip(ids, values, strict=True) if i != token]
+            result.append(tuple(others[:count]))
+        return result
 
     def _text(self, token: int) -> str:
         if token not in self._texts:

@@ -56,9 +56,7 @@ class EntropyMeter(Sampler):
 
         H = -sum p_i log2 p_i
 
-    Attributes:
-        before: For each step, the mean entropy of the model's own distribution over the sequences, in bits.
-        after: For each step, that of what the other sampler left.
+    The distributions of many steps are measured together, which takes a small part of the time of one after another.
 
     >>> from minigpt.generation.truncation import TopKSampler
     >>> meter = EntropyMeter(TopKSampler(2))
@@ -67,21 +65,43 @@ class EntropyMeter(Sampler):
     ([2.0], [1.0])
     """
 
+    MOST_KEPT = 1_000_000
+    """Logits that wait to be measured: 8 MB."""
+
     def __init__(self, measured: Sampler) -> None:
         self.measured = measured
         self.has_state = measured.has_state
-        self.before: list[float] = []
-        self.after: list[float] = []
+        self._entropies: tuple[list[float], list[float]] = ([], [])
+        self._waiting: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    @property
+    def before(self) -> list[float]:
+        """For each step, the mean entropy of the model's own distribution over the sequences, in bits."""
+        self._measure()
+        return self._entropies[0]
+
+    @property
+    def after(self) -> list[float]:
+        """For each step, that of what the other sampler left."""
+        self._measure()
+        return self._entropies[1]
 
     def process(
         self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None
     ) -> tuple[torch.Tensor, Any]:
-        """Let the other sampler change the logits (B, V), and measure both."""
+        """Let the other sampler change the logits (B, V), and keep both to be measured."""
         after, state = self.measured.process(logits, ids, state)
-        for kept, values in ((self.before, logits), (self.after, after)):
-            probs = torch.softmax(values.double(), -1)
-            kept.append(float(torch.special.entr(probs).sum(-1).mean()) / math.log(2))
+        self._waiting.append((logits, after))
+        if len(self._waiting) * logits.numel() > self.MOST_KEPT:
+            self._measure()
         return after, state
+
+    def _measure(self) -> None:
+        for kept, steps in zip(self._entropies, zip(*self._waiting, strict=True), strict=False):
+            probs = torch.softmax(torch.stack(steps).double(), -1)  # (steps, B, V)
+            entropies = torch.special.entr(probs).sum(-1).mean(-1)
+            kept += (entropies / math.log(2)).tolist()
+        self._waiting.clear()
 
     def describe(self) -> str:
         """Return the other sampler's description."""

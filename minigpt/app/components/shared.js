@@ -135,7 +135,7 @@ export function percent(share) {
  * @param {Themes<Colours>} themes
  */
 export function shownColours(parent, themes) {
-  return isDark(styleOf(parent)) ? themes.dark : themes.light;
+  return isDark(parent) ? themes.dark : themes.light;
 }
 
 /**
@@ -146,8 +146,20 @@ export function styleOf(parent) {
   return getComputedStyle(parent instanceof ShadowRoot ? parent.host : parent);
 }
 
+/** @type {boolean | undefined} Unknown until a component asks: the browser computes the page's styles for the answer. */
+let pageIsDark;
+new MutationObserver(() => {
+  pageIsDark = undefined; // before the views are told, as this observer is the first
+}).observe(document.documentElement, { attributes: true });
+
+/** @param {HTMLElement | ShadowRoot} parent */
+function isDark(parent) {
+  pageIsDark ??= hasDarkGround(styleOf(parent));
+  return pageIsDark;
+}
+
 /** @param {CSSStyleDeclaration} style */
-function isDark(style) {
+function hasDarkGround(style) {
   const pen = penOf(document.createElement("canvas"));
   pen.fillStyle = style.getPropertyValue("--st-background-color").trim() || "#ffffff";
   const [red, green, blue] = rgb(pen.fillStyle); // a canvas gives every colour back as #rrggbb

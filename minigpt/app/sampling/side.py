@@ -317,11 +317,12 @@ def draw(run: RunRef) -> None:
     with errors_explained():
         profile.limits().check_prompt(prompt)
         columns, slots = written(run, rules, slots, prompt, length, seed)
-        verdicts = [side_view.verdict_on(column, run.path) for column in columns]
         captions: list[DeltaGenerator] = []
+        for number, column in enumerate(columns):  # all texts before anything else
+            draw_strip(slots[number], column, number, side_view.mark_of(columns, number))
+        verdicts = [side_view.verdict_on(column, run.path) for column in columns]
         for number, (place, column) in enumerate(zip(places, columns, strict=True)):
             with place:
-                draw_strip(slots[number], column, number, side_view.mark_of(columns, number))
                 captions.append(st.empty())
                 captions[-1].caption(side_view.figures(column, verdicts[number]), help=t("sampling.figures_help"))
                 player(side_view.text_of(column), key=f"sampling:tune_{number}")

@@ -27,10 +27,10 @@ T = TypeVar("T")
 _HOLDER = "_minigpt_gate"
 """Name of a module, made at run time, that holds the gate; so a reload of this file does not replace it."""
 
-_MOST_ITEMS = 200
+_MOST_ITEMS = 32
 """Items of a sequence that are looked at to estimate its memory."""
 
-FIRST_LOOK, NEXT_LOOKS = 0.02, 0.06
+FIRST_LOOK, NEXT_LOOKS = 0.02, 0.1
 """Seconds until a caller first looks at what is ready of its answer, and between its later looks."""
 
 Cancelled = Callable[[], bool]
@@ -256,7 +256,7 @@ def num_bytes(value: Any) -> int:
     if isinstance(value, Mapping):
         return 8 + sum(num_bytes(item) for item in value.values())
     if isinstance(value, list | tuple) and len(value) > _MOST_ITEMS:
-        part = value[:: len(value) // _MOST_ITEMS]
+        part = value[:: len(value) // _MOST_ITEMS | 1]  # an odd stride meets both kinds where two take turns
         return 8 + sum(map(num_bytes, part)) * len(value) // len(part)
     if isinstance(value, list | tuple | set | frozenset):
         return 8 + sum(num_bytes(item) for item in value)
