@@ -298,6 +298,17 @@ def test_a_double_click_starts_one_run_and_a_later_press_another(pages, clock, b
     assert pages.run_of(at) != first
 
 
+@pytest.mark.parametrize("button", ["train:start", "train:try_0", "train:try_2"])
+def test_the_same_press_after_a_stop_is_no_double_click(pages, clock, button):
+    at = pages.open("build/train")
+    at.button(key=button).click().run()
+    first = pages.run_of(at)
+    at.button(key="train:stop").click().run()
+    at.button(key=button).click().run()
+    assert pages.run_of(at) != first
+    assert len(manager.get_engine().list()) == 2
+
+
 def test_a_press_with_other_settings_is_no_double_click(pages, clock):
     at = pages.open("build/train")
     for count, steps in enumerate(("1", "2"), 1):

@@ -199,7 +199,7 @@ def _confirm_deletion(ref: RunRef) -> None:
 
 def _delete(ref: RunRef) -> None:
     try:
-        runs.engine().command(ref.id, state.owner_token(), "delete")
+        state.command(ref.id, "delete")
     except MinigptError as error:
         st.session_state["runs:error"] = error
         return

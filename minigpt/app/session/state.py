@@ -19,6 +19,7 @@ from minigpt.app.session.runs import DEFAULT_RUN, RunRef
 from minigpt.errors import MinigptError
 
 if TYPE_CHECKING:
+    from minigpt.runs.engine import Command
     from minigpt.runs.snapshots import RunSnapshot
 
 PRESS_SECONDS = 2.0
@@ -50,6 +51,10 @@ class Place:
     def note_press(self, press: object) -> None:
         """Remember that a press on Start has started a run."""
         self.last_press, self.pressed_at, self.is_shown = press, time.monotonic(), False
+
+    def forget_press(self) -> None:
+        """Take the next press on Start for a new one: the visitor has seen the run and stopped or deleted it."""
+        self.last_press = None
 
     def is_pressed_again(self, press: object) -> bool:
         """Return whether a press belongs to the one before, as in a double click.
@@ -119,6 +124,18 @@ def owner_token() -> str:
     if not profile.limits().owner_tokens:
         return ""
     return kept.key()
+
+
+def command(run_id: str, what: Command) -> None:
+    """Pass a command for a run to the engine. After a stop or a deletion, the same press on Start starts another run.
+
+    Raises:
+        MinigptError: The run is not this visitor's, or the command is not possible now.
+    """
+    here = place()
+    runs.engine().command(run_id, owner_token(), what)
+    if what in ("stop", "delete"):
+        here.forget_press()
 
 
 def own_runs() -> list[RunSnapshot]:

@@ -128,7 +128,7 @@ def _buttons(ref: RunRef, snapshot: RunSnapshot) -> None:
 def command(run_id: str, what: Command) -> None:
     """Pass a command to the engine; an error is shown on the page."""
     try:
-        runs.engine().command(run_id, state.owner_token(), what)
+        state.command(run_id, what)
     except MinigptError as error:
         st.session_state["train:command_error"] = error
 
