@@ -61,14 +61,14 @@ SHOWN = """selector => {
     const one = document.querySelector(selector);
     return one !== null && one.checkVisibility({ visibilityProperty: true }) && one.getBoundingClientRect().width > 0;
 }"""
-FIRST_POINT = """([before, steps]) => {
+FIRST_POINT = """before => {
     const run = new URL(location.href).searchParams.get('run');
     const chart = document.querySelector('.st-key-train_loss .js-plotly-plot');
-    if (!run || run === before || !chart || !chart.data) return false;
+    if (!run || run === before || !chart || !chart.data || chart.layout.uirevision !== run) return false;
     const x = chart.data.flatMap(trace => trace.mode === 'none' || !trace.x ? [] : Array.from(trace.x));
     return x.length > 0 && document.querySelector('.st-key-train-stop button') !== null;
 }"""
-"""The address names another run than before, it can be stopped, and its chart has a point."""
+"""The address names another run than before, it can be stopped, and the chart is this run's and has a point."""
 SCORED = """before => {
     const shown = document.querySelector('.st-key-perplexity_figures')?.innerText ?? '';
     return shown && shown !== before && document.querySelector('[data-test-script-state=notRunning]') !== null;
@@ -198,7 +198,7 @@ def press_start(page: Page) -> None:
     """Press Start on the Train page and wait for the first point."""
     before = page.evaluate("new URL(location.href).searchParams.get('run')")
     page.locator(".st-key-train-start button").click(timeout=PATIENCE)
-    page.wait_for_function(FIRST_POINT, arg=[before, 0], polling=20, timeout=PATIENCE)
+    page.wait_for_function(FIRST_POINT, arg=before, polling=20, timeout=PATIENCE)
 
 
 def stop_run(page: Page) -> None:
@@ -264,7 +264,7 @@ def measure_warm(browser: Browser, checkout: Path, models: Path, wanted: set[str
             with clock("start", found, served):
                 press_start(page)
             stop_run(page)
-            time.sleep(3)  # the same Start again at once counts as a double click
+            time.sleep(3)  # before fd902dc and for a while after, the same Start at once counted as a double click
         if "page" in wanted:
             page.locator(".st-key-train-start button").click()
             see(page, ".st-key-train-stop button")
