@@ -63,6 +63,10 @@ if TYPE_CHECKING:
     from minigpt.interop.huggingface import load_huggingface as load_huggingface
     from minigpt.interpret.trace import Trace as Trace
     from minigpt.interpret.trace import trace_forward as trace_forward
+    from minigpt.model.block import Block as Block
+    from minigpt.model.own_modules import load_modules as load_modules
+    from minigpt.model.own_modules import register_module as register_module
+    from minigpt.model.positions import PositionScheme as PositionScheme
     from minigpt.model.transformer import Transformer as Transformer
     from minigpt.runs.job import TrainingJob as TrainingJob
     from minigpt.runs.loading import Run as Run
@@ -82,6 +86,7 @@ _LAZY = {
     "BannedTokens": "minigpt.generation.constraints",
     "BaseTokenizer": "minigpt.tokenizers.base",
     "BatchOrder": "minigpt.data.order",
+    "Block": "minigpt.model.block",
     "ByteTokenizer": "minigpt.tokenizers.byte",
     "Callback": "minigpt.training.callbacks",
     "CharacterTokenizer": "minigpt.tokenizers.character",
@@ -102,6 +107,7 @@ _LAZY = {
     "ModelEvaluator": "minigpt.evaluation.perplexity",
     "NoRepeatedLetter": "minigpt.generation.playful",
     "OnlyWords": "minigpt.generation.playful",
+    "PositionScheme": "minigpt.model.positions",
     "PresencePenalty": "minigpt.generation.penalties",
     "RepetitionPenalty": "minigpt.generation.penalties",
     "Rhyme": "minigpt.generation.playful",
@@ -132,8 +138,10 @@ _LAZY = {
     "load_config": "minigpt.config.reading",
     "load_corpus": "minigpt.data.corpora",
     "load_huggingface": "minigpt.interop.huggingface",
+    "load_modules": "minigpt.model.own_modules",
     "load_run": "minigpt.runs.loading",
     "read_corpus": "minigpt.data.corpora",
+    "register_module": "minigpt.model.own_modules",
     "trace_forward": "minigpt.interpret.trace",
 }
 """Where each public name lives."""
@@ -145,6 +153,7 @@ __all__ = [
     "BannedTokens",
     "BaseTokenizer",
     "BatchOrder",
+    "Block",
     "ByteTokenizer",
     "Callback",
     "CharacterTokenizer",
@@ -165,6 +174,7 @@ __all__ = [
     "ModelEvaluator",
     "NoRepeatedLetter",
     "OnlyWords",
+    "PositionScheme",
     "PresencePenalty",
     "RepetitionPenalty",
     "Rhyme",
@@ -196,8 +206,10 @@ __all__ = [
     "load_config",
     "load_corpus",
     "load_huggingface",
+    "load_modules",
     "load_run",
     "read_corpus",
+    "register_module",
     "trace_forward",
 ]
 

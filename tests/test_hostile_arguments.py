@@ -66,6 +66,13 @@ def with_exported(use: Callable[[Path], Any]) -> Any:
         return use(Path(folder) / "model")
 
 
+def with_parts(use: Callable[[Path], Any]) -> Any:
+    """Call a function with a Python file that defines a block."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "parts.py").write_text("import minigpt\nclass Quiet(minigpt.Block): pass\n", "utf-8")
+        return use(Path(folder) / "parts.py")
+
+
 CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "BatchOrder": (minigpt.BatchOrder, {"seed": 1, "num_windows": 9, "batch_size": 2, "rank": 0, "num_ranks": 1}),
     "BatchOrder.indices": (minigpt.BatchOrder(1, 9, 2).indices, {"step": 3}),
@@ -143,6 +150,13 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "ModelEvaluator.evaluate": (
         minigpt.ModelEvaluator(RUN).evaluate,
         {"text": "the cat", "stride": 4, "return_predictions": True, "num_candidates": 2},
+    ),
+    "Block": (minigpt.Block, {"config": CONFIG.model, "layer": 0}),
+    "PositionScheme": (minigpt.PositionScheme, {"config": CONFIG.model}),
+    "register_module": (minigpt.register_module, {"cls": type("Quiet", (minigpt.Block,), {})}),
+    "load_modules": (
+        lambda path: with_parts(lambda file: minigpt.load_modules(file if path == "own" else path)),
+        {"path": "own"},
     ),
     "Transformer": (minigpt.Transformer, {"config": CONFIG.model, "vocab_size": 9, "seed": 1}),
     "Transformer.forward": (MODEL, {"ids": IDS}),

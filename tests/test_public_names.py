@@ -17,15 +17,17 @@ SOURCE = Path(minigpt.__file__)
 
 
 STABLE = [
-    "Alliteration", "AllowedTokens", "BPETokenizer", "BannedTokens", "BaseTokenizer", "BatchOrder", "ByteTokenizer",
+    "Alliteration", "AllowedTokens", "BPETokenizer", "BannedTokens", "BaseTokenizer", "BatchOrder", "Block",
+    "ByteTokenizer",
     "Callback", "CharacterTokenizer", "Corpus", "DRYPenalty", "Evaluation", "FrequencyPenalty", "Generation",
     "GenerationConfig", "GenerationSettings", "GreedySampler", "InputError", "LanguageModelDataset", "LogitBias",
     "MinPSampler", "MinigptError", "MirostatSampler", "ModelEvaluator", "NoRepeatedLetter", "OnlyWords",
-    "PresencePenalty", "RepetitionPenalty", "Rhyme", "Run", "RunConfig", "RunFault", "Sampler", "SamplerChain",
+    "PositionScheme", "PresencePenalty", "RepetitionPenalty", "Rhyme", "Run", "RunConfig", "RunFault", "Sampler", "SamplerChain",
     "SyllableLines", "TemperatureSampler", "TextGenerator", "TextRule", "TopKSampler", "TopNSigmaSampler",
     "TopPSampler", "Trace", "Trainer", "TrainingConfig", "TrainingJob", "Transformer", "TransformerConfig",
     "TypicalSampler", "__version__", "corpus_from_text", "create_run", "dump_yaml", "export_huggingface",
-    "import_huggingface", "load_config", "load_corpus", "load_huggingface", "load_run", "read_corpus", "trace_forward",
+    "import_huggingface", "load_config", "load_corpus", "load_huggingface", "load_modules",
+    "load_run", "read_corpus", "register_module", "trace_forward",
 ]  # fmt: skip
 """The names that programs rely on. A new name is added here too. To take one away breaks the programs that use it."""
 

@@ -28,10 +28,24 @@ from minigpt.cli.options import input_file
     envvar="MINIGPT_SAMPLER_FILE",
     help="A Python file with sampling rules of your own for the Sampling page; it is run. Only with the profile local.",
 )
+@click.option(
+    "--module-file",
+    type=input_file,
+    metavar="FILE",
+    envvar="MINIGPT_MODULE_FILE",
+    help="A Python file with position schemes or blocks of your own for the Model and Train pages; it is run. Only "
+    "with the profile local.",
+)
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
-def app(profile: str | None, port: int | None, sampler_file: Path | None, no_browser: bool) -> None:
+def app(
+    profile: str | None, port: int | None, sampler_file: Path | None, module_file: Path | None, no_browser: bool
+) -> None:
     """Open minigpt in the browser."""
-    command, environment = streamlit_command(profile, port, no_browser, sampler_file)
+    command, environment = streamlit_command(profile, port, no_browser, sampler_file, module_file)
+    if module_file is not None:  # what is wrong with it is said here; the server would start without it
+        from minigpt.model.own_modules import load_modules
+
+        note(f"Loaded {', '.join(load_modules(module_file))}.")
     sys.stdout.flush()
     if os.name == "posix":
         os.execve(
@@ -45,20 +59,25 @@ def app(profile: str | None, port: int | None, sampler_file: Path | None, no_bro
 
 
 def streamlit_command(
-    profile: str | None, port: int | None = None, no_browser: bool = False, sampler_file: Path | None = None
+    profile: str | None,
+    port: int | None = None,
+    no_browser: bool = False,
+    sampler_file: Path | None = None,
+    module_file: Path | None = None,
 ) -> tuple[list[str], dict[str, str]]:
     """Return the command that starts the server, and its environment.
 
     Only options that depend on the profile are set here. The others are in `.streamlit/config.toml` beside the script;
     Streamlit finds that file whatever the current folder is.
     """
-    from minigpt.runs.limits import PROFILE_VARIABLE, SAMPLER_FILE_VARIABLE, load_limits
+    from minigpt.runs.limits import MODULE_FILE_VARIABLE, PROFILE_VARIABLE, SAMPLER_FILE_VARIABLE, load_limits
 
     limits = load_limits(profile)
     environment = {**os.environ, PROFILE_VARIABLE: limits.profile}
-    if sampler_file is not None:
-        limits.check_sampler_file()
-        environment[SAMPLER_FILE_VARIABLE] = str(sampler_file)
+    for variable, file in ((SAMPLER_FILE_VARIABLE, sampler_file), (MODULE_FILE_VARIABLE, module_file)):
+        if file is not None:
+            limits.check_own_file(variable)
+            environment[variable] = str(file)
     megabytes = -(-limits.max_upload_bytes // 1_000_000)  # rounded up; the pages check the exact number of bytes
     command = [sys.executable, "-m", "streamlit", "run", str(resources.root() / "streamlit_app.py")]
     command += ["--server.maxUploadSize", str(megabytes), "--server.showEmailPrompt", "false"]

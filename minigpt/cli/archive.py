@@ -11,7 +11,7 @@ from typing import Literal
 import click
 
 from minigpt.cli.console import note, print_json
-from minigpt.cli.options import input_file, json_option, output_path, run_argument, step_option
+from minigpt.cli.options import input_file, json_option, module_option, output_path, run_argument, step_option
 from minigpt.errors import InputError
 from minigpt.wording import visible
 
@@ -27,6 +27,7 @@ from minigpt.wording import visible
     help="zip: a file for minigpt; huggingface: a folder for transformers.  [default: zip]",
 )
 @click.option("--include-data", is_flag=True, help="zip: include the encoded corpus, so that the run can be resumed.")
+@module_option
 @step_option
 @json_option
 def export_run(
@@ -94,6 +95,7 @@ def _export_huggingface(run: str, out: Path, step: int | Literal["best", "last"]
 @click.option(
     "--tokenizer", type=input_file, metavar="FILE", help="A tokenizer.json in place of the one beside the model."
 )
+@module_option
 @json_option
 def import_run(source: str, out: Path | None, tokenizer: Path | None, as_json: bool) -> None:
     """Open an exported file or a Hugging Face model as a run.

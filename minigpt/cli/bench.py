@@ -10,7 +10,7 @@ import click
 
 from minigpt.cli.completion import complete_preset
 from minigpt.cli.console import note, print_json
-from minigpt.cli.options import device_option, json_option, set_option
+from minigpt.cli.options import device_option, json_option, module_option, set_option
 from minigpt.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ BATCH = 16
     metavar="S",
     help="How long to try each of the four.  [default: 2]",
 )
+@module_option
 @device_option("the setting, auto")
 @json_option
 def bench(source: str, assignments: tuple[str, ...], seconds: float, device: str | None, as_json: bool) -> None:

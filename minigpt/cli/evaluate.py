@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from minigpt.cli.console import note, note_readings, print_json, print_table
-from minigpt.cli.options import device_option, input_file, json_option, runs_argument, step_option
+from minigpt.cli.options import device_option, input_file, json_option, module_option, runs_argument, step_option
 from minigpt.cli.progress import progress_bar
 from minigpt.wording import harmless
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     help="Tokens between two windows; a smaller stride gives each token more context and takes longer.",
 )
 @click.option("--no-cache", is_flag=True, help="Compute everything, also what was computed before.")
+@module_option
 @step_option
 @device_option("cpu")
 @json_option

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from minigpt.cli.console import note, note_readings, print_json, print_text
-from minigpt.cli.options import device_option, input_file, json_option, run_argument, seed_option, step_option
+from minigpt.cli.options import (
+    device_option,
+    input_file,
+    json_option,
+    module_option,
+    run_argument,
+    seed_option,
+    step_option,
+)
 from minigpt.cli.progress import progress_bar
 from minigpt.errors import InputError
 
@@ -79,6 +87,7 @@ Job = tuple[str, "GenerationSettings"]
 )
 @click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; may be given several times.")
 @click.option("--num-samples", type=click.IntRange(min=1), default=1, metavar="N", help="Texts for each prompt.")
+@module_option
 @step_option
 @seed_option(0)
 @device_option("cpu")

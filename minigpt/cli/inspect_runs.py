@@ -44,7 +44,8 @@ def show(run: str, as_json: bool) -> None:
         "text": ", ".join(filter(None, (facts["corpus"], _number(facts["num_chars"], ",", " characters")))),
         "tokenizer": f"{facts['tokenizer']}, {facts['vocab_size']:,} tokens",
         "model": f"{facts['num_layers']} layers of {facts['num_heads']} heads, width {facts['d_model']}, context "
-        f"{facts['sequence_length']}, {facts['num_parameters']:,} parameters",
+        f"{facts['sequence_length']}{_number(facts['num_parameters'], ',', ' parameters', before=', ')}"
+        + "".join(f", {part}" for part in (facts["positions"], facts["block"]) if part.startswith("own:")),
         "weights kept": f"steps {', '.join(map(str, facts['weights'])) or 'none'}",
         "tags": ", ".join(facts["tags"]),
         "notes": facts["notes"],
@@ -86,7 +87,7 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
             _number(facts["val_loss"], ".4f"),
             _number(facts["perplexity"], ".4g"),
             _number(facts["bits_per_char"], ".4f"),
-            f"{facts['num_parameters']:,}",
+            _number(facts["num_parameters"], ","),
             f"{facts['seconds']:,.1f}",
         )
         for label, facts in zip(labels, found, strict=True)
@@ -106,7 +107,7 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
 
 def _facts(name: str) -> dict[str, Any]:
     """Return what is known about a run, as values for JSON."""
-    from minigpt.model.size import count_parameters
+    from minigpt.model.size import known_parameters
     from minigpt.runs.loading import find_run
     from minigpt.runs.snapshots import snapshot_of
 
@@ -139,7 +140,9 @@ def _facts(name: str) -> dict[str, Any]:
         "num_heads": model.num_heads,
         "d_model": model.d_model,
         "sequence_length": model.sequence_length,
-        "num_parameters": count_parameters(model, tokenizer.vocab_size).total,
+        "positions": model.positions,
+        "block": model.block,
+        "num_parameters": known_parameters(model, tokenizer.vocab_size),
         "weights": folder.steps(),
         "tags": list(info.tags),
         "notes": info.notes,
@@ -159,9 +162,9 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _number(value: float | None, form: str, unit: str = "") -> str:
+def _number(value: float | None, form: str, unit: str = "", *, before: str = "") -> str:
     """Return a number in words, "" if it is not known."""
-    return "" if value is None else f"{value:{form}}{unit}"
+    return "" if value is None else f"{before}{value:{form}}{unit}"
 
 
 def _shown(value: Any) -> str:

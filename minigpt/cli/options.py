@@ -63,6 +63,27 @@ def step_option(function: F) -> F:
     return click.option("--step", type=_step, metavar="N|best|last", help=text)(function)
 
 
+def module_option(function: F) -> F:
+    """Add `--module-file`; the file is run before the command, which does not get its name."""
+    return click.option(
+        "--module-file",
+        type=input_file,
+        metavar="FILE",
+        expose_value=False,
+        is_eager=True,
+        callback=_load_modules,
+        help="A Python file with position schemes or blocks of your own, which model.positions and model.block can "
+        "then name; it is run.",
+    )(function)
+
+
+def _load_modules(ctx: click.Context, option: click.Parameter, value: Path | None) -> None:
+    if value is not None and not ctx.resilient_parsing:  # as it is while a line is completed
+        from minigpt.model.own_modules import load_modules
+
+        load_modules(value)
+
+
 def json_option(function: F) -> F:
     """Add `--json`."""
     return click.option(

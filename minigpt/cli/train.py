@@ -14,6 +14,7 @@ from minigpt.cli.options import (
     device_option,
     input_file,
     json_option,
+    module_option,
     output_path,
     seed_option,
     set_option,
@@ -61,6 +62,7 @@ def _described(dotted: str) -> str:
 )
 @click.option("--tokenizer", type=input_file, metavar="FILE", help="A tokenizer.json to use in place of learning one.")
 @click.option("--resume", is_flag=True, help="Resume the run in --out, or start it there.")
+@module_option
 @device_option("the setting, auto")
 @seed_option(None)
 @json_option

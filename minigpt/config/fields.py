@@ -7,6 +7,7 @@ of the settings are read from these classes and are written nowhere else.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, get_args, get_origin
 
@@ -27,6 +28,11 @@ OTHER_NAMES = {
     "min_lr": "min_learning_rate_ratio", "max_length": "max_new_tokens", "epochs": "max_steps",
 }  # fmt: skip
 """Names that other code bases use for our fields; a wrong key is answered with a suggestion."""
+
+OWN = "own:"
+"""How the name of a position scheme or a block of one's own begins, see `minigpt.model.registry`."""
+OWN_FIELDS = {"model.positions": "a position scheme", "model.block": "a block"}
+"""Settings whose value can be such a name, and what it names."""
 
 DEVICES = "auto, cpu, cuda, cuda:0 (or another number) or mps"
 """Allowed values of `device`, for messages."""
@@ -70,6 +76,30 @@ class Section(BaseModel):
 def plain_types(annotation: Any) -> set[Any]:
     """Return the types in a field's annotation: {int, NoneType} for `int | None`."""
     return set(get_args(annotation)) or {annotation}
+
+
+def named_values(dotted: str) -> tuple[str, ...]:
+    """Return the values that a setting can have by name; none if it has no such values.
+
+    >>> named_values("model.norm"), named_values("model.block"), named_values("seed")
+    (('rmsnorm', 'layernorm'), ('usual',), ())
+    """
+    annotation = field_info(dotted).annotation
+    kind = get_args(annotation)[0] if dotted in OWN_FIELDS else annotation
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
+def check_part(dotted: str, value: object) -> object:
+    """Return the value of a setting that is one of ours or `own:NAME`, unchanged.
+
+    Raises:
+        ValueError: It is neither; the message is what is allowed.
+    """
+    if isinstance(value, str) and (
+        value in named_values(dotted) or re.fullmatch(f"{OWN}[a-z][a-z0-9_]{{0,63}}", value)
+    ):
+        return value
+    raise ValueError(f"{join_or(map(repr, named_values(dotted)))}, or own:NAME for {OWN_FIELDS[dotted]} of your own")
 
 
 def join_or(values: Iterable[object]) -> str:
@@ -261,9 +291,8 @@ def allowed_values(dotted: str) -> str:
     >>> allowed_values("model.norm")
     'rmsnorm or layernorm'
     """
-    annotation = field_info(dotted).annotation
-    if get_origin(annotation) is Literal:
-        return join_or(get_args(annotation))
+    if names := named_values(dotted):
+        return join_or(names) + (f", or own:NAME for {OWN_FIELDS[dotted]} of your own" if dotted in OWN_FIELDS else "")
     described = {"device": DEVICES, "training.track": TRACKERS}
     return described.get(dotted) or _allowed(dotted, {"type": ""})
 

@@ -10,9 +10,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_serializer, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_serializer, field_validator, model_validator
 
-from minigpt.config.fields import DEVICES, TRACKERS, Section, explain_error, explain_fields, join_or, merge, nest
+from minigpt.config.fields import (
+    DEVICES,
+    TRACKERS,
+    Section,
+    check_part,
+    explain_error,
+    explain_fields,
+    join_or,
+    merge,
+    nest,
+)
 from minigpt.errors import InputError
 from minigpt.paths import user_path
 
@@ -59,7 +69,9 @@ class TransformerConfig(Section):
     """How many of the latest positions a position sees, itself included; empty: all of the context."""
     convolution: Annotated[int, Field(ge=0, le=16)] = 0
     """Width of a short convolution before each layer, over a position and those just before it; 0 or 1: none."""
-    positions: Literal["learned", "sinusoidal", "rotary", "alibi", "none"] = "rotary"
+    block: Literal["usual"] | str = "usual"
+    """What a block computes: usual, attention and then feed-forward; own:NAME, a block of your own."""
+    positions: Literal["learned", "sinusoidal", "rotary", "alibi", "none"] | str = "rotary"
     """How it knows places: a vector per position, learned or of sines; rotated queries and keys; scores that fall."""
     rotary_base: Annotated[float, Field(gt=1, le=1e12)] = 10_000.0
     """Base of the rotation angles of rotary positions; larger ones turn more slowly, for longer contexts."""
@@ -81,6 +93,11 @@ class TransformerConfig(Section):
     """Whether linear layers and LayerNorm have a bias."""
     tie_embeddings: bool = True
     """Whether the embedding and the output layer share one matrix."""
+
+    @field_validator("block", "positions", mode="before")
+    @classmethod
+    def _one_of_ours_or_own(cls, value: Any, info: ValidationInfo) -> Any:
+        return check_part(f"model.{info.field_name}", value)
 
     @property
     def d_head(self) -> int:

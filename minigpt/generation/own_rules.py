@@ -30,10 +30,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import re
-import sys
-import traceback
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,15 +39,12 @@ import torch
 from minigpt.errors import MinigptError, SamplingError
 from minigpt.generation.samplers import Sampler
 from minigpt.generation.settings import RULES
+from minigpt.model.own_files import failed, read_python, run_python, snake_case
 from minigpt.paths import user_path
-from minigpt.storage import read_small
-from minigpt.wording import cause_of, visible
+from minigpt.wording import visible
 
 if TYPE_CHECKING:
     from minigpt.model.protocols import LanguageModel
-
-MOST_BYTES = 1_000_000
-"""Largest file of rules."""
 
 
 def read_rules(path: str | Path) -> bytes:
@@ -61,22 +54,7 @@ def read_rules(path: str | Path) -> bytes:
         SamplingError: The file cannot be read, or is too large.
         InputError: No file can have this path.
     """
-    file = user_path(path)
-    try:
-        return read_small(file, MOST_BYTES)
-    except OSError as error:
-        raise SamplingError(
-            f"The file {visible(file.name)} cannot be read: {cause_of(error).why}.", mend="Give a Python file."
-        ) from None
-    except ValueError:
-        raise _no_python(file) from None
-
-
-def _no_python(file: Path) -> SamplingError:
-    return SamplingError(
-        f"The file {visible(file.name)} is no Python: it is not UTF-8, or has more than {MOST_BYTES:,} bytes.",
-        mend="Give a Python file.",
-    )
+    return read_python(path, SamplingError)
 
 
 def load_rules(path: str | Path, source: bytes | None = None) -> dict[str, Callable[..., Sampler]]:
@@ -92,22 +70,9 @@ def load_rules(path: str | Path, source: bytes | None = None) -> dict[str, Calla
     """
     file = user_path(path)
     name = visible(file.name)
-    try:
-        code = compile((read_rules(file) if source is None else source).decode("utf-8-sig"), str(file), "exec")
-    except SyntaxError as error:
-        problem = f"The file {name} is no Python: line {error.lineno}, {error.msg}."
-        raise SamplingError(problem, mend="Correct it there.") from None
-    except ValueError:  # a byte that is no UTF-8 or zero
-        raise _no_python(file) from None
-    module = types.ModuleType(f"minigpt_rules_{re.sub('[^A-Za-z0-9]', '_', file.stem)}")
-    module.__file__ = str(file)
-    sys.modules[module.__name__] = module  # dataclasses look their module up there
-    try:
-        exec(code, module.__dict__)
-    except (Exception, SystemExit) as error:
-        raise _failed(f"The file {name}", file, error) from None
+    module = run_python(file, SamplingError, source)
     rules = {
-        _rule_name(cls.__name__): _Made(cls, file)
+        snake_case(cls.__name__): _Made(cls, file)
         for cls in vars(module).values()
         if isinstance(cls, type) and issubclass(cls, Sampler) and cls.__module__ == module.__name__
         and not inspect.isabstract(cls) and not cls.__name__.startswith("_")
@@ -129,24 +94,6 @@ def load_rules(path: str | Path, source: bytes | None = None) -> dict[str, Calla
     return dict(rules)
 
 
-def _rule_name(name: str) -> str:
-    """Return the name of a class as that of a rule.
-
-    >>> _rule_name("NoLetter"), _rule_name("Vowels2")
-    ('no_letter', 'vowels2')
-    """
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-
-
-def _failed(what: str, file: Path, error: BaseException) -> SamplingError:
-    """Return an error that says in one sentence what went wrong in a file, and in which of its lines."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-    where = f" in line {lines[-1]}" if lines else ""
-    why = visible(" ".join(str(error).split()))[:200]
-    kind = type(error).__name__
-    return SamplingError(f"{what} failed{where}: {kind}{': ' if why else ''}{why}.", mend="Correct it there.")
-
-
 class _Made:
     """Makes a rule of a file; what goes wrong in it is said in words."""
 
@@ -154,7 +101,7 @@ class _Made:
         self._cls, self._file = cls, file
 
     def __call__(self, *values: Any) -> Sampler:
-        name = _rule_name(self._cls.__name__)
+        name = snake_case(self._cls.__name__)
         try:
             inspect.signature(self._cls).bind(*values)
         except TypeError as error:
@@ -166,7 +113,7 @@ class _Made:
         except MinigptError:
             raise
         except Exception as error:
-            raise _failed(f"The rule {name}", self._file, error) from None
+            raise failed(f"The rule {name}", str(self._file), error, SamplingError) from None
 
 
 class OwnRule(Sampler):
@@ -179,7 +126,7 @@ class OwnRule(Sampler):
 
     def __init__(self, rule: Sampler, file: Path) -> None:
         self._rule, self._file = rule, file
-        self._name = _rule_name(type(rule).__name__)
+        self._name = snake_case(type(rule).__name__)
         self.has_state = bool(rule.has_state)
 
     def _call(self, method: Callable[..., Any], *values: Any) -> Any:
@@ -188,7 +135,7 @@ class OwnRule(Sampler):
         except MinigptError:
             raise
         except Exception as error:
-            raise _failed(f"The rule {self._name}", self._file, error) from None
+            raise failed(f"The rule {self._name}", str(self._file), error, SamplingError) from None
 
     def process(
         self, logits: torch.Tensor, ids: torch.Tensor | None = None, state: Any = None

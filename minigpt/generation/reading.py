@@ -85,7 +85,7 @@ class TextReader:
         is_plain = probe is None and forward is None
         self._decoder = Decoder(model) if is_plain and can_decode(model) else None
         # A probe sees one text at a time, a pass is compiled for one, and only the causal mask hides padding.
-        self._joins = is_plain and self._decoder is None and model.config.causal
+        self._joins = is_plain and self._decoder is None and model.can_cache
 
     def read(self, texts: Sequence[GrowingText]) -> torch.Tensor:
         """Let the model read what is new in each text, and return its scores of each one's next token, (B, V)."""
@@ -140,9 +140,9 @@ class TextReader:
                 if text.cache is not None:
                     text.cache.reset()
                     text.seen = text.start
-        # Without the causal mask every position changes with each new token, so nothing can be kept.
-        new = [text for text in texts if text.cache is None and text.use_cache and config.causal]
-        if new:
+        # Without the causal mask, for example, every position changes with each new token, so nothing can be kept.
+        new = [text for text in texts if text.cache is None and text.use_cache]
+        if new and self._model.can_cache:
             for text, cache in zip(new, self._model.make_caches(len(new)), strict=True):
                 text.cache, text.seen = cache, text.start
 

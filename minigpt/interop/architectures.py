@@ -259,7 +259,8 @@ def choose_architecture(model: TransformerConfig) -> Foreign:
         InputError: There is none; the message names the setting.
     """
     needed: dict[str, Any] = {
-        "causal": True, "residual": True, "norm_position": "pre", "logit_cap": None, "attention_window": None,
+        "block": "usual", "causal": True, "residual": True, "norm_position": "pre", "logit_cap": None,
+        "attention_window": None,
     }  # fmt: skip
     for field, allowed in needed.items():
         if getattr(model, field) != allowed:

@@ -23,7 +23,7 @@ and Jiang et al. 2023, "Mistral 7B", section 2, for the window; Gemma Team 2024,
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -36,7 +36,7 @@ from minigpt.model.kv_cache import Cache, CacheRows
 from minigpt.model.layers import Linear
 from minigpt.model.norms import unit_rms
 from minigpt.model.points import Probe, tap
-from minigpt.model.positions import alibi_bias, alibi_slopes, rotate
+from minigpt.model.positions import PlacedScheme, PositionScheme, alibi_bias, alibi_slopes, own_bias, rotate
 
 MOST_SCORES = 1 << 26
 """Largest number of scores of one text that are in memory at a time; a longer text is done some queries at a time."""
@@ -64,12 +64,18 @@ class ScoreRule:
             None: all.
         cap: Bound of the scores: score -> cap tanh(score / cap). None: no bound.
         alibi: Whether scores fall with the distance; see `positions.alibi_bias`.
+        scheme: A position scheme of one's own that adds to the scores; see `positions.PositionScheme.bias`.
     """
 
     causal: bool = True
     window: int | None = None
     cap: float | None = None
     alibi: bool = False
+    scheme: PositionScheme | None = None
+
+    def with_scheme(self, scheme: PositionScheme) -> ScoreRule:
+        """Return the rule with the bias of a position scheme of one's own; without one, the rule itself."""
+        return self if type(scheme).bias is PositionScheme.bias else replace(self, scheme=scheme)
 
     def mask(self, num_queries: int, num_keys: int, device: torch.device | None = None) -> torch.Tensor:
         """Return which query may attend to which key: (T, S), True where it may.
@@ -89,7 +95,7 @@ class ScoreRule:
         return allowed
 
     def change(self, scores: torch.Tensor, ages: torch.Tensor | None = None) -> torch.Tensor:
-        """Return scaled scores (..., H, T, S) after the cap and with ALiBi's bias; without both, the tensor itself.
+        """Return scaled scores (..., H, T, S), capped and with a bias by distance; without both, the tensor itself.
 
         Args:
             scores: See above; the queries are the last T of the S positions, unless `ages` are given.
@@ -104,7 +110,17 @@ class ScoreRule:
             else:
                 bias = -alibi_slopes(num_heads, scores.device) * ages[:, None, None]
             scores = scores + bias.to(scores.dtype)
+        if self.scheme is not None:
+            distance = _distances(scores.shape[-2], scores.shape[-1], scores.device) if ages is None else ages[:, None]
+            own = own_bias(self.scheme, distance)
+            scores = scores if own is None else scores + own.to(scores.dtype)
         return scores
+
+
+def _distances(num_queries: int, num_keys: int, device: torch.device) -> torch.Tensor:
+    """Return how far each key is behind each query, (T, S); the queries are the last T of the S positions."""
+    query = torch.arange(num_keys - num_queries, num_keys, device=device)
+    return query[:, None] - torch.arange(num_keys, device=device)
 
 
 PLAIN = ScoreRule()
@@ -189,8 +205,8 @@ def fused_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rule: Sco
 
         softmax(q k^T / sqrt(K) + mask) v
 
-    A window and ALiBi need a mask or a bias for each score, and a cap needs the scores themselves. These are made for
-    at most `MOST_SCORES` scores at a time.
+    A window and ALiBi need a mask or a bias for each score; a cap, and a scheme of one's own that adds to the scores,
+    need the scores themselves. These are made for at most `MOST_SCORES` scores at a time.
 
     Args:
         q: Queries (B, H, T, K), at the last T of S positions.
@@ -208,7 +224,7 @@ def fused_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rule: Sco
         num_keys = num_queries + rule.window - 1  # no query sees the keys before these
         k, v = k[:, :, -num_keys:], v[:, :, -num_keys:]
     is_windowed = rule.window is not None and rule.window < num_keys and num_queries > 1
-    if is_windowed or rule.cap is not None or rule.alibi:
+    if is_windowed or rule.cap is not None or rule.alibi or rule.scheme is not None:
         rows = max(1, MOST_SCORES // (num_heads * num_keys))
         if rule.causal and num_queries > rows:
             pieces = []
@@ -218,7 +234,7 @@ def fused_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rule: Sco
                 pieces.append(fused_attention(some, k[:, :, :end], v[:, :, :end], rule))
             return torch.cat(pieces, dim=2)
     # torch's kernel knows no cap, and for bfloat16 on a processor it takes three times as long
-    if rule.cap is not None or (q.dtype == torch.bfloat16 and q.device.type == "cpu"):
+    if rule.cap is not None or rule.scheme is not None or (q.dtype == torch.bfloat16 and q.device.type == "cpu"):
         return _separate_attention(q, k, v, rule)
     grouped = num_heads != k.shape[1]
     if rule.alibi:
@@ -253,7 +269,7 @@ def _separate_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, rule:
     if rule.causal or rule.window is not None:
         offset.masked_fill_(~rule.mask(num_queries, num_keys, q.device), -math.inf)
     q, k, v = q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1)  # (B H, T or S, K)
-    if rule.cap is None and not rule.alibi:
+    if rule.cap is None and not rule.alibi and rule.scheme is None:
         scores = torch.baddbmm(offset, q, k.mT, alpha=1 / math.sqrt(d_head))  # (B H, T, S)
     else:
         plain = (q @ k.mT / math.sqrt(d_head)).view(batch_size, num_heads, num_queries, num_keys)
@@ -320,7 +336,7 @@ class CausalSelfAttention(nn.Module):
     def forward(
         self,
         x: torch.Tensor,
-        rotation: torch.Tensor | None = None,
+        rotation: torch.Tensor | PlacedScheme | None = None,
         *,
         cache: Cache | None = None,
         probe: Probe | None = None,
@@ -329,8 +345,8 @@ class CausalSelfAttention(nn.Module):
 
         Args:
             x: The normed residual stream (B, T, D).
-            rotation: Rotation at these T positions, (T, 1, K/2), or of each text (B, T, 1, K/2); None without rotary
-                positions.
+            rotation: Rotation at these T positions, (T, 1, K/2), or of each text (B, T, 1, K/2); or a position scheme
+                of one's own; None without either.
             cache: Holds the keys and values of the positions before `x`.
             probe: Watches and may edit every step.
 
@@ -342,7 +358,11 @@ class CausalSelfAttention(nn.Module):
         # Queries and keys are normed and rotated in the same way, so together; values are not.
         qk, v = torch.split(heads, [self.num_heads + self.kv_heads, self.kv_heads], dim=2)
         qk = unit_rms(qk) if self.qk_norm else qk
-        qk = qk if rotation is None else rotate(qk, rotation)
+        rule = self.rule
+        if isinstance(rotation, PlacedScheme):
+            qk, rule = rotation.turn(qk), rule.with_scheme(rotation.scheme)
+        elif rotation is not None:
+            qk = rotate(qk, rotation)
         q, k = torch.split(qk, [self.num_heads, self.kv_heads], dim=2)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, H or Hkv, T, K)
         if cache is not None:
@@ -350,12 +370,12 @@ class CausalSelfAttention(nn.Module):
         q, k, v = tap(probe, "q", q), tap(probe, "k", k), tap(probe, "v", v)
         drops = self.training and self.attention_dropout.probability > 0
         if isinstance(cache, CacheRows) and cache.ages is not None:
-            z = newest_attention(q, k, v, cache.ages, self.rule)  # (B, H, 1, K)
+            z = newest_attention(q, k, v, cache.ages, rule)  # (B, H, 1, K)
         elif probe is None and not drops:
-            z = fused_attention(q, k, v, self.rule)  # (B, H, T, K)
+            z = fused_attention(q, k, v, rule)  # (B, H, T, K)
         else:
-            mask = self.rule.mask(length, k.shape[2], x.device)
-            z = explicit_attention(q, k, v, mask, rule=self.rule, dropout=self.attention_dropout, probe=probe)
+            mask = rule.mask(length, k.shape[2], x.device)
+            z = explicit_attention(q, k, v, mask, rule=rule, dropout=self.attention_dropout, probe=probe)
         z = tap(probe, "z", z)
         joined = z.transpose(1, 2).reshape(batch_size, length, d_model)  # (B, T, H K) = (B, T, D)
         return tap(probe, "attn_out", self.dropout(self.out(joined)))

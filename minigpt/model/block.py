@@ -9,7 +9,8 @@ passes from one layer to the next.
 The default is *pre-norm*, unlike figure 1 of Vaswani et al. 2017, which norms after adding (*post-norm*). With pre-norm
 the stream itself is never normed: gradients reach the lowest layer unchanged, and deep models train without a long
 warm-up. To show what a part does, a configuration can leave it out: all norms, the residual connections (a layer's
-output then replaces the stream), or the feed-forward layers.
+output then replaces the stream), or the feed-forward layers. A class that derives from `Block` can take its place, see
+`own_modules.py`.
 
 Shapes: B batch, T query positions, D d_model.
 Sources: Xiong et al. 2020, "On Layer Normalization in the Transformer Architecture", section 3, for both places of the
@@ -18,6 +19,8 @@ norm; He et al. 2016, "Deep Residual Learning for Image Recognition", section 3,
 """
 
 from __future__ import annotations
+
+from typing import cast
 
 import torch
 from torch import nn
@@ -29,6 +32,8 @@ from minigpt.model.feedforward import FeedForward
 from minigpt.model.kv_cache import Cache
 from minigpt.model.norms import Norm, make_norm
 from minigpt.model.points import Probe, tap, within
+from minigpt.model.positions import PlacedScheme
+from minigpt.model.registry import call, own_class
 
 
 class Block(nn.Module):
@@ -64,7 +69,7 @@ class Block(nn.Module):
     def forward(
         self,
         x: torch.Tensor,
-        rotation: torch.Tensor | None = None,
+        rotation: torch.Tensor | PlacedScheme | None = None,
         *,
         cache: Cache | None = None,
         probe: Probe | None = None,
@@ -73,8 +78,8 @@ class Block(nn.Module):
 
         Args:
             x: The residual stream (B, T, D).
-            rotation: Rotation at these T positions, (T, 1, K/2), or of each text (B, T, 1, K/2); None without rotary
-                positions.
+            rotation: Rotation at these T positions, (T, 1, K/2), or of each text (B, T, 1, K/2); or a position scheme
+                of one's own; None without either.
             cache: Holds the keys and values of the positions before `x`.
             probe: Watches and may edit every step; this block's points are named `blocks.{layer}.<point>`.
         """
@@ -101,6 +106,19 @@ class Block(nn.Module):
         """Return the stream `x` after a layer with the output `y`, both (B, T, D)."""
         x = x + y if self.residual else y
         return norm(x) if norm is not None and self.is_post_norm else x
+
+
+def make_block(config: TransformerConfig, layer: int) -> Block:
+    """Return a new block of the kind in the configuration.
+
+    Raises:
+        ConfigError: The configuration names a block that is not registered, or whose class failed.
+    """
+    cls = own_class(config, "block")
+    if cls is None:
+        return Block(config, layer)
+    with torch.device("cpu"):  # what it computes as it is made must be numbers, not shapes on the meta device
+        return cast(Block, call(config, "block", cls, config, layer))
 
 
 def _convolution(config: TransformerConfig, slot: int) -> CausalConvolution | None:

@@ -27,7 +27,8 @@ from minigpt.model.convolution import CausalConvolution
 from minigpt.model.feedforward import activate
 from minigpt.model.kv_cache import CacheMemory, KVCache
 from minigpt.model.norms import EPSILON, LayerNorm, Norm
-from minigpt.model.positions import LearnedPositions, RotaryPositions
+from minigpt.model.positions import LearnedPositions, PositionScheme, RotaryPositions
+from minigpt.model.registry import has_own
 
 if TYPE_CHECKING:
     from minigpt.model.transformer import Transformer
@@ -47,6 +48,7 @@ def can_decode(model: Transformer) -> bool:
     is_usual = config.norm_position == "pre" and config.residual and config.has_feedforward and config.causal
     if (
         not is_usual
+        or has_own(config)
         or config.positions == "alibi"
         or config.attention_window is not None
         or config.logit_cap is not None
@@ -126,6 +128,7 @@ class Decoder:
         positions = self._positions
         if positions is None:
             return None
+        assert not isinstance(positions, PositionScheme), "see can_decode"
         longest = max(lengths) + 1
         if longest > len(self._table):
             if isinstance(positions, LearnedPositions):

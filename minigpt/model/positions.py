@@ -5,6 +5,7 @@
     rotary       q_t = R(t) q, k_s = R(s) k, so that q_t · k_s = q · R(s - t) k; R(t) rotates pair i by t * base^(-2i/K)
     alibi        score of head h at query t and key s: q_t · k_s / sqrt(K) - slope_h |t - s|
     none         nothing: only the causal mask tells how many tokens came before
+    own:NAME     a scheme of one's own, see `PositionScheme`
 
 Learned and sinusoidal positions add one vector per position to the token vectors, below the first block. Rotary
 positions leave the residual stream alone and rotate queries and keys in every block, by angles that grow with the
@@ -29,11 +30,15 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
 
 from minigpt.config import TransformerConfig
+from minigpt.errors import ShapeError
+from minigpt.model.registry import call, own_class
 
 ANGLE_BASE = 10_000.0
 """The slowest pair of coordinates makes one turn in about 2 pi times this many tokens; `rotary_base` changes it."""
@@ -171,12 +176,123 @@ def slower(turn: torch.Tensor, config: TransformerConfig) -> torch.Tensor:
     return turn * (kept + (1 - kept) / config.rotary_factor)
 
 
-Positions = LearnedPositions | SinusoidalPositions | RotaryPositions | None
+class PositionScheme(nn.Module):
+    """Base of position schemes of one's own: a class that derives from it defines at least one of three methods.
+
+        x_t = embedding[token_t] + vectors(t)
+        score of a query at t and a key at s = turn(q_t, t) · turn(k_s, s) / sqrt(K) + bias(t - s)
+
+    A scheme may have parameters, which are learned with the model. Those that the class makes itself start with the
+    values that it gives them. Layers of torch or minigpt in it start as `model.initialization` says.
+
+    Args:
+        config: The model's shape; its `positions` is the name of the scheme.
+    """
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def vectors(self, at: torch.Tensor) -> torch.Tensor | None:
+        """Return what is added to the token vectors, (..., D); None: nothing.
+
+        Args:
+            at: Positions (...), int64, from 0.
+        """
+        return None
+
+    def turn(self, x: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+        """Return queries and keys as attention compares them, (B, T, H, K); without a change, `x` itself.
+
+        Args:
+            x: Queries or keys of all heads (B, T, H, K).
+            at: Their positions (B, T) or (1, T), int64.
+        """
+        return x
+
+    def bias(self, distance: torch.Tensor) -> torch.Tensor | None:
+        """Return what is added to the scores, (..., H, T, S); None: nothing.
+
+        Args:
+            distance: How far the key is behind the query, t - s, as (..., T, S), int64; negative for keys that the
+                causal mask hides.
+        """
+        return None
+
+
+@dataclass(frozen=True)
+class PlacedScheme:
+    """A position scheme of one's own at certain positions, which attention applies.
+
+    Attributes:
+        scheme: The scheme.
+        at: The positions (B, T) or (1, T).
+    """
+
+    scheme: PositionScheme
+    at: torch.Tensor
+
+    def turn(self, x: torch.Tensor) -> torch.Tensor:
+        """Return queries and keys (B, T, H, K) as the scheme turns them.
+
+        Raises:
+            ConfigError: The scheme failed.
+            ShapeError: It returned another shape.
+        """
+        config = self.scheme.config
+        return checked_shape(config, "turn", call(config, "positions", self.scheme.turn, x, self.at), tuple(x.shape))
+
+
+def own_bias(scheme: PositionScheme, distance: torch.Tensor) -> torch.Tensor | None:
+    """Return what a scheme of one's own adds to the scores at distances (..., T, S): (..., H, T, S), None for nothing.
+
+    Raises:
+        ConfigError: The scheme failed.
+        ShapeError: It returned another shape.
+    """
+    config = scheme.config
+    bias = call(config, "positions", scheme.bias, distance)
+    shape = (*distance.shape[:-2], config.num_heads, *distance.shape[-2:])
+    return None if bias is None else checked_shape(config, "bias", bias, shape)
+
+
+def own_vectors(scheme: PositionScheme, at: torch.Tensor) -> torch.Tensor | None:
+    """Return what a scheme of one's own adds to the token vectors at positions (...): (..., D), None for nothing.
+
+    Raises:
+        ConfigError: The scheme failed.
+        ShapeError: It returned another shape.
+    """
+    vectors = call(scheme.config, "positions", scheme.vectors, at)
+    shape = (*at.shape, scheme.config.d_model)
+    return None if vectors is None else checked_shape(scheme.config, "vectors", vectors, shape)
+
+
+def checked_shape(config: TransformerConfig, method: str, result: object, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return what a method of a scheme of one's own returned, if it has the right shape.
+
+    Raises:
+        ShapeError: It has not.
+    """
+    if isinstance(result, torch.Tensor) and tuple(result.shape) == shape:
+        return result
+    given = f"shape {tuple(result.shape)}" if isinstance(result, torch.Tensor) else f"a {type(result).__name__}"
+    raise ShapeError(
+        f"{method} of the position scheme {config.positions} returned {given}; it must be a tensor of shape {shape}.",
+        mend="Correct it in its file.",
+    )
+
+
+Positions = LearnedPositions | SinusoidalPositions | RotaryPositions | PositionScheme | None
 """The module of a model's positions; None for ALiBi, which has no table, and for none."""
 
 
 def make_positions(config: TransformerConfig) -> Positions:
-    """Return a new module for the kind of positions in the configuration."""
+    """Return a new module for the kind of positions in the configuration.
+
+    Raises:
+        ConfigError: The configuration names a scheme that is not registered, or whose class failed.
+    """
     match config.positions:
         case "learned":
             return LearnedPositions(config.sequence_length, config.d_model)
@@ -185,8 +301,12 @@ def make_positions(config: TransformerConfig) -> Positions:
         case "rotary":
             slow = functools.partial(slower, config=config)
             return RotaryPositions(config.sequence_length, config.d_head, config.rotary_base, slow)
-        case _:
+        case "alibi" | "none":
             return None
+    cls = own_class(config, "positions")
+    assert cls is not None, "the other kinds are above"
+    with torch.device("cpu"):  # what it computes as it is made must be numbers, not shapes on the meta device
+        return cast(PositionScheme, call(config, "positions", cls, config))
 
 
 def alibi_bias(num_heads: int, num_queries: int, num_keys: int, device: torch.device | None = None) -> torch.Tensor:

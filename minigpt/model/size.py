@@ -12,15 +12,22 @@ import math
 from dataclasses import astuple, dataclass
 
 from minigpt.config import TransformerConfig
+from minigpt.errors import ConfigError
+from minigpt.model.registry import own_shapes
 
 BYTES_PER_NUMBER = 4
 """float32."""
 MAX_HEADER_BYTES = 4_000_000
 """Longest header of a file of weights: a model of 96 layers with the state of its optimizer has half a megabyte."""
+PARTS = ("embedding", "positions", "attention", "feedforward", "norm", "head", "convolution", "own")
+"""The parts of a model; own is what a block of one's own learns besides the others."""
 
 
 def tensor_shapes(config: TransformerConfig, vocab_size: int) -> dict[str, tuple[int, ...]]:
     """Return the name and shape of every learned tensor, in the order of the model; docs/format.md lists them.
+
+    Raises:
+        ConfigError: The configuration names a position scheme or a block of one's own that is not registered.
 
     >>> tensor_shapes(TransformerConfig(d_model=8, num_heads=2), 10)["embedding.weight"]
     (10, 8)
@@ -46,10 +53,16 @@ def tensor_shapes(config: TransformerConfig, vocab_size: int) -> dict[str, tuple
             shapes[f"{name}.weight"] = (config.convolution, width)
 
     has_norms = config.norm_position != "none"
+    own_positions, own_block = own_shapes(config, "positions"), own_shapes(config, "block")
     if config.positions == "learned":
         shapes["positions.weight"] = (config.sequence_length, width)
+    for name, shape in (own_positions or {}).items():
+        shapes[f"positions.{name}"] = shape
     for layer in range(config.num_layers):
         block = f"blocks.{layer}"
+        if own_block is not None:
+            shapes |= {f"{block}.{name}": shape for name, shape in own_block.items()}
+            continue
         if has_norms:
             norm(f"{block}.attention_norm")
         convolution(f"{block}.attention_convolution")
@@ -89,6 +102,8 @@ class ParameterCount:
     """The output matrix (unembedding), 0 when tied."""
     convolutions: int = 0
     """All L blocks' short convolutions."""
+    own: int = 0
+    """What a block of one's own learns besides these parts."""
 
     @property
     def total(self) -> int:
@@ -104,9 +119,10 @@ def count_parameters(config: TransformerConfig, vocab_size: int) -> ParameterCou
         vocab_size: V.
 
     >>> count_parameters(TransformerConfig(num_layers=1, num_heads=1, d_model=4, sequence_length=8), 10)
-    ParameterCount(embeddings=40, positions=0, attention=64, feedforward=128, norms=12, head=0, convolutions=0)
+    ParameterCount(embeddings=40, positions=0, attention=64, feedforward=128, norms=12, head=0, convolutions=0,
+    own=0)
     """
-    parts = dict.fromkeys(("embedding", "positions", "attention", "feedforward", "norm", "head", "convolution"), 0)
+    parts = dict.fromkeys(PARTS, 0)
     for name, shape in tensor_shapes(config, vocab_size).items():
         parts[_place(name)[1]] += math.prod(shape)
     return ParameterCount(
@@ -117,18 +133,28 @@ def count_parameters(config: TransformerConfig, vocab_size: int) -> ParameterCou
         norms=parts["norm"],
         head=parts["head"],
         convolutions=parts["convolution"],
+        own=parts["own"],
     )
+
+
+def known_parameters(config: TransformerConfig, vocab_size: int) -> int | None:
+    """Return the number of a model's parameters; None if it has a part of one's own that is not loaded."""
+    try:
+        return count_parameters(config, vocab_size).total
+    except ConfigError:
+        return None
 
 
 def _place(name: str) -> tuple[int | None, str]:
     """Return the block (None outside the blocks) and the part of a model that a tensor belongs to.
 
-    >>> _place("blocks.2.attention_norm.weight"), _place("head.weight")
-    ((2, 'norm'), (None, 'head'))
+    >>> _place("blocks.2.attention_norm.weight"), _place("head.weight"), _place("blocks.0.gate")
+    ((2, 'norm'), (None, 'head'), (0, 'own'))
     """
     names = name.split(".")
     layer, module = (int(names[1]), names[2]) if names[0] == "blocks" else (None, names[0])
-    return layer, module.rpartition("_")[2]  # attention_norm, feedforward_norm and final_norm are norms
+    part = module.rpartition("_")[2]  # attention_norm, feedforward_norm and final_norm are norms
+    return layer, part if part in PARTS else "own"
 
 
 def flops_per_token(config: TransformerConfig, vocab_size: int) -> int:
@@ -156,7 +182,7 @@ class PartSize:
 
     Attributes:
         layer: The block, from 0; None outside the blocks.
-        part: embedding, positions, attention, feedforward, norm, head or convolution.
+        part: One of PARTS.
         parameters: Learned numbers.
         flops: Operations for one token in the forward pass, with a full context; see `flops_per_token`.
     """

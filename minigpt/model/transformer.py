@@ -25,14 +25,22 @@ from torch.nn import functional as F
 
 from minigpt.arguments import is_whole
 from minigpt.config import TransformerConfig
-from minigpt.errors import ConfigError, ContextLengthError, DeviceError, ShapeError, TokenizerError
-from minigpt.model.block import Block
+from minigpt.errors import ConfigError, ContextLengthError, DeviceError, InputError, ShapeError, TokenizerError
+from minigpt.model.block import make_block
 from minigpt.model.dropout import Dropout
 from minigpt.model.kv_cache import Cache, CacheMemory, CacheRows, KVCache
 from minigpt.model.layers import Embedding, Linear
 from minigpt.model.norms import make_norm
-from minigpt.model.points import Probe, tap
-from minigpt.model.positions import RotaryPositions, SinusoidalPositions, make_positions
+from minigpt.model.points import Probe, point_names, tap
+from minigpt.model.positions import (
+    PlacedScheme,
+    PositionScheme,
+    RotaryPositions,
+    SinusoidalPositions,
+    make_positions,
+    own_vectors,
+)
+from minigpt.model.registry import call, has_own
 from minigpt.randomness import Stream, make_generator
 
 MOST_TOKENS = 1 << 24
@@ -70,12 +78,14 @@ class Transformer(nn.Module):
             self.embedding = Embedding(vocab_size, config.d_model)
             self.positions = make_positions(config)
             self.dropout = Dropout(config.dropout)
-            self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
+            self.blocks = nn.ModuleList(make_block(config, layer) for layer in range(config.num_layers))
             self.final_norm = make_norm(config) if config.norm_position == "pre" else None
             # With tied embeddings there is one parameter: no head, the embedding's matrix is the output matrix too.
             self.head = None if config.tie_embeddings else Linear(config.d_model, vocab_size, bias=False)
-        # what `to_empty` does, without importing the compiler
-        self._apply(lambda tensor: torch.empty(tensor.shape, device="cpu"))  # type: ignore[no-untyped-call]
+        # what `to_empty` does, without importing the compiler; modules of one's own have their numbers already
+        self._apply(lambda tensor: torch.empty(tensor.shape, device="cpu") if tensor.is_meta else tensor)  # type: ignore[no-untyped-call]
+        self._has_own = has_own(config)
+        self._cached: tuple[int, bool] | None = None
         if seed is not None:
             self._initialise(seed)
 
@@ -87,6 +97,8 @@ class Transformer(nn.Module):
             # Keyed by the name, so that a tensor's initial weights do not depend on which other tensors exist.
             generator = make_generator(seed, Stream.INITIALISATION, zlib.crc32(name.encode()))
             layer = self.get_submodule(name.rpartition(".")[0])
+            if self._has_own and not type(layer).__module__.startswith(("torch.", "minigpt.")):
+                continue  # a class of one's own has given it its first value
             if "convolution" in name:
                 parameter.zero_()[0] = 1  # the identity: each position reads only itself
             elif as_torch and isinstance(layer, Linear):
@@ -137,10 +149,45 @@ class Transformer(nn.Module):
         memory = self._cache_memory(num_texts)
         return [KVCache(memory, row) for row in range(num_texts)]
 
-    def _cache_memory(self, num_rows: int) -> CacheMemory:
+    @property
+    def can_cache(self) -> bool:
+        """Whether a cache of keys and values gives the same logits as a pass over all positions.
+
+        Without the causal mask it does not. With a position scheme or a block of one's own it is tried out on eight
+        tokens, again whenever the weights have changed: such a block may read other positions outside attention.
+        """
         if not self.config.causal:
+            return False
+        if not self._has_own:
+            return True
+        version = sum(parameter._version for parameter in self.parameters())
+        if self._cached is None or self._cached[0] != version:
+            self._cached = version, self._try_cache()
+        return self._cached[1]
+
+    def _try_cache(self) -> bool:
+        length = min(8, self.config.sequence_length)
+        ids = torch.arange(length, device=self.device)[None] % self.vocab_size
+        cache = KVCache(CacheMemory(self.config, 1, self.device, self.embedding.weight.dtype))
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                whole = self(ids)
+                parts = [self(ids[:, :2], cache=cache)]
+                parts += [self(ids[:, at : at + 1], cache=cache) for at in range(2, length)]
+        finally:
+            self.train(was_training)
+        largest = float(whole.abs().max())
+        return torch.allclose(torch.cat(parts, dim=1), whole, rtol=0, atol=1e-3 * largest)
+
+    def _cache_memory(self, num_rows: int) -> CacheMemory:
+        if not self.can_cache:
             raise ConfigError(
-                "A model without the causal mask cannot use a cache of what it computed before.",
+                "A model without the causal mask cannot use a cache of what it computed before."
+                if not self.config.causal
+                else f"With positions {self.config.positions} and block {self.config.block}, this model computes "
+                "something else with a cache than without: they read other positions outside attention.",
                 mend="Generate with use_cache=False, which computes every position again.",
             )
         return CacheMemory(self.config, num_rows, self.device, self.embedding.weight.dtype)
@@ -192,8 +239,17 @@ class Transformer(nn.Module):
         if self.token_scale != 1:
             vectors = vectors * self.token_scale
         x = tap(probe, "embed", vectors)  # (B, T, D)
-        rotation = None
-        if self.positions is not None:
+        rotation: torch.Tensor | PlacedScheme | None = None
+        if isinstance(self.positions, PositionScheme):
+            if isinstance(cache, CacheRows) and cache.ages is not None:
+                places = cache.newest  # each text's next position
+            else:
+                places = torch.arange(start, start + length, device=ids.device)[None]
+            own = own_vectors(self.positions, places)  # (B or 1, T, D)
+            if own is not None:
+                x = x + tap(probe, "pos_embed", own.expand_as(x))
+            rotation = PlacedScheme(self.positions, places)
+        elif self.positions is not None:
             if isinstance(cache, CacheRows) and cache.ages is not None:
                 at = self.positions(0, start + 1)[cache.newest]  # each text's next position
             else:
@@ -204,12 +260,54 @@ class Transformer(nn.Module):
                 x = x + tap(probe, "pos_embed", at.expand_as(x))
         x = self.dropout(x)
         for block in self.blocks:
-            x = block(x, rotation, cache=cache, probe=probe)
+            if self.config.block == "usual":
+                x = block(x, rotation, cache=cache, probe=probe)
+            else:
+                x = self._own_block(block, x, rotation, cache, probe)
         if cache is not None:
             cache.advance(length)
         if self.final_norm is not None:
             x = tap(probe, "final_norm", self.final_norm(x))
         return tap(probe, "logits", F.linear(x, self._output()))  # (B, T, V)
+
+    def _own_block(
+        self,
+        block: nn.Module,
+        x: torch.Tensor,
+        rotation: torch.Tensor | PlacedScheme | None,
+        cache: Cache | None,
+        probe: Probe | None,
+    ) -> torch.Tensor:
+        """Carry the residual stream (B, T, D) through a block of one's own.
+
+        Raises:
+            ConfigError: The block failed.
+            ShapeError: It returned another shape.
+            InputError: There is a probe, and the block does not pass through all points of a block.
+        """
+        name, seen = self.config.block, set()
+
+        def watch(point: str, tensor: torch.Tensor) -> torch.Tensor:
+            seen.add(point)
+            return tap(probe, point, tensor)
+
+        options = {"cache": cache, "probe": None if probe is None else watch}
+        y = call(self.config, "block", block, x, rotation, **options)
+        if not isinstance(y, torch.Tensor) or y.shape != x.shape:
+            given = f"shape {tuple(y.shape)}" if isinstance(y, torch.Tensor) else f"a {type(y).__name__}"
+            raise ShapeError(
+                f"The block {name} returned {given}; it must return the stream, a tensor of shape {tuple(x.shape)}.",
+                mend="Correct it in its file.",
+            )
+        if probe is not None:
+            missing = [point for point in point_names(self.config) if point.startswith("blocks.") and point not in seen]
+            missing = [point for point in missing if point.startswith(f"blocks.{block.layer}.")]
+            if missing:
+                raise InputError(
+                    f"The inside of the block {name} cannot be watched: it has no point {missing[0]}.",
+                    mend="Give it the points of minigpt.model.points, or look at a run with the usual block.",
+                )
+        return y
 
     def _check(self, ids: torch.Tensor, start: int, cache: Cache | None) -> None:
         """Refuse ids that the model cannot read, with our own error instead of an index error from inside torch."""
@@ -248,3 +346,26 @@ class Transformer(nn.Module):
                 f"ids 0 to {self.vocab_size - 1}.",
                 mend="Encode the text with the tokenizer that the model was trained with.",
             )
+
+
+def check_own(config: TransformerConfig) -> None:
+    """Refuse a position scheme or a block of one's own that fails, or has weights that no logit depends on.
+
+    Such weights would not be learned, and the optimizer would have no state of theirs to save. One block is tried out.
+
+    Raises:
+        ConfigError: It is not registered, it fails, or it never uses a weight, which the message names.
+        ShapeError: It returns a tensor of another shape.
+    """
+    if not has_own(config):
+        return
+    model = Transformer(config.model_copy(update={"num_layers": 1}), 4)
+    names = [name for name, _ in model.named_parameters()]
+    grads = torch.autograd.grad(model(torch.tensor([[1, 2]])).sum(), list(model.parameters()), allow_unused=True)
+    unused = [name for name, grad in zip(names, grads, strict=True) if grad is None]
+    if unused:
+        more = f" and {len(unused) - 1:,} more" if len(unused) > 1 else ""
+        raise ConfigError(
+            f"The model never uses {unused[0]}{more}, so it would not be learned.",
+            mend="Use it, or leave it out: a block can set a layer that it does not use to None in its __init__.",
+        )

@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 
 PROFILE_VARIABLE = "MINIGPT_PROFILE"
 DEFAULT_PROFILE = "local"
-SAMPLER_FILE_VARIABLE = "MINIGPT_SAMPLER_FILE"
+SAMPLER_FILE_VARIABLE, MODULE_FILE_VARIABLE = "MINIGPT_SAMPLER_FILE", "MINIGPT_MODULE_FILE"
+OWN_FILES = {
+    SAMPLER_FILE_VARIABLE: ("sampling rules", "--sampler-file"),
+    MODULE_FILE_VARIABLE: ("position schemes or blocks", "--module-file"),
+}
+"""Python files of one's own: the variable that names one, what it defines, and the option that sets the variable."""
 _Count = Annotated[int, Field(ge=1)]
 
 
@@ -112,17 +117,21 @@ class Limits(BaseModel):
         mend = "Score a part of it, or install minigpt on your own machine."
         self._at_most("The text to score", len(text), self.max_score_chars, "characters", mend)
 
-    def check_sampler_file(self) -> None:
-        """Refuse a Python file of sampling rules on a server that others use: it is run, and their input reaches it.
+    def check_own_file(self, variable: str) -> None:
+        """Refuse a Python file of one's own on a server that others use: it is run, and their input reaches it.
+
+        Args:
+            variable: The environment variable that names it, one of OWN_FILES.
 
         Raises:
             LimitError: The profile is not `local`.
         """
+        what, option = OWN_FILES[variable]
         if self.profile != DEFAULT_PROFILE:
             raise LimitError(
-                f"A Python file of sampling rules is only for the profile {DEFAULT_PROFILE}; this server has the "
+                f"A Python file of {what} is only for the profile {DEFAULT_PROFILE}; this server has the "
                 f"profile {self.profile}.",
-                mend=f"Leave out --sampler-file and {SAMPLER_FILE_VARIABLE}.",
+                mend=f"Leave out {option} and {variable}.",
                 on_page="The page goes on without it.",
             )
 

@@ -29,6 +29,7 @@ from minigpt.data.stored import store_corpus, stored_corpus
 from minigpt.evaluation.baselines import count_baselines
 from minigpt.model.compilation import check_compiler
 from minigpt.model.devices import resolve_device
+from minigpt.model.transformer import check_own
 from minigpt.paths import user_path
 from minigpt.pieces import Pieces, portion
 from minigpt.runs.cost import check_disk
@@ -221,14 +222,15 @@ def check_machine(config: RunConfig) -> None:
 
     Raises:
         DeviceError: This machine does not have the device.
-        ConfigError: Its device cannot compute in `training.precision`, a package of `training.track` is missing, or
-            there is nothing to compile with.
+        ConfigError: Its device cannot compute in `training.precision`, a package of `training.track` is missing, there
+            is nothing to compile with, or a position scheme or block of one's own cannot be trained.
     """
     device = resolve_device(config.device)
     check_precision(config.training.precision, device)
     if config.training.compile:
         check_compiler(device)
     check_trackers(config.training.track)
+    check_own(config.model)
 
 
 def training_windows(ids: Any, config: RunConfig) -> LanguageModelDataset:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from minigpt.app.texts import compact, duration, escape, number, size, t
 from minigpt.app.ui.messages import in_words, label_of
 from minigpt.config import RunConfig, TransformerConfig, allowed_values, field_info, load_config
+from minigpt.config.fields import OWN
 from minigpt.data.corpora import corpus_infos
 from minigpt.model.size import count_parameters, flops_per_token
 from minigpt.runs.cost import generation_megabytes, memory_megabytes
@@ -26,7 +27,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "num_kv_heads", "positions", "attention_window", "logit_cap", "qk_norm", "causal", "attention_dropout",
         "convolution",
     ),
-    "layers": ("activation", "norm", "norm_position", "norm_gain", "residual", "bias", "dropout", "initialization"),
+    "layers": (
+        "block", "activation", "norm", "norm_position", "norm_gain", "residual", "bias", "dropout", "initialization",
+    ),
     "fine": ("norm_epsilon", "rotary_base", "rotary_factor", "rotary_length", "rotary_low", "rotary_high"),
 }  # fmt: skip
 """The fields of the architecture by tab; together they are all fields of `TransformerConfig`."""
@@ -66,8 +69,11 @@ def architecture_parts(config: TransformerConfig, vocab_size: int) -> list[Archi
     add("embedding", "embedding", shape)
     if config.positions in ("learned", "sinusoidal"):
         add("positions", f"positions_{config.positions}", f"{number(config.sequence_length)} × {config.d_model}")
-    layer("attention", _attention_detail(config))
-    if config.has_feedforward:
+    if config.block != "usual":
+        parts.append(ArchitecturePart("attention", config.block, _attention_detail(config), inside=True))
+    else:
+        layer("attention", _attention_detail(config))
+    if config.block == "usual" and config.has_feedforward:
         activation = t(f"model.activation_{config.activation}")
         layer("feedforward", f"{config.d_model} → {number(config.ff_width)} → {config.d_model} · {activation}")
     if config.norm_position == "pre":
@@ -84,6 +90,8 @@ def _attention_detail(config: TransformerConfig) -> str:
         said.append(t("model.detail_kv", count=config.kv_heads))
     if config.positions in ("rotary", "alibi"):
         said.append(t(f"model.detail_{config.positions}"))
+    if config.positions.startswith(OWN):
+        said.append(config.positions)
     if config.qk_norm:
         said.append(t("model.detail_qk_norm"))
     if config.visible_length < config.sequence_length:

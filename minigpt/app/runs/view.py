@@ -16,7 +16,7 @@ from minigpt.app.session import runs
 from minigpt.app.session.runs import RunRef
 from minigpt.app.texts import compact, equally_likely, escape, number, plain, size, t, template
 from minigpt.app.ui.status import status_words
-from minigpt.model.size import count_parameters
+from minigpt.model.size import known_parameters
 from minigpt.runs.export import export_zip
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.snapshots import Point, RunSnapshot
@@ -57,7 +57,7 @@ def table(lines: Sequence[Listed]) -> pd.DataFrame:
                 if snapshot.is_from_elsewhere
                 else f"{number(snapshot.step)} / {number(snapshot.max_steps)}",
                 t("runs.val_loss"): snapshot.val_loss,
-                t("runs.parameters"): compact(num_parameters(snapshot)),
+                t("runs.parameters"): parameters_of(snapshot),
                 t("runs.corpus"): harmless(str(snapshot.corpus.get("name", ""))),
                 t("runs.created"): pd.Timestamp(snapshot.created).tz_convert("UTC"),
                 t("runs.size"): size(RunFolder(ref.path).disk_bytes()),
@@ -67,9 +67,10 @@ def table(lines: Sequence[Listed]) -> pd.DataFrame:
     )
 
 
-def num_parameters(snapshot: RunSnapshot) -> int:
-    """Return how many parameters a run's model has."""
-    return count_parameters(snapshot.config.model, int(snapshot.corpus.get("vocab_size") or 0)).total
+def parameters_of(snapshot: RunSnapshot) -> str:
+    """Return how many parameters a run's model has; a dash if it has a part of one's own that is not loaded."""
+    known = known_parameters(snapshot.config.model, int(snapshot.corpus.get("vocab_size") or 0))
+    return "–" if known is None else compact(known)
 
 
 def packed(path: Path, *, with_data: bool) -> bytes:
@@ -178,6 +179,6 @@ def sentences(lines: Sequence[Listed]) -> list[str]:
         name=escape(best.name),
         loss=f"{loss:.2f}",
         choices=equally_likely(loss),
-        parameters=compact(num_parameters(best)),
+        parameters=parameters_of(best),
     )
     return [sentence, *remarks, t("runs.see_compare")]

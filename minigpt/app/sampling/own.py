@@ -27,7 +27,7 @@ def rule_file() -> RuleFile:
     if not path:
         return NO_FILE
     try:
-        profile.limits().check_sampler_file()
+        profile.limits().check_own_file(SAMPLER_FILE_VARIABLE)
         return _loaded(path)
     except MinigptError as error:
         anatomy.explain_error(error)

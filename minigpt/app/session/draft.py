@@ -11,9 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from minigpt import resources
 from minigpt.app.session import kept, own_tokenizer, profile
-from minigpt.app.ui.forms import config_widget, refused, written
+from minigpt.app.ui.forms import config_widget, own_choices, refused, written
 from minigpt.config import RunConfig, dotted_fields, field_info, load_config
-from minigpt.config.fields import plain_types
+from minigpt.config.fields import OWN_FIELDS, named_values, plain_types
 from minigpt.errors import ConfigError
 
 DEFAULT_PRESET = "nano"
@@ -120,6 +120,8 @@ def _fits(name: str, value: Any) -> bool:
     if name == "tokenizer.path":
         own = own_tokenizer.current()
         return own is not None and value == str(own.path)
+    if name in OWN_FIELDS and value not in (*named_values(name), *own_choices(name)):
+        return False  # a part of one's own that this server has not loaded
     annotation = field_info(name).annotation
     if isinstance(value, str) and plain_types(annotation) & {int, float}:
         return True

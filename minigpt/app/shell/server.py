@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import importlib.resources
+import logging
 import os
 import socket
 import threading
@@ -26,6 +27,9 @@ from minigpt.app.components import own_server
 from minigpt.app.shell import index
 from minigpt.app.shell.assets import Assets
 from minigpt.app.shell.page_changes import PageChanges
+from minigpt.errors import MinigptError
+
+logger = logging.getLogger(__name__)
 
 # Set here as well as in streamlit_app.py, for servers that import this module first.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -55,7 +59,25 @@ def start_once() -> None:
         if _started:
             return
         _started = True
+        _load_own_modules()
     threading.Thread(target=_warm_up, name="minigpt-warm-up", daemon=True).start()
+
+
+def _load_own_modules() -> None:
+    """Run the Python file of position schemes and blocks that the server was started with; only then is torch loaded.
+
+    It is run before any run is opened. A server whose file cannot be used starts without it.
+    """
+    from minigpt.runs.limits import MODULE_FILE_VARIABLE, load_limits
+
+    if file := os.environ.get(MODULE_FILE_VARIABLE):
+        try:
+            load_limits().check_own_file(MODULE_FILE_VARIABLE)
+            from minigpt.model.own_modules import load_modules
+
+            load_modules(file)
+        except MinigptError as error:
+            logger.warning("%s", error)
 
 
 def _warm_up() -> None:

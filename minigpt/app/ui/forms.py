@@ -15,6 +15,7 @@ from streamlit.delta_generator import DeltaGenerator
 from minigpt import config
 from minigpt.app.texts import markdown, t
 from minigpt.app.ui.messages import in_words, label_of
+from minigpt.model.registry import own_names
 from minigpt.wording import visible
 
 MOST_DIGITS = 400
@@ -170,6 +171,13 @@ def whole_number(
     return None
 
 
+def own_choices(dotted: str) -> tuple[str, ...]:
+    """Return the position schemes or blocks of one's own that this server has loaded, if the setting can name them."""
+    if dotted == "model.positions":
+        return own_names("positions")
+    return own_names("block") if dotted == "model.block" else ()
+
+
 def config_widget(dotted: str, *, key: str, value: Any, most_chars: int | None = None) -> Any:
     """Draw the widget of one setting and return its value; what cannot be used is returned as the text that was typed.
 
@@ -187,7 +195,7 @@ def config_widget(dotted: str, *, key: str, value: Any, most_chars: int | None =
     kind, may_be_empty = _plain_type(info.annotation)
     shared: dict[str, Any] = {"label": label_of(dotted), "key": key, "help": in_words(info.description)}
     if typing.get_origin(kind) is typing.Literal:
-        choices = list(typing.get_args(kind))
+        choices = [*typing.get_args(kind), *own_choices(dotted)]
         index = choices.index(value) if value in choices else 0
         return st.selectbox(options=choices, index=index, disabled=len(choices) == 1, **shared)
     # The first value is the widget's own default: one that is put into the session instead is lost if the next rerun

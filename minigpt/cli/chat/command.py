@@ -9,7 +9,7 @@ from typing import Literal
 import click
 
 from minigpt.cli.console import note
-from minigpt.cli.options import device_option, run_argument, step_option
+from minigpt.cli.options import device_option, module_option, run_argument, step_option
 from minigpt.errors import InputError
 
 MAX_LINE = 1_000_000
@@ -18,6 +18,7 @@ MAX_LINE = 1_000_000
 
 @click.command()
 @run_argument
+@module_option
 @step_option
 @device_option("cpu")
 def chat(run: str, step: int | Literal["best", "last"] | None, device: str | None) -> None:
