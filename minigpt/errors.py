@@ -30,6 +30,8 @@ files by their paths: the terminal and the library show both, and a page replace
 
 from __future__ import annotations
 
+import functools
+
 
 class MinigptError(Exception):
     """Base of every error that minigpt raises on purpose.
@@ -50,6 +52,10 @@ class MinigptError(Exception):
         self.problem = problem
         self.mend = mend
         self.on_page = mend if on_page is None else on_page
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Cross to another process with all three sentences; an exception alone would send its arguments only."""
+        return functools.partial(type(self), mend=self.mend, on_page=self.on_page), (self.problem,)
 
 
 class InputError(MinigptError):

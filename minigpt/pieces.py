@@ -14,7 +14,7 @@ Between two pieces the caller may pause, let other work go first, show the progr
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TypeVar
 
 Result = TypeVar("Result")
@@ -24,9 +24,14 @@ Pieces = Generator[float, None, Result]
 
 def completed(work: Pieces[Result]) -> Result:
     """Do all pieces and return the result."""
+    return watched(work, lambda done: None)
+
+
+def watched(work: Pieces[Result], show: Callable[[float], object]) -> Result:
+    """Do all pieces, show the share done after each, and return the result."""
     while True:
         try:
-            next(work)
+            show(next(work))
         except StopIteration as end:
             result: Result = end.value
             return result

@@ -53,6 +53,8 @@ def test_each_command_is_understood(line: str, tmp_path: Path, monkeypatch: pyte
     name, *arguments = shlex.split(line)[1:]
     monkeypatch.chdir(tmp_path)
     Path("my.txt").write_text("a text")
+    Path("tokens").mkdir()
+    Path("tokens/shards.json").touch()
     for file in re.findall(r"\S+\.zip", line):
         Path(file).touch()
     cli.commands[name].make_context(name, arguments, parent=click.Context(cli, **cli.context_settings))

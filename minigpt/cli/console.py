@@ -23,6 +23,7 @@ from minigpt.errors import MinigptError
 from minigpt.wording import cause_of, harmless, is_of_the_machine, visible
 
 if TYPE_CHECKING:
+    from minigpt.data.health import Finding
     from minigpt.data.readings import Reading
 
 
@@ -98,6 +99,13 @@ def note_readings(readings: Iterable[Reading]) -> None:
     for reading in readings:
         if sentence := reading.sentence:
             note(sentence)
+
+
+def warn_of_findings(findings: Iterable[Finding]) -> None:
+    """Print what the health check of a text warns of."""
+    for finding in findings:
+        if finding.severity == "warning":
+            warn(f"{finding.sentence} {finding.advice}".strip())
 
 
 def note(text: str) -> None:

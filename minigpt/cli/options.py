@@ -49,6 +49,22 @@ def input_file(value: str) -> Path:
     return found
 
 
+def corpus_file(value: str) -> Path:
+    """Return a file to learn from, as `input_file` does, or the folder of a corpus in shards.
+
+    Raises:
+        BadParameter: It does not exist, is another folder, or may not be read.
+    """
+    from minigpt.data.shards import is_sharded
+
+    found = _path(value, for_reading=True)
+    if not found.is_dir():
+        return input_file(value)
+    if not is_sharded(found):
+        raise click.BadParameter(f"{found} is a folder. Give a file, or a folder that `minigpt prepare` has finished.")
+    return found
+
+
 def _step(value: str) -> int | str:
     if value in ("best", "last"):
         return value

@@ -29,6 +29,7 @@ from minigpt.cli.corpora import corpora
 from minigpt.cli.doctor import doctor
 from minigpt.cli.evaluate import evaluate
 from minigpt.cli.generate import generate
+from minigpt.cli.prepare import prepare
 from minigpt.cli.runs import runs
 from minigpt.cli.signals import Ended, ending_signals
 from minigpt.cli.streams import safe_streams
@@ -104,7 +105,7 @@ def cli() -> None:
 
 
 for _command in (
-    *(app, train, sweep, generate, chat, evaluate, tokenize, runs, export_run, import_run),
+    *(app, train, sweep, prepare, generate, chat, evaluate, tokenize, runs, export_run, import_run),
     *(config, corpora, bench, doctor, completion),
 ):
     cli.add_command(_command)

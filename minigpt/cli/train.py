@@ -11,6 +11,7 @@ import click
 from minigpt import resources
 from minigpt.cli.options import (
     config_option,
+    corpus_file,
     device_option,
     input_file,
     json_option,
@@ -49,9 +50,10 @@ def _described(dotted: str) -> str:
 @click.option(
     "--data",
     multiple=True,
-    type=input_file,
+    type=corpus_file,
     metavar="FILE",
-    help="Text, CSV, JSON lines, PDF, docx or a ZIP of them, - for standard input; may be given again.",
+    help="Text, CSV, JSON lines, PDF, docx or a ZIP of them, - for standard input; may be given again. Or one folder "
+    "that `minigpt prepare` wrote.",
 )
 @set_option
 @click.option(

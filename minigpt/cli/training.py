@@ -21,12 +21,14 @@ from rich.progress import Progress as Bar
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
-from minigpt.cli.console import note, note_readings, print_json, print_text, stderr, warn
+from minigpt.cli.console import note, note_readings, print_json, print_text, stderr, warn_of_findings
 from minigpt.cli.progress import progress_bar
 from minigpt.cli.signals import Interruption
 from minigpt.config import RunConfig, load_config
-from minigpt.data.corpora import Corpus, read_corpus
+from minigpt.data.corpora import Corpus
 from minigpt.data.health import Finding, check_health
+from minigpt.data.sharding import open_corpus
+from minigpt.data.shards import ShardedCorpus
 from minigpt.errors import MinigptError, NonFiniteLossError, RunExistsError, RunNotFoundError
 from minigpt.model.devices import resolve_device
 from minigpt.runs.cost import check_memory, step_flops
@@ -65,21 +67,21 @@ def run_training(
                 mend="Check the path; `minigpt runs` lists your runs. To start one there, give --config or --data too.",
             )
         device = resolve_device(config.device)  # before a folder is made
-        corpus = read_corpus(config.data)
+        corpus = open_corpus(config.data)
         name = out.name if out is not None else None
 
-        def check(config: RunConfig, corpus: Corpus, vocab_size: int) -> None:
+        def check(config: RunConfig, corpus: Corpus | ShardedCorpus, vocab_size: int) -> None:
             if device.type != "cuda":  # a GPU has its own memory
                 check_memory(config, vocab_size)
-            findings.extend(check_health(corpus, config, vocab_size=vocab_size).findings)
+            if isinstance(corpus, Corpus):  # the text of shards was checked when they were written
+                findings.extend(check_health(corpus, config, vocab_size=vocab_size).findings)
 
         findings: list[Finding] = []
         with preparation_bar() as show:
             folder = create_run(config, corpus, path=out, name=name, check=check, on_progress=show)
-        note_readings(corpus.readings)
-        for finding in findings:
-            if finding.severity == "warning":
-                warn(f"{finding.sentence} {finding.advice}".strip())
+        if isinstance(corpus, Corpus):
+            note_readings(corpus.readings)
+        warn_of_findings(findings)
 
     with Interruption() as interruption, progress_bar(LossColumn(), SpeedColumn()) as bar:
         watch = Watch(bar, is_silent=as_json)
@@ -143,7 +145,7 @@ def _resumed(out: Path, source: str | None, overrides: Mapping[str, Any]) -> Run
         config = folder.config.updated(overrides, source="--set")
     else:
         config = load_config(source, overrides=overrides, environment={})
-    corpus: Corpus | None = read_corpus(config.data) if "data.paths" in overrides else None
+    corpus = open_corpus(config.data) if "data.paths" in overrides else None
     check_resume(folder, config, corpus)
     return folder
 

@@ -4,13 +4,12 @@
 
 So each position learns to predict the token that follows it.
 
-Reads after: prepared.py, split.py, order.py. Shapes: B batch, T context (`sequence_length`).
+Reads after: prepared.py, shards.py, split.py, order.py. Shapes: B batch, T context (`sequence_length`).
 """
 
 from __future__ import annotations
 
 import mmap
-import os
 import signal
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -21,10 +20,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSampler
 
+from minigpt.data.shards import TokenStream, num_processors
 from minigpt.data.split import check_window
 from minigpt.errors import ConfigError, ShapeError
 
 Batch = tuple[torch.Tensor, torch.Tensor]
+_Ids = NDArray[np.integer[Any]] | TokenStream
 
 
 class LanguageModelDataset(Dataset[Batch]):
@@ -32,7 +33,7 @@ class LanguageModelDataset(Dataset[Batch]):
 
     Args:
         ids: Token ids of any integer type, shape `(num_tokens,)`. They may be a read-only memory map; then only the
-            requested windows are read.
+            requested windows are read. They may also be a `TokenStream`, in many files.
         sequence_length: Context T, in tokens.
         stride: Number of tokens between the starts of two windows. With a stride above 1, up to `stride - 1` tokens at
             the end are in no window.
@@ -48,11 +49,11 @@ class LanguageModelDataset(Dataset[Batch]):
     [([0, 1, 2], [1, 2, 3]), ([2, 3, 4], [3, 4, 5])]
     """
 
-    def __init__(
-        self, ids: NDArray[np.integer[Any]], sequence_length: int, stride: int = 1, *, name: str = "The training text"
-    ) -> None:
+    def __init__(self, ids: _Ids, sequence_length: int, stride: int = 1, *, name: str = "The training text") -> None:
         is_array = isinstance(ids, np.ndarray)
-        if not is_array or ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+        if not isinstance(ids, TokenStream) and (
+            not is_array or ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer)
+        ):
             given = f"have shape {ids.shape} and type {ids.dtype}" if is_array else f"are a {type(ids).__name__}"
             raise ShapeError(
                 f"Token ids {given}; they must be one row of integers.",
@@ -67,7 +68,11 @@ class LanguageModelDataset(Dataset[Batch]):
         self.ids, self.sequence_length, self.stride = ids, sequence_length, stride
         self._name = name
         # (num_windows, T + 1), not copied; a plain view of a memory map is indexed faster than the map itself
-        self._windows = sliding_window_view(np.asarray(ids), sequence_length + 1)[::stride]
+        self._windows = (
+            ids.windows(sequence_length + 1, stride)
+            if isinstance(ids, TokenStream)
+            else sliding_window_view(np.asarray(ids), sequence_length + 1)[::stride]
+        )
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -106,7 +111,7 @@ class LanguageModelDataset(Dataset[Batch]):
         return torch.from_numpy(windows[:, :-1].copy()), torch.from_numpy(windows[:, 1:].copy())
 
 
-def _plain_dataset(ids: NDArray[np.integer[Any]], sequence_length: int, stride: int, name: str) -> LanguageModelDataset:
+def _plain_dataset(ids: _Ids, sequence_length: int, stride: int, name: str) -> LanguageModelDataset:
     return LanguageModelDataset(ids, sequence_length, stride, name=name)
 
 
@@ -153,11 +158,6 @@ def make_loader(
         pin_memory=torch.device(device).type == "cuda",
         generator=torch.Generator(),  # a loader draws a seed for its workers; keep it off torch's global generator
     )
-
-
-def num_processors() -> int:
-    """Return how many processors this process may use; torch warns about more workers than that."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _ignore_interruption(worker: int) -> None:

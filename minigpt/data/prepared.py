@@ -1,6 +1,8 @@
 """The corpus as token ids on disk: encoded, split and written piece by piece, so a corpus may exceed the memory.
 
-Reads after: corpora.py, split.py.
+A corpus that was written as shards before is linked into the run instead; only its validation part is copied.
+
+Reads after: corpora.py, split.py, shards.py.
 """
 
 from __future__ import annotations
@@ -8,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +23,17 @@ from numpy.typing import NDArray
 from minigpt.config import DataConfig
 from minigpt.data.corpora import Corpus, Fingerprint
 from minigpt.data.overlap import copied_share
+from minigpt.data.shards import (
+    MANIFEST,
+    ShardedCorpus,
+    TokenIds,
+    TokenStream,
+    check_shards,
+    complement,
+    is_sharded,
+    largest_id,
+    read_shards,
+)
 from minigpt.data.split import split_counts, validation_ranges
 from minigpt.errors import CheckpointError
 from minigpt.pieces import Pieces, completed, portion
@@ -120,8 +135,8 @@ def _encoded(corpus: Corpus, tokenizer: BaseTokenizer, fingerprint: Fingerprint)
 class PreparedData:
     """A run's token streams, read from disk as they are needed."""
 
-    train: NDArray[np.unsignedinteger[Any]]
-    """Shape `(num_train_tokens,)`, read-only."""
+    train: TokenIds
+    """Shape `(num_train_tokens,)`, read-only; of a corpus in shards a `TokenStream`, which is read by slices."""
     validation: NDArray[np.unsignedinteger[Any]]
     """Shape `(num_validation_tokens,)`, read-only. For a short text it can be empty or shorter than a window; then
     there is no validation."""
@@ -202,6 +217,82 @@ def prepare_data_in_pieces(
     return meta
 
 
+def link_shards_in_pieces(
+    corpus: ShardedCorpus, tokenizer: BaseTokenizer, config: DataConfig, directory: Path
+) -> Pieces[dict[str, Any]]:
+    """Do what `prepare_data` does for a corpus that `write_shards` has written; its tokens are not copied.
+
+    The files become hard links, so the run keeps them when the folder of the shards is removed, and many runs share
+    one copy. On another disk there are no such links; then the files are copied. The training part is the stream
+    without the validation part, which is written to `validation.bin`. The ids of both are those that `prepare_data`
+    writes.
+
+    Args:
+        corpus: What `read_shards` returned.
+        tokenizer: Their tokenizer.
+        config: As for `prepare_data`.
+        directory: Where to write.
+
+    Returns:
+        The contents of `meta.json`: as for `prepare_data`, with `held_out`, the ranges of the stream that are the
+        validation part, and `shards_sha256`, the hash of `shards.json`, in place of `train_sha256`.
+
+    Raises:
+        CheckpointError: A shard is missing or has other contents than were written.
+        StorageError: A file cannot be written.
+    """
+    check_shards(corpus)
+    yield 0.3
+    validation = directory / "validation.bin"
+    num_train, num_validation = split_counts(
+        corpus.num_tokens, config.validation_fraction, config.max_validation_tokens
+    )
+    ranges = validation_ranges(corpus.num_tokens, num_validation, config.split)
+    with storage_errors(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        for number, path in enumerate(corpus.paths, start=1):
+            _link(path, directory / path.name)
+            yield 0.3 + 0.3 * number / len(corpus.shards)
+        shutil.copyfile(corpus.folder / MANIFEST, directory / MANIFEST)
+        held_out = corpus.stream.select(ranges)
+        with validation.open("wb") as file:
+            for start in range(0, len(held_out), _CHUNK):
+                file.write(held_out[start : start + _CHUNK].data)
+                yield 0.6 + 0.2 * min(1.0, (start + _CHUNK) / len(held_out))
+        sizes = _text_size(_mapped(validation, corpus.id_type), tokenizer)
+        num_validation_chars, num_validation_bytes = yield from portion(sizes, 0.8, 1.0)
+        meta: dict[str, Any] = {
+            "format_version": FORMAT_VERSION,
+            "name": corpus.name,
+            "origin": corpus.origin,
+            "sha256": corpus.sha256,
+            "num_chars": corpus.num_chars,
+            "num_documents": corpus.num_documents,
+            "vocab_size": corpus.vocab_size,
+            "dtype": corpus.dtype,
+            "num_tokens": corpus.num_tokens,
+            "num_train_tokens": num_train,
+            "num_validation_tokens": num_validation,
+            "num_validation_chars": num_validation_chars,
+            "num_validation_bytes": num_validation_bytes,
+            "validation_sha256": sha256_of(validation),
+            "shards_sha256": sha256_of(directory / MANIFEST),
+            "held_out": ranges,
+        }
+        for path in (validation, directory / MANIFEST):
+            flush(path)
+        write_text(directory / "meta.json", json.dumps(meta, ensure_ascii=True, indent=1) + "\n")
+    return meta
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name; copy it if its disk has no such links or the name is on another one."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def _move(path: Path, other: Path, ranges: Sequence[tuple[int, int]]) -> Pieces[None]:
     """Move ranges of bytes from a file to another one; what follows them moves forward."""
     size = path.stat().st_size
@@ -267,11 +358,6 @@ def _mapped(path: Path, id_type: np.dtype[np.unsignedinteger[Any]]) -> IdArray:
     return np.memmap(path, id_type, mode="r") if path.stat().st_size else np.zeros(0, id_type)
 
 
-def _largest(ids: IdArray) -> int:
-    """Return the largest id of a stream, -1 if it is empty; little of it is in memory at a time."""
-    return max((int(ids[start : start + _CHUNK].max()) for start in range(0, len(ids), _CHUNK)), default=-1)
-
-
 def read_meta(directory: Path) -> dict[str, Any]:
     """Read `meta.json` and check the types of what it holds; none of it has to be there.
 
@@ -319,19 +405,42 @@ def open_data(directory: Path, *, check: bool = True) -> PreparedData:
             mend=mend,
         )
     id_type = np.dtype(dtype).newbyteorder("<")
-    lengths = [meta[f"num_{name}_tokens"] for name in PARTS]
-    parts = []
-    for name, length in zip(PARTS, lengths, strict=True):
-        path = directory / f"{name}.bin"
+    parts: list[TokenIds] = []
+    if is_sharded(directory):
+        parts.append(_training_stream(directory, meta, mend, check=check))
+    for name in PARTS[len(parts) :]:
+        length, path = meta[f"num_{name}_tokens"], directory / f"{name}.bin"
         found = path.stat().st_size if path.is_file() else -1
         if found != length * id_type.itemsize:
             problem = "is missing" if found < 0 else f"has {found} bytes; {length * id_type.itemsize} were written"
             raise CheckpointError(f"{path} {problem}.", mend=mend)
         if check and meta.get(f"{name}_sha256") not in (None, sha256_of(path)):
             raise CheckpointError(f"{path} is damaged: it has other contents than were written.", mend=mend)
-        parts.append(_mapped(path, id_type))
-        if check and _largest(parts[-1]) >= meta["vocab_size"]:
+        ids = _mapped(path, id_type)
+        parts.append(ids)
+        if check and largest_id(ids) >= meta["vocab_size"]:
             raise CheckpointError(
                 f"{path} is damaged: it holds ids outside the vocabulary of {meta['vocab_size']} tokens.", mend=mend
             )
+    assert not isinstance(parts[1], TokenStream)
     return PreparedData(train=parts[0], validation=parts[1], meta=meta)
+
+
+def _training_stream(directory: Path, meta: dict[str, Any], mend: str, *, check: bool) -> TokenStream:
+    """Return the training part of a run whose corpus is in shards; see `open_data`."""
+    path = directory / "meta.json"
+    ranges = meta.get("held_out")
+    if not isinstance(ranges, list) or not all(isinstance(each, list) and len(each) == 2 for each in ranges):
+        raise CheckpointError(f"{path} is damaged: it does not say which tokens are held out.", mend=mend)
+    if meta.get("shards_sha256") != sha256_of(directory / MANIFEST):
+        raise CheckpointError(f"{directory / MANIFEST} is damaged: it has other contents than were written.", mend=mend)
+    corpus = read_shards(directory)
+    borders = [0, *itertools.chain.from_iterable(ranges), corpus.num_tokens]
+    if not all(type(border) is int for border in borders) or borders != sorted(borders):
+        raise CheckpointError(f"{path} is damaged: the ranges that are held out are in no order.", mend=mend)
+    train = corpus.stream.select(complement(ranges, corpus.num_tokens))
+    if len(train) != meta["num_train_tokens"] or corpus.vocab_size != meta["vocab_size"]:
+        raise CheckpointError(f"{path} is damaged: it fits another corpus than {MANIFEST}.", mend=mend)
+    if check:
+        check_shards(corpus)
+    return train

@@ -16,7 +16,10 @@ import math
 
 import numpy as np
 
+from minigpt.data.shards import TokenStream
 from minigpt.pieces import Pieces, completed, portion
+
+_Ids = np.ndarray | TokenStream
 
 MAX_BIGRAM_VOCAB = 2048
 """Above this size the bigram is left out: its table has V x V counts, 32 MB at this size."""
@@ -45,7 +48,7 @@ def ngram_baselines(train_ids: np.ndarray, validation_ids: np.ndarray, vocab_siz
     return completed(count_baselines(train_ids, validation_ids, vocab_size))
 
 
-def count_baselines(train_ids: np.ndarray, validation_ids: np.ndarray, vocab_size: int) -> Pieces[dict[str, float]]:
+def count_baselines(train_ids: _Ids, validation_ids: np.ndarray, vocab_size: int) -> Pieces[dict[str, float]]:
     """Do the work of `ngram_baselines` in bounded pieces, see `minigpt.pieces`."""
     baselines = {"uniform": math.log(vocab_size)}
     num_targets = len(validation_ids) - 1
@@ -64,7 +67,7 @@ def count_baselines(train_ids: np.ndarray, validation_ids: np.ndarray, vocab_siz
     return baselines
 
 
-def _count(ids: np.ndarray, vocab_size: int) -> Pieces[np.ndarray]:
+def _count(ids: _Ids, vocab_size: int) -> Pieces[np.ndarray]:
     """Count each token, `(V,)` int64."""
     total = np.zeros(vocab_size, dtype=np.int64)
     for start in range(0, len(ids), _CHUNK):
@@ -73,7 +76,7 @@ def _count(ids: np.ndarray, vocab_size: int) -> Pieces[np.ndarray]:
     return total
 
 
-def _count_pairs(ids: np.ndarray, vocab_size: int) -> Pieces[np.ndarray]:
+def _count_pairs(ids: _Ids, vocab_size: int) -> Pieces[np.ndarray]:
     """Count each pair of neighbours, `(V, V)` int64: first the token before, then the token after."""
     total = np.zeros(vocab_size * vocab_size, dtype=np.int64)
     number = np.min_scalar_type(vocab_size * vocab_size - 1)  # a smaller type is faster

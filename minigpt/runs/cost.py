@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 
 from minigpt import resources
 from minigpt.config import RunConfig, TransformerConfig, load_config
+from minigpt.data.shards import ShardedCorpus
+from minigpt.data.split import split_counts
 from minigpt.errors import LimitError, StorageError
 from minigpt.model.size import BYTES_PER_NUMBER, count_parameters, flops_per_token, tensor_shapes
 from minigpt.tokenizers.base import make_tokenizer, smallest_id_type
@@ -169,19 +171,24 @@ def disk_megabytes(config: RunConfig, num_tokens: int, vocab_size: int) -> dict[
     return {part: size / 1e6 for part, size in sizes.items()}
 
 
-def check_disk(config: RunConfig, corpus: Corpus, vocab_size: int, path: Path) -> None:
+def check_disk(config: RunConfig, corpus: Corpus | ShardedCorpus, vocab_size: int, path: Path) -> None:
     """Refuse a run that its disk cannot hold, before anything is written.
 
     Args:
         config: All settings.
-        corpus: The text to learn from; counting its characters may read its files.
+        corpus: The text to learn from; counting its characters may read its files. Of a corpus in shards the run writes
+            only the validation part.
         vocab_size: Number of different tokens.
         path: The folder of the run; it need not exist.
 
     Raises:
         StorageError: It needs more than is free; the message has both numbers.
     """
-    num_tokens = make_tokenizer(config.tokenizer).expected_num_tokens(corpus.num_chars, len(corpus.sources))
+    data = config.data
+    if isinstance(corpus, ShardedCorpus):
+        _, num_tokens = split_counts(corpus.num_tokens, data.validation_fraction, data.max_validation_tokens)
+    else:
+        num_tokens = make_tokenizer(config.tokenizer).expected_num_tokens(corpus.num_chars, len(corpus.sources))
     parts = disk_megabytes(config, num_tokens, vocab_size)
     needed = sum(parts.values())
     place = next(folder for folder in (path, *path.parents) if folder.exists())

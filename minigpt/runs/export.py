@@ -9,6 +9,7 @@ Reads after: folder.py.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import shutil
 import tempfile
@@ -17,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from minigpt.data.prepared import open_data
+from minigpt.data.shards import is_sharded
 from minigpt.errors import CheckpointError, RunExistsError, RunNotFoundError
 from minigpt.runs.folder import DATA, INFO, METRICS, TOKENIZER, RunFolder
 from minigpt.runs.metrics import write_records
@@ -25,6 +28,8 @@ from minigpt.storage import atomic_file, atomic_folder, storage_errors, write_te
 from minigpt.training.checkpoint import MODEL, PROGRESS, STATE, step_name, write_manifest
 
 _ATTEMPTS = 20
+_TOKENS = 1 << 20
+"""Tokens copied at a time."""
 
 BUNDLED_STEPS = 1500
 """Records of single steps that a bundled run keeps, about; a chart is not wider."""
@@ -125,7 +130,8 @@ def _copied(folder: RunFolder, temporary: Path, *, include_data: bool) -> Path:
 
 def _copy(folder: RunFolder, target: Path, *, steps: list[int], include_data: bool, half: bool = False) -> None:
     """Copy the parts of a run that may be exported into a new folder."""
-    for name in ("train.bin", "validation.bin") if include_data else ():
+    files = ("validation.bin",) if is_sharded(folder.data_path) else ("train.bin", "validation.bin")
+    for name in files if include_data else ():
         if not (folder.data_path / name).is_file():
             raise CheckpointError(
                 f"{folder.data_path / name} is missing, so the encoded corpus cannot be exported.",
@@ -141,10 +147,9 @@ def _copy(folder: RunFolder, target: Path, *, steps: list[int], include_data: bo
         copy.write_config(folder.config.updated({"data.paths": (), "tokenizer.path": None}))
         shutil.copyfile(folder.path / TOKENIZER, target / TOKENIZER)
         write_records(target / METRICS, folder.metrics())
-        copy.write_meta(folder.meta)
-        if include_data:
-            for name in ("train.bin", "validation.bin"):
-                shutil.copyfile(folder.data_path / name, target / DATA / name)
+        copy.write_meta(_meta_of_copy(folder, target / DATA, include_data=include_data))
+        for name in files if include_data else ():
+            shutil.copyfile(folder.data_path / name, target / DATA / name)
         for step in folder.history_steps():
             with contextlib.suppress(FileNotFoundError):  # removed by the training in the meantime
                 shutil.copyfile(folder.history_path(step), copy.history_path(step))
@@ -153,6 +158,23 @@ def _copy(folder: RunFolder, target: Path, *, steps: list[int], include_data: bo
         for name, named in (("best", folder.best_step), ("last", max(steps))):
             if named is not None and named in steps:
                 write_text(target / CHECKPOINTS / name, step_name(named) + "\n")
+
+
+def _meta_of_copy(folder: RunFolder, target: Path, *, include_data: bool) -> dict[str, Any]:
+    """Return what `data/meta.json` of a copy says; the training part of a corpus in shards becomes one file."""
+    meta = folder.meta
+    if not is_sharded(folder.data_path):
+        return meta
+    meta = {key: value for key, value in meta.items() if key not in ("held_out", "shards_sha256")}
+    if include_data:
+        train, digest = open_data(folder.data_path, check=False).train, hashlib.sha256()
+        with (target / "train.bin").open("wb") as file:
+            for start in range(0, len(train), _TOKENS):
+                ids = train[start : start + _TOKENS]
+                file.write(ids.data)
+                digest.update(ids.data)
+        meta["train_sha256"] = digest.hexdigest()
+    return meta
 
 
 @contextlib.contextmanager

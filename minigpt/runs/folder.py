@@ -253,7 +253,7 @@ class RunFolder(RunWeights):
         from minigpt.data.prepared import open_data
 
         meta, tokenizer, data = self.meta, self.tokenizer, open_data(self.data_path)
-        ids = np.concatenate((data.train, data.validation))
+        ids = np.concatenate((data.train[:], data.validation))
         begins = [0] if tokenizer.bos_id is None else np.flatnonzero(ids == tokenizer.bos_id)
         documents = np.split(ids, begins)[1:]
         texts = tuple(tokenizer.decode(document) for document in documents)

@@ -18,6 +18,7 @@ import torch
 from minigpt.config import RunConfig, dotted_fields
 from minigpt.data.corpora import Corpus
 from minigpt.data.prepared import open_data
+from minigpt.data.shards import ShardedCorpus
 from minigpt.errors import CheckpointError, RunExistsError
 from minigpt.model.devices import resolve_device
 from minigpt.model.transformer import Transformer
@@ -47,7 +48,7 @@ from minigpt.wording import quoted, visible
 logger = logging.getLogger(__name__)
 
 
-def check_resume(folder: RunFolder, config: RunConfig, corpus: Corpus | None = None) -> RunConfig:
+def check_resume(folder: RunFolder, config: RunConfig, corpus: Corpus | ShardedCorpus | None = None) -> RunConfig:
     """Return the settings that a resumed run uses, or refuse settings and a corpus that differ from the run's own.
 
     Only these may change: a larger `training.max_steps`, `training.early_stopping`, `training.track` and `device`. A
@@ -73,6 +74,7 @@ def check_resume(folder: RunFolder, config: RunConfig, corpus: Corpus | None = N
     if config.tokenizer.path is not None:
         ignored.add("tokenizer.kind")  # set by the file when the run began
     if corpus is not None:
+        ignored |= {"data.clean"} if isinstance(corpus, ShardedCorpus) else set()  # decided when they were written
         ignored |= {"data.paths", "data.corpus", "data.num_chars"}
         meta = folder.meta
         if not isinstance(meta.get("sha256"), str):

@@ -19,13 +19,16 @@ from minigpt.data.corpora import Corpus
 from minigpt.data.dataset import LanguageModelDataset
 from minigpt.data.prepared import (
     expected_vocab_size,
+    link_shards_in_pieces,
     measure_copies,
     open_data,
     prepare_data_in_pieces,
     train_tokenizer_in_pieces,
 )
+from minigpt.data.shards import ShardedCorpus
 from minigpt.data.split import check_window, split_counts
 from minigpt.data.stored import store_corpus, stored_corpus
+from minigpt.errors import ConfigError, TokenizerError
 from minigpt.evaluation.baselines import count_baselines
 from minigpt.model.compilation import check_compiler
 from minigpt.model.devices import resolve_device
@@ -39,10 +42,13 @@ from minigpt.runs.store import RunStore, check_free
 from minigpt.tokenizers.base import BaseTokenizer, load_tokenizer, make_tokenizer
 from minigpt.training.precision import check_precision
 from minigpt.training.tracking import check_trackers
+from minigpt.wording import visible
 
 SizeCheck = Callable[[RunConfig, Corpus, int], None]
 """Takes settings, corpus and vocabulary size, and raises an error if they are too large for this machine or server;
 `Limits.check_run` is one."""
+SizeOrShardsCheck = Callable[[RunConfig, Corpus | ShardedCorpus, int], None]
+"""A `SizeCheck` that takes a corpus in shards too."""
 
 SAMPLE_CHARS = 100_000
 """Characters at the start of a corpus that `begin_run` looks at; their vocabulary is part of the whole one."""
@@ -51,7 +57,7 @@ TRAINING_PART = "The training part of the corpus"
 
 def create_run(
     config: RunConfig,
-    corpus: Corpus,
+    corpus: Corpus | ShardedCorpus,
     *,
     store: RunStore | None = None,
     path: Path | None = None,
@@ -59,20 +65,21 @@ def create_run(
     owner_token: str | None = None,
     parent: str | None = None,
     tokenizer: BaseTokenizer | None = None,
-    check: SizeCheck | None = None,
+    check: SizeOrShardsCheck | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> RunFolder:
     """Make a run: train its tokenizer, encode and split the corpus, count the baselines, and write them.
 
     Args:
         config: All settings.
-        corpus: The text to learn from.
+        corpus: The text to learn from, or a corpus in shards (`read_shards`), whose files are linked, not copied.
         store: The store to put it in; None: the user's home of runs.
         path: A folder to put it at instead.
         name: A name for people to read; None: the corpus's name.
         owner_token: Token of the person who may control it; None: everybody may.
         parent: Id of the run that it copies or continues.
-        tokenizer: A tokenizer that is already trained; None: that of `tokenizer.path`, or one is trained here.
+        tokenizer: A tokenizer that is already trained; None: that of the shards or of `tokenizer.path`, or one is
+            trained here.
         check: Called once the vocabulary is known, before anything is written.
         on_progress: Called with the share done, 0 to 1, after each piece of work.
 
@@ -81,6 +88,7 @@ def create_run(
         CorpusError: The training part is shorter than one window, or a file of the corpus is no text.
         TokenizerError: The file of `tokenizer.path` is missing or damaged.
         ConfigError: This machine cannot train with these settings.
+        CheckpointError: A shard is missing or has other contents than were written.
         DeviceError: This machine does not have the device.
         StorageError: The disk has no room for the run, or cannot be written.
     """
@@ -97,8 +105,11 @@ def create_run(
         check_free(path)
     config, given = given_tokenizer(config)
     tokenizer = tokenizer or given
+    if isinstance(corpus, ShardedCorpus):
+        config, tokenizer = _settings_of_shards(config, corpus, tokenizer)
     trained = tokenizer or make_tokenizer(config.tokenizer)
     if tokenizer is None:
+        assert isinstance(corpus, Corpus)
         watched(portion(train_tokenizer_in_pieces(trained, corpus), *_VOCABULARY))
     if check is not None:
         check(config, corpus, trained.vocab_size)
@@ -203,10 +214,39 @@ def given_tokenizer(config: RunConfig) -> tuple[RunConfig, BaseTokenizer | None]
     return config.updated({"tokenizer.kind": tokenizer.kind}), tokenizer
 
 
-def _write_data(folder: RunFolder, config: RunConfig, corpus: Corpus, tokenizer: BaseTokenizer) -> Pieces[None]:
+def _settings_of_shards(
+    config: RunConfig, corpus: ShardedCorpus, tokenizer: BaseTokenizer | None
+) -> tuple[RunConfig, BaseTokenizer]:
+    """Return the settings of a run that learns from shards, with what is decided already, and their tokenizer.
+
+    Raises:
+        TokenizerError: The tokenizer that was given is another one, or that of the shards is damaged.
+        ConfigError: Only the beginning of the corpus was asked for.
+    """
+    written = corpus.tokenizer
+    if tokenizer is not None and tokenizer.to_dict() != written.to_dict():
+        raise TokenizerError(
+            f"The shards in {visible(str(corpus.folder))} were written with another tokenizer than the one given.",
+            mend="Give none, or prepare the corpus with this one.",
+        )
+    if config.data.num_chars is not None:
+        raise ConfigError(
+            f"data.num_chars is {config.data.num_chars}, but a corpus in shards is learned whole.",
+            mend="Leave it empty, or prepare the beginning of the corpus.",
+        )
+    return config.updated({"tokenizer.kind": written.kind, "data.clean": corpus.clean}), written
+
+
+def _write_data(
+    folder: RunFolder, config: RunConfig, corpus: Corpus | ShardedCorpus, tokenizer: BaseTokenizer
+) -> Pieces[None]:
     """Write the tokenizer, the encoded corpus, and the facts about it."""
     tokenizer.save(folder.path / TOKENIZER)
-    encoding = prepare_data_in_pieces(corpus, tokenizer, config.data, folder.data_path)
+    encoding = (
+        link_shards_in_pieces(corpus, tokenizer, config.data, folder.data_path)
+        if isinstance(corpus, ShardedCorpus)
+        else prepare_data_in_pieces(corpus, tokenizer, config.data, folder.data_path)
+    )
     meta = yield from portion(encoding, *_ENCODING)
     data = open_data(folder.data_path, check=False)
     training_windows(data.train, config)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from minigpt.data.corpora import Corpus
+    from minigpt.data.shards import TokenStream
     from minigpt.tokenizers.base import BaseTokenizer
 
     Ids = NDArray[np.integer[Any]]
@@ -74,7 +75,7 @@ def _decoded(tokenizer: BaseTokenizer, ids: Ids) -> str:
     return DOCUMENT_BORDER.join(tokenizer.decode(part) for part in np.split(ids, begins))
 
 
-def learned_ids(folder: RunFolder) -> tuple[Ids, Ids]:
+def learned_ids(folder: RunFolder) -> tuple[Ids | TokenStream, Ids]:
     """Return the training part and the held-out part of a run as ids, (N,) and (M,).
 
     Raises:

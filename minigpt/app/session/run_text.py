@@ -25,6 +25,7 @@ from minigpt.tokenizers.base import REPLACEMENT
 
 if TYPE_CHECKING:
     from minigpt.app.session.runs import RunRef
+    from minigpt.data.shards import TokenStream
     from minigpt.runs.loading import Run
     from minigpt.tokenizers.base import BaseTokenizer
 
@@ -106,11 +107,10 @@ def windows(ref: RunRef, run: Run, length: int, count: int) -> np.ndarray | None
     if ids is None or len(ids) < length:
         return None
     starts = np.unique(np.linspace(0, len(ids) - length, min(count, max(1, len(ids) // length))).astype(np.int64))
-    picked: np.ndarray = ids[starts[:, None] + np.arange(length)].astype(np.int64)
-    return picked
+    return np.stack([ids[start : start + length] for start in starts]).astype(np.int64)
 
 
-def stream(ref: RunRef, run: Run, *, held_out: bool = False) -> np.ndarray | None:
+def stream(ref: RunRef, run: Run, *, held_out: bool = False) -> np.ndarray | TokenStream | None:
     """Return the run's training part, or its validation part, as ids (N,); None if it is not available."""
     from minigpt.data.prepared import encode_corpus, open_data
 
@@ -194,7 +194,7 @@ def _cut(ref: RunRef, text: str, line: int | None) -> str:
         return ""
 
 
-def passage_of(tokenizer: BaseTokenizer, ids: np.ndarray, start: int) -> str:
+def passage_of(tokenizer: BaseTokenizer, ids: np.ndarray | TokenStream, start: int) -> str:
     """Return the first whole passage after a position of a stream: from the beginning of a document, line or word.
 
     Args:
@@ -222,11 +222,12 @@ def line_of(text: str, length: int) -> str:
     return _to_word(next((line for line in lines if len(line) >= length), max(lines, key=len, default="")), length)
 
 
-def _parts(ref: RunRef) -> Iterator[tuple[Source, np.ndarray]]:
+def _parts(ref: RunRef) -> Iterator[tuple[Source, np.ndarray | TokenStream]]:
     """Yield what is available of a run's text: the held-out part, then the part that it learned from."""
     from minigpt.data.prepared import open_data
 
     folder = RunFolder(ref.path)
+    learned: np.ndarray | TokenStream
     try:
         data = open_data(folder.data_path, check=False)
         held_out, learned = data.validation, data.train
