@@ -9,8 +9,8 @@ import click
 
 from minigpt.cli.options import (
     config_option,
+    corpus_file,
     device_option,
-    input_file,
     json_option,
     output_path,
     seed_option,
@@ -24,7 +24,7 @@ from minigpt.config import parse_assignments
 @click.option(
     "--data",
     multiple=True,
-    type=input_file,
+    type=corpus_file,
     metavar="FILE",
     help="Text to learn from, as for `minigpt train`; may be given again.",
 )

@@ -15,7 +15,9 @@ from minigpt.cli.progress import progress_bar
 from minigpt.cli.signals import Interruption
 from minigpt.cli.training import LossColumn, num_cores
 from minigpt.config import DataConfig, RunConfig
-from minigpt.data.corpora import Corpus, read_corpus
+from minigpt.data.corpora import Corpus
+from minigpt.data.sharding import open_corpus
+from minigpt.data.shards import ShardedCorpus
 from minigpt.errors import RunExistsError
 from minigpt.model.devices import resolve_device
 from minigpt.runs.cost import check_memory
@@ -61,10 +63,10 @@ def run_sweep(
 
 def _make_folders(runs: Sequence[SweepRun], out: Path, *, num_threads: int) -> list[RunFolder]:
     """Make the folder of each run before the first is trained, so that a mistake is seen at once."""
-    corpora: dict[DataConfig, Corpus] = {}
+    corpora: dict[DataConfig, Corpus | ShardedCorpus] = {}
     made = []
 
-    def check(config: RunConfig, corpus: Corpus, vocab_size: int) -> None:
+    def check(config: RunConfig, corpus: Corpus | ShardedCorpus, vocab_size: int) -> None:
         if resolve_device(config.device).type != "cuda":  # a GPU has its own memory
             check_memory(config, vocab_size)
 
@@ -72,7 +74,7 @@ def _make_folders(runs: Sequence[SweepRun], out: Path, *, num_threads: int) -> l
         task = bar.add_task("preparing", total=len(runs))
         for run in runs:
             if run.config.data not in corpora:
-                corpora[run.config.data] = read_corpus(run.config.data)
+                corpora[run.config.data] = open_corpus(run.config.data)
                 note_readings(corpora[run.config.data].readings)
             made.append(make_folder(run, corpora[run.config.data], out, num_threads=num_threads, check=check))
             bar.advance(task)

@@ -79,8 +79,7 @@ def run_training(
         findings: list[Finding] = []
         with preparation_bar() as show:
             folder = create_run(config, corpus, path=out, name=name, check=check, on_progress=show)
-        if isinstance(corpus, Corpus):
-            note_readings(corpus.readings)
+        note_readings(corpus.readings)
         warn_of_findings(findings)
 
     with Interruption() as interruption, progress_bar(LossColumn(), SpeedColumn()) as bar:

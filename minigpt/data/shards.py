@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
+from minigpt.data.readings import Reading
 from minigpt.data.split import count_windows
 from minigpt.errors import CheckpointError, TokenizerError
 from minigpt.storage import read_small, sha256_of
@@ -221,6 +222,11 @@ class ShardedCorpus(BaseModel):
     def num_tokens(self) -> int:
         """Tokens of all shards together."""
         return sum(shard.num_tokens for shard in self.shards)
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """None: how the texts were read was said when the shards were written."""
+        return ()
 
     @property
     def paths(self) -> list[Path]:

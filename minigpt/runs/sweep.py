@@ -22,12 +22,13 @@ from typing import IO, Any, Protocol
 
 from minigpt.config import RunConfig, load_config, parse_assignments
 from minigpt.data.corpora import Corpus
+from minigpt.data.shards import ShardedCorpus
 from minigpt.errors import InputError, MinigptError, RunExistsError
 from minigpt.runs.engine import Command
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.job import check_resume
 from minigpt.runs.lock import is_being_trained
-from minigpt.runs.preparation import SizeCheck, create_run
+from minigpt.runs.preparation import SizeOrShardsCheck, create_run
 from minigpt.runs.snapshots import RunSnapshot, snapshot_of
 from minigpt.runs.store import RunStore
 from minigpt.wording import quoted, visible
@@ -114,13 +115,18 @@ def plan_sweep(source: str | None, overrides: Mapping[str, Any], variation: Vari
 
 
 def make_folder(
-    run: SweepRun, corpus: Corpus, out: Path, *, num_threads: int, check: SizeCheck | None = None
+    run: SweepRun,
+    corpus: Corpus | ShardedCorpus,
+    out: Path,
+    *,
+    num_threads: int,
+    check: SizeOrShardsCheck | None = None,
 ) -> RunFolder:
     """Make the folder of a run of a sweep, or return the one that is there if it has the same settings and corpus.
 
     Args:
         run: The run.
-        corpus: The text to learn from.
+        corpus: The text to learn from, or a corpus in shards.
         out: The sweep's folder.
         num_threads: torch threads of a new run whose settings name none.
         check: Called once the vocabulary is known, before anything is written.
