@@ -13,6 +13,7 @@ import yaml
 import minigpt
 from minigpt.cli.chat.core import COMMANDS
 from tests.test_readme import DOCUMENTS, ROOT, blocks
+from tools import docs_hooks
 
 DOCS = ROOT / "docs"
 OWN_TEST = r"<!-- example: \w+ -->\n```python\n.*?^```$"
@@ -50,7 +51,7 @@ def test_the_site_has_every_document_and_the_pictures_are_used() -> None:
         r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text("utf-8").split("\nnav:")[1].split("\nvalidation:")[0]
     )
     assert sorted(menu) == sorted([*(path.name for path in DOCS.glob("*.md")), "contributing.md"])
-    texts = "".join(path.read_text("utf-8") for path in DOCUMENTS)
+    texts = "".join(docs_hooks.drawn(path.read_text("utf-8"), path.stem) for path in DOCUMENTS)
     pictures = [path.relative_to(DOCS).as_posix() for path in (DOCS / "images").rglob("*.*")]
     assert [name for name in pictures if name not in texts] == []
 
@@ -82,6 +83,17 @@ def test_what_the_site_needs_is_the_extra_of_the_package() -> None:
     assert (ROOT / "requirements-docs.txt").read_text("utf-8").splitlines()[1:] == extra
 
 
+@pytest.mark.parametrize("document", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_the_site_shows_every_diagram_as_it_is_written(document: Path) -> None:
+    text = document.read_text("utf-8")
+    shown = docs_hooks.drawn(text, document.stem)
+    assert "```mermaid" not in shown
+    assert shown.count(".svg#only-") == 2 * text.count("```mermaid")
+    if shown != text:
+        with pytest.raises(ValueError, match="has changed; run python"):
+            docs_hooks.drawn(text.replace(" --> ", " --- "), document.stem)
+
+
 @pytest.mark.slow
 @pytest.mark.process
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
@@ -90,5 +102,11 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+    addresses = {
+        address
+        for path in (tmp_path / "site").rglob("*.html")
+        for address in re.findall(r'<(?:script|link|img)[^>]*?(?:src|href)="(https?:[^"]*)"', path.read_text("utf-8"))
+    }
+    assert addresses == set(), "the site loads something from another server"
     page = (tmp_path / "site" / "reference" / "index.html").read_text("utf-8")
     assert [name for name in minigpt._LAZY if f'id="{minigpt._LAZY[name]}.{name}"' not in page] == []

@@ -1,7 +1,7 @@
 """Take the pictures of docs/tour.md: each page of the app as it opens, with the bundled runs.
 
-    python tools/make_tour.py                    # all pages, into docs/images/tour/
-    python tools/make_tour.py sampling           # some
+    python -m tools.make_tour             # all pages, into docs/images/tour/
+    python -m tools.make_tour sampling    # some
 
 The pictures have 128 colours, so that a page takes about 60 kB.
 """
