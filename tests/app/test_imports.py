@@ -51,6 +51,8 @@ def test_a_folder_and_uploaded_files_become_runs_that_pages_show(pages, model):
     at = bring(upload(at, *((path.name, path.read_bytes()) for path in model.iterdir())))
     assert "imported model is open" in pages.words(at)
     assert pages.run_of(at) not in (None, first)
+    assert set(at.dataframe[0].value["Learned from"][:2]) == {"–"}
+    assert "was trained elsewhere" in pages.words(at.switch_page("pages/build/train.py").run())
     for page in ("inside/attention", "use/perplexity"):
         assert not at.switch_page(f"pages/{page}.py").run().error, page
         assert not at.exception, page

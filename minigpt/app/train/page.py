@@ -4,7 +4,7 @@ import streamlit as st
 
 from minigpt.app.components.scroll_up import scroll_up
 from minigpt.app.session import runs, state
-from minigpt.app.texts import t
+from minigpt.app.texts import escape, t
 from minigpt.app.train import form as train_form
 from minigpt.app.train import panel as train_panel
 from minigpt.app.ui import anatomy
@@ -22,10 +22,10 @@ def draw() -> None:
         train_form.draw()
     if snapshot is None:
         st.info(t("train.nothing_yet"), icon=":material/play_arrow:")
+    elif snapshot.is_from_elsewhere:
+        st.info(t("train.from_elsewhere", name=escape(snapshot.name)), icon=":material/input:")
     else:
         train_panel.live_panel(ref, snapshot)
-
-    if snapshot is not None:
         train_panel.live_explanation(ref, snapshot)
     anatomy.try_this(
         [
