@@ -34,7 +34,7 @@ from minigpt.arguments import check_count
 from minigpt.errors import TokenizerError
 from minigpt.tokenizers.base import FORMAT_VERSION, SPECIAL_TOKENS, IdArray, checked_text, smallest_id_type
 from minigpt.tokenizers.byte import NUM_BYTES, ByteLevelTokenizer, utf8
-from minigpt.tokenizers.huggingface import MAX_TOKENS, from_huggingface, is_huggingface, spell, unspell
+from minigpt.tokenizers.huggingface import GPT2_PATTERN, MAX_TOKENS, from_huggingface, is_huggingface, spell, unspell
 from minigpt.wording import quoted
 
 if TYPE_CHECKING:
@@ -348,10 +348,15 @@ class BPETokenizer(ByteLevelTokenizer):
         return steps
 
     def encodable_pieces(self, pieces: Iterable[str]) -> Iterable[str]:
-        """Cut a text between words. For a pattern from elsewhere it is joined: such words may have any length."""
-        if self.is_trained and self._patterns != (PATTERN,):
-            return super().encodable_pieces(pieces)
-        return _between_words(pieces)
+        """Cut a text between words; for GPT-2's pattern, whose words may have any length, before white space only.
+
+        For another pattern from elsewhere it is joined: its words may have white space inside.
+        """
+        if not self.is_trained or self._patterns == (PATTERN,):
+            return _between_words(pieces, _last_border)
+        if self._patterns == (GPT2_PATTERN,):
+            return _between_words(pieces, _last_space)
+        return super().encodable_pieces(pieces)
 
     def _word_ids(self, word: str) -> bytes:
         """Return the ids of one word, as the bytes of their type."""
@@ -463,15 +468,16 @@ def _pieces_of(documents: Iterable[str]) -> Iterator[str]:
     """Yield texts in pieces of about a million characters, cut between words."""
     for text in documents:
         size = len(checked_text(text))
-        yield from _between_words(text[start : start + (1 << 20)] for start in range(0, size, 1 << 20))
+        slices = (text[start : start + (1 << 20)] for start in range(0, size, 1 << 20))
+        yield from _between_words(slices, _last_border)
 
 
-def _between_words(pieces: Iterable[str]) -> Iterator[str]:
+def _between_words(pieces: Iterable[str], last_border: Callable[[str], int]) -> Iterator[str]:
     """Cut a text that is given in pieces again, at borders of words that what follows cannot change."""
     held = ""
     for piece in pieces:
         held += piece
-        cut = _last_border(held)
+        cut = last_border(held)
         if cut:
             yield held[:cut]
             held = held[cut:]
@@ -485,14 +491,20 @@ def _last_border(text: str) -> int:
     No word has white space behind another character, so a border lies there. In a text without white space words are
     cut from the left. Whether one ends depends on no more than the characters that a word can have.
     """
-    if found := _before_space().search(text, max(0, len(text) - 4096)):
-        return int(found.start())
+    if found := _last_space(text):
+        return found
     border = 0
     for match in _own_pattern().finditer(text):
         if match.end() > len(text) - 2 * (MAX_WORD + 1):
             break
         border = match.end()
     return border
+
+
+def _last_space(text: str) -> int:
+    """Return the last place near the end of a text where white space follows another character; 0 if there is none."""
+    found = _before_space().search(text, max(0, len(text) - 4096))
+    return int(found.start()) if found else 0
 
 
 @functools.cache

@@ -143,9 +143,17 @@ def test_a_text_in_pieces_has_the_ids_of_the_whole(trained, data):
     text = "".join(data.draw(st.lists(alphabet, max_size=12)))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
     pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-    cut = list(trained.encodable_pieces(pieces))
-    assert "".join(cut) == text
-    assert [token for piece in cut for token in trained.encode(piece)] == trained.encode(text)
+    for tokenizer in (trained, BPETokenizer.from_merges(trained.merges, [GPT2_PATTERN])):
+        cut = list(tokenizer.encodable_pieces(pieces))
+        assert "".join(cut) == text
+        assert [token for piece in cut for token in tokenizer.encode(piece)] == tokenizer.encode(text)
+
+
+def test_a_text_for_the_tokenizer_of_gpt2_is_not_joined(trained):
+    pieces = list(BPETokenizer.from_merges(trained.merges, [GPT2_PATTERN]).encodable_pieces(["one two "] * 50))
+    assert len(pieces) > 40
+    other = BPETokenizer.from_merges(trained.merges, [GPT2_PATTERN, r"\s*[a-z]"])
+    assert len(list(other.encodable_pieces(["one two "] * 50))) == 1
 
 
 def test_no_piece_waits_for_white_space(trained):
@@ -318,7 +326,8 @@ def test_a_tokenizer_of_hugging_face_gives_the_same_ids(tmp_path, name):
     again = load_tokenizer(path)
     assert again.encode(TEXT) == ours.encode(TEXT)
     assert again.to_dict() == ours.to_dict()
-    assert list(ours.encodable_pieces(["a b", " c"])) == ["a b c"]
+    pieces = list(ours.encodable_pieces(["a b", " c\n\n", "d  e" * 9, "!\n", " f"]))
+    assert [token for piece in pieces for token in ours.encode(piece)] == ours.encode("".join(pieces))
 
 
 def test_words_that_are_tokens_and_composed_characters(tmp_path):
