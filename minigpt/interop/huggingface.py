@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -35,8 +35,9 @@ from minigpt.interop.architectures import (
 )
 from minigpt.interop.hub import ModelFiles, model_files
 from minigpt.model.protocols import LanguageModel
+from minigpt.model.size import tensor_shapes
 from minigpt.model.transformer import Transformer
-from minigpt.model.weights import FLOATS, is_finite, open_weights, save_weights
+from minigpt.model.weights import FLOATS, TensorReader, is_finite, open_weights, write_tensors
 from minigpt.paths import user_path
 from minigpt.runs.cost import check_weights
 from minigpt.runs.folder import TOKENIZER, RunFolder
@@ -47,7 +48,7 @@ from minigpt.storage import atomic_folder, read_json, storage_errors, write_text
 from minigpt.tokenizers.base import BaseTokenizer, load_tokenizer
 from minigpt.tokenizers.bpe import BPETokenizer
 from minigpt.tokenizers.exporting import to_huggingface
-from minigpt.training.checkpoint import MODEL, save_eval_model, step_name, write_manifest
+from minigpt.training.checkpoint import MODEL, eval_metadata, step_name, write_manifest
 from minigpt.wording import cause_of, visible
 
 CONFIG, INDEX, TOKENIZER_CONFIG = "config.json", "model.safetensors.index.json", "tokenizer_config.json"
@@ -57,7 +58,8 @@ MAX_SHARDS = 1_000
 """Most files of weights."""
 Watch = Callable[[Literal["files", "weights", "run"], float], None]
 """Told between pieces of the work what is being done and what share of that is done: files are fetched or copied,
-weights read, the run written. An error that it raises ends the work, and nothing is left."""
+weights read (and written, if a run is made), the rest of the run written. An error that it raises ends the work, and
+nothing is left."""
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -106,21 +108,14 @@ def load_huggingface(
             computes something that our model cannot.
         LimitError: It is too large.
     """
-    files = model_files(source)
-    names = files.names()
-    foreign = _read_config(files, names)
-    check_weights(foreign.model, foreign.vocab_size)
-    if limits is not None:
-        limits.check_import(RunConfig(model=foreign.model), foreign.vocab_size)
-    fitting = _read_tokenizer(files, names, foreign, tokenizer)
-    paths, wanted = list[Path](), _weight_files(files, names)
-    for number, name in enumerate(wanted):
-        watch("files", number / len(wanted))
-        paths.append(files.path(name))
-    state = _read_state(foreign, paths, files.where, watch)
+    given = _find(source, tokenizer, limits, watch)
+    foreign = given.foreign
+    shapes = tensor_shapes(foreign.model, foreign.vocab_size)
+    with _tensors(given, mapped=True) as tensor:
+        state = {name: tensor(name) for name in _watched(shapes, watch)}
     model = Transformer(foreign.model, foreign.vocab_size, seed=None)
     model.load_state_dict(state, assign=True)
-    return ForeignModel(model.eval(), fitting, foreign.architecture, files.name)
+    return ForeignModel(model.eval(), given.tokenizer, foreign.architecture, given.name)
 
 
 def import_huggingface(
@@ -135,6 +130,8 @@ def import_huggingface(
     watch: Watch = _unwatched,
 ) -> RunFolder:
     """Make a run of a model of the GPT-2 or Llama family. It has weights, and no corpus and no metrics.
+
+    The weights are read and written one tensor after another, so only the largest of them has to be in memory.
 
     Args:
         source: As for `load_huggingface`.
@@ -155,35 +152,79 @@ def import_huggingface(
     store = RunStore() if store is None else store
     if path is not None:
         check_free(user_path(path, for_reading=False))
-    found = load_huggingface(source, tokenizer=tokenizer, limits=limits, watch=watch)
-    watch("run", 0.0)
-    if not is_finite(found.model.state_dict()):
-        raise InputError(
-            f"Weights of {visible(found.name)} are infinite or NaN, so it predicts nothing.", mend="Copy it again."
-        )
+    given = _find(source, tokenizer, limits, watch)
+    model, vocab_size = given.foreign.model, given.foreign.vocab_size
+    shapes = {name: (shape, torch.float32) for name, shape in tensor_shapes(model, vocab_size).items()}
 
     def fill(folder: RunFolder) -> None:
-        found.tokenizer.save(folder.path / TOKENIZER)
-        watch("run", 0.2)
+        given.tokenizer.save(folder.path / TOKENIZER)
         checkpoint = folder.checkpoint_path(0)
         with storage_errors(folder.path):
             folder.data_path.mkdir()
             checkpoint.mkdir(parents=True)
-        save_eval_model(checkpoint / MODEL, found.model, "raw")
-        found.tokenizer.save(checkpoint / TOKENIZER)
+        metadata = eval_metadata(model, vocab_size, "raw")
+        with _tensors(given, mapped=False) as tensor:
+            written = _watched(shapes, watch)
+
+            def finite(name: str) -> torch.Tensor:
+                next(written)
+                numbers = tensor(name)
+                if not is_finite({name: numbers}):
+                    raise InputError(
+                        f"Weights of {visible(given.name)} are infinite or NaN, so it predicts nothing.",
+                        mend="Copy it again.",
+                    )
+                return numbers
+
+            sha256 = write_tensors(checkpoint / MODEL, shapes, finite, metadata=metadata)
         watch("run", 0.8)
-        write_manifest(checkpoint)
+        given.tokenizer.save(checkpoint / TOKENIZER)
+        write_manifest(checkpoint, known={MODEL: sha256})
         write_text(folder.path / CHECKPOINTS / "last", step_name(0) + "\n")
-        origin = f"{found.architecture}, {found.name}"
-        folder.write_meta({"name": found.name, "origin": origin, "vocab_size": found.model.vocab_size})
+        origin = f"{given.foreign.architecture}, {given.name}"
+        folder.write_meta({"name": given.name, "origin": origin, "vocab_size": vocab_size})
         folder.update_info(
             status="finished",
             notes=f"Imported: {origin}",
             expires=None if limits is None else limits.expiry(),
         )
 
-    config = RunConfig().updated({"model": found.model.config.model_dump(), "tokenizer.kind": found.tokenizer.kind})
-    return store.create(config, name=name or found.name, path=path, owner_token=owner_token, fill=fill)
+    config = RunConfig().updated({"model": model.model_dump(), "tokenizer.kind": given.tokenizer.kind})
+    return store.create(config, name=name or given.name, path=path, owner_token=owner_token, fill=fill)
+
+
+def _watched(names: Collection[str], watch: Watch) -> Iterator[str]:
+    """Yield names of tensors, and tell before each which share of the weights is done."""
+    for number, name in enumerate(names):
+        watch("weights", number / len(names))
+        yield name
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A model whose configuration and tokenizer have been read, and the files of its weights, which have not."""
+
+    foreign: Foreign
+    tokenizer: BaseTokenizer
+    paths: list[Path]
+    name: str
+    where: str
+
+
+def _find(source: str | Path | ModelFiles, tokenizer: str | Path | None, limits: Limits | None, watch: Watch) -> _Found:
+    """Find a model; arguments and errors are those of `load_huggingface`."""
+    files = model_files(source)
+    names = files.names()
+    foreign = _read_config(files, names)
+    check_weights(foreign.model, foreign.vocab_size)
+    if limits is not None:
+        limits.check_import(RunConfig(model=foreign.model), foreign.vocab_size)
+    fitting = _read_tokenizer(files, names, foreign, tokenizer)
+    paths, wanted = list[Path](), _weight_files(files, names)
+    for number, name in enumerate(wanted):
+        watch("files", number / len(wanted))
+        paths.append(files.path(name))
+    return _Found(foreign, fitting, paths, files.name, files.where)
 
 
 def _read_config(files: ModelFiles, names: list[str]) -> Foreign:
@@ -263,41 +304,54 @@ def _weight_files(files: ModelFiles, names: list[str]) -> list[str]:
     return found
 
 
-def _read_state(foreign: Foreign, paths: list[Path], where: str, watch: Watch) -> dict[str, torch.Tensor]:
-    """Return our tensors by name, made of those in the files; whole ones in float32 are views of the files."""
-    parts = links(foreign)
+@contextlib.contextmanager
+def _tensors(given: _Found, *, mapped: bool) -> Iterator[Callable[[str], torch.Tensor]]:
+    """Open the files of the weights, compare their headers with the model, and yield what returns our tensors by name.
+
+    Args:
+        given: The model.
+        mapped: Whether whole tensors in float32 are views of the files; otherwise each is in memory of its own, and the
+            files take none.
+    """
+    where, parts = given.where, links(given.foreign)
     try:
         with contextlib.ExitStack() as stack:
-            found: dict[str, Any] = {}
-            for path in paths:
+            found: dict[str, tuple[Any, Path]] = {}
+            for path in given.paths:
                 if not path.is_file():  # also of a pipe, from which nothing may ever come
                     raise _unfit(where, f"{visible(path.name)} is no file")
                 file = stack.enter_context(open_weights(path))
                 for name in file.keys():  # noqa: SIM118 - it is no mapping
-                    if found.setdefault(name, file) is not file:
+                    if found.setdefault(name, (file, path))[1] != path:
                         raise _unfit(where, f"{visible(name)[:100]} is in two of its files")
             theirs = _their_names(found)
-            _check_tensors(
-                foreign, parts, {theirs.get(name, name): file.get_slice(name) for name, file in found.items()}, where
-            )
+            slices = {theirs.get(name, name): file.get_slice(name) for name, (file, _) in found.items()}
+            _check_tensors(given.foreign, parts, slices, where)
             names = {theirs.get(name, name): name for name in found}
+            readers = {} if mapped else {path: stack.enter_context(TensorReader(path)) for path in given.paths}
 
             def read(link: Link) -> torch.Tensor:
                 if link.theirs is None:
                     return torch.full(link.shape, link.fill)
                 name = names[link.theirs]
-                return _to_ours(found[name].get_tensor(name), link)
+                file, path = found[name]
+                numbers = file.get_tensor(name) if mapped else readers[path].read(name, link.their_shape)
+                return _to_ours(numbers, link)
 
-            state: dict[str, list[torch.Tensor]] = {}
-            for number, link in enumerate(parts):
-                watch("weights", number / len(parts))
+            ours: dict[str, list[Link]] = {}
+            for link in parts:
                 if link.ours is not None:
-                    state.setdefault(link.ours, []).append(read(link))
+                    ours.setdefault(link.ours, []).append(link)
                 elif not bool((read(link) == link.fill).all()):
                     raise _unfit(
                         where, f"{link.theirs} holds learned numbers, which minigpt's models do not have there"
                     )
-            return {name: made[0] if len(made) == 1 else torch.cat(made) for name, made in state.items()}
+
+            def tensor(name: str) -> torch.Tensor:
+                made = [read(link) for link in ours[name]]
+                return made[0] if len(made) == 1 else torch.cat(made)
+
+            yield tensor
     except CheckpointError as error:
         raise InputError(error.problem, mend="Copy the file again.") from None
 
@@ -387,14 +441,16 @@ def export_huggingface(run: LanguageModel, target: Path) -> None:
         **special,
     }
     state = model.state_dict()
-    tensors = {
-        link.theirs: torch.full(link.their_shape, link.fill)
-        if link.ours is None
-        else _to_theirs(state[link.ours], link)
-        for link in links(foreign)
-        if link.theirs is not None
-    }
+    wanted = {link.theirs: link for link in links(foreign) if link.theirs is not None}
+
+    def tensor(name: str) -> torch.Tensor:
+        link = wanted[name]
+        if link.ours is None:
+            return torch.full(link.their_shape, link.fill)
+        return _to_theirs(state[link.ours], link)
+
+    shapes = {name: (link.their_shape, torch.float32) for name, link in wanted.items()}
     with atomic_folder(target) as unfinished:
-        save_weights(unfinished / MODEL, tensors, metadata={"format": "pt"})
+        write_tensors(unfinished / MODEL, shapes, tensor, metadata={"format": "pt"})
         for name, values in ((CONFIG, describe(foreign)), (TOKENIZER, split), (TOKENIZER_CONFIG, about)):
             write_text(unfinished / name, json.dumps(values, indent=1) + "\n")

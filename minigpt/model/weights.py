@@ -8,16 +8,17 @@ docs/format.md lists the names of the tensors.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from minigpt.config import TransformerConfig
 from minigpt.config.fields import join_or
@@ -25,12 +26,20 @@ from minigpt.errors import CheckpointError
 from minigpt.model.devices import resolve_device
 from minigpt.model.size import MAX_HEADER_BYTES, tensor_shapes
 from minigpt.model.transformer import Transformer
-from minigpt.storage import UnusableError, atomic_file, parse_json
+from minigpt.storage import UnusableError, atomic_file, parse_json, start_writing
 from minigpt.wording import quoted
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 """Types of weights, as safetensors names them."""
-_TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_TYPES = {
+    "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16, "F16": torch.float16,
+    "BF16": torch.bfloat16, "I32": torch.int32, "F32": torch.float32, "F64": torch.float64, "I64": torch.int64,
+}  # fmt: skip
+"""Types of tensors by their names in a file, in the order of the safetensors library; a file begins with the last."""
+_NAMES = {dtype: name for name, dtype in _TYPES.items()}
+_ORDER = list(_NAMES)
+_PIECE = 1 << 22
+"""Bytes of a tensor from which on the system is told to begin to write it, while the next one is computed."""
 FORMAT_VERSION = 1
 """Format of a model's file; newer formats are refused."""
 
@@ -51,13 +60,64 @@ def save_weights(
     Raises:
         StorageError: The disk is full or cannot be written.
     """
-    tensors = {name: _for_disk(tensor, half) for name, tensor in state.items()}
-    with atomic_file(path, SafetensorError) as unfinished:  # a full disk raises either it or an OSError
-        unfinished.touch()
-        mode = unfinished.stat().st_mode
-        save_file(tensors, unfinished, metadata=dict(metadata))
-        _sort_metadata(unfinished)
-        unfinished.chmod(mode)  # safetensors writes a file that only its owner can read
+
+    def stored(tensor: torch.Tensor) -> torch.dtype:
+        return torch.float16 if half and tensor.is_floating_point() else tensor.dtype
+
+    write_tensors(
+        path,
+        {name: (tuple(tensor.shape), stored(tensor)) for name, tensor in state.items()},
+        lambda name: state[name].detach().to(stored(state[name])),
+        metadata=metadata,
+    )
+
+
+def write_tensors(
+    path: Path,
+    shapes: Mapping[str, tuple[tuple[int, ...], torch.dtype]],
+    tensor: Callable[[str], torch.Tensor],
+    *,
+    metadata: Mapping[str, str],
+) -> str:
+    """Write a safetensors file atomically, one tensor after another, so that no two of them need memory at a time.
+
+    The safetensors library takes all tensors at once and copies each. Its files are the same: the widest numbers come
+    first, those of one type by name. Only the order of the text entries is its own.
+
+    Args:
+        path: Where to write; its folder must exist.
+        shapes: Name to shape and type of each tensor.
+        tensor: Returns the tensor of a name; called once for each, in the order of the file.
+        metadata: Text entries of the header.
+
+    Returns:
+        The SHA-256 of the file in hexadecimal.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    order, end = sorted(shapes, key=lambda name: (-_ORDER.index(shapes[name][1]), name)), 0
+    for name in order:
+        shape, dtype = shapes[name]
+        begin, end = end, end + math.prod(shape) * dtype.itemsize
+        header[name] = {"dtype": _NAMES[dtype], "shape": list(shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text = text.ljust(-(-len(text) // 8) * 8)
+    digest = hashlib.sha256()
+    with atomic_file(path) as unfinished, unfinished.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        digest.update(len(text).to_bytes(8, "little") + text)
+        for name in order:
+            numbers = tensor(name).cpu().contiguous().reshape(-1)
+            assert (numbers.numel(), numbers.dtype) == (math.prod(shapes[name][0]), shapes[name][1]), name
+            content = numbers.view(torch.uint8).numpy().data
+            file.write(content)
+            digest.update(content)
+            if len(content) >= _PIECE:
+                file.flush()
+                start_writing(file.fileno(), file.tell() - len(content), len(content))
+    return digest.hexdigest()
 
 
 def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -141,25 +201,54 @@ def load_model(path: Path, *, device: str = "cpu") -> Transformer:
 def _fill(model: Transformer, path: Path) -> None:
     """Copy the numbers of a file into a model, in float32, one tensor after another.
 
-    The tensors of `safe_open` are views of the mapped file. What has been read of it counts as memory until the file is
-    closed, so a model would take twice its size for a moment.
-
     Raises:
         ValueError: The file has been replaced by another one since its header was checked.
     """
-    with path.open("rb") as raw:
-        length = int.from_bytes(raw.read(8), "little")
-        header = parse_json(raw.read(min(length, MAX_HEADER_BYTES)))
+    with TensorReader(path) as file:
         for name, parameter in model.state_dict().items():
-            entry = header.get(name, {})
-            dtype = _TYPES.get(str(entry.get("dtype")))
-            if dtype is None or entry.get("shape") != list(parameter.shape):
-                raise ValueError("it has just been replaced")
-            numbers = torch.empty(parameter.shape, dtype=dtype)
-            raw.seek(8 + length + entry["data_offsets"][0])
-            if raw.readinto(numbers.view(torch.uint8).numpy().data) != numbers.nbytes:
-                raise ValueError("it has just been replaced")
-            parameter.copy_(numbers)
+            parameter.copy_(file.read(name, tuple(parameter.shape)))
+
+
+class TensorReader:
+    """Reads the tensors of a safetensors file one at a time, each into memory of its own.
+
+    The tensors of `open_weights` are views of the mapped file. What has been read of it counts as memory until the file
+    is closed, so a model would take twice its size for a moment.
+
+    Args:
+        path: A file whose header `open_weights` has checked.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._raw = path.open("rb")
+        self._length = int.from_bytes(self._raw.read(8), "little")
+        self._header = parse_json(self._raw.read(min(self._length, MAX_HEADER_BYTES)))
+
+    def __enter__(self) -> TensorReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._raw.close()
+
+    def read(self, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        """Return a tensor in the stored type.
+
+        Args:
+            name: Its name.
+            shape: Its shape, as the header had it when it was checked.
+
+        Raises:
+            ValueError: The file has been replaced by another one since.
+        """
+        entry = self._header.get(name, {})
+        dtype = _TYPES.get(str(entry.get("dtype")))
+        if dtype is None or not dtype.is_floating_point or entry.get("shape") != list(shape):
+            raise ValueError("it has just been replaced")
+        numbers = torch.empty(shape, dtype=dtype)
+        self._raw.seek(8 + self._length + entry["data_offsets"][0])
+        if self._raw.readinto(numbers.view(torch.uint8).numpy().data) != numbers.nbytes:
+            raise ValueError("it has just been replaced")
+        return numbers
 
 
 def read_shape(path: Path) -> tuple[TransformerConfig, int]:
@@ -275,23 +364,3 @@ def check_tensors(
                 f"{path} does not fit the model: {name} has the type {dtype}; weights have {join_or(FLOATS)}.",
                 mend=mend,
             )
-
-
-def _sort_metadata(path: Path) -> None:
-    """Sort the text entries in a file's header: safetensors writes them in an order that differs from call to call."""
-    with path.open("r+b") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-        assert len(text) <= size, "the same entries in another order take the same space"
-        file.seek(8)
-        file.write(text.ljust(size))
-
-
-def _for_disk(tensor: torch.Tensor, half: bool) -> torch.Tensor:
-    """Return the tensor in the form that safetensors accepts: contiguous, and in float16 if `half`."""
-    tensor = tensor.detach()
-    if half and tensor.is_floating_point():
-        tensor = tensor.to(torch.float16)
-    return tensor.contiguous()

@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 import platform
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,6 +35,7 @@ from minigpt.wording import cause_of
 if TYPE_CHECKING:
     import torch
 
+    from minigpt.config import TransformerConfig
     from minigpt.model.transformer import Transformer
     from minigpt.tokenizers.base import BaseTokenizer
     from minigpt.training.events import TrainerView
@@ -173,20 +175,30 @@ def save_eval_model(path: Path, model: Transformer, kind: str, *, half: bool = F
     Raises:
         StorageError: The disk is full or cannot be written.
     """
-    from minigpt.model.weights import model_metadata, save_weights
+    from minigpt.model.weights import save_weights
 
-    metadata = {**model_metadata(model.config, model.vocab_size), "weights": kind}
-    save_weights(path, model.state_dict(), metadata=metadata, half=half)
+    save_weights(path, model.state_dict(), metadata=eval_metadata(model.config, model.vocab_size, kind), half=half)
 
 
-def write_manifest(directory: Path) -> None:
+def eval_metadata(config: TransformerConfig, vocab_size: int, kind: str) -> dict[str, str]:
+    """Return the header of the file that `save_eval_model` writes."""
+    from minigpt.model.weights import model_metadata
+
+    return {**model_metadata(config, vocab_size), "weights": kind}
+
+
+def write_manifest(directory: Path, *, known: Mapping[str, str] | None = None) -> None:
     """Write the manifest of all files in a folder, after flushing them to the disk. It is the last file to be written.
+
+    Args:
+        directory: The folder.
+        known: Name to SHA-256 of files whose hash is known already.
 
     Raises:
         StorageError: The disk is full or cannot be written.
     """
     files = {
-        path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        path.name: {"bytes": path.stat().st_size, "sha256": (known or {}).get(path.name) or sha256_of(path)}
         for path in sorted(directory.iterdir())
         if path.name != MANIFEST and not path.name.startswith(".")
     }

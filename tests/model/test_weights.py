@@ -1,6 +1,7 @@
 """Weights on disk: round trips, atomic writes, and a clear error for every kind of damage."""
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -13,15 +14,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors import SafetensorError
-from safetensors.torch import save
+from safetensors.torch import save, save_file
 
 from minigpt.config import TransformerConfig
 from minigpt.errors import CheckpointError, StorageError
 from minigpt.model import weights
 from minigpt.model.size import tensor_shapes
 from minigpt.model.transformer import Transformer
-from minigpt.model.weights import load_model, load_weights, model_metadata, save_model, save_weights
+from minigpt.model.weights import load_model, load_weights, model_metadata, save_model, save_weights, write_tensors
 
 V = 11
 CONFIG = TransformerConfig(num_layers=2, num_heads=4, d_model=32, sequence_length=16)
@@ -132,15 +132,34 @@ def test_the_file_has_the_permissions_of_any_new_file(saved):
     assert saved.stat().st_mode == plain.stat().st_mode
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("Os { code: 28 }")])
-def test_a_full_disk_keeps_the_old_file_and_leaves_no_litter(saved, model, monkeypatch, error):
+@pytest.mark.parametrize("metadata", [{}, {"kind": "é"}])
+def test_the_file_is_that_of_the_safetensors_library_and_its_hash_is_returned(tmp_path, metadata):
+    """Ten types, matrices, vectors, single numbers, empty tensors, and names in any order."""
+    types = (
+        torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
+        torch.uint8, torch.bool,
+    )  # fmt: skip
+    state = {
+        f"{name}{dtype}": torch.arange(6).to(dtype)[:count].reshape(-1, 1)
+        for name, count in (("b", 6), ("é", 1), ("a", 0))
+        for dtype in types
+    }
+    state["single"] = torch.tensor(2.5)
+    shapes = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state.items()}
+    returned = write_tensors(tmp_path / "ours", shapes, state.__getitem__, metadata=metadata)
+    save_file(state, tmp_path / "theirs", metadata=metadata)
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+    assert returned == hashlib.sha256((tmp_path / "ours").read_bytes()).hexdigest()
+
+
+def test_a_full_disk_keeps_the_old_file_and_leaves_no_litter(saved, model, monkeypatch):
     before = saved.read_bytes()
 
-    def full(tensors, path, metadata):
-        Path(path).write_bytes(b"half of it")
-        raise error
+    def full(*values):
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(weights, "save_file", full)
+    monkeypatch.setattr(weights, "_PIECE", 1)  # so that it fails after the first tensor
+    monkeypatch.setattr(weights, "start_writing", full)
     with pytest.raises(StorageError, match="could not be written: the disk is full"):
         save_model(saved, model)
     assert saved.read_bytes() == before

@@ -28,7 +28,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "convolution",
     ),
     "layers": (
-        "block", "activation", "norm", "norm_position", "norm_gain", "residual", "bias", "dropout", "initialization",
+        "activation", "norm", "norm_position", "norm_gain", "residual", "bias", "dropout", "initialization", "block",
     ),
     "fine": ("norm_epsilon", "rotary_base", "rotary_factor", "rotary_length", "rotary_low", "rotary_high"),
 }  # fmt: skip
