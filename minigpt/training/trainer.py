@@ -7,7 +7,8 @@ is not to call `next`. Checkpoints are written between updates only.
 The result does not depend on who calls `next` and when: data order, dropout and samples are functions of the seed and
 the step.
 
-Reads after: losses, schedules, optimizers, precision, weight_ema, compilation, events, callbacks, state, validation.
+Reads after: losses, schedules, optimizers, precision, weight_ema, compilation, events, callbacks, state, validation,
+distributed.
 Shapes: B windows in a micro-batch, T positions, V vocabulary.
 """
 
@@ -28,6 +29,7 @@ from minigpt.errors import CheckpointError, NonFiniteLossError
 from minigpt.model.compilation import ANNOUNCEMENT, check_compiler, compiled_forward
 from minigpt.randomness import Stream, make_generator
 from minigpt.training.callbacks import Callback
+from minigpt.training.distributed import Ranks
 from minigpt.training.events import Record, Work
 from minigpt.training.losses import count_targets, cross_entropy
 from minigpt.training.optimizers import build_optimizer, load_optimizer_state, optimizer_state, set_learning_rate
@@ -52,6 +54,8 @@ class Trainer(TrainerCounters):
         validation: Windows to evaluate on, or None. With a stride of one context they cover the validation part.
         config: `training`, `model`, `generation`, `seed` and `data.num_workers` are read.
         callbacks: Their hooks are called in this order.
+        ranks: The processes that train this model together; None: this one alone. All of them must do the same pieces
+            of work, so callbacks that end the training belong in each, and those that write in one.
 
     Attributes:
         model: The model in training.
@@ -62,7 +66,8 @@ class Trainer(TrainerCounters):
         weight_ema: The running mean of the weights; None if `training.weights_ema` is 0.
 
     Raises:
-        ConfigError: The device does not support `training.precision`, or `training.compile` finds no compiler.
+        ConfigError: The device does not support `training.precision`, `training.compile` finds no compiler, or
+            several processes cannot share `training.batch_size`.
     """
 
     def __init__(
@@ -73,7 +78,10 @@ class Trainer(TrainerCounters):
         config: RunConfig,
         *,
         callbacks: Sequence[Callback] = (),
+        ranks: Ranks | None = None,
     ) -> None:
+        self._ranks = Ranks() if ranks is None else ranks
+        self._ranks.check(config.training)
         precision = resolve_precision(config.training.precision, model.device)
         config = config.updated({"training.precision": precision}) if config.training.precision == "auto" else config
         check_precision(precision, model.device)
@@ -88,14 +96,15 @@ class Trainer(TrainerCounters):
         self._started = False
         self._stepping: Iterator[Work] | None = None
         self._train = train
-        self._validation = None if validation is None else Validation(validation, config.training)
-        self._order = BatchOrder(config.seed, len(train), config.training.batch_size)
+        self._validation = None if validation is None else Validation(validation, config.training, self._ranks)
+        share = self._ranks.rank, self._ranks.size
+        self._order = BatchOrder(config.seed, len(train), config.training.batch_size, *share)
         self._optimizer = build_optimizer(model, config.training)
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._has_dropout = config.model.dropout > 0 or config.model.attention_dropout > 0
         self._autocast = autocast(config.training, model.device)
         self._scaler = make_scaler(config.training, model.device)
-        self._forward: Callable[[torch.Tensor], torch.Tensor] = model
+        self._forward: Callable[[torch.Tensor], torch.Tensor] = self._ranks.averaging(model)
         if config.training.compile:
             check_compiler(model.device)
             self._forward = compiled_forward(model)
@@ -181,16 +190,16 @@ class Trainer(TrainerCounters):
                 if self.step == 0:
                     yield from self._before_first_update()
             batches = self._batches()
-            while not (self.is_finished or self.is_stopping):
+            while not (self.is_finished or self._is_stopped_anywhere()):
                 record = yield from self._update(batches)
                 yield from self._call("on_step", record)
                 yield Work("update", self.step)
                 if self._is_evaluation_due():
                     yield from self._evaluate()
                 yield from self._call("on_step_end")
-            if self._validation is not None and self.val_loss is None and not self.is_stopping:
+            if self._validation is not None and self.val_loss is None and not self._is_stopped_anywhere():
                 yield from self._evaluate(whole=True)
-            if not self.is_stopping:
+            if not self._is_stopped_anywhere():
                 yield from self._call("on_end")
         finally:
             self.activity = ""
@@ -200,6 +209,11 @@ class Trainer(TrainerCounters):
     def stop(self) -> None:
         """Make `work` end after the current step, with its evaluation, sample and save; a new `work()` continues."""
         self.is_stopping = True
+
+    def _is_stopped_anywhere(self) -> bool:
+        """Whether `stop` was called in any process: a signal reaches them at different times, but all end together."""
+        self.is_stopping = self._ranks.any(self.is_stopping)
+        return self.is_stopping
 
     def end_early(self, reason: str) -> None:
         """Make the current step the last one: it is evaluated, sampled and saved like the last step of `max_steps`.
@@ -257,13 +271,14 @@ class Trainer(TrainerCounters):
         started = time.perf_counter()
         settings = self.config.training
         inputs, targets = next(batches)
-        num_targets = max(count_targets(targets), 1)
+        num_targets = max(int(self._ranks.sum([count_targets(targets)])[0]), 1)  # of the whole batch
         nats = torch.zeros((), device=self.model.device)
         for parameter in self._parameters:
             parameter.grad = None
         parts = min(settings.accumulation_steps, len(inputs))
         for micro, (x, y) in enumerate(zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True)):
-            nats += self._add_gradient(x, y, micro, num_targets)
+            with self._ranks.keeping_local(self._forward, is_last=micro + 1 == parts):
+                nats += self._add_gradient(x, y, micro, num_targets)
             self.seconds += time.perf_counter() - started
             self._is_uncompiled, self.activity = False, ""
             yield Work("micro_batch", self.step)
@@ -273,6 +288,7 @@ class Trainer(TrainerCounters):
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         loss, grad_norm = torch.stack((nats / num_targets, norm)).tolist()  # the only wait for the device in a step
+        loss = self._ranks.sum([loss])[0]
         # with float16 a gradient can overflow: the scaler then skips the update and lowers its factor
         overflows = self._scaler is not None and math.isfinite(loss) and self._scaler.get_scale() > 1
         if not (math.isfinite(loss) and (math.isfinite(grad_norm) or overflows)):
@@ -318,12 +334,13 @@ class Trainer(TrainerCounters):
         """
         device = self.model.device
         if self._has_dropout:
-            self.model.seed_dropout(make_generator(self.config.seed, Stream.DROPOUT, self.step, 0, micro))
+            key = self.step, self._ranks.rank, micro
+            self.model.seed_dropout(make_generator(self.config.seed, Stream.DROPOUT, *key))
         with matmul_precision(self.config.training.precision):
             with self._autocast:
                 logits = self._forward(inputs.to(device, non_blocking=True))  # (B, T, V)
             nats = cross_entropy(logits.float(), targets.to(device, non_blocking=True), "sum")
-            mean = nats / num_targets
+            mean = nats / num_targets * self._ranks.size  # the mean over the processes then is the sum
             (mean if self._scaler is None else self._scaler.scale(mean)).backward()  # type: ignore[no-untyped-call]
         return nats.detach()
 
@@ -391,12 +408,14 @@ class Trainer(TrainerCounters):
         """
         before, batches = self.state_dict(), self._batches()
         durations: list[float] = []
-        while len(durations) < 3 or (len(durations) < 12 and self.seconds < min(1.0, max_seconds / 10)):
+        elapsed = 0.0
+        while len(durations) < 3 or (len(durations) < 12 and elapsed < min(1.0, max_seconds / 10)):
             seconds_before = self.seconds
             yield from self._update(batches)
             durations.append(self.seconds - seconds_before)
+            elapsed = self._ranks.first(self.seconds)
         self.load_state_dict(before)
-        seconds_per_step = statistics.median(durations[1:])  # the first one includes warm-up
+        seconds_per_step = self._ranks.first(statistics.median(durations[1:]))  # the first one includes warm-up
         max_steps = min(max(1, int(max_seconds / seconds_per_step)), 100_000_000)
         changes: dict[str, Any] = {"training.max_steps": max_steps, "training.max_seconds": None}
         if self.config.training.warmup_steps is not None:  # a warm-up that was set must leave room for the rest

@@ -1,6 +1,6 @@
 """The loss on the validation part: on some of its windows during a training, on all of them at the end.
 
-Reads before: trainer.
+Reads after: distributed. Reads before: trainer.
 Shapes: B windows in a batch, T positions, V vocabulary.
 """
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from minigpt.config import TrainingConfig
 from minigpt.data.dataset import LanguageModelDataset
 from minigpt.generation.inference import evaluation_mode
+from minigpt.training.distributed import Ranks
 from minigpt.training.events import Work
 from minigpt.training.losses import count_targets, cross_entropy
 
@@ -34,14 +35,16 @@ class Validation:
         windows: Windows of the validation part. With a stride of one context they cover it without overlap.
         settings: `eval_batches`, `batch_size` and `accumulation_steps` are read; an evaluation uses batches of the size
             of a micro-batch, so that it needs no more memory than the training.
+        ranks: The processes that share the batches; None: this one alone.
 
     Attributes:
         dataset: The windows.
     """
 
-    def __init__(self, windows: LanguageModelDataset, settings: TrainingConfig) -> None:
+    def __init__(self, windows: LanguageModelDataset, settings: TrainingConfig, ranks: Ranks | None = None) -> None:
         self.dataset = windows
         self._wanted = settings.eval_batches * settings.batch_size
+        self._ranks = Ranks() if ranks is None else ranks
         self._size = math.ceil(settings.batch_size / settings.accumulation_steps)
 
     def windows(self, *, whole: bool) -> tuple[NDArray[np.int64], bool]:
@@ -67,16 +70,20 @@ class Validation:
             nats += nats_of(model, inputs, targets)
             num_targets += count_targets(targets)
             yield Work("evaluation_batch", step)
-        return nats / max(num_targets, 1), is_all
+        nats, total = self._ranks.sum([nats, num_targets])
+        return nats / max(total, 1), is_all
 
     def _batches(self, windows: NDArray[np.int64], is_all: bool) -> Iterator[Batch]:
-        """Yield windows in batches; for the whole part also the tokens after its last complete window."""
-        dataset = self.dataset
-        for start in range(0, len(windows), self._size):
+        """Yield this process's batches of the windows.
+
+        For the whole part, rank 0 also gets the tokens after the last complete window.
+        """
+        dataset, ranks = self.dataset, self._ranks
+        for start in range(ranks.rank * self._size, len(windows), ranks.size * self._size):
             yield dataset.gather(windows[start : start + self._size])
         first_left = (len(dataset) - 1) * dataset.stride + dataset.sequence_length
         rest = torch.from_numpy(dataset.ids[first_left:].astype(np.int64))
-        if is_all and len(rest) > 1:
+        if is_all and len(rest) > 1 and ranks.is_writer:
             yield rest[None, :-1], rest[None, 1:]  # (1, fewer than T)
 
 
