@@ -18,6 +18,7 @@ MinigptError
 └── RunFault               something that worked has broken             (exit code 1)
     ├── CheckpointError    a checkpoint or run folder is damaged
     ├── NonFiniteLossError the loss became infinite or not a number
+    ├── ProcessLostError   another process of the same training has ended
     ├── StorageError       the disk is full or cannot be written
     └── DownloadError      a download failed or has the wrong checksum
 ```
@@ -120,6 +121,10 @@ class CheckpointError(RunFault):
 
 class NonFiniteLossError(RunFault):
     """The loss became infinite or not a number."""
+
+
+class ProcessLostError(RunFault):
+    """Another process of the same training has ended or does not answer."""
 
 
 class StorageError(RunFault):

@@ -79,6 +79,10 @@ def step_option(function: F) -> F:
     return click.option("--step", type=_step, metavar="N|best|last", help=text)(function)
 
 
+MODULE_FILE = "minigpt.module_file"
+"""Key of `click.Context.meta` under which the file of `--module-file` is."""
+
+
 def module_option(function: F) -> F:
     """Add `--module-file`; the file is run before the command, which does not get its name."""
     return click.option(
@@ -98,6 +102,7 @@ def _load_modules(ctx: click.Context, option: click.Parameter, value: Path | Non
         from minigpt.model.own_modules import load_modules
 
         load_modules(value)
+        ctx.meta[MODULE_FILE] = value  # for a command that starts others
 
 
 def json_option(function: F) -> F:

@@ -65,6 +65,13 @@ def _described(dotted: str) -> str:
 @click.option("--tokenizer", type=input_file, metavar="FILE", help="A tokenizer.json to use in place of learning one.")
 @click.option("--resume", is_flag=True, help="Resume the run in --out, or start it there.")
 @module_option
+@click.option(
+    "--nproc",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Processes on this machine that share every batch; on GPUs, one for each.  [default: 1]",
+)
 @device_option("the setting, auto")
 @seed_option(None)
 @json_option
@@ -75,6 +82,7 @@ def train(
     out: Path | None,
     tokenizer: Path | None,
     resume: bool,
+    nproc: int,
     device: str | None,
     seed: int | None,
     as_json: bool,
@@ -97,4 +105,4 @@ def train(
 
     from minigpt.cli.training import run_training
 
-    run_training(source, overrides, out=out, resume=resume, as_json=as_json)
+    run_training(source, overrides, out=out, resume=resume, as_json=as_json, num_processes=nproc)

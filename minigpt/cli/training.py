@@ -29,21 +29,36 @@ from minigpt.data.corpora import Corpus
 from minigpt.data.health import Finding, check_health
 from minigpt.data.sharding import open_corpus
 from minigpt.data.shards import ShardedCorpus
-from minigpt.errors import MinigptError, NonFiniteLossError, RunExistsError, RunNotFoundError
+from minigpt.errors import (
+    ConfigError,
+    MinigptError,
+    NonFiniteLossError,
+    ProcessLostError,
+    RunExistsError,
+    RunNotFoundError,
+)
 from minigpt.model.devices import resolve_device
 from minigpt.runs.cost import check_memory, step_flops
 from minigpt.runs.folder import RunFolder
-from minigpt.runs.job import TrainingJob, check_resume
+from minigpt.runs.job import TrainingJob, check_resume, settle
 from minigpt.runs.preparation import create_run, prepare_run
 from minigpt.training.callbacks import Progress
+from minigpt.training.distributed import Ranks
 from minigpt.training.events import Record, TrainerView
 from minigpt.training.peak import best_peak
+from minigpt.training.processes import Place, check_device, find_place, joined
 from minigpt.training.telemetry import share_of_peak
 from minigpt.training.trainer import Trainer
 
 
 def run_training(
-    source: str | None, overrides: Mapping[str, Any], *, out: Path | None, resume: bool, as_json: bool
+    source: str | None,
+    overrides: Mapping[str, Any],
+    *,
+    out: Path | None,
+    resume: bool,
+    as_json: bool,
+    num_processes: int = 1,
 ) -> None:
     """Train a run from its beginning or from its newest checkpoint, and print the result.
 
@@ -53,40 +68,107 @@ def run_training(
         out: Folder of the run, None for a new one in `resources.home()`.
         resume: Whether `out` may hold a run already.
         as_json: Whether to print one JSON object instead of sentences.
+        num_processes: Processes to start; with 1 it is trained here, or in those that torchrun has started.
 
     Raises:
-        SystemExit: With 130 or 143 after a signal; the run has been saved.
+        SystemExit: With 130 or 143 after a signal; the run has been saved. With the code of a process that failed.
     """
     started = time.perf_counter()
-    folder = _resumed(out, source, overrides) if resume and out is not None and (out / "run.json").is_file() else None
-    if folder is None:
-        config = load_config(source, overrides=overrides)
-        if resume and not (config.data.paths or config.data.corpus):
-            raise RunNotFoundError(
-                f"There is no run at {out} to resume, and no settings or text were given to start one.",
-                mend="Check the path; `minigpt runs` lists your runs. To start one there, give --config or --data too.",
-            )
-        device = resolve_device(config.device)  # before a folder is made
-        corpus = open_corpus(config.data)
-        name = out.name if out is not None else None
+    place = find_place()
+    if place is not None and num_processes > 1:
+        raise ConfigError(
+            f"--nproc {num_processes} was given to a process that torchrun has started.",
+            mend="Leave --nproc out; torchrun --nproc_per_node says how many processes there are.",
+        )
+    place = place or Place(rank=0, size=num_processes, local_rank=0, local_size=num_processes)
+    resume = resume or place.restarts > 0
+    if place.max_restarts and out is None:
+        raise ConfigError(
+            f"torchrun may start this training again after a fault ({place.max_restarts} restarts), but a new process "
+            "would not find the run without --out.",
+            mend="Give --out, the folder of the run.",
+        )
 
-        def check(config: RunConfig, corpus: Corpus | ShardedCorpus, vocab_size: int) -> None:
-            if device.type != "cuda":  # a GPU has its own memory
-                check_memory(config, vocab_size)
-            if isinstance(corpus, Corpus):  # the text of shards was checked when they were written
-                findings.extend(check_health(corpus, config, vocab_size=vocab_size).findings)
+    def prepare() -> RunFolder:
+        return _opened(source, overrides, out=out, resume=resume, place=place)
 
-        findings: list[Finding] = []
-        with preparation_bar() as show:
-            folder = create_run(config, corpus, path=out, name=name, check=check, on_progress=show)
-        note_readings(corpus.readings)
-        warn_of_findings(findings)
+    if num_processes > 1:
+        from minigpt.cli.launching import train_in_processes
 
-    with Interruption() as interruption, progress_bar(LossColumn(), SpeedColumn()) as bar:
+        sys.exit(train_in_processes(prepare(), num_processes, as_json=as_json))
+    with joined(place, lambda: (str((folder := prepare()).path), folder.config.device)) as (ranks, path):
+        try:
+            code = _train(RunFolder(Path(path)), ranks, started, as_json=as_json)
+        except (NonFiniteLossError, ProcessLostError):
+            if ranks.is_writer:
+                raise
+            code = 1  # rank 0 says the same
+    sys.exit(code)
+
+
+def _opened(
+    source: str | None, overrides: Mapping[str, Any], *, out: Path | None, resume: bool, place: Place
+) -> RunFolder:
+    """Create or open the run, with everything written that the machine decides; arguments as for `run_training`."""
+    if resume and out is not None and (out / "run.json").is_file():
+        folder = _resumed(out, source, overrides)
+        _check_processes(folder.config, place)
+    else:
+        folder = _created(source, overrides, out=out, resume=resume, place=place)
+    settle(folder, None if is_settled(folder) else num_cores(place.local_size))
+    return folder
+
+
+def _check_processes(config: RunConfig, place: Place) -> None:
+    """Refuse settings that several processes cannot share, before they are started or the text is read."""
+    Ranks(0, place.size).check(config.training)
+    check_device(config.device, place.local_size)
+
+
+def _created(
+    source: str | None, overrides: Mapping[str, Any], *, out: Path | None, resume: bool, place: Place
+) -> RunFolder:
+    """Create the run, and say what was found in its text; arguments as for `run_training`."""
+    config = load_config(source, overrides=overrides)
+    if resume and not (config.data.paths or config.data.corpus):
+        raise RunNotFoundError(
+            f"There is no run at {out} to resume, and no settings or text were given to start one.",
+            mend="Check the path; `minigpt runs` lists your runs. To start one there, give --config or --data too.",
+        )
+    device = resolve_device(config.device)  # before a folder is made
+    _check_processes(config, place)
+    corpus = open_corpus(config.data)
+    name = out.name if out is not None else None
+
+    def check(config: RunConfig, corpus: Corpus | ShardedCorpus, vocab_size: int) -> None:
+        if device.type != "cuda":  # a GPU has its own memory
+            check_memory(config, vocab_size)
+        if isinstance(corpus, Corpus):  # the text of shards was checked when they were written
+            findings.extend(check_health(corpus, config, vocab_size=vocab_size).findings)
+
+    findings: list[Finding] = []
+    with preparation_bar() as show:
+        folder = create_run(config, corpus, path=out, name=name, check=check, on_progress=show)
+    note_readings(corpus.readings)
+    warn_of_findings(findings)
+    return folder
+
+
+def _train(folder: RunFolder, ranks: Ranks, started: float, *, as_json: bool) -> int:
+    """Train a run, print the result in the process that writes, and return the exit code.
+
+    Args:
+        folder: The run, settled.
+        ranks: The processes that train it.
+        started: When the command was started, on the clock of `perf_counter`.
+        as_json: Whether to print one JSON object instead of sentences.
+    """
+    with Interruption() as interruption, progress_bar(LossColumn(), SpeedColumn(), shown=ranks.is_writer) as bar:
         watch = Watch(bar, is_silent=as_json)
-        job = TrainingJob(folder, callbacks=[watch], num_threads=None if is_settled(folder) else num_cores())
-        watch.begin(job.trainer)
-        warn_of_hours(job.trainer)
+        job = TrainingJob(folder, callbacks=[watch], ranks=ranks)
+        if ranks.is_writer:
+            watch.begin(job.trainer)
+            warn_of_hours(job.trainer)
         try:
             for _ in job.work():
                 if interruption.signal is not None:
@@ -94,36 +176,44 @@ def run_training(
                     bar.update(watch.task, description="saving")
         except MinigptError as error:
             # no hint to resume if that would fail again: the run is damaged, locked by another process, or has diverged
-            if not isinstance(error, RunExistsError | NonFiniteLossError) and _is_readable(folder):
+            is_futile = isinstance(error, RunExistsError | NonFiniteLossError)
+            if ranks.is_writer and not is_futile and _is_readable(folder):
                 note(f"What was saved before is kept. Resume with: {_resume_command(folder)}")
             raise
         except KeyboardInterrupt:  # a second Ctrl+C
             note(f"What was saved before is kept. Resume with: {_resume_command(folder)}")
             raise
-        is_stopped = interruption.signal is not None and not job.is_done
+        is_stopped = job.trainer.is_stopping and not job.is_done
 
-    result = job.trainer.result(time.perf_counter() - started)
+    if ranks.is_writer:
+        _print_result(job, started, as_json=as_json)
+        if is_stopped:
+            steps = f"step {job.trainer.step:,} of {job.trainer.max_steps:,}"
+            note(f"Stopped at {steps}. Resume with: {_resume_command(folder)}")
+        elif not as_json:
+            note(f"Write with it: {command_line('generate', _shown(folder.path), '--temperature', '0.8')}")
+    return interruption.exit_code if is_stopped else 0
+
+
+def _print_result(job: TrainingJob, started: float, *, as_json: bool) -> None:
+    """Print how long the training took, how well the model predicts, and where it is; arguments as for `_train`."""
+    trainer, folder = job.trainer, job.folder
+    result = trainer.result(time.perf_counter() - started)
     if result.val_loss is None:  # nothing was left to do, so there is no new measurement
         result = replace(result, val_loss=measured_loss(folder, result.steps))
-    trainer = job.trainer
     mfu = share_of_peak(trainer, result.tokens_per_second) if trainer.tokens_seen else None
     if as_json:
         values = {"mfu": mfu, "best_step": trainer.best_step, "early_end": trainer.early_end}
         print_json({"run": str(folder.path), **asdict(result), **values, "status": folder.info.status})
-    else:
-        measured = {"loss": result.loss, "validation": result.val_loss}
-        losses = ", ".join(f"{name} {value:.4f}" for name, value in measured.items() if value is not None)
-        print_text(
-            f"{result.steps:,} steps in {result.seconds:,.1f} s, {result.tokens_per_second:,.0f} tokens per second"
-            f"{'' if mfu is None else f', {mfu:.0%} of the matrix peak of this machine'}"
-            f"{f'; {losses} nats per token' if losses else ''}{_best(trainer, folder)}\n"
-            f"Saved in {_shown(folder.path)}\n"
-        )
-    if is_stopped:
-        note(f"Stopped at step {result.steps:,} of {job.trainer.max_steps:,}. Resume with: {_resume_command(folder)}")
-        sys.exit(interruption.exit_code)
-    if not as_json:
-        note(f"Write with it: {command_line('generate', _shown(folder.path), '--temperature', '0.8')}")
+        return
+    measured = {"loss": result.loss, "validation": result.val_loss}
+    losses = ", ".join(f"{name} {value:.4f}" for name, value in measured.items() if value is not None)
+    print_text(
+        f"{result.steps:,} steps in {result.seconds:,.1f} s, {result.tokens_per_second:,.0f} tokens per second"
+        f"{'' if mfu is None else f', {mfu:.0%} of the matrix peak of this machine'}"
+        f"{f'; {losses} nats per token' if losses else ''}{_best(trainer, folder)}\n"
+        f"Saved in {_shown(folder.path)}\n"
+    )
 
 
 def _best(trainer: Trainer, folder: RunFolder) -> str:
@@ -201,10 +291,14 @@ def is_settled(folder: RunFolder) -> bool:
     return folder.config.training.num_threads is not None
 
 
-def num_cores() -> int:
-    """Return how many cores this process may use; torch alone does not look at the affinity mask."""
+def num_cores(num_processes: int = 1) -> int:
+    """Return how many cores this process may use; torch alone does not look at the affinity mask.
+
+    Args:
+        num_processes: Processes of the training on this machine, which share the cores.
+    """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(allowed, torch.get_num_threads())
+    return max(1, min(allowed // num_processes, torch.get_num_threads()))
 
 
 def command_line(*arguments: str) -> str:

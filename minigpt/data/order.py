@@ -75,11 +75,10 @@ class BatchOrder:
 
     @property
     def _share(self) -> tuple[int, int]:
-        """First and last (exclusive) index of this rank's windows in a batch."""
-        return (
-            self.rank * self.batch_size // self.num_ranks,
-            (self.rank + 1) * self.batch_size // self.num_ranks,
-        )
+        """First and last (exclusive) index of this rank's windows in a batch, as `torch.tensor_split` divides it."""
+        least, left = divmod(self.batch_size, self.num_ranks)
+        first = self.rank * least + min(self.rank, left)
+        return first, first + least + (self.rank < left)
 
     def _windows(self, start: int, stop: int) -> NDArray[np.int64]:
         """Return the windows at positions `start` to `stop` of the endless sequence of epochs."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -37,6 +37,7 @@ from minigpt.training.callbacks import (
     WeightHistory,
 )
 from minigpt.training.checkpoint import describe_environment, load_checkpoint
+from minigpt.training.distributed import Ranks
 from minigpt.training.events import Record, TrainerView, Work
 from minigpt.training.precision import resolve_precision
 from minigpt.training.referee import Referee
@@ -44,6 +45,10 @@ from minigpt.training.telemetry import Norms, Utilisation
 from minigpt.training.tracking import make_trackers
 from minigpt.training.trainer import Trainer
 from minigpt.wording import quoted, visible
+
+if TYPE_CHECKING:
+    from minigpt.data.generators import CorpusGenerator
+    from minigpt.tokenizers.base import BaseTokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +132,31 @@ def _dotted(config: RunConfig) -> dict[str, Any]:
     return values
 
 
+def settle(folder: RunFolder, num_threads: int | None = None) -> RunConfig:
+    """Prepare a run's text if that is not done, write the settings that the machine decides, and return all settings.
+
+    Args:
+        folder: The run.
+        num_threads: torch threads if the run's settings name none; None: torch's own number.
+    """
+    completed(prepare_run(folder))
+    config = folder.config
+    if config.training.num_threads is None:
+        config = config.updated({"training.num_threads": num_threads or torch.get_num_threads()})
+        folder.write_config(config)
+    elif num_threads not in (None, config.training.num_threads):
+        logger.warning(
+            "The run was begun with %d threads and is resumed with them, not with %d, to keep its numbers.",
+            config.training.num_threads,
+            num_threads,
+        )
+    if config.training.precision == "auto":
+        precision = resolve_precision("auto", resolve_device(config.device))
+        config = config.updated({"training.precision": precision})
+        folder.write_config(config)
+    return config
+
+
 class TrainingJob:
     """The training of one run, with all that is written to its folder.
 
@@ -140,6 +170,8 @@ class TrainingJob:
         num_threads: torch threads if the run's settings name none; None: torch's own number. The number is written
             to the run's settings.
         on_record: Called with every record right after it has been written.
+        ranks: The processes that train this run together; None: this one alone. Rank 0 writes to the folder, and must
+            have called `settle` before the others open it.
 
     Attributes:
         folder: The run.
@@ -160,30 +192,20 @@ class TrainingJob:
         callbacks: Sequence[Callback] = (),
         num_threads: int | None = None,
         on_record: Callable[[Record], None] | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
+        ranks = Ranks() if ranks is None else ranks
         self.folder = folder
         self._on_record = on_record
         self._stop_requested = threading.Event()
-        self._stopped: dict[str, Any] = {}  # the fields of run.json to write when it has stopped
-        completed(prepare_run(folder))
-        config = folder.config
-        if config.training.num_threads is None:
-            config = config.updated({"training.num_threads": num_threads or torch.get_num_threads()})
-            folder.write_config(config)
-        elif num_threads not in (None, config.training.num_threads):
-            logger.warning(
-                "The run was begun with %d threads and is resumed with them, not with %d, to keep its numbers.",
-                config.training.num_threads,
-                num_threads,
-            )
-        if config.training.precision == "auto":
-            precision = resolve_precision("auto", resolve_device(config.device))
-            config = config.updated({"training.precision": precision})
-            folder.write_config(config)
+        self._stopped: dict[str, Any] = {"status": "stopped", "error": None}  # for run.json, when it has stopped
+        self._ranks = ranks
+        config = settle(folder, num_threads) if ranks.is_writer else folder.config
         self._num_threads: int = config.training.num_threads or 1
         self._use_threads()
         check_machine(config)
-        tokenizer, data, generator = folder.tokenizer, open_data(folder.data_path), folder.generator
+        tokenizer, generator = folder.tokenizer, folder.generator
+        data = open_data(folder.data_path, check=ranks.is_writer)
         model = Transformer(config.model, tokenizer.vocab_size, seed=config.seed).to(resolve_device(config.device))
         self._checkpoints = Checkpoints(
             lambda trainer: folder.save_checkpoint(trainer, tokenizer, keep=config.training.keep_checkpoints)
@@ -193,30 +215,54 @@ class TrainingJob:
             training_windows(data.train, config),
             validation_windows(data.validation, config),
             config,
-            callbacks=(
-                _Settle(folder),
-                Throughput(),
-                Utilisation(),
-                Norms(),
-                *([] if generator is None or generator.referee is None else [Referee(generator, tokenizer)]),
-                Records(self._write),
-                *make_trackers(config.training.track, folder.path, run_id=folder.id, run_name=folder.name),
-                *callbacks,
-                EarlyStopping(),
-                Samples(tokenizer),
-                WeightHistory(
-                    lambda trainer: folder.save_history(
-                        trainer.eval_model,
-                        trainer.step,
-                        per_octave=config.training.history_per_octave,
-                        megabytes=config.training.history_megabytes,
-                        kind=trainer.weights_kind,
-                    )
-                ),
-                self._checkpoints,
-            ),
+            callbacks=self._writing(tokenizer, generator, callbacks) if ranks.is_writer else (EarlyStopping(),),
+            ranks=ranks,
         )
         self._load(resume)
+        self._check_agreement()
+
+    def _check_agreement(self) -> None:
+        """Wait until every process has loaded its checkpoint, and compare their steps.
+
+        Raises:
+            CheckpointError: They are at different steps.
+        """
+        with self._ranks.faults_in_words():
+            mean = self._ranks.sum([self.trainer.step])[0] / self._ranks.size
+        if mean != self.trainer.step:
+            raise CheckpointError(
+                f"The processes of this training see different checkpoints in {self.folder.path}: this one is at step "
+                f"{self.trainer.step}, the mean is {mean:g}.",
+                mend="Put the run's folder where every machine sees the same files, and resume.",
+            )
+
+    def _writing(
+        self, tokenizer: BaseTokenizer, generator: CorpusGenerator | None, callbacks: Sequence[Callback]
+    ) -> tuple[Callback, ...]:
+        """Return the callbacks of the process that writes to the folder."""
+        folder, tracked = self.folder, self.folder.config.training.track
+        return (
+            _Settle(folder),
+            Throughput(),
+            Utilisation(),
+            Norms(),
+            *([] if generator is None or generator.referee is None else [Referee(generator, tokenizer)]),
+            Records(self._write),
+            *make_trackers(tracked, folder.path, run_id=folder.id, run_name=folder.name),
+            *callbacks,
+            EarlyStopping(),
+            Samples(tokenizer),
+            WeightHistory(
+                lambda trainer: folder.save_history(
+                    trainer.eval_model,
+                    trainer.step,
+                    per_octave=trainer.config.training.history_per_octave,
+                    megabytes=trainer.config.training.history_megabytes,
+                    kind=trainer.weights_kind,
+                )
+            ),
+            self._checkpoints,
+        )
 
     def _load(self, resume: bool) -> None:
         newest = self.folder.newest_checkpoint(resumable=True)
@@ -244,7 +290,7 @@ class TrainingJob:
             for key, was in checkpoint.environment.items()
             if was != now.get(key)
         ]
-        if others:
+        if others and self._ranks.is_writer:
             logger.warning(
                 "The run is resumed under other conditions (%s), so its numbers will not be the same bit for bit.",
                 "; ".join(others),
@@ -268,14 +314,15 @@ class TrainingJob:
         """
         if self.is_done:
             return
+        if not self._ranks.is_writer:
+            with self._ranks.faults_in_words():
+                yield from self._pieces()
+            return
         with RunLock(self.folder.path):
             try:
                 self._begin()
-                for piece in self.trainer.work():
-                    yield piece
-                    if self._stop_requested.is_set():
-                        self.trainer.stop()
-                    self._use_threads()
+                with self._ranks.faults_in_words():
+                    yield from self._pieces()
                 if self.trainer.is_stopping:
                     if self.trainer.step > 0:
                         yield from self._checkpoints.save(self.trainer)
@@ -285,6 +332,16 @@ class TrainingJob:
             except Exception as error:
                 self.folder.fail(error)
                 raise
+
+    def _pieces(self) -> Iterator[Work]:
+        """Yield after each piece of the trainer's work."""
+        if self._stop_requested.is_set():
+            self.trainer.stop()
+        for piece in self.trainer.work():
+            yield piece
+            if self._stop_requested.is_set():
+                self.trainer.stop()
+            self._use_threads()
 
     def request_stop(self, *, status: Status = "stopped", reason: str | None = None) -> None:
         """Ask the training to stop. `work` then finishes the current step, saves, writes the status, and ends.
@@ -310,8 +367,6 @@ class TrainingJob:
                 pass
 
     def _begin(self) -> None:
-        if self._stop_requested.is_set():
-            self.trainer.stop()
         step = self.trainer.step
         self.folder.sweep(step)
         self.folder.update_info(status="running", error=None)

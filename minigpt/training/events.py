@@ -52,6 +52,10 @@ class TrainerView(Protocol):
         """Which weights `eval_model` has: `raw` (those in training) or `ema` (their running mean)."""
 
     @property
+    def num_processes(self) -> int:
+        """Processes that train the model together."""
+
+    @property
     def step(self) -> int:
         """Updates done."""
 

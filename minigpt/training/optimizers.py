@@ -47,7 +47,7 @@ def build_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.opt
             "scale": config.muon_learning_rate / rate,
             "momentum": config.muon_momentum,
             # the iterations need few digits, so bfloat16 if the model computes in 16 bits; float16's range is too small
-            "dtype": torch.float32 if config.precision in ("float32", "tf32") else torch.bfloat16,
+            "dtype": next(model.parameters()).dtype if config.precision in ("float32", "tf32") else torch.bfloat16,
             "orthogonal": True,
         }
         groups[0]["params"] = [parameter for parameter in groups[0]["params"] if parameter not in hidden]

@@ -94,8 +94,9 @@ def share_of_peak(trainer: TrainerView, tokens_per_second: float) -> float:
     """Return the model FLOPs utilisation (MFU): the operations per second of a training, divided by the matrix peak.
 
     The operations are those of `flops_per_token`, whatever is really computed; the optimizer's are not counted. The
-    peak is the best that the machine has shown (`peak`). The result means something if the training has the machine to
-    itself: others slow the training down, and if they were always there, the peak is too low.
+    peak is the best that the machine has shown (`peak`), times the number of processes that train. The result means
+    something if the training has the machine to itself: others slow the training down, and if they were always there,
+    the peak is too low.
 
     Args:
         trainer: The training.
@@ -105,7 +106,7 @@ def share_of_peak(trainer: TrainerView, tokens_per_second: float) -> float:
     """
     model = trainer.model
     peak = best_peak(str(model.device), torch.get_num_threads(), trainer.config.training.precision)
-    return flops_per_token(model.config, model.vocab_size) * tokens_per_second / peak
+    return flops_per_token(model.config, model.vocab_size) * tokens_per_second / (peak * trainer.num_processes)
 
 
 class Utilisation(Callback):

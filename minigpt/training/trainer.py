@@ -49,7 +49,7 @@ class Trainer(TrainerCounters):
     """Trains one model on one text. The counters (`step`, `seconds`, `best_step`, ...) are those of `TrainerCounters`.
 
     Args:
-        model: The model to train; it stays on its device.
+        model: The model to train; it stays on its device. A model in float64 is trained in float64.
         train: Windows to train on.
         validation: Windows to evaluate on, or None. With a stride of one context they cover the validation part.
         config: `training`, `model`, `generation`, `seed` and `data.num_workers` are read.
@@ -67,7 +67,7 @@ class Trainer(TrainerCounters):
 
     Raises:
         ConfigError: The device does not support `training.precision`, `training.compile` finds no compiler, or
-            several processes cannot share `training.batch_size`.
+            several processes cannot train with these settings.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Trainer(TrainerCounters):
         self._has_dropout = config.model.dropout > 0 or config.model.attention_dropout > 0
         self._autocast = autocast(config.training, model.device)
         self._scaler = make_scaler(config.training, model.device)
-        self._forward: Callable[[torch.Tensor], torch.Tensor] = self._ranks.averaging(model)
+        self._forward: Callable[[torch.Tensor], torch.Tensor] = self._ranks.adding_gradients(model)
         if config.training.compile:
             check_compiler(model.device)
             self._forward = compiled_forward(model)
@@ -117,6 +117,11 @@ class Trainer(TrainerCounters):
     def max_steps(self) -> int:
         """Updates in all."""
         return self.config.training.max_steps
+
+    @property
+    def num_processes(self) -> int:
+        """Processes that train the model together."""
+        return self._ranks.size
 
     @property
     def is_finished(self) -> bool:
@@ -264,7 +269,7 @@ class Trainer(TrainerCounters):
         """Compute the gradient in micro-batches, apply it, and return the step's record.
 
         The loss is the sum of nats over the targets of all micro-batches, divided by their number. So splitting a batch
-        into parts, equal or not, changes memory and nothing else.
+        into parts, equal or not, changes memory and nothing else but rounding. Several processes share out these parts.
         """
         if self._is_uncompiled:
             yield from self._announce(ANNOUNCEMENT)
@@ -275,7 +280,7 @@ class Trainer(TrainerCounters):
         nats = torch.zeros((), device=self.model.device)
         for parameter in self._parameters:
             parameter.grad = None
-        parts = min(settings.accumulation_steps, len(inputs))
+        parts = min(math.ceil(settings.accumulation_steps / self._ranks.size), len(inputs))
         for micro, (x, y) in enumerate(zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True)):
             with self._ranks.keeping_local(self._forward, is_last=micro + 1 == parts):
                 nats += self._add_gradient(x, y, micro, num_targets)
@@ -339,8 +344,9 @@ class Trainer(TrainerCounters):
         with matmul_precision(self.config.training.precision):
             with self._autocast:
                 logits = self._forward(inputs.to(device, non_blocking=True))  # (B, T, V)
-            nats = cross_entropy(logits.float(), targets.to(device, non_blocking=True), "sum")
-            mean = nats / num_targets * self._ranks.size  # the mean over the processes then is the sum
+            logits = logits if logits.dtype is torch.float64 else logits.float()
+            nats = cross_entropy(logits, targets.to(device, non_blocking=True), "sum")
+            mean = nats / num_targets
             (mean if self._scaler is None else self._scaler.scale(mean)).backward()  # type: ignore[no-untyped-call]
         return nats.detach()
 

@@ -3,79 +3,94 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
-from minigpt.config import TrainingConfig
-from minigpt.errors import ConfigError
-from minigpt.training.distributed import Ranks
-
-TRAIN = """
-import json, sys
-import numpy as np, torch
-from minigpt.config import RunConfig
+from minigpt.config import RunConfig, TrainingConfig
 from minigpt.data.dataset import LanguageModelDataset
+from minigpt.errors import ConfigError, ProcessLostError
 from minigpt.model.transformer import Transformer
 from minigpt.training.callbacks import Callback
 from minigpt.training.distributed import Ranks
+from minigpt.training.events import Record, TrainerView
 from minigpt.training.trainer import Trainer
+from minigpt.training.validation import Validation
 
-torch.set_num_threads(1)
-rank, size, optimizers, place = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3].split(","), sys.argv[4]
-if size > 1:
-    torch.distributed.init_process_group("gloo", init_method=f"file://{place}", rank=rank, world_size=size)
-ids = np.arange(400, dtype=np.uint16) ** 2 % 11
-train, validation = LanguageModelDataset(ids[:300], 8), LanguageModelDataset(ids[300:], 8, stride=8)
+CASES: dict[str, dict[str, Any]] = {
+    "adamw": {"training.optimizer": "adamw", "training.weights_ema": 0.9},
+    "muon": {"training.optimizer": "muon"},
+    "sgd": {"training.optimizer": "sgd"},
+    "float64": {"training.optimizer": "muon", "training.max_steps": 200},
+}
+"""Settings that the cases do not share; a stop comes in the case `sgd`."""
+IN_FLOAT64 = {"float64"}
+STOP_AT = {"sgd": 7}
 
 
-class Log(Callback):
-    def __init__(self):
-        self.lines = []
+class Curve(Callback):
+    """Keeps loss, gradient, targets and evaluations; asks for a stop at a step if `stop_at` names one."""
 
-    def on_step(self, trainer, record):
-        self.lines.append([record["loss"], record["grad_norm"], record["tokens_seen"]])
-        if rank == size - 1 and record["step"] == stop_at:
+    def __init__(self, stop_at: int | None) -> None:
+        self.lines: list[list[float]] = []
+        self._stop_at = stop_at
+
+    def on_step(self, trainer: TrainerView, record: Record) -> None:
+        assert isinstance(trainer, Trainer)
+        self.lines.append([trainer.loss or 0.0, record["grad_norm"], record["tokens_seen"]])
+        if record["step"] == self._stop_at:
             trainer.stop()
 
-    def on_evaluation(self, trainer, record):
+    def on_evaluation(self, trainer: TrainerView, record: Record) -> None:
         self.lines.append([record["val_loss"]])
 
 
-curves = {}
-for optimizer in optimizers:
-    stop_at = 7 if optimizer == "sgd" else None
-    config = RunConfig().updated({
-        "model.num_layers": 1, "model.num_heads": 2, "model.d_model": 16, "model.sequence_length": 8,
-        "training.optimizer": optimizer, "training.max_steps": 50, "training.batch_size": 12,
-        "training.accumulation_steps": 2, "training.eval_steps": 25, "training.weights_ema": 0.9,
-    })
-    log = Log()
-    trainer = Trainer(Transformer(config.model, 11, seed=3), train, validation, config, callbacks=[log],
-                      ranks=Ranks(rank, size))
+def train(case: str, ranks: Ranks, accumulation_steps: int = 1) -> dict[str, Any]:
+    """Return the curve and the final weights of a small training, with 13 windows in a batch."""
+    ids = np.random.default_rng(5).integers(0, 11, 400).astype(np.uint16)
+    windows, validation = LanguageModelDataset(ids[:300], 8), LanguageModelDataset(ids[300:], 8, stride=8)
+    shape = {"model.num_layers": 1, "model.num_heads": 2, "model.d_model": 16, "model.sequence_length": 8}
+    steps = {"training.max_steps": 50, "training.batch_size": 13, "training.eval_steps": 25}
+    config = RunConfig().updated({**shape, **steps, "training.accumulation_steps": accumulation_steps, **CASES[case]})
+    model = Transformer(config.model, 11, seed=3)
+    curve = Curve(STOP_AT.get(case) if ranks.rank == ranks.size - 1 else None)
+    trainer = Trainer(
+        model.double() if case in IN_FLOAT64 else model, windows, validation, config, callbacks=[curve], ranks=ranks
+    )
     trainer.fit()
-    weights = torch.cat([value.flatten() for value in trainer.model.state_dict().values()]).tolist()
-    curves[optimizer] = {"lines": log.lines, "weights": weights}
-if size > 1:
-    torch.distributed.destroy_process_group()
-print(json.dumps(curves))
+    weights = torch.cat([value.flatten() for value in trainer.eval_model.state_dict().values()])
+    return {"lines": curve.lines, "weights": weights.tolist()}
+
+
+CHILD = """
+import json, sys, torch
+from minigpt.training.distributed import Ranks
+from tests.training.test_distributed import train
+torch.set_num_threads(1)
+rank, size, group, cases = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])
+torch.distributed.init_process_group("gloo", init_method=f"file://{group}", rank=rank, world_size=size)
+result = {case: train(case, Ranks(rank, size), accumulation) for case, accumulation in cases.items()}
+torch.distributed.destroy_process_group()
+print(json.dumps(result))
 """
 
 
-def curves(size: int, optimizers: str, folder: Path) -> list[dict[str, Any]]:
-    """Train in `size` processes, and return the curves and final weights that each of them saw."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def train_in_processes(size: int, cases: dict[str, int], folder: Path) -> list[dict[str, Any]]:
+    """Train each case with its number of micro-batches, and return what each of the processes saw."""
+    root = Path(__file__).parents[2]
     children = [
         subprocess.Popen(
-            [sys.executable, "-c", TRAIN, str(rank), str(size), optimizers, str(folder / f"group-{size}")],
+            [sys.executable, "-c", CHILD, str(rank), str(size), str(folder / f"group-{size}"), json.dumps(cases)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment,
+            cwd=root,
         )
         for rank in range(size)
     ]
@@ -88,41 +103,87 @@ def curves(size: int, optimizers: str, folder: Path) -> list[dict[str, Any]]:
     return [json.loads(output.splitlines()[-1]) for output, _ in outputs]
 
 
-def check_equal(several: list[dict[str, Any]], alone: dict[str, Any]) -> None:
-    """Compare the curve of every process with that of one process, and the weights between the processes."""
-    for one in several:
-        for optimizer, curve in one.items():
-            expected = alone[optimizer]["lines"]
-            assert len(curve["lines"]) == len(expected)
-            for line, wanted in zip(curve["lines"], expected, strict=True):
-                assert line[0] == pytest.approx(wanted[0], abs=1e-5)
-                assert line[1:] == pytest.approx(wanted[1:], rel=1e-4)
-            assert curve["weights"] == several[0][optimizer]["weights"]
+def check_curves(size: int, cases: dict[str, int], folder: Path) -> None:
+    """Compare every process with one process that adds up as many micro-batches: in float32 bit for bit."""
+    results = train_in_processes(size, cases, folder)
+    for case in cases:
+        alone = train(case, Ranks(), 1 if case in IN_FLOAT64 else size)
+        if case in STOP_AT:
+            alone["lines"] = alone["lines"][: len(results[0][case]["lines"])]
+            assert len(results[0][case]["lines"]) == STOP_AT[case] + 1, "an evaluation comes before the first step"
+        for result in results:
+            lines = result[case]["lines"]
+            np.testing.assert_allclose([line[0] for line in lines], [line[0] for line in alone["lines"]], atol=1e-5)
+            assert [line[2:] for line in lines] == [line[2:] for line in alone["lines"]], "targets are counted once"
+            assert result[case]["weights"] == results[0][case]["weights"]
+            if case not in IN_FLOAT64 and case not in STOP_AT:
+                assert result[case]["weights"] == alone["weights"]
 
 
 @pytest.mark.process
 def test_two_processes_draw_the_curve_of_one(tmp_path: Path) -> None:
-    """Loss, gradient, tokens and evaluations agree with AdamW and Muon; a stop in one process stops both at once."""
-    check_equal(curves(2, "adamw,muon,sgd", tmp_path), curves(1, "adamw,muon,sgd", tmp_path)[0])
+    """With AdamW and Muon the weights are equal bit for bit; in float64 the curve is that of the undivided batch.
+
+    A stop that is asked for in the last process stops both at once.
+    """
+    check_curves(2, {"adamw": 2, "muon": 1, "sgd": 1, "float64": 1}, tmp_path)
 
 
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [3, 4])
 def test_more_processes_draw_the_curve_of_one(size: int, tmp_path: Path) -> None:
-    """Also with a number of processes that is no power of two, and with an uneven split of the validation part."""
-    check_equal(curves(size, "adamw,muon", tmp_path), curves(1, "adamw,muon", tmp_path)[0])
+    """Also with a number of processes that is no power of two, and with uneven shares of a batch."""
+    check_curves(size, {"adamw": size, "muon": 1, "sgd": 1, "float64": 1}, tmp_path)
 
 
-@pytest.mark.parametrize(("batch_size", "size", "multiple"), [(12, 5, 10), (3, 4, 4), (7, 2, 6)])
-def test_a_batch_that_cannot_be_shared_is_refused(batch_size: int, size: int, multiple: int) -> None:
-    """The message names both numbers, and a batch size that works."""
-    with pytest.raises(ConfigError, match=f"is {batch_size}, which {size} processes .* for example {multiple}"):
-        Ranks(0, size).check(TrainingConfig(batch_size=batch_size))
+class Alone(Ranks):
+    """One of several ranks whose sums are its own numbers."""
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        return list(values)
 
 
-def test_compiling_is_refused_with_several_processes() -> None:
-    """The message names the setting; one process may compile."""
-    Ranks().check(TrainingConfig(compile=True))
-    with pytest.raises(ConfigError, match=r"training\.compile"):
-        Ranks(1, 2).check(TrainingConfig(compile=True))
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("num_tokens", [9, 40, 101])
+def test_an_evaluation_is_shared_without_overlap_or_loss(size: int, num_tokens: int) -> None:
+    """The targets of all ranks together are those of the whole validation part, each once."""
+    windows = LanguageModelDataset(np.arange(num_tokens, dtype=np.uint16), 8, stride=8)
+    settings = TrainingConfig(batch_size=4, accumulation_steps=2)
+    seen: list[int] = []
+    for rank in range(size):
+        validation = Validation(windows, settings, Alone(rank, size))
+        numbers, is_all = validation.windows(whole=True)
+        seen += [int(i) for _, targets in validation._batches(numbers, is_all) for i in targets.flatten()]
+    assert sorted(seen) == list(range(1, num_tokens))
+
+
+@pytest.mark.parametrize(
+    ("settings", "size", "words"),
+    [
+        ({"batch_size": 3}, 4, r"batch_size is 3; each of the 4 processes .* Set training.batch_size to 4 or more"),
+        ({"compile": True}, 2, r"training\.compile is on"),
+    ],
+)
+def test_settings_that_processes_cannot_share_are_refused(settings: dict[str, Any], size: int, words: str) -> None:
+    """The message names the numbers and a mend; one process may use the same settings."""
+    Ranks().check(TrainingConfig(**settings))
+    with pytest.raises(ConfigError, match=words):
+        Ranks(0, size).check(TrainingConfig(**settings))
+
+
+@pytest.mark.parametrize(
+    ("error", "size", "expected"),
+    [
+        (RuntimeError("[gloo/transport/tcp/pair.cc:525] Connection closed by peer"), 2, ProcessLostError),
+        (torch.distributed.DistBackendError("NCCL error"), 2, ProcessLostError),
+        (torch.distributed.DistNetworkError("timed out"), 4, ProcessLostError),
+        (RuntimeError("out of memory"), 2, RuntimeError),
+        (RuntimeError("gloo"), 1, RuntimeError),
+    ],
+)
+def test_a_lost_process_is_told_in_words(error: Exception, size: int, expected: type[Exception]) -> None:
+    """Errors of a broken connection are told from others."""
+    with pytest.raises(expected) as raised, Ranks(0, size).faults_in_words():
+        raise error
+    assert type(raised.value) is expected
