@@ -4,10 +4,10 @@
     python benchmarks/distributed.py --device cuda --processes 1 2 4 8 --shape 124M
     python benchmarks/distributed.py --windows 64 --steps 40
 
-The model trains with the library's own trainer on random tokens, with AdamW in float32, started by torchrun. Each process
-has one torch thread on a processor and a GPU of its own otherwise. Printed are the median milliseconds of a step, tokens
-a second, the speed as a multiple of one process, the efficiency (that multiple divided by the processes), and the
-megabytes that each process sends in a step: 2 (N - 1) / N times four bytes for each parameter.
+The model trains with the library's own trainer on random tokens, with AdamW in float32, started by torchrun. Each
+process has one torch thread on a processor and a GPU of its own otherwise. Printed are the median milliseconds of a
+step, tokens a second, the speed as a multiple of one process, the efficiency (that multiple divided by the processes),
+and the megabytes that each process sends in a step: 2 (N - 1) / N times four bytes for each parameter.
 
 More processes than processors cannot be faster; their rows show what sharing costs.
 """
