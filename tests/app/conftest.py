@@ -19,6 +19,7 @@ from minigpt import resources
 from minigpt.app.session import kept, profile
 from minigpt.app.shell import server
 from minigpt.config import RunConfig, TransformerConfig
+from minigpt.data import corpora
 from minigpt.data.corpora import Corpus, corpus_from_text
 from minigpt.model.transformer import Transformer
 from minigpt.pieces import Pieces
@@ -157,6 +158,14 @@ def packages_scanned_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         scan = functools.cache(manifest_scanner.scan_component_manifests)
         patch.setattr(manifest_scanner, "scan_component_manifests", scan)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def corpora_written_once() -> Iterator[None]:
+    """Let each built-in corpus be written once in a process, not for each test: every page needs one, and none changes it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpora, "_generated", functools.lru_cache(maxsize=20)(corpora._generated))
         yield
 
 
