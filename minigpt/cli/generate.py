@@ -19,6 +19,7 @@ from minigpt.cli.options import (
     json_option,
     module_option,
     run_argument,
+    sampler_file_option,
     seed_option,
     step_option,
 )
@@ -66,12 +67,7 @@ Job = tuple[str, "GenerationSettings"]
 @click.option(
     "--sampler", metavar="SPEC", help='All sampling options at once: "greedy", or "temperature=0.8,top_k=40".'
 )
-@click.option(
-    "--sampler-file",
-    type=input_file,
-    metavar="FILE",
-    help="A Python file with sampling rules of your own, which --sampler can then name; it is run.",
-)
+@sampler_file_option
 @click.option(
     "--num-beams",
     type=click.IntRange(1, 64),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from minigpt.cli.console import note, print_json, print_table, print_text
-from minigpt.cli.options import json_option, run_argument, runs_argument
+from minigpt.cli.options import json_option, run_argument, runs_argument, step_option
 from minigpt.wording import visible
 
 SAME_BY_NATURE = ("preset",)
@@ -19,13 +19,17 @@ SAME_BY_NATURE = ("preset",)
 
 @click.command()
 @run_argument
+@step_option
 @json_option
-def show(run: str, as_json: bool) -> None:
+def show(run: str, step: int | Literal["best", "last"] | None, as_json: bool) -> None:
     """Show a run: losses, text, model, and the weights it keeps.
 
-    RUN is a run's folder, its id, an exported zip, or the name of a bundled run.
+    With --step, the losses and the time are those that were recorded last at or before that step. RUN is a run's
+    folder, its id, an exported zip, or the name of a bundled run.
     """
     facts = _facts(run)
+    if step is not None:
+        facts |= _recorded(run, step, facts)
     del facts["settings"]
     if as_json:
         print_json(facts)
@@ -34,6 +38,7 @@ def show(run: str, as_json: bool) -> None:
     lines = {
         "name": facts["name"],
         "status": f"{facts['status']}, step {facts['step']:,} of {facts['max_steps']:,}",
+        "weights": "" if step is None else visible(facts["weights_file"]),
         "": facts["message"],
         "loss": ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items() if loss is not None),
         "perplexity": _number(facts["perplexity"], ".4g"),
@@ -125,7 +130,7 @@ def _facts(name: str) -> dict[str, Any]:
         "loss": seen.loss,
         "loss_ema": seen.loss_ema,
         "val_loss": measured,
-        "perplexity": None if measured is None or measured > 700 else math.exp(measured),
+        "perplexity": _perplexity(measured),
         "bits_per_char": None if measured is None or factor is None else measured * factor,
         "best_step": seen.best_step,
         "seconds": seen.seconds,
@@ -152,6 +157,43 @@ def _facts(name: str) -> dict[str, Any]:
         "path": str(folder.path),
         "settings": config.model_dump(mode="json"),
     }
+
+
+def _recorded(name: str, step: int | Literal["best", "last"], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was recorded last at or before the step of some weights, as values for JSON.
+
+    Raises:
+        RunNotFoundError: The run has not kept the weights of this step.
+    """
+    from minigpt.runs.loading import find_run, step_of
+
+    folder = find_run(name)
+    weights = folder.weights_path(step)
+    number = step_of(weights)
+    found: dict[str, dict[str, Any]] = {}
+    for record in folder.metrics():
+        if record["step"] <= number:
+            found[record["kind"]] = record
+    trained, evaluated = found.get("step", {}), found.get("evaluation", {})
+    val_loss: float | None = evaluated.get("val_loss")
+    per_nat = facts["bits_per_char"] / facts["val_loss"] if facts["bits_per_char"] and facts["val_loss"] else None
+    return {
+        "step": number,
+        "weights_file": str(weights),
+        "loss": trained.get("loss"),
+        "loss_ema": trained.get("loss_ema"),
+        "val_loss": val_loss,
+        "perplexity": _perplexity(val_loss),
+        "bits_per_char": None if val_loss is None or per_nat is None else val_loss * per_nat,
+        "seconds": trained.get("seconds", 0.0),
+        "tokens_seen": trained.get("tokens_seen", 0),
+        "tokens_per_second": trained.get("tokens_per_second"),
+    }
+
+
+def _perplexity(loss: float | None) -> float | None:
+    """Return the perplexity of a loss in nats; None if there is none, or it is too large to be told."""
+    return None if loss is None or loss > 700 else math.exp(loss)
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,6 +79,16 @@ def step_option(function: F) -> F:
     return click.option("--step", type=_step, metavar="N|best|last", help=text)(function)
 
 
+def sampler_file_option(function: F) -> F:
+    """Add `--sampler-file`, None if it is not given."""
+    return click.option(
+        "--sampler-file",
+        type=input_file,
+        metavar="FILE",
+        help="A Python file with sampling rules of your own, which the setting sampler can then name; it is run.",
+    )(function)
+
+
 MODULE_FILE = "minigpt.module_file"
 """Key of `click.Context.meta` under which the file of `--module-file` is."""
 

@@ -20,10 +20,10 @@ from minigpt.runs.loading import load_run
 Trained = tuple[Path, dict[str, Any]]
 
 
-def chat(run: Path | str, *lines: str | bytes, code: int = 0) -> Result:
+def chat(run: Path | str, *lines: str | bytes, code: int = 0, options: tuple[str, ...] = ()) -> Result:
     """Give lines to `minigpt chat` as through a pipe."""
     given = b"".join(line if isinstance(line, bytes) else line.encode() + b"\n" for line in lines)
-    result = CliRunner().invoke(cli, ["chat", str(run)], input=given, prog_name="minigpt")
+    result = CliRunner().invoke(cli, ["chat", str(run), *options], input=given, prog_name="minigpt")
     assert result.exit_code == code, result.output
     assert "Traceback" not in result.output
     assert "\x1b" not in result.output, "no colours in a pipe"
@@ -45,6 +45,29 @@ def test_a_pipe_gets_plain_lines_and_the_same_text_as_generate(call, trained: Tr
     assert text in "\n".join(printed)
 
     assert printed[-2] == "token\tchance\tmodel\tdice\tmost likely otherwise"
+
+
+def test_rules_of_a_file_can_be_set_compared_shown_and_kept_for_another_run(trained: Trained, tmp_path: Path) -> None:
+    run, _ = trained
+    rules = tmp_path / "rules.py"
+    rules.write_text(
+        "import minigpt\n\n\nclass Without(minigpt.TextRule):\n"
+        "    def __init__(self, letter='t'):\n        self.letter = letter\n\n"
+        "    def situation(self, text):\n        return None\n\n"
+        "    def allows(self, situation, piece):\n        return self.letter not in piece\n\n"
+        "    def describe(self):\n        return f'without {self.letter}'\n",
+        "utf-8",
+    )
+    saved, options = tmp_path / "texts.jsonl", ("--sampler-file", str(rules))
+    lines = ["/set sampler=temperature=3,without", "a", "/compare sampler=without=a | temperature=3", f"/load {run}"]
+    result = chat(run, *lines, "/set sampler=without", "a", "/show sampler", f"/save {saved}", options=options)
+    assert "Rules of your own: without." in result.stderr
+    assert "sampler is without t." in result.stdout
+    first, compared, _, last = [json.loads(line)["text"][1:] for line in saved.read_text("utf-8").splitlines()]
+    assert "t" not in first + last
+    assert "a" not in compared
+    assert "without is a rule of the sampler" in chat(run, "/set without=t", options=options, code=2).stderr
+    assert "'without' is no sampling rule" in chat(run, "/set sampler=without", code=2).stderr
 
 
 def test_every_command_works_on_a_run(trained: Trained) -> None:

@@ -42,6 +42,22 @@ def test_a_run_is_shown_as_the_library_knows_it(call, mine: list[RunFolder]) -> 
         assert words in shown
 
 
+def test_a_step_of_a_run_is_shown_with_what_was_recorded_up_to_it(call, mine: list[RunFolder]) -> None:
+    run = mine[0]
+    records = run.metrics()
+    for given, step in ((str(step), step) for step in run.steps()):
+        told = json.loads(call("runs", "show", run.path, "--step", given, "--json").stdout)
+        before = [record for record in records if record["step"] <= step]
+        evaluated = [record["val_loss"] for record in before if record["kind"] == "evaluation"]
+        losses = [None, *(record["loss"] for record in before if record["kind"] == "step")]
+        assert (told["step"], told["val_loss"], told["loss"]) == (step, evaluated[-1], losses[-1])
+        assert Path(told["weights_file"]) == run.weights_path(step)
+        assert told["weights"] == run.steps()
+        assert f"step {step:,} of" in call("runs", "show", run.path, "--step", given).stdout
+    assert json.loads(call("runs", "show", run.path, "--step=last", "--json").stdout)["step"] == 12
+    assert "keeps no weights of step 9" in call("runs", "show", run.path, "--step=9", code=2).stderr
+
+
 def test_a_comparison_names_exactly_the_settings_that_differ(call, mine: list[RunFolder]) -> None:
     mine[1].write_config(mine[1].config.updated({"training.learning_rate": 0.5, "seed": 9}))
     names = [folder.id for folder in mine[:2]]

@@ -58,9 +58,7 @@ def table(lines: Sequence[Listed]) -> pd.DataFrame:
                 else f"{number(snapshot.step)} / {number(snapshot.max_steps)}",
                 t("runs.val_loss"): snapshot.val_loss,
                 t("runs.parameters"): parameters_of(snapshot),
-                t("runs.corpus"): "–"
-                if snapshot.is_from_elsewhere
-                else harmless(str(snapshot.corpus.get("name", ""))),
+                t("runs.corpus"): "–" if snapshot.is_from_elsewhere else harmless(str(snapshot.corpus.get("name", ""))),
                 t("runs.created"): pd.Timestamp(snapshot.created).tz_convert("UTC"),
                 t("runs.size"): size(RunFolder(ref.path).disk_bytes()),
             }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 import click
 
 from minigpt.cli.console import note
-from minigpt.cli.options import device_option, module_option, run_argument, step_option
+from minigpt.cli.options import device_option, module_option, run_argument, sampler_file_option, step_option
 from minigpt.errors import InputError
 
 MAX_LINE = 1_000_000
@@ -18,10 +19,11 @@ MAX_LINE = 1_000_000
 
 @click.command()
 @run_argument
+@sampler_file_option
 @module_option
 @step_option
 @device_option("cpu")
-def chat(run: str, step: int | Literal["best", "last"] | None, device: str | None) -> None:
+def chat(run: str, sampler_file: Path | None, step: int | Literal["best", "last"] | None, device: str | None) -> None:
     """Write with a run line by line.
 
     Type the beginning of a text, and the model continues it. /help lists the commands, Ctrl+C stops a text, and Ctrl+D
@@ -29,15 +31,19 @@ def chat(run: str, step: int | Literal["best", "last"] | None, device: str | Non
     folder, its id, an exported zip, or the name of a bundled run.
     """
     from minigpt.cli.chat.session import Session, greeting
+    from minigpt.generation.own_rules import load_rules
     from minigpt.runs.loading import load_run
 
+    rules = {} if sampler_file is None else load_rules(sampler_file)
+    if rules:
+        note(f"Rules of your own: {', '.join(rules)}. Use one: /set sampler=temperature=0.8,{next(iter(rules))}")
     loaded = load_run(run, step=step, device=device or "cpu")
     if sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
         from minigpt.cli.chat.terminal import talk
 
-        talk(loaded, run, device=device or "cpu")
+        talk(loaded, run, device=device or "cpu", rules=rules)
         return
-    session = Session(loaded, run, device=device or "cpu")
+    session = Session(loaded, run, device=device or "cpu", rules=rules)
     note(greeting(session.chat))
     for line in _lines():
         if not session.answer(line):

@@ -22,12 +22,15 @@ class Completion(NamedTuple):
     about: str
 
 
-def complete(before: str, run_names: Callable[[], Iterable[tuple[str, str]]]) -> list[Completion]:
+def complete(
+    before: str, run_names: Callable[[], Iterable[tuple[str, str]]], rules: Iterable[str] = ()
+) -> list[Completion]:
     """Return the completions of a line.
 
     Args:
         before: The line up to the cursor.
         run_names: Returns the names of runs with a word about each; called only where a run is wanted.
+        rules: Names of sampling rules of one's own.
 
     >>> [completion.text for completion in complete("/s", list)]
     ['/set ', '/show ', '/save ']
@@ -39,7 +42,7 @@ def complete(before: str, run_names: Callable[[], Iterable[tuple[str, str]]]) ->
     if found := re.fullmatch(r"/(set|compare|show|help|load|probs|history)\s(.*)", before, re.DOTALL):
         command, rest = found.groups()
         if command in ("set", "compare"):
-            return _settings(re.split(r"[\s|]", rest)[-1])
+            return _settings(re.split(r"[\s|]", rest)[-1], rules)
         options: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
             "show": lambda: ((name, setting.about) for name, setting in SETTINGS.items()),
             "help": lambda: [
@@ -54,7 +57,7 @@ def complete(before: str, run_names: Callable[[], Iterable[tuple[str, str]]]) ->
     return []
 
 
-def _settings(word: str) -> list[Completion]:
+def _settings(word: str, own: Iterable[str]) -> list[Completion]:
     """Return the completions of an assignment."""
     name, equals, value = word.partition("=")
     if not equals:
@@ -62,7 +65,9 @@ def _settings(word: str) -> list[Completion]:
     if name == "sampler":
         rule = re.split(r"[,]", value)[-1]
         rules = [("greedy", "The likeliest token every time.")] if rule == value else []
-        return _starting(rule, (*rules, *((f"{rule}=", "A rule of the sampler.") for rule in RULES)))
+        rules += [(f"{name}=", "A rule of the sampler.") for name in RULES]
+        rules += [(name, "A rule of your own.") for name in own]
+        return _starting(rule, rules)
     if name in SETTINGS:
         words = [(DEFAULT, "The run's own setting.")]
         words += [("on", ""), ("off", "")] if name == "use_cache" else []

@@ -115,7 +115,7 @@ def _set(chat: Chat, rest: str) -> Reply:
         return _show(chat, "")
     if len(words) == 1 and words[0].value is None:
         return _show(chat, words[0].name)
-    settings, notes = changed(chat.settings, words, chat.run.settings)
+    settings, notes = changed(chat.settings, words, chat.run.settings, chat.rules)
     after = replace(chat, settings=settings)
     return Reply(after, (Line(described(settings), "note"), *(Line(note, "note") for note in notes)))
 
@@ -136,16 +136,21 @@ def _show(chat: Chat, rest: str) -> Reply:
         )
         return Reply(chat, (Line(facts), Grid(("setting", "value", "meaning"), rows)))
     if name not in SETTINGS:
-        raise unknown(name)
+        raise unknown(name, chat.rules)
     setting = SETTINGS[name]
     off = ", or off" if setting.is_optional else ""
     return Reply(
         chat,
         (
             Line(f"{name} is {value_in_words(chat.settings, name)}. {setting.about}"),
-            Line(f"It may be {setting.allowed}{off}. Change it: /set {name}=VALUE", "note"),
+            Line(f"It may be {setting.allowed}{_own_rules(chat, name)}{off}. Change it: /set {name}=VALUE", "note"),
         ),
     )
+
+
+def _own_rules(chat: Chat, name: str) -> str:
+    """Return the sampling rules of one's own in words, for the setting that can name them."""
+    return f", and of your own {', '.join(chat.rules)}" if chat.rules and name == "sampler" else ""
 
 
 def _compare(chat: Chat, rest: str) -> Reply:
@@ -162,7 +167,7 @@ def _compare(chat: Chat, rest: str) -> Reply:
     each: list[GenerationSettings] = []
     for group in groups:
         words = [Word("sampler", "greedy") if word == ("greedy", None) else word for word in group]
-        each.append(changed(chat.settings, words, chat.run.settings)[0])
+        each.append(changed(chat.settings, words, chat.run.settings, chat.rules)[0])
     if len(each) == 1:
         each.insert(0, chat.settings)
     return Reply(chat, action=Compare(last.prompt, tuple(each)))

@@ -36,7 +36,7 @@ from minigpt.cli.signals import Ended, Interruption
 from minigpt.errors import InputError, MinigptError, StorageError
 from minigpt.evaluation.perplexity import ModelEvaluator
 from minigpt.generation.generator import TextGenerator
-from minigpt.generation.settings import GenerationSettings
+from minigpt.generation.settings import GenerationSettings, OwnRules
 from minigpt.runs.loading import Run, load_run
 from minigpt.storage import write_text
 from minigpt.wording import harmless, visible
@@ -50,12 +50,13 @@ SURPRISES = 3
 """Least expected tokens that `/ppl` names."""
 
 
-def facts_of(run: Run, name: str) -> RunFacts:
+def facts_of(run: Run, name: str, rules: OwnRules) -> RunFacts:
     """Return what a conversation knows about a run.
 
     Args:
         run: The run.
         name: What the person calls it.
+        rules: Sampling rules of one's own, which the run's settings may name.
     """
     return RunFacts(
         name=run.name or name,
@@ -63,7 +64,7 @@ def facts_of(run: Run, name: str) -> RunFacts:
         num_parameters=run.model.num_parameters(),
         context=run.model.config.sequence_length,
         vocab_size=run.tokenizer.vocab_size,
-        settings=GenerationSettings.from_config(run.config.generation, num_runners_up=NUM_RUNNERS_UP),
+        settings=GenerationSettings.from_config(run.config.generation, own=rules, num_runners_up=NUM_RUNNERS_UP),
     )
 
 
@@ -81,6 +82,7 @@ class Session:
         is_interactive: Whether Ctrl+C stops a text instead of the program.
         history: Lines of earlier conversations.
         history_file: Where new lines are kept; None keeps them nowhere.
+        rules: Sampling rules of one's own by name.
     """
 
     def __init__(
@@ -92,9 +94,10 @@ class Session:
         is_interactive: bool = False,
         history: tuple[str, ...] = (),
         history_file: Path | None = None,
+        rules: OwnRules | None = None,
     ) -> None:
-        facts = facts_of(run, name)
-        self.chat = Chat(facts, facts.settings, history=history)
+        facts = facts_of(run, name, rules or {})
+        self.chat = Chat(facts, facts.settings, history=history, rules=rules or {})
         self.exit_code = 0
         self._run = run
         self._device = device
@@ -272,7 +275,7 @@ class Session:
     def _load(self, action: Load) -> None:
         run = load_run(action.run, device=self._device)
         self._run = run
-        self.chat = replace(self.chat, run=facts_of(run, action.run))
+        self.chat = replace(self.chat, run=facts_of(run, action.run, self.chat.rules))
         note(greeting(self.chat))
 
     def _save(self, action: Save) -> None:

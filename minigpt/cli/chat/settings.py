@@ -13,7 +13,7 @@ from typing import Any
 from minigpt.cli.chat.lexing import Word
 from minigpt.config import field_info
 from minigpt.errors import InputError
-from minigpt.generation.settings import RULES, GenerationSettings, parse_sampler
+from minigpt.generation.settings import RULES, GenerationSettings, OwnRules, parse_sampler
 from minigpt.wording import quoted
 
 MAX_SEED = 2**63 - 1
@@ -106,7 +106,7 @@ SETTINGS: dict[str, Setting] = {
 
 
 def changed(
-    settings: GenerationSettings, words: Sequence[Word], own: GenerationSettings
+    settings: GenerationSettings, words: Sequence[Word], own: GenerationSettings, rules: OwnRules
 ) -> tuple[GenerationSettings, tuple[str, ...]]:
     """Return settings with assignments carried out, and a note on each setting that another one switched off.
 
@@ -114,6 +114,7 @@ def changed(
         settings: The settings before.
         words: The assignments, in order.
         own: The run's own settings, for the value `default`.
+        rules: Rules of one's own that the sampler may name.
 
     Raises:
         InputError: A setting does not exist or its value is out of range; nothing is changed then.
@@ -122,7 +123,7 @@ def changed(
     given: dict[str, Any] = {}
     for word in words:
         name = word.name.replace("-", "_").lower()
-        value = read_value(name, word.value, own)
+        value = read_value(name, word.value, own, rules)
         if name == "stop" and isinstance(value, str):
             value = (*given.get("stop", ()), value)
         given[name] = value
@@ -135,14 +136,14 @@ def changed(
     return after, (*notes, *after.resolve().notes)
 
 
-def read_value(name: str, text: str | None, own: GenerationSettings) -> Any:
+def read_value(name: str, text: str | None, own: GenerationSettings, rules: OwnRules) -> Any:
     """Return the value of a setting that was written as text.
 
     Raises:
         InputError: There is no such setting, or it cannot have this value.
     """
     if name not in SETTINGS:
-        raise unknown(name)
+        raise unknown(name, rules)
     setting = SETTINGS[name]
     if text is None:
         raise InputError(f"{name} has no value.", mend=f"Write {name}=VALUE; it must be {setting.allowed}.")
@@ -151,7 +152,7 @@ def read_value(name: str, text: str | None, own: GenerationSettings) -> Any:
     if setting.is_optional and text.lower() in OFF:
         return () if name == "stop" else None
     try:
-        return setting.read(text)
+        return parse_sampler(text, rules) if name == "sampler" else setting.read(text)
     except (ValueError, OverflowError):
         off = ", or off" if setting.is_optional else ""
         raise InputError(
@@ -159,9 +160,9 @@ def read_value(name: str, text: str | None, own: GenerationSettings) -> Any:
         ) from None
 
 
-def unknown(name: str) -> InputError:
+def unknown(name: str, rules: OwnRules) -> InputError:
     """Return the error for a setting that does not exist."""
-    if name in RULES:
+    if name in {**RULES, **rules}:
         return InputError(
             f"{name} is a rule of the sampler, not a setting of its own.",
             mend=f"Write sampler={name}=VALUE, with other rules behind commas, for example "

@@ -5,13 +5,13 @@ Reads after: settings.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from minigpt.errors import InputError
 from minigpt.generation.results import GeneratedToken
-from minigpt.generation.settings import GenerationSettings
+from minigpt.generation.settings import GenerationSettings, OwnRules
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class Chat:
         last: The latest text, for `/why`, `/more`, `/again` and `/compare`.
         texts: All texts of the conversation without their tokens, for `/save`.
         history: Lines that can be replayed, oldest first.
+        rules: Sampling rules of one's own by name, from a file.
     """
 
     run: RunFacts
@@ -80,6 +81,7 @@ class Chat:
     last: Written | None = None
     texts: tuple[Written, ...] = ()
     history: tuple[str, ...] = ()
+    rules: OwnRules = field(default_factory=dict, compare=False, repr=False)
 
     def with_text(self, written: Written) -> Chat:
         """Return the state after a text was written."""

@@ -27,6 +27,7 @@ from minigpt.cli.chat.settings import described
 from minigpt.cli.console import note
 from minigpt.cli.signals import Ended
 from minigpt.errors import StorageError
+from minigpt.generation.settings import OwnRules
 from minigpt.runs.loading import Run, bundled_runs
 from minigpt.runs.store import RunStore
 from minigpt.wording import visible
@@ -41,13 +42,14 @@ STYLE = Style.from_dict(
 )
 
 
-def talk(run: Run, name: str, *, device: str) -> None:
+def talk(run: Run, name: str, *, device: str, rules: OwnRules) -> None:
     """Hold a conversation in a terminal until Ctrl+D.
 
     Args:
         run: The run that writes at first.
         name: What the person calls it.
         device: Where runs are loaded.
+        rules: Sampling rules of one's own by name.
     """
     path = history_file()
     try:
@@ -55,12 +57,12 @@ def talk(run: Run, name: str, *, device: str) -> None:
     except StorageError as error:
         note(f"The history is not read. {error}")
         history = ()
-    session = Session(run, name, device=device, is_interactive=True, history=history, history_file=path)
+    session = Session(run, name, device=device, is_interactive=True, history=history, history_file=path, rules=rules)
     note(greeting(session.chat))
     note("Type the beginning of a text, or /help. Ctrl+C stops a text, Ctrl+D ends.")
     prompt: PromptSession[str] = PromptSession(
         history=InMemoryHistory(history),
-        completer=LineCompleter(),
+        completer=LineCompleter(rules),
         auto_suggest=AutoSuggestFromHistory(),
         multiline=True,
         key_bindings=bindings(),
@@ -116,12 +118,13 @@ def bindings() -> KeyBindings:
 class LineCompleter(Completer):
     """Offers what `complete` finds; the names of runs are looked up once."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: Iterable[str]) -> None:
+        self._rules = tuple(rules)
         self._runs: list[tuple[str, str]] | None = None
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Shown]:
         """Yield the completions of the text before the cursor."""
-        for text, length, about in complete(document.text_before_cursor, self._run_names):
+        for text, length, about in complete(document.text_before_cursor, self._run_names, self._rules):
             yield Shown(text, start_position=-length, display_meta=visible(about))
 
     def _run_names(self) -> Iterable[tuple[str, str]]:
