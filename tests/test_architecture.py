@@ -50,7 +50,7 @@ LIBRARIES: list[set[str]] = [
 """Libraries that each row may import besides the standard library and those of the rows above."""
 EXTRA = {
     "randomness": {"torch"}, "data": {"torch", "charset_normalizer", "pypdf", "docx"}, "tokenizers": {"tokenizers", "regex"},
-    "training": {"wandb"},
+    "training": {"wandb"}, "runs": {"fsspec", "ray"},
     "cli": {"click", "rich", "prompt_toolkit"}, "interop": {"huggingface_hub"},
 }  # fmt: skip
 """Further libraries that a single part may import."""

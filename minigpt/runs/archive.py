@@ -160,7 +160,7 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     members: dict[str, zipfile.ZipInfo] = {}
     for entry in entries:
         name = entry.filename.removeprefix(prefix)
-        if not entry.filename.startswith(prefix) or not _is_known(name):
+        if not entry.filename.startswith(prefix) or not is_run_file(name):
             raise _refused(f"it holds {quoted(entry.filename[:100])}, which no run has")
         if fault := entry_fault(entry):
             raise _refused(f"{name} {fault}")
@@ -195,13 +195,14 @@ def read_blocks(
         raise _unreadable(error, mend, on_page) from None
 
 
-def _is_large(name: str) -> bool:
+def is_large_file(name: str) -> bool:
+    """Return whether a file of a run holds weights or data; such a file never grows under its name."""
     return name in _LARGE or _LARGE_PATTERN.fullmatch(name) is not None
 
 
-def _is_known(name: str) -> bool:
+def is_run_file(name: str) -> bool:
     """Return whether a run has a file with this relative path; no such path leads out of the folder."""
-    return name in _SMALL or _is_large(name) or _SMALL_PATTERN.fullmatch(name) is not None
+    return name in _SMALL or is_large_file(name) or _SMALL_PATTERN.fullmatch(name) is not None
 
 
 def _checked_size(folder: RunFolder, limits: Limits | None) -> int:
