@@ -26,16 +26,20 @@ for optimizer in ("adamw", "muon", "sgd"):
     config = RunConfig().updated({**small, "training.max_steps": 2, "training.optimizer": optimizer})
     folder = create_run(config, corpus_from_text("the cat sat. " * 20, name="cats"), path=Path(optimizer))
     list(TrainingJob(folder).work())
+
+from minigpt.runs import manager
+manager.get_engine().list()
 """
 LIST = """
 from minigpt.cli.root import cli
 cli(["runs"], standalone_mode=False)
 """
 COMPILER = {"torch._dynamo", "torch._inductor", "sympy"}
+CLUSTER = {"ray", "s3fs", "fsspec", "minigpt.runs.cluster_engine", "minigpt.runs.shared"}
 PAGES = {"streamlit", "pandas", "plotly"}
 COSTS = {
-    "listing runs": (LIST, {"torch", "numpy", "safetensors"} | PAGES),
-    "looking into a run and training with every optimizer": (LOOK_AND_TRAIN, COMPILER | PAGES),
+    "listing runs": (LIST, {"torch", "numpy", "safetensors"} | PAGES | CLUSTER),
+    "looking into a run and training with every optimizer": (LOOK_AND_TRAIN, COMPILER | PAGES | CLUSTER - {"fsspec"}),
 }
 """Code, and the modules that it must not import."""
 

@@ -46,6 +46,7 @@ def app(
         from minigpt.model.own_modules import load_modules
 
         note(f"Loaded {', '.join(load_modules(module_file))}.")
+    check_runner()
     sys.stdout.flush()
     if os.name == "posix":
         os.execve(
@@ -56,6 +57,18 @@ def app(
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)
+
+
+def check_runner() -> None:
+    """Reach the cluster once, if the server is to use one, so that a mistake is told here and not on each page.
+
+    Raises:
+        ConfigError: `MINIGPT_RUNNER` names no engine, or its cluster cannot be reached.
+    """
+    from minigpt.runs import manager
+
+    if manager.is_cluster():
+        manager.cluster_engine().close()
 
 
 def streamlit_command(

@@ -20,12 +20,22 @@ from minigpt.data.sharding import open_corpus
 from minigpt.data.shards import ShardedCorpus
 from minigpt.errors import RunExistsError
 from minigpt.model.devices import resolve_device
+from minigpt.runs import manager
 from minigpt.runs.cost import check_memory
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.limits import load_limits
 from minigpt.runs.snapshots import RunSnapshot, snapshot_of
 from minigpt.runs.store import RunStore
-from minigpt.runs.sweep import Processes, SweepEngine, SweepRun, Variation, make_folder, plan_sweep, train_sweep
+from minigpt.runs.sweep import (
+    Processes,
+    SweepEngine,
+    SweepRun,
+    Variation,
+    make_folder,
+    plan_sweep,
+    stop_sweep,
+    train_sweep,
+)
 from minigpt.runs.thread_engine import ThreadEngine
 
 
@@ -82,10 +92,11 @@ def _make_folders(runs: Sequence[SweepRun], out: Path, *, num_threads: int) -> l
 
 
 def _engine(folders: Sequence[RunFolder], out: Path, workers: int) -> SweepEngine:
+    limits = load_limits("local").model_copy(update={"max_concurrent": 1, "max_running_per_owner": len(folders)})
+    if manager.is_cluster():
+        return manager.cluster_engine(RunStore(out), limits, is_alone=True)
     if workers > 1:
         return Processes(folders, workers)
-    one_at_a_time = {"max_concurrent": 1, "max_running_per_owner": len(folders)}
-    limits = load_limits("local").model_copy(update=one_at_a_time)
     return ThreadEngine(RunStore(out), limits, num_threads=num_cores(), nice=0)
 
 
@@ -113,6 +124,7 @@ def _train(folders: Sequence[RunFolder], engine: SweepEngine, interruption: Inte
                         (stderr() if bar.disable else bar.console).print(f"{each.name}: {each.status}", markup=False)
                 if interruption.signal is not None:
                     bar.update(task, description="saving")
+                    stop_sweep(folders, engine)
                     break
     finally:
         engine.close()

@@ -195,14 +195,13 @@ def read_blocks(
         raise _unreadable(error, mend, on_page) from None
 
 
-def is_large_file(name: str) -> bool:
-    """Return whether a file of a run holds weights or data; such a file never grows under its name."""
+def _is_large(name: str) -> bool:
     return name in _LARGE or _LARGE_PATTERN.fullmatch(name) is not None
 
 
 def is_run_file(name: str) -> bool:
     """Return whether a run has a file with this relative path; no such path leads out of the folder."""
-    return name in _SMALL or is_large_file(name) or _SMALL_PATTERN.fullmatch(name) is not None
+    return name in _SMALL or _is_large(name) or _SMALL_PATTERN.fullmatch(name) is not None
 
 
 def _checked_size(folder: RunFolder, limits: Limits | None) -> int:

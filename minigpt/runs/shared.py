@@ -23,13 +23,14 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minigpt.errors import ConfigError, MinigptError, RunFault, RunNotFoundError, StorageError
-from minigpt.runs.archive import MAX_FILES, is_large_file, is_run_file
+from minigpt.runs.archive import MAX_FILES, is_run_file
 from minigpt.runs.folder import DATA, INFO, UNPREPARED, RunFolder
 from minigpt.runs.store import RunStore, is_valid_id
 from minigpt.runs.weights import CHECKPOINTS
@@ -59,6 +60,8 @@ SHARED_VARIABLE = "MINIGPT_SHARED"
 """Environment variable with the address."""
 
 _DIGESTS_KEPT = 10_000
+_SHARDS = re.compile(rf"{DATA}/(shards\.json|shard-\d{{5,9}}\.bin)")
+"""Tokens of a run that learns from a corpus in shards; an export has none of these files."""
 _log = logging.getLogger(__name__)
 
 Manifest = dict[str, tuple[str, int]]
@@ -152,15 +155,21 @@ class SharedPlace:
                 return folder
         raise RunFault(f"The run {run_id} in the shared place lacks files.", mend="Copy the run there again.")
 
-    def mirror(self, store: RunStore) -> None:
+    def mirror(self, store: RunStore, *, only: Collection[str] | None = None) -> None:
         """Fetch every run whose copy has changed since the last call, and delete those that were deleted.
 
         One run that cannot be fetched is logged and tried again at the next call.
+
+        Args:
+            store: Where to copy them.
+            only: Ids of the runs to look at; None: all.
 
         Raises:
             StorageError: The place cannot be reached.
         """
         for run_id, version in self.versions().items():
+            if only is not None and run_id not in only:
+                continue
             note = store.root / COPIES / run_id
             seen = f"{self.address} {version}"
             try:
@@ -240,7 +249,7 @@ class SharedPlace:
         manifest: Manifest = {}
         for name, path in _present(folder).items():
             try:
-                content = None if is_large_file(name) else path.read_bytes()  # a small one may grow meanwhile
+                content = None if _is_large(name) else path.read_bytes()  # a small one may grow meanwhile
                 digest = self._digest(path) if content is None else hashlib.sha256(content).hexdigest()
                 manifest[name] = digest, path.stat().st_size if content is None else len(content)
                 if digest in there:
@@ -361,7 +370,12 @@ def _checked(files: object) -> Manifest:
 
 
 def _is_shared(name: str) -> bool:
-    return is_run_file(name) or name == f"{DATA}/{UNPREPARED}"
+    return is_run_file(name) or name == f"{DATA}/{UNPREPARED}" or _SHARDS.fullmatch(name) is not None
+
+
+def _is_large(name: str) -> bool:
+    """Return whether a file holds weights or tokens; such a file never grows under its name."""
+    return name.endswith((".safetensors", ".bin"))
 
 
 def _step_of(name: str) -> str | None:
@@ -374,7 +388,8 @@ def _present(folder: RunFolder) -> dict[str, Path]:
     """Return the files of a run that can be copied, by their names in a manifest; of checkpoints only whole ones."""
     found = {}
     whole: dict[str, bool] = {}
-    for path in sorted(folder.path.rglob("*")):
+    walk = os.walk(folder.path)  # unlike rglob, it tolerates folders that are removed meanwhile
+    for path in sorted(Path(inside, name) for inside, _, names in walk for name in names):
         name = path.relative_to(folder.path).as_posix()
         if not _is_shared(name):
             continue

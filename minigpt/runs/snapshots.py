@@ -10,9 +10,11 @@ import functools
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
 
 from minigpt.config import RunConfig
 from minigpt.errors import CheckpointError, NonFiniteLossError
@@ -119,6 +121,38 @@ class RunSnapshot:
     def is_active(self) -> bool:
         """Whether the engine still works on it: preparing, queued, running or paused."""
         return self.status in ("preparing", "queued", "running", "paused")
+
+
+def snapshot_to_json(snapshot: RunSnapshot) -> dict[str, Any]:
+    """Return a snapshot as values that JSON can hold, to be sent to another machine."""
+    values = {each.name: getattr(snapshot, each.name) for each in fields(snapshot)}
+    return {name: _plain(value) for name, value in values.items()} | {"config": snapshot.config.model_dump(mode="json")}
+
+
+def snapshot_from_json(values: Mapping[str, Any]) -> RunSnapshot:
+    """Return the snapshot that `snapshot_to_json` has written.
+
+    Raises:
+        ValidationError: A field is missing, or is of another type.
+    """
+    read = _adapter().validate_python(values)
+    return replace(read, **{name: _frozen(getattr(read, name)) for name in _MAPPINGS})
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[RunSnapshot]:
+    return TypeAdapter(RunSnapshot)
+
+
+_MAPPINGS = ("curves", "norms", "baselines", "corpus", "right", "judged")
+
+
+def _plain(value: Any) -> Any:
+    return {key: _plain(each) for key, each in value.items()} if isinstance(value, Mapping) else value
+
+
+def _frozen(value: Any) -> Any:
+    return MappingProxyType({key: _frozen(each) for key, each in value.items()}) if isinstance(value, dict) else value
 
 
 class Curve:

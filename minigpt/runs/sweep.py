@@ -197,6 +197,22 @@ def train_sweep(
         time.sleep(poll_seconds)
 
 
+def stop_sweep(folders: Sequence[RunFolder], engine: SweepEngine, *, poll_seconds: float = POLL_SECONDS) -> None:
+    """Stop the runs that have not ended, the waiting ones first, and wait until each is saved.
+
+    Args:
+        folders: The runs.
+        engine: What trains them.
+        poll_seconds: Time between two looks.
+    """
+    seen = [engine.snapshot(folder.id) for folder in folders]
+    for each in sorted(seen, key=lambda each: each.status != "queued"):
+        if each.is_active:
+            engine.command(each.id, "", "stop")
+    while any(engine.snapshot(each.id).is_active for each in seen):
+        time.sleep(poll_seconds)
+
+
 @dataclass
 class _Child:
     process: subprocess.Popen[bytes]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from minigpt.runs.folder import RunFolder
 from minigpt.runs.loading import load_run
 from minigpt.runs.shared import SharedPlace
 from minigpt.runs.store import RunStore
-from tests.runs.waiting import until
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -53,6 +51,8 @@ def check_round_trip(address: str, copied: RunFolder, elsewhere: RunStore) -> No
     before = {path: path.stat().st_mtime_ns for path in found.path.rglob("*") if path.is_file()}
     copied.update_info(name="renamed")
     shutil.rmtree(copied.checkpoint_path(copied.checkpoints()[0]))
+    (copied.data_path / "shards.json").write_text("{}")  # a run that learns from shards
+    (copied.data_path / "shard-00000.bin").write_bytes(b"tokens")
     place.publish(copied)
     other = SharedPlace(address)
     other.mirror(elsewhere)
@@ -220,39 +220,6 @@ def test_a_place_that_cannot_be_used_is_one_sentence(tmp_path: Path, monkeypatch
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(ConfigError, match="minigpt-lab"):
         SharedPlace(str(tmp_path))
-
-
-@pytest.fixture
-def bucket(free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of an empty bucket of a server on this machine that speaks Amazon's S3."""
-    pytest.importorskip("moto", reason="pip install 'moto[server]'")
-    pytest.importorskip("s3fs", reason="pip install 'minigpt-lab[ray]'")
-    boto3 = pytest.importorskip("boto3", reason="pip install 'moto[server]'")
-    endpoint = f"http://127.0.0.1:{(port := free_port())}"
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": endpoint, "NO_PROXY": "127.0.0.1",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stderr=subprocess.DEVNULL
-    )
-    try:
-        client = boto3.client("s3", endpoint_url=endpoint)
-
-        def made() -> bool:
-            try:
-                client.create_bucket(Bucket="lab")
-            except Exception:
-                assert server.poll() is None
-                return False
-            return True
-
-        until(made)
-        yield "s3://lab/runs"
-    finally:
-        server.terminate()
-        server.wait()
 
 
 @pytest.mark.slow

@@ -1,0 +1,205 @@
+"""One run on a node of a cluster: fetched from the shared place, trained here, and copied back as it goes.
+
+A node may be lost at any moment. The cluster then makes the same job again on another node, from the same order; it
+finds the newest copy in the shared place and continues from its last checkpoint. So all that a job needs to know is in
+the order and in the shared place. Only bytes come in and go out.
+
+Reads after: shared.py, thread_engine.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import secrets
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minigpt.errors import RunFault, RunNotFoundError, StorageError
+from minigpt.runs.engine import Command
+from minigpt.runs.folder import CONFIG, DATA, INFO, RunFolder
+from minigpt.runs.limits import Limits
+from minigpt.runs.shared import SharedPlace
+from minigpt.runs.snapshots import snapshot_to_json
+from minigpt.runs.store import RunStore
+from minigpt.runs.thread_engine import ThreadEngine
+from minigpt.runs.weights import CHECKPOINTS, HISTORY
+from minigpt.storage import parse_json
+from minigpt.version import __version__
+
+_log = logging.getLogger(__name__)
+
+PUBLISH_SECONDS = 1.0
+"""Time between two looks at the run's folder for what is to be copied."""
+RETRY_SECONDS = 5.0
+"""Time before the next attempt when the shared place cannot be reached."""
+READY_SECONDS = 60.0
+"""How long a command waits for the run to be fetched."""
+WORK = ("queued", "running", "paused")
+"""States of a run that has not come to its end."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a job is told: which run, where its copy is, and what the server allows."""
+
+    run_id: str
+    shared: str
+    limits: Limits
+
+    def to_bytes(self) -> bytes:
+        """Write the order as JSON."""
+        values = {"run": self.run_id, "shared": self.shared, "limits": self.limits.model_dump(), "version": __version__}
+        return json.dumps(values).encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Order:
+        """Read what `to_bytes` has written.
+
+        Raises:
+            RunFault: It comes from a server with another version of minigpt.
+        """
+        values = parse_json(content)
+        if values.get("version") != __version__:
+            raise RunFault(
+                f"The server has minigpt {values.get('version')}, this node has {__version__}.",
+                mend="Install the same version on all machines of the cluster.",
+            )
+        # owners and places are the server's business; it has checked them
+        free = {"owner_tokens": False, "run_ttl_hours": None, "max_running_per_owner": 1, "max_concurrent": 1}
+        return cls(values["run"], values["shared"], Limits.model_validate({**values["limits"], **free}))
+
+
+class ClusterJob:
+    """Trains one run; the cluster makes it, and asks it from other threads.
+
+    Args:
+        order: See `Order`.
+        on_end: Called in the job's thread when nothing is left to do; it gives the job's place on the cluster back.
+    """
+
+    def __init__(self, order: bytes, on_end: Callable[[], None]) -> None:
+        self._on_end = on_end
+        self._engine: ThreadEngine | None = None
+        self._run_id = ""
+        self._folder: RunFolder | None = None
+        self._boot = secrets.token_hex(8)  # tells this job from the one before a lost node
+        self._seen = self._answer(None)
+        self._thread = threading.Thread(target=self._work, args=(order,), name="minigpt-job", daemon=True)
+        self._wake = threading.Event()
+        self._ready = threading.Event()  # the run is here
+        self._thread.start()
+
+    # -- asked by the server
+
+    def look(self) -> bytes:
+        """Return `{"snapshot": ..., "boot": ...}` as JSON; the snapshot is null while the run is being fetched.
+
+        Snapshots of the same boot have versions that grow, so a reader can tell an answer that comes late.
+        """
+        with contextlib.suppress(RunNotFoundError):  # it has ended and is removed from this node
+            if self._engine is not None:
+                self._seen = self._answer(snapshot_to_json(self._engine.snapshot(self._run_id)))
+        return self._seen
+
+    def command(self, command: Command) -> bytes:
+        """Pause, resume or stop, and return what `look` would return then."""
+        if self._ready.wait(READY_SECONDS) and self._engine is not None:
+            with contextlib.suppress(RunNotFoundError):
+                self._engine.command(self._run_id, "", command)
+            self._wake.set()
+        return self.look()
+
+    def describe(self, name: str, notes: str) -> bytes:
+        """Give the run another name and other notes, and return what `look` would return then."""
+        if self._ready.wait(READY_SECONDS) and self._engine is not None:
+            with contextlib.suppress(RunNotFoundError):
+                self._engine.describe(self._run_id, "", name=name, notes=notes)
+        return self.look()
+
+    def weights(self) -> bytes:
+        """Return the present weights: the name of their file, a line end, and its contents."""
+        if self._engine is None:
+            return b""
+        path = self._engine.weights(self._run_id)
+        return path.name.encode() + b"\n" + path.read_bytes()
+
+    def _answer(self, snapshot: dict[str, Any] | None) -> bytes:
+        return json.dumps({"snapshot": snapshot, "boot": self._boot}).encode()
+
+    # -- the job's thread
+
+    def _work(self, content: bytes) -> None:
+        """Fetch, train, copy, and end; whatever happens, the place on the cluster is given back."""
+        try:
+            order = Order.from_bytes(content)
+            self._run_id = order.run_id
+            shared = SharedPlace(order.shared)
+            with tempfile.TemporaryDirectory(prefix="minigpt-job-", ignore_cleanup_errors=True) as home:
+                store = RunStore(Path(home))
+                self._folder = self._fetched(shared, store)
+                status = self._folder.info.status
+                if status in WORK:  # else it has ended, and only this process was lost before it could say so
+                    self._train(store, order.limits, shared, is_paused=status == "paused")
+        except Exception:
+            _log.exception("the job of run %s has failed", self._run_id)
+        finally:
+            self._on_end()
+
+    def _fetched(self, shared: SharedPlace, store: RunStore) -> RunFolder:
+        while True:
+            try:
+                return shared.fetch(self._run_id, store)
+            except StorageError as error:
+                _log.warning("run %s could not be fetched yet: %s", self._run_id, error)
+                self._wake.wait(RETRY_SECONDS)
+
+    def _train(self, store: RunStore, limits: Limits, shared: SharedPlace, *, is_paused: bool) -> None:
+        assert self._folder is not None
+        engine = ThreadEngine(store, limits, num_threads=self._folder.config.training.num_threads or 1, nice=0)
+        try:
+            engine.command(self._run_id, "", "resume")
+            if is_paused:
+                engine.command(self._run_id, "", "pause")
+            self._engine = engine
+            self._ready.set()
+            published: object = None
+            while engine.snapshot(self._run_id).is_active:
+                stamp = _stamp(self._folder)
+                if stamp != published and self._publish(shared):
+                    published = stamp
+                self._wake.wait(PUBLISH_SECONDS)
+                self._wake.clear()
+        except Exception as error:  # it cannot be trained here, for example for want of the device
+            _log.warning("run %s failed", self._run_id, exc_info=error)
+            self._folder.fail(error)
+        finally:
+            self.look()  # the last look is what is told from now on
+            engine.close()
+        while not self._publish(shared):
+            self._wake.wait(RETRY_SECONDS)
+
+    def _publish(self, shared: SharedPlace) -> bool:
+        """Copy what is finished of the run; False if the shared place cannot be reached at the moment."""
+        assert self._folder is not None
+        try:
+            shared.publish(self._folder)
+        except StorageError as error:
+            _log.warning("run %s could not be copied yet: %s", self._run_id, error)
+            return False
+        return True
+
+
+def _stamp(folder: RunFolder) -> object:
+    """Return something that changes with each checkpoint, each kept step and the status; metrics alone do not count."""
+    found = []
+    for name in (INFO, CONFIG, DATA, CHECKPOINTS, HISTORY):
+        path = folder.path / name
+        found.append(os.stat(path).st_mtime_ns if path.exists() else 0)
+    return tuple(found)
