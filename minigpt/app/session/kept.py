@@ -21,10 +21,14 @@ from minigpt.runs.visitors import VisitorStore
 _log = logging.getLogger(__name__)
 
 
-def identify() -> bool:
-    """Ask the browser for its key and return whether it has given it; for the frame, on every rerun."""
+def identify(plotly: str = "") -> bool:
+    """Ask the browser for its key and return whether it has given it; for the frame, on every rerun.
+
+    Args:
+        plotly: Address of a script that the browser loads once it has answered, see `browser_key`.
+    """
     leaving = str(st.session_state.get("app:leave", ""))
-    answer = browser_key(key(), is_known=is_known(), leave=leaving)
+    answer = browser_key(key(), is_known=is_known(), leave=leaving, plotly=plotly)
     if answer is not None and not is_known() and not leaving:
         _store().touch(answer)
         st.session_state["app:kept"] = {}

@@ -40,7 +40,9 @@ def run() -> None:
     anatomy.header(page.url_path or "home")  # first: what follows imports settings and runs, and may wait for torch
     st.logo(resources.asset_path("images", "logo.svg"), size="large")
     with st.sidebar:
-        is_known = kept.identify()  # below the menu: a browser that answers before it knows the page would get Home
+        draws_charts = page.url_path and own_server.is_running()  # all pages but Home do
+        # below the menu: a browser that answers before it knows the page would get Home
+        is_known = kept.identify(own_server.PLOTLY_ADDRESS if draws_charts else "")
         lost = state.sync_run() if is_known else None
         if is_known:
             sidebar.draw()

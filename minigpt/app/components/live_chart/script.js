@@ -1,12 +1,13 @@
 // Draws a Plotly figure and afterwards only changes it.
 
+import { loadPlotly, loadedPlotly } from "../plotly.js";
 import { find, keep } from "../shared.js";
 import { curvesOf, isMove, step } from "./points.js";
 
+/** @import { Plotly } from "../plotly.js" */
 /** @import { Component } from "../shared.js" */
 /** @import { Place } from "./points.js" */
 
-/** @typedef {any} Plotly Plotly's own script, which has no types here. */
 /** @typedef {{ modeBarButtons?: string[][], toImageButtonOptions?: object }} Config Plotly's configuration, in parts. */
 /** @typedef {{ data: object[], layout: { height: number } }} Figure */
 
@@ -21,33 +22,6 @@ import { curvesOf, isMove, step } from "./points.js";
  */
 
 const LABEL_DELAY = 60; // ms; Plotly writes a label at most every 50
-
-/** @type {Promise<Plotly> | null} */
-let loading = null;
-
-/**
- * Return Plotly; its script is loaded once for all charts.
- * @param {string} address
- */
-function load(address) {
-  loading ??= new Promise((resolve, reject) => {
-    if (loaded()) return resolve(loaded());
-    const script = document.createElement("script");
-    script.src = new URL(address, document.baseURI).href;
-    script.onload = () => resolve(loaded());
-    script.onerror = () => {
-      loading = null; // a lost connection: the next point tries again
-      reject(new Error(`${address} could not be loaded`));
-    };
-    document.head.append(script);
-  });
-  return loading;
-}
-
-/** @returns {Plotly | undefined} */
-function loaded() {
-  return /** @type {any} */ (window).Plotly;
-}
 
 /**
  * Return a chart's configuration with a second image button where it has "toSvg": Plotly's own button knows one format.
@@ -111,7 +85,7 @@ class Chart {
     this.figure = null;
     this.config = null;
     this.width = 0;
-    this.work.then(() => this.isAwake || loaded()?.purge(this.box));
+    this.work.then(() => this.isAwake || loadedPlotly()?.purge(this.box));
   }
 
   /**
@@ -130,7 +104,7 @@ class Chart {
     this.box.setAttribute("aria-label", data.alt);
     this.box.dataset.keys = data.keys;
     this.figure = figure;
-    load(data.script)
+    loadPlotly(data.script)
       .then((plotly) => {
         if (this.figure === figure) this.draw(plotly, figure, data.config); // else a newer one has come, or none is wanted
       })
@@ -156,7 +130,7 @@ class Chart {
     const width = this.box.offsetWidth;
     if (!this.width || !width || width === this.width) return;
     this.width = width;
-    this.waitFor(loaded().Plots.resize(this.box));
+    this.waitFor(loadedPlotly().Plots.resize(this.box));
   }
 
   // ---- what the mouse finds by pointing, the keyboard finds by moving from point to point
@@ -169,7 +143,7 @@ class Chart {
     if (!curves.length) return;
     event.preventDefault();
     this.at = this.at ? step(curves, this.at, event.key) : { ...curves[0], spot: curves[0].spots[0] };
-    loaded().Fx.hover(this.box, this.at.spot.pick, this.at.subplot);
+    loadedPlotly().Fx.hover(this.box, this.at.spot.pick, this.at.subplot);
     clearTimeout(this.saying);
     this.saying = setTimeout(() => {
       this.said.textContent = labelOf(this.box);
@@ -179,7 +153,7 @@ class Chart {
   leave() {
     clearTimeout(this.saying);
     this.said.textContent = "";
-    if (this.at) loaded().Fx.unhover(this.box);
+    if (this.at) loadedPlotly().Fx.unhover(this.box);
     this.at = null;
   }
 }

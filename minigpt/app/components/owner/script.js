@@ -1,5 +1,7 @@
 // One key for each browser, kept where only pages of this site can read it.
 
+import { loadPlotly } from "../plotly.js";
+
 /** @import { Component } from "../shared.js" */
 
 const PLACE = "minigpt:owner";
@@ -44,7 +46,7 @@ function atRest(act) {
   return () => observer.disconnect();
 }
 
-/** @param {Component<{ offered: string, known: boolean, leave: string }>} component */
+/** @param {Component<{ offered: string, known: boolean, leave: string, plotly: string }>} component */
 export default function ({ data, setStateValue }) {
   if (data.leave) {
     try {
@@ -56,7 +58,11 @@ export default function ({ data, setStateValue }) {
     begin();
     return;
   }
-  const forget = data.known ? () => {} : atRest(() => setStateValue("key", browserKey(data.offered)));
+  const answer = () => {
+    setStateValue("key", browserKey(data.offered));
+    if (data.plotly) loadPlotly(data.plotly).catch(() => {}); // a chart will try again
+  };
+  const forget = data.known ? () => {} : atRest(answer);
   /** @param {StorageEvent} event */
   const follow = (event) => {
     if (event.key === LEFT) begin();
