@@ -7,8 +7,10 @@ messages of pages and engine are here: what was given, what is allowed, and what
 
 from __future__ import annotations
 
+import functools
 import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import yaml
@@ -265,8 +267,14 @@ def load_limits(profile: str | None = None) -> Limits:
             mend=f"Profiles are {', '.join(resources.profile_names())}; set {PROFILE_VARIABLE} to one of them.",
         )
     path = resources.profile_path(name)
+    return _read_limits(name, path, path.read_text("utf-8"))
+
+
+@functools.lru_cache(maxsize=8)
+def _read_limits(name: str, path: Path, text: str) -> Limits:
+    """Return the limits in a profile's text. Pages ask for them with every message; parsing takes milliseconds."""
     try:
-        return Limits.model_validate({**yaml.safe_load(path.read_text("utf-8")), "profile": name})
+        return Limits.model_validate({**yaml.safe_load(text), "profile": name})
     except ValidationError as error:
         detail = min(
             error.errors(), key=lambda detail: detail["type"] == "missing"

@@ -78,8 +78,8 @@ def _drawn(snapshot: RunSnapshot) -> tuple[str, int | None, bool]:
 
 def _panel(ref: RunRef, drawn: tuple[str, int | None, bool]) -> None:
     snapshot = runs.snapshot_of(ref)
-    if snapshot is None or _drawn(snapshot) != drawn:
-        st.rerun()  # the whole page: its buttons and its timer change
+    if snapshot is None:
+        st.rerun()
     if snapshot.status != "finished":
         _progress(snapshot)
     verdict = view.verdict(snapshot)
@@ -93,6 +93,8 @@ def _panel(ref: RunRef, drawn: tuple[str, int | None, bool]) -> None:
         _samples(snapshot)
     _numbers(ref, snapshot)
     _layers(snapshot)
+    if _drawn(snapshot) != drawn:
+        st.rerun()  # the whole page: its buttons and its timer change; last, so that the first point comes at once
 
 
 def _progress(snapshot: RunSnapshot) -> None:
