@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,6 +86,20 @@ def test_the_files_of_every_page_are_answered_and_nothing_else_is():
     script = by_kind[".js"].rpartition("/")[2]
     for kind, method, path in FORWARDED:
         assert _answered(kind, method, path.format(script=script)) == ["forwarded"]
+
+
+@pytest.mark.parametrize(("is_warm", "accepted", "encoding"), [
+    (False, "gzip, br", "identity"), (True, "gzip, br", "gzip"), (True, "", "identity")
+])  # fmt: skip
+def test_plotly_is_compressed_once_the_server_is_warm(monkeypatch, is_warm, accepted, encoding) -> None:
+    monkeypatch.setattr(server, "_warm", SimpleNamespace(is_set=lambda: is_warm))
+    monkeypatch.setattr(server, "_plotly_script", lambda: b"plotly " * 100)
+    monkeypatch.setattr(server, "_plotly_compressed", server._plotly_compressed.__wrapped__)
+    request = SimpleNamespace(headers={"accept-encoding": accepted})
+    with ThreadPoolExecutor(1) as thread:
+        response = thread.submit(asyncio.run, server._plotly(request)).result()
+    assert response.headers["content-encoding"] == encoding
+    assert (gzip.decompress(response.body) if encoding == "gzip" else response.body) == b"plotly " * 100
 
 
 def _answered(kind: str, method: str, path: str) -> list[Any]:

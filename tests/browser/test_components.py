@@ -395,6 +395,22 @@ def test_the_browser_tells_its_key_only_once_the_script_has_ended(stage):
     assert page.evaluate("window.states[0]") == ["key", "k" * 24]
 
 
+def test_plotly_is_on_its_way_once_the_browser_has_told_its_key_and_is_loaded_once_for_all(stage):
+    page = stage(owner)
+    page.evaluate("document.body.setAttribute('data-test-script-state', 'running')")
+    page.route("**/plotly.js", lambda route: route.fulfill(body="window.Plotly = {}"))
+    address = "http://127.0.0.1:9/plotly.js"
+    call(page, {"offered": "k" * 24, "known": False, "leave": "", "plotly": address})
+    assert page.locator("script[src]").count() == 0  # the page is still being drawn
+    page.evaluate("document.body.setAttribute('data-test-script-state', 'notRunning')")
+    page.locator("script[src]").wait_for(state="attached")
+    page.evaluate("html => { document.querySelector('main').innerHTML = html; }", live_chart.HTML)
+    page.evaluate(LOAD, scripts.script("live_chart"))  # another component, with a copy of the module of its own
+    call(page, {"figure": '{"data": [], "layout": {"height": 200}}', "config": {}, "alt": "", "script": address})
+    page.wait_for_function("Boolean(window.Plotly)")
+    assert page.locator("script[src]").count() == 1
+
+
 AUDIO = """() => {
   window.sounds = [];
   const ramp = { setValueAtTime() {}, linearRampToValueAtTime() {} };
