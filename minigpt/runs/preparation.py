@@ -105,11 +105,10 @@ def create_run(
         check_free(path)
     config, given = given_tokenizer(config)
     tokenizer = tokenizer or given
-    if isinstance(corpus, ShardedCorpus):
-        config, tokenizer = _settings_of_shards(config, corpus, tokenizer)
     trained = tokenizer or make_tokenizer(config.tokenizer)
-    if tokenizer is None:
-        assert isinstance(corpus, Corpus)
+    if isinstance(corpus, ShardedCorpus):
+        config, trained = _settings_of_shards(config, corpus, tokenizer)
+    elif tokenizer is None:
         watched(portion(train_tokenizer_in_pieces(trained, corpus), *_VOCABULARY))
     if check is not None:
         check(config, corpus, trained.vocab_size)
