@@ -20,7 +20,7 @@ from minigpt.cli.options import input_file
     type=click.Choice(["local", "classroom", "hosted"]),
     help="Who may use it: only you, a class on this network, or anyone.  [default: local]",
 )
-@click.option("--port", type=click.IntRange(1, 65535), help="Port to serve on.  [default: 8501]")
+@click.option("--port", type=click.IntRange(1, 65535), metavar="N", help="Port to serve on.  [default: 8501]")
 @click.option(
     "--sampler-file",
     type=input_file,

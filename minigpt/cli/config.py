@@ -10,7 +10,7 @@ import click
 
 from minigpt import resources
 from minigpt.cli.completion import complete_field, complete_preset
-from minigpt.cli.console import print_json, print_table, show_error
+from minigpt.cli.console import print_json, print_lines, print_table, show_error
 from minigpt.cli.groups import DefaultGroup
 from minigpt.cli.options import json_option, set_option
 from minigpt.config import (
@@ -118,12 +118,12 @@ def explain(names: tuple[str, ...], as_json: bool) -> None:
             print_json({**facts, "allowed": allowed_values(dotted), "environment": environment, "presets": chosen})
             continue
         click.echo(("\n" if place else "") + click.style(dotted, bold=True))
-        click.echo(f"  {field.description}")
+        print_lines(f"  {field.description}")
         click.echo(f"  default      {_shown(default)}")
-        click.echo(f"  allowed      {allowed_values(dotted)}")
+        print_lines(f"  allowed      {allowed_values(dotted)}")
         if chosen:
-            click.echo(f"  presets      {', '.join(f'{name} {_shown(value)}' for name, value in chosen.items())}")
-        click.echo(f"  set it with  --set {dotted}=VALUE, or {environment} in the environment")
+            print_lines(f"  presets      {', '.join(f'{name} {_shown(value)}' for name, value in chosen.items())}")
+        print_lines(f"  set it with  --set {dotted}=VALUE, or {environment} in the environment")
 
 
 def _settings(name: str) -> list[str]:

@@ -11,7 +11,9 @@ import json
 import logging
 import math
 import os
+import re
 import sys
+import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -108,19 +110,53 @@ def warn_of_findings(findings: Iterable[Finding]) -> None:
             warn(f"{finding.sentence} {finding.advice}".strip())
 
 
+def fitted(text: str, width: int) -> str:
+    """Break lines that are longer than a terminal is wide at spaces, for a person to read.
+
+    What stands behind a label goes on below itself. A line with a command to copy is left to the terminal, which joins
+    the two halves again when it is copied.
+
+    >>> print(fitted("libraries   torch 2.13, numpy 2.4, click 8.5", 28))
+    libraries   torch 2.13,
+                numpy 2.4, click 8.5
+    """
+
+    def broken(line: str) -> str:
+        if len(line) < width or ": minigpt " in line:
+            return line
+        label = re.match(r"\s*(?:\S+(?: \S+)*\s{2,})?", line)
+        indent = " " * (label.end() if label is not None and label.end() < width // 2 else 0)
+        return "\n".join(
+            textwrap.wrap(line, width - 1, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+        )
+
+    return "\n".join(broken(line) for line in text.split("\n"))
+
+
+def print_lines(text: str) -> None:
+    """Print lines of a result on standard output, broken at spaces on a terminal."""
+    click.echo(fitted(text, stdout().width) if sys.stdout.isatty() else text)
+
+
+def _tell(text: str, style: str) -> None:
+    console = stderr()
+    text = harmless(text)
+    console.print(Text(fitted(text, console.width) if console.is_terminal else text, style=style))
+
+
 def note(text: str) -> None:
     """Print a note about the result on standard error."""
-    stderr().print(Text(harmless(text), style="dim"))
+    _tell(text, "dim")
 
 
 def warn(text: str) -> None:
     """Print a warning on standard error."""
-    stderr().print(Text(harmless(f"Warning: {text}"), style="yellow"))
+    _tell(f"Warning: {text}", "yellow")
 
 
 def show_error(error: MinigptError) -> None:
     """Print an error that says what was given, what is allowed and how to fix it."""
-    stderr().print(Text(harmless(f"Error: {error}"), style="red"))
+    _tell(f"Error: {error}", "red")
 
 
 def is_debugging() -> bool:
@@ -133,12 +169,10 @@ def show_fault(error: Exception) -> None:
     if isinstance(error, OSError) and is_of_the_machine(error):
         cause = cause_of(error)
         where = "" if error.filename is None else f" ({visible(str(error.filename))})"
-        stderr().print(
-            Text(harmless(f"Error: {cause.why[0].upper()}{cause.why[1:]}{where}. {cause.mend}"), style="red")
-        )
+        _tell(f"Error: {cause.why[0].upper()}{cause.why[1:]}{where}. {cause.mend}", "red")
         return
     what = f"{type(error).__name__}: {error}".splitlines()[0]
-    stderr().print(Text(harmless(f"Error: minigpt itself has failed ({what})."), style="red"))
+    _tell(f"Error: minigpt itself has failed ({what}).", "red")
     note(
         "Run the same command with MINIGPT_DEBUG=1 in the environment and report what it prints, with `minigpt doctor`."
     )

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from minigpt import resources
-from minigpt.cli.console import print_json
+from minigpt.cli.console import print_json, print_lines
 from minigpt.cli.options import json_option
 from minigpt.version import __version__
 from minigpt.wording import visible
@@ -70,24 +70,24 @@ def doctor(as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    click.echo(f"minigpt {__version__}, Python {found['python']}, {found['system']}, {found['cores']} cores")
-    click.echo("libraries     " + ", ".join(f"{name} {_version(name)}" for name in LIBRARIES))
+    print_lines(f"minigpt {__version__}, Python {found['python']}, {found['system']}, {found['cores']} cores")
+    print_lines("libraries     " + ", ".join(f"{name} {_version(name)}" for name in LIBRARIES))
     for device in devices:
-        click.echo(
+        print_lines(
             f"device {device['name']:6} {device['title']}" + ("" if device["available"] else f": {device['reason']}")
         )
-    click.echo(f"device auto   {chosen}")
-    click.echo(f"compile       {obstacle or 'training.compile can be used'}")
+    print_lines(f"device auto   {chosen}")
+    print_lines(f"compile       {obstacle or 'training.compile can be used'}")
     threads, store, disk = found["threads"], found["store"], found["disk"]
     variables = "".join(f", {name}={value}" for name, value in threads["variables"].items())
-    click.echo(f"threads       torch {threads['torch']}, {threads['allowed']} cores allowed{variables}")
-    click.echo(f"memory        {_gigabytes(found['memory_bytes'])}")
-    click.echo(f"runs          {visible(found['runs'])}, {_gigabytes(disk['runs'])} free")
-    click.echo(f"              {store['runs']:,} runs, {store['damaged']:,} damaged, {store['bytes'] / 1e6:,.1f} MB")
-    click.echo(f"cache         {visible(found['cache'])}, {_gigabytes(disk['cache'])} free")
-    click.echo("bundled runs  " + (", ".join(resources.bundled_run_names()) or "none"))
-    click.echo("presets       " + ", ".join(resources.preset_names()))
-    click.echo("corpora       " + ", ".join(info.name for info in corpus_infos()))
+    print_lines(f"threads       torch {threads['torch']}, {threads['allowed']} cores allowed{variables}")
+    print_lines(f"memory        {_gigabytes(found['memory_bytes'])}")
+    print_lines(f"runs          {visible(found['runs'])}, {_gigabytes(disk['runs'])} free")
+    print_lines(f"              {store['runs']:,} runs, {store['damaged']:,} damaged, {store['bytes'] / 1e6:,.1f} MB")
+    print_lines(f"cache         {visible(found['cache'])}, {_gigabytes(disk['cache'])} free")
+    print_lines("bundled runs  " + (", ".join(resources.bundled_run_names()) or "none"))
+    print_lines("presets       " + ", ".join(resources.preset_names()))
+    print_lines("corpora       " + ", ".join(info.name for info in corpus_infos()))
 
 
 def _store() -> dict[str, int]:

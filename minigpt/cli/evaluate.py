@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--stride",
     type=int,
+    metavar="N",
     help="Tokens between two windows; a smaller stride gives each token more context and takes longer.",
 )
 @click.option("--no-cache", is_flag=True, help="Compute everything, also what was computed before.")

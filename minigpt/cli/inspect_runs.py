@@ -10,7 +10,7 @@ from typing import Any, Literal
 import click
 
 from minigpt.cli.console import note, print_json, print_table, print_text
-from minigpt.cli.options import json_option, run_argument, runs_argument, step_option
+from minigpt.cli.options import json_option, run_argument, runs_argument, step_option_with
 from minigpt.wording import visible
 
 SAME_BY_NATURE = ("preset",)
@@ -19,7 +19,7 @@ SAME_BY_NATURE = ("preset",)
 
 @click.command()
 @run_argument
-@step_option
+@step_option_with("the run as a whole")
 @json_option
 def show(run: str, step: int | Literal["best", "last"] | None, as_json: bool) -> None:
     """Show a run: losses, text, model, and the weights it keeps.

@@ -75,8 +75,13 @@ def _step(value: str) -> int | str:
 
 def step_option(function: F) -> F:
     """Add `--step`, None if it is not given."""
-    text = "Which weights: best, last, or the number of a step that was kept.  [default: best, else last]"
-    return click.option("--step", type=_step, metavar="N|best|last", help=text)(function)
+    return step_option_with("best, else last")(function)
+
+
+def step_option_with(default: str) -> Callable[[F], F]:
+    """Add `--step`, None if it is not given, and say in words what that means."""
+    text = f"Which weights: best, last, or the number of a step that was kept.  [default: {default}]"
+    return click.option("--step", type=_step, metavar="N|best|last", help=text)
 
 
 def sampler_file_option(function: F) -> F:

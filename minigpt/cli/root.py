@@ -87,6 +87,7 @@ class Root(click.Group):
 
 
 EXAMPLES = """\b
+Examples:
 minigpt app                                    everything on one web page
 minigpt train --config nano                    a first model, in seconds
 minigpt train --config small --data my.txt     a model of your own text

@@ -21,7 +21,7 @@ from rich.progress import Progress as Bar
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
-from minigpt.cli.console import note, note_readings, print_json, print_text, stderr, warn_of_findings
+from minigpt.cli.console import fitted, note, note_readings, print_json, print_lines, stderr, warn_of_findings
 from minigpt.cli.progress import progress_bar
 from minigpt.cli.signals import Interruption
 from minigpt.config import RunConfig, load_config
@@ -49,6 +49,7 @@ from minigpt.training.peak import best_peak
 from minigpt.training.processes import Place, check_device, find_place, joined
 from minigpt.training.telemetry import share_of_peak
 from minigpt.training.trainer import Trainer
+from minigpt.wording import visible
 
 
 def run_training(
@@ -208,11 +209,11 @@ def _print_result(job: TrainingJob, started: float, *, as_json: bool) -> None:
         return
     measured = {"loss": result.loss, "validation": result.val_loss}
     losses = ", ".join(f"{name} {value:.4f}" for name, value in measured.items() if value is not None)
-    print_text(
+    print_lines(
         f"{result.steps:,} steps in {result.seconds:,.1f} s, {result.tokens_per_second:,.0f} tokens per second"
         f"{'' if mfu is None else f', {mfu:.0%} of the matrix peak of this machine'}"
         f"{f'; {losses} nats per token' if losses else ''}{_best(trainer, folder)}\n"
-        f"Saved in {_shown(folder.path)}\n"
+        f"Saved in {visible(_shown(folder.path))}"
     )
 
 
@@ -365,7 +366,7 @@ class Watch(Progress):
     def _print(self, text: str) -> None:
         if not self._is_silent:
             console = stderr() if self._bar.disable else self._bar.console
-            console.print(Text(text))
+            console.print(Text(fitted(text, console.width) if console.is_terminal else text))
 
 
 class LossColumn(ProgressColumn):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt.cli.console import Warnings, print_json, show_error, show_fault, show_warnings
+from minigpt.cli.console import Warnings, fitted, print_json, show_error, show_fault, show_warnings
 from minigpt.errors import InputError
 from minigpt.wording import harmless
 
@@ -77,3 +77,26 @@ def test_warnings_of_the_library_are_seen_once(capsys: pytest.CaptureFixture[str
         assert capsys.readouterr().err == "Warning: step 3 is damaged\n"
     finally:
         logger.handlers[:] = before
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 120])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Error: There is no run 'nope'. Give a run's folder, its id, or a bundled run (tales, repeat, tales-bpe).",
+        "libraries     torch 2.13.0, numpy 2.4.6, safetensors 0.8.0, pydantic 2.14.4, streamlit 1.67.0, plotly 7.1.0",
+        "short",
+        "",
+        "  indented, with words enough to fill more than one line of a narrow terminal, and of a wide one as well: more words",
+        "two\nlines, of which the second is longer than most terminals are wide, so that it has to go on below itself",
+    ],
+)
+def test_long_lines_are_broken_at_spaces_and_lose_no_word(text: str, width: int) -> None:
+    shown = fitted(text, width)
+    assert all(len(line) < width for line in shown.split("\n"))
+    assert shown.split() == text.split()
+
+
+def test_a_command_to_copy_stays_on_one_line() -> None:
+    text = "Stopped at step 3. Resume with: minigpt train --resume --out runs/a-name-that-is-long --set training.max_steps=9"
+    assert fitted(text, 40) == text

@@ -30,7 +30,7 @@ from minigpt.cli.chat.state import (
     Write,
     Written,
 )
-from minigpt.cli.console import is_debugging, note, print_text, show_error, show_fault, stdout
+from minigpt.cli.console import is_debugging, note, print_lines, print_text, show_error, show_fault, stdout
 from minigpt.cli.progress import progress_bar
 from minigpt.cli.signals import Ended, Interruption
 from minigpt.errors import InputError, MinigptError, StorageError
@@ -234,7 +234,10 @@ class Session:
         first = [token.token_id for token in results[0].tokens]
         for place, (settings, result) in enumerate(zip(action.each, results, strict=True), start=1):
             alike = num_alike(first, [token.token_id for token in result.tokens])
-            same = "" if place == 1 else f" (its first {alike:,} tokens are those of 1)"
+            same = (
+                f"its first {alike:,} tokens are those of 1" if alike else "it differs from 1 from the first token on"
+            )
+            same = f" ({same})" if place > 1 else ""
             print_text(f"{place}. {described(settings)}{same}", bold=True, end="\n")
             for text in result.notes:
                 note(text)
@@ -262,10 +265,9 @@ class Session:
             except CancelledError:
                 note("Stopped.")
                 return
-        print_text(
+        print_lines(
             f"perplexity {result.perplexity:.4g} over {result.num_tokens_scored:,} tokens "
-            f"({result.loss:.4f} nats per token, {result.bits_per_char:.4f} bits per character)",
-            end="\n",
+            f"({result.loss:.4f} nats per token, {result.bits_per_char:.4f} bits per character)"
         )
         scores = result.predictions or ()
         worst = sorted(scores, key=lambda score: score.nats, reverse=True)[:SURPRISES]
