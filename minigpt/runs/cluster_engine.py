@@ -55,13 +55,14 @@ WEIGHTS_SECONDS = 20.0
 class Resources:
     """What a job asks the cluster for."""
 
-    num_cpus: float
-    num_gpus: float
+    num_cpus: int
+    num_gpus: int
     memory_bytes: int
 
     def __str__(self) -> str:
-        gpus = f"{self.num_gpus:g} GPUs, " if self.num_gpus else ""
-        return f"{self.num_cpus:g} processors, {gpus}{self.memory_bytes / 1e6:,.0f} MB of memory"
+        cpus = "1 processor" if self.num_cpus == 1 else f"{self.num_cpus} processors"
+        gpus = ", 1 GPU" if self.num_gpus else ""
+        return f"{cpus}{gpus} and {self.memory_bytes / 1e6:,.0f} MB of memory"
 
 
 class Cluster(Protocol):
@@ -396,6 +397,6 @@ def needed(folder: RunFolder) -> Resources:
         vocab_size = expected_vocab_size(make_tokenizer(config.tokenizer), head)
     return Resources(
         num_cpus=config.training.num_threads or 1,
-        num_gpus=float(config.device == "cuda"),
+        num_gpus=int(config.device == "cuda"),
         memory_bytes=PROGRAM_BYTES + round(memory_megabytes(config, vocab_size) * 1e6),
     )
