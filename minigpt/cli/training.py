@@ -16,12 +16,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import click
 import torch
 from rich.progress import Progress as Bar
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
 from minigpt.cli.console import fitted, note, note_readings, print_json, print_lines, stderr, warn_of_findings
+from minigpt.cli.options import MODULE_FILE
 from minigpt.cli.progress import progress_bar
 from minigpt.cli.signals import Interruption
 from minigpt.config import RunConfig, load_config
@@ -192,7 +194,8 @@ def _train(folder: RunFolder, ranks: Ranks, started: float, *, as_json: bool) ->
             steps = f"step {job.trainer.step:,} of {job.trainer.max_steps:,}"
             note(f"Stopped at {steps}. Resume with: {_resume_command(folder)}")
         elif not as_json:
-            note(f"Write with it: {command_line('generate', _shown(folder.path), '--temperature', '0.8')}")
+            words = ("generate", _shown(folder.path), "--temperature", "0.8", *_module_file())
+            note(f"Write with it: {command_line(*words)}")
     return interruption.exit_code if is_stopped else 0
 
 
@@ -313,7 +316,14 @@ def command_line(*arguments: str) -> str:
 
 
 def _resume_command(folder: RunFolder) -> str:
-    return command_line("train", "--resume", "--out", _shown(folder.path))
+    return command_line("train", "--resume", "--out", _shown(folder.path), *_module_file())
+
+
+def _module_file() -> tuple[str, ...]:
+    """Return the option `--module-file` as it was given to this command; nothing if it was not."""
+    context = click.get_current_context(silent=True)
+    file = None if context is None else context.meta.get(MODULE_FILE)
+    return () if file is None else ("--module-file", _shown(file))
 
 
 def _shown(path: Path) -> str:

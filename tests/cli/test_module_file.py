@@ -62,7 +62,8 @@ def test_a_run_stores_the_names_and_needs_the_file_again(
     assert not out.exists()
     trained = json.loads(call("train", *tiny, *own, *with_file, "--data", corpus_file, "--out", out, "--json").stdout)
     assert trained["steps"] == 12
-    call("train", "--resume", "--out", out, "--set=training.max_steps=14", *with_file)
+    resumed = call("train", "--resume", "--out", out, "--set=training.max_steps=14", *with_file)
+    assert f"minigpt generate {out} --temperature 0.8 --module-file {file}" in resumed.stderr
     written = {use: call("generate", out, "--prompt=the", *use.split()).stdout for use in ("", "--seed=0")}
     assert len(set(written.values())) == 1
     assert "own:falling" in call("config", "show", str(out / "config.yaml")).stdout
