@@ -10,7 +10,11 @@ Reads after: cluster_engine.py.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
+import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
 
@@ -44,13 +48,14 @@ class RayCluster:
             raise ConfigError("Ray is not installed.", mend=INSTALL) from None
         self._ray = ray
         try:
-            ray.init(
-                address or "auto",
-                namespace=NAMESPACE,
-                log_to_driver=False,
-                logging_level=logging.WARNING,
-                ignore_reinit_error=True,
-            )
+            with _own_signals():
+                ray.init(
+                    address or "auto",
+                    namespace=NAMESPACE,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    ignore_reinit_error=True,
+                )
         except (ConnectionError, ValueError, RuntimeError) as error:
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ConfigError(
@@ -99,6 +104,17 @@ class RayCluster:
 
     def _actor(self, run_id: str) -> Any:
         return self._ray.get_actor(run_id, namespace=NAMESPACE)
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep what this process does at SIGTERM: Ray would end it at once, before anything is saved."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 class _Actor(ClusterJob):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,9 @@ def test_a_sweep_is_spread_over_the_cluster(nodes: Any, tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("the cat sat on the mat. " * 100)
     command = ["sweep", *TINY, "--data", str(text), "--vary=seed=1,2,3", "--out", str(tmp_path / "out"), "--json"]
+    handler = signal.getsignal(signal.SIGTERM)
     result = CliRunner().invoke(cli, command, prog_name="minigpt")
+    assert signal.getsignal(signal.SIGTERM) == handler  # Ray would set its own, and a sweep could not save
     assert result.exit_code == 0, result.output
     assert [json.loads(line)["status"] for line in result.stdout.splitlines()] == ["finished"] * 3
     folders = RunStore(tmp_path / "out").list()
