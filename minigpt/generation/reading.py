@@ -85,37 +85,42 @@ class TextReader:
         is_plain = probe is None and forward is None
         self._decoder = Decoder(model) if is_plain and can_decode(model) else None
         # A probe sees one text at a time, a pass is compiled for one, and only the causal mask hides padding.
-        self._joins = is_plain and self._decoder is None and model.can_cache
+        self._joins = is_plain and model.can_cache
 
     def read(self, texts: Sequence[GrowingText]) -> torch.Tensor:
         """Let the model read what is new in each text, and return its scores of each one's next token, (B, V)."""
         self._make_room(texts)
-        if self._joins and len(texts) > 1:
-            return self._read_together(texts)
         behind_cache: list[tuple[int, int, KVCache]] = []  # texts of which only the newest token is unread
-        logits: list[torch.Tensor | None] = []
+        others: list[int] = []
         for place, text in enumerate(texts):
             if self._decoder is not None and text.cache is not None and len(text.ids) - text.seen == 1:
                 behind_cache.append((place, text.ids[-1], text.cache))
-                logits.append(None)
+                text.seen = len(text.ids)
             else:
-                ids = torch.tensor([text.unread], device=self._model.device)
-                if self._forward is not None and text.cache is not None and ids.shape[1] == 1:
-                    logits.append(self._forward(ids, cache=text.cache)[0, -1])
-                else:
-                    logits.append(self._model(ids, cache=text.cache, probe=self._probe)[0, -1])
-            text.seen = len(text.ids)
+                others.append(place)
+        logits: dict[int, torch.Tensor] = {}
         if self._decoder is not None and behind_cache:
-            places, ids_of_texts, caches = zip(*behind_cache, strict=True)
-            scores = self._decoder.step(ids_of_texts, caches)
-            if len(places) == len(texts):
+            places, ids, caches = zip(*behind_cache, strict=True)
+            scores = self._decoder.step(ids, caches)
+            if not others:
                 return scores
-            for place, score in zip(places, scores, strict=True):
-                logits[place] = score
-        return torch.stack([score for score in logits if score is not None])
+            logits.update(zip(places, scores, strict=True))
+        if self._joins and len(others) > 1:
+            logits.update(zip(others, self._read_together([texts[place] for place in others]), strict=True))
+        else:
+            logits.update((place, self._read_alone(texts[place])) for place in others)
+        return torch.stack([logits[place] for place in range(len(texts))])
+
+    def _read_alone(self, text: GrowingText) -> torch.Tensor:
+        """Return the model's scores of one text's next token, (V,)."""
+        ids = torch.tensor([text.unread], device=self._model.device)
+        text.seen = len(text.ids)
+        if self._forward is not None and text.cache is not None and ids.shape[1] == 1:
+            return self._forward(ids, cache=text.cache)[0, -1]
+        return self._model(ids, cache=text.cache, probe=self._probe)[0, -1]
 
     def _read_together(self, texts: Sequence[GrowingText]) -> torch.Tensor:
-        """Do what `read` does in as few passes of the model as possible, mostly one."""
+        """Do the same for several texts in as few passes of the model as possible, mostly one; (B, V)."""
         logits: dict[int, torch.Tensor] = {}
         for places in _passes(texts):
             unread = [texts[place].unread for place in places]

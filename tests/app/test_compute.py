@@ -308,3 +308,23 @@ def test_many_threads_asking_at_random_all_get_their_own_answer() -> None:
     assert not gate._open
     assert not gate._newest
     gate.close()
+
+
+def test_what_is_ready_is_shown_of_a_slow_answer_and_never_of_a_quick_one(gate, monkeypatch):
+    monkeypatch.setattr(compute, "FIRST_LOOK", PATIENCE)
+    seen = []
+
+    def quick(task: compute.Task) -> str:
+        task.report("begun")
+        return "answer"
+
+    assert gate.run(("quick",), quick, session="one", slot="a", watch=seen.append) == "answer"
+    assert seen == []
+    monkeypatch.setattr(compute, "FIRST_LOOK", 0.01)
+    was_seen = threading.Event()
+
+    def slow(task: compute.Task) -> bool:
+        task.report("begun")
+        return was_seen.wait(PATIENCE)
+
+    assert gate.run(("slow",), slow, session="one", slot="a", watch=lambda _: was_seen.set())

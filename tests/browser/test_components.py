@@ -285,6 +285,35 @@ def test_the_keys_walk_over_bars_and_from_map_to_map(walk):
     maps("End", "6")
 
 
+def test_strips_of_a_row_show_a_new_text_in_the_same_moment_or_when_the_others_do_not_come(stage):
+    page = stage(token_strip, with_clock=True)
+
+    def send(text: str, row: str) -> None:
+        tokens = [token_strip.StripToken(letter, bits=1.0, values=()) for letter in text]
+        call(page, token_strip.message(tokens, labels=[], words={"label": "text"}, row=(row, 2)))
+
+    send("a", "first")
+    shown = page.locator(".text")
+    expect(shown).to_have_text("")  # it waits for the other one
+    page.clock.run_for(1000)
+    expect(shown).to_have_text("a")
+    send("ab", "first")  # the same row again: a new frame or tip
+    expect(shown).to_have_text("ab")
+    send("c", "second")
+    page.evaluate(
+        """html => {
+            const other = document.createElement("main");
+            other.innerHTML = html;
+            document.querySelector("main").before(other);
+        }""",
+        token_strip.HTML,
+    )
+    page.evaluate(LOAD, scripts.script("token_strip"))  # again, as Streamlit may do it
+    expect(shown).to_have_text(["", "ab"])
+    send("d", "second")
+    expect(shown).to_have_text(["d", "c"])
+
+
 def test_a_tip_follows_the_mouse_until_a_press_holds_it(stage):
     page = stage(token_strip)
     top = [(("x", 0.5), ("y", 0.00001)), (("x", 0.5),), ()]

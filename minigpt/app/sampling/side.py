@@ -185,7 +185,7 @@ def written(
 ) -> tuple[tuple[Column, ...], Sequence[DeltaGenerator]]:
     """Return the texts that the rules write, computed through the gate, and the places where to draw them.
 
-    Meanwhile what is written so far is drawn there.
+    Unless they are quick, what is written so far is drawn there meanwhile.
 
     Args:
         run: The run.
@@ -216,10 +216,6 @@ def written(
         for text in growing_texts:
             text.empty()
         raise
-    question = (run.id, rules, prompt, length, seed)
-    if not growing_texts and st.session_state.get("sampling:shown") != question:  # an answer that was kept
-        draw_growing(Growing(columns[0].prompt, [list(column.tokens) for column in columns]))
-    st.session_state["sampling:shown"] = question
     return columns, growing_texts or slots
 
 
@@ -233,8 +229,9 @@ def chosen(run: RunRef, rules: tuple[Rule, ...], prompt: str, position: int, see
     )
 
 
-def draw_strip(slot: DeltaGenerator, column: Column, number: int, mark: int | None) -> None:
-    """Draw the tokens that a column wrote into its place."""
+def draw_strip(slot: DeltaGenerator, columns: Sequence[Column], number: int) -> None:
+    """Draw the tokens that a column wrote into its place; the browser shows new texts of all columns together."""
+    column = columns[number]
     with slot:
         token_strip(
             side_view.strip_tokens(column),
@@ -246,9 +243,10 @@ def draw_strip(slot: DeltaGenerator, column: Column, number: int, mark: int | No
                 "also": t("sampling.tip_also"),
             },
             prompt=column.prompt,
-            mark=mark,
+            mark=side_view.mark_of(columns, number),
             tallest=TALLEST,
             is_even=True,
+            row=(side_view.fingerprint(columns), len(columns)),
         )
 
 
@@ -318,8 +316,8 @@ def draw(run: RunRef) -> None:
         profile.limits().check_prompt(prompt)
         columns, slots = written(run, rules, slots, prompt, length, seed)
         captions: list[DeltaGenerator] = []
-        for number, column in enumerate(columns):  # all texts before anything else
-            draw_strip(slots[number], column, number, side_view.mark_of(columns, number))
+        for number, slot in enumerate(slots):  # all texts before anything else
+            draw_strip(slot, columns, number)
         verdicts = [side_view.verdict_on(column, run.path) for column in columns]
         for number, (place, column) in enumerate(zip(places, columns, strict=True)):
             with place:

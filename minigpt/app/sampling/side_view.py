@@ -500,6 +500,14 @@ def mark_of(columns: Sequence[Column], number: int) -> int | None:
     return part if part is not None and part < len(columns[number].tokens) else None
 
 
+def fingerprint(columns: Sequence[Column]) -> str:
+    """Return a short text that differs if the texts of the columns do."""
+    import hashlib
+
+    texts = [(column.prompt, [token.token_id for token in column.tokens]) for column in columns]
+    return hashlib.blake2b(repr(texts).encode(), digest_size=8).hexdigest()
+
+
 def lengths(most: int) -> list[int]:
     """Return the choices for the number of tokens to write.
 

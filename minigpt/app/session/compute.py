@@ -30,8 +30,9 @@ _HOLDER = "_minigpt_gate"
 _MOST_ITEMS = 32
 """Items of a sequence that are looked at to estimate its memory."""
 
-FIRST_LOOK, NEXT_LOOKS = 0.02, 0.1
-"""Seconds until a caller first looks at what is ready of its answer, and between its later looks."""
+FIRST_LOOK, NEXT_LOOKS = 0.2, 0.1
+"""Seconds until a caller first looks at what is ready of its answer, and between its later looks. An answer that is
+quicker than the first look seems immediate, and drawing parts of it would only delay it."""
 
 Cancelled = Callable[[], bool]
 """Returns whether the answer is no longer wanted. Work should call it often, and may return early after True."""
@@ -119,8 +120,8 @@ class ComputeGate:
                 True its return value is ignored.
             session: The session that asks.
             slot: The place on the page that the answer is for; a newer request for the same slot replaces this one.
-            watch: Called in the caller's thread with what the work reports, again and again while it goes on; at least
-                once if the answer is computed now and something was reported.
+            watch: Called in the caller's thread with what the work reports, again and again while it goes on; never if
+                the answer comes within `FIRST_LOOK`.
 
         Raises:
             Superseded: A newer request of the session for this slot has arrived, or the server is closing.
@@ -149,12 +150,11 @@ class ComputeGate:
                 self._supersede(older, waiter.place)
             self._changed.notify()
         if watch is not None and request is not None:
-            pause, is_done, has_watched = FIRST_LOOK, False, False
-            while not is_done:
-                is_done = bool(wait([waiter.answer], pause).done)
-                if request.task.ready is not None and not (is_done and has_watched):  # else the answer comes next
+            pause = FIRST_LOOK
+            while not wait([waiter.answer], pause).done:
+                if request.task.ready is not None:
                     watch(request.task.ready)
-                    pause, has_watched = NEXT_LOOKS, True
+                    pause = NEXT_LOOKS
         answer: T = waiter.answer.result()
         return answer
 

@@ -86,6 +86,7 @@ def message(
     tallest: int | None = None,
     is_even: bool = False,
     ground: str = "surprise",
+    row: tuple[str, int] | None = None,
 ) -> bytes:
     """Return what is sent to the browser; see `token_strip` for the arguments.
 
@@ -118,6 +119,7 @@ def message(
         "much": MUCH,
         "tallest": tallest,
         "even": is_even,
+        "row": None if row is None else {"name": row[0], "count": row[1]},
         "words": dict(words),
         **both_themes("brand", surprise=ground),
     }
@@ -137,6 +139,7 @@ def token_strip(
     tallest: int | None = None,
     is_even: bool = False,
     ground: str = "surprise",
+    row: tuple[str, int] | None = None,
 ) -> None:
     """Draw the strip.
 
@@ -153,6 +156,8 @@ def token_strip(
         tallest: Maximum height in pixels; a longer text scrolls.
         is_even: Whether it always has that height on wide screens, so that strips side by side are equally tall.
         ground: Name of the background colour in the palette, for `bits` that are no surprise but another measure.
+        row: The strips side by side that show a new text in the same moment: a name of what they show, and how many
+            they are.
     """
     data = message(
         tokens,
@@ -165,5 +170,6 @@ def token_strip(
         tallest=tallest,
         is_even=is_even,
         ground=ground,
+        row=row,
     )
     _component(key=key, data=data)

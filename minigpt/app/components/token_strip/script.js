@@ -26,6 +26,7 @@ import { find, keep, make, percent, setColours, shownColours, unpack } from "../
  * @property {number | null} mark A token that is framed.
  * @property {number | null} tallest Pixels from which on the text scrolls.
  * @property {boolean} even Whether it always has that height.
+ * @property {{ name: string, count: number } | null} row The strips that show a new text in the same moment.
  * @property {{ label: string, also?: string, none?: string, much?: string, hint?: string }} words
  */
 
@@ -37,6 +38,15 @@ import { find, keep, make, percent, setColours, shownColours, unpack } from "../
 
 const NONE = 65535; // no candidate
 const SHADES = 68; // never quite the full colour, so that the letter on it can be read
+const PATIENCE = 1000; // milliseconds that a strip waits for the others of its row
+const WAITING = Symbol.for("minigpt.token_strip.waiting");
+
+/**
+ * New texts of strips that wait for the others of their row. Streamlit may load this script once for each strip, so
+ * the page keeps them and not the script.
+ * @type {Map<Strip, Message>}
+ */
+const waiting = (/** @type {any} */ (document)[WAITING] ??= new Map());
 
 /** @param {Component<Uint8Array>} component */
 export default function (component) {
@@ -78,6 +88,16 @@ class Strip {
   update({ data: sent }) {
     /** @type {Message} */
     const data = unpack(sent);
+    waiting.delete(this);
+    if (!data.row || data.row.name === this.data?.row?.name) return this.draw(data);
+    waiting.set(this, data);
+    const { name, count } = data.row;
+    if (rowOf(name).length === count) drawRow(name);
+    else setTimeout(drawRow, PATIENCE, name);
+  }
+
+  /** @param {Message} data */
+  draw(data) {
     const { bytes, count, texts } = data;
     const numbers = new Uint16Array(bytes.slice().buffer); // a copy, as the message may begin at an odd byte
     this.columns = Array.from({ length: count ? numbers.length / count : 0 }, (_, at) =>
@@ -207,6 +227,21 @@ class Strip {
       candidates.append(line([make("bdi", "", texts[tops[at]]), percent(share || 0.0001), bar]));
     }
     if (candidates.childElementCount) this.tip.append(make("div", "also", words.also), candidates);
+  }
+}
+
+// ---- strips of a row
+
+/** @param {string} name */
+function rowOf(name) {
+  return [...waiting].filter(([, data]) => data.row?.name === name);
+}
+
+/** @param {string} name */
+function drawRow(name) {
+  for (const [strip, data] of rowOf(name)) {
+    waiting.delete(strip);
+    strip.draw(data);
   }
 }
 
