@@ -117,7 +117,8 @@ class TextReader:
         text.seen = len(text.ids)
         if self._forward is not None and text.cache is not None and ids.shape[1] == 1:
             return self._forward(ids, cache=text.cache)[0, -1]
-        return self._model(ids, cache=text.cache, probe=self._probe)[0, -1]
+        scores: torch.Tensor = self._model(ids, cache=text.cache, probe=self._probe)[0, -1]
+        return scores
 
     def _read_together(self, texts: Sequence[GrowingText]) -> torch.Tensor:
         """Do the same for several texts in as few passes of the model as possible, mostly one; (B, V)."""

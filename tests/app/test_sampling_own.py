@@ -12,7 +12,7 @@ from minigpt.app.sampling import pipeline_view, side_view
 from minigpt.app.sampling.own_view import NO_FILE, RuleFile
 from minigpt.app.session import models, profile
 from minigpt.app.session.compute import Task
-from minigpt.app.texts import t
+from minigpt.app.texts import markdown, t
 from minigpt.cli.app import streamlit_command
 from minigpt.errors import LimitError, SamplingError
 from minigpt.generation.own_rules import load_rules
@@ -77,6 +77,23 @@ def test_a_rule_of_the_file_writes_and_a_changed_or_broken_file_is_seen_at_once(
     assert at.text_input(key=f"{EDITOR}:text").value == "temperature=0.9"
     assert len(at.error) == 1
     assert "bits of surprise" in pages.words(at)
+
+
+def test_a_rule_without_its_values_says_so_where_it_is_and_the_texts_go_on_without_it(pages, file):
+    at = opened(pages, "temperature=0.9")
+    next(box for box in at.selectbox if str(box.key).startswith(f"{EDITOR}:add")).set_value("no_letter").run()
+
+    def said():
+        return [caption.value for caption in at.caption if t("sampling.own_values_wanted") in caption.value]
+
+    for values, is_right in (("", False), ("a:b", False), ("a", True), ("a:b:c", False), ("", False)):
+        next(field for field in at.text_input if str(field.key).endswith(":values")).set_value(values).run()
+        assert not at.error
+        assert "bits of surprise" in pages.words(at)
+        assert len(said()) == (0 if is_right else 1)
+        assert all("no\\_letter" in sentence for sentence in said())
+        name = pipeline_view.name("temperature=0.9,no_letter=a" if is_right else "temperature=0.9")
+        assert f"**{markdown(name)}**" in [element.value for element in at.markdown]
 
 
 def test_a_kept_pipeline_whose_rule_is_gone_is_explained_beside_the_editor(pages):

@@ -289,7 +289,7 @@ def test_strips_of_a_row_show_a_new_text_in_the_same_moment_or_when_the_others_d
     page = stage(token_strip, with_clock=True)
 
     def send(text: str, row: str) -> None:
-        tokens = [token_strip.StripToken(letter, bits=1.0, values=()) for letter in text]
+        tokens = [token_strip.StripToken(letter, bits=1.0, values=(), top=(("x", 0.5),)) for letter in text]
         call(page, token_strip.message(tokens, labels=[], words={"label": "text"}, row=(row, 2)))
 
     send("a", "first")

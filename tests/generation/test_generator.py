@@ -25,6 +25,8 @@ NEVER = (PAD_ID, UNK_ID, BOS_ID)
 class ScriptedModel(torch.nn.Module):
     """Writes a given text, one token per call, for any input; records the width of each input."""
 
+    can_cache = True
+
     def __init__(self, ids, vocab_size, context=64):
         super().__init__()
         self.config, self.vocab_size, self.device = (

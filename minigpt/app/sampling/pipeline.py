@@ -47,7 +47,8 @@ def draw(key: str, start: str, run: RunRef, own: RuleFile, notes: Mapping[int, s
         notes: For stages by their index, what is said below them; see `SamplerChain.explain`.
 
     Returns:
-        The text, as `pipeline_view.read` reads it. `parse_sampler` reads what `pipeline_view.usable` makes of it.
+        The text, as `pipeline_view.read` reads it. `parse_sampler` reads what `pipeline_view.usable` makes of it. A
+        rule of one's own that refuses its values is left out, and the editor says why where the rule is.
     """
     if key not in st.session_state:
         put(key, start)
@@ -55,7 +56,7 @@ def draw(key: str, start: str, run: RunRef, own: RuleFile, notes: Mapping[int, s
     for index, stage in enumerate(stages):
         with st.container(key=_css(f"{key}_stage_{index}"), gap="xsmall"):
             _head(key, index, len(stages), stage)
-            stages[index] = _values(key, index, stage, run)
+            stages[index] = _values(key, index, stage, run, own)
             if notes and index in notes:
                 st.caption(notes[index])
     if not stages:
@@ -64,8 +65,7 @@ def draw(key: str, start: str, run: RunRef, own: RuleFile, notes: Mapping[int, s
     with st.container(horizontal=True, vertical_alignment="bottom"):
         _add(key, len(stages), own)
     _as_text(key, own)
-    spec: str = st.session_state[key]
-    return spec
+    return pipeline_view.written([stage for stage in stages if _own_refusal(key, stage, own) is None])
 
 
 def _made(key: str) -> int:
@@ -113,7 +113,7 @@ def _move(key: str, index: int, target: int | None) -> None:
     put(key, pipeline_view.written(stages))
 
 
-def _values(key: str, index: int, stage: Stage, run: RunRef) -> Stage:
+def _values(key: str, index: int, stage: Stage, run: RunRef, own: RuleFile) -> Stage:
     """Draw the sliders of a stage and the field of its tokens, and return the stage that they describe."""
     name = f"{key}:{_made(key)}_{index}"
     if stage.kind in pipeline_view.NAMED:
@@ -122,6 +122,8 @@ def _values(key: str, index: int, stage: Stage, run: RunRef) -> Stage:
         stage = _word(name, stage)
     if pipeline_view.unknown(stage.kind):
         stage = _own_values(name, stage)
+        if refused := _own_refusal(key, stage, own):
+            st.caption(f":red[{markdown(refused)} {t('sampling.own_values_wanted')}]")
     for number, (place, span) in enumerate(stage.settings()):
         value = st.slider(
             t(f"sampling.setting_{stage.kind}_{number}"), span.low, span.high, span.start, span.step,
@@ -205,6 +207,11 @@ def _as_text(key: str, own: RuleFile) -> None:
                   help=t("sampling.pipeline_text_help"))  # fmt: skip
     if wrong := st.session_state.get(typed):
         st.caption(f":red[{markdown(_refusal(key, wrong, own) or '')} {t('sampling.pipeline_stays')}]")
+
+
+def _own_refusal(key: str, stage: Stage, own: RuleFile) -> str | None:
+    """Return why a rule of one's own refuses its values, None for every other rule and if it takes them."""
+    return _refusal(key, pipeline_view.written([stage]), own) if stage.kind in own.rules else None
 
 
 def _refusal(key: str, text: str, own: RuleFile) -> str | None:

@@ -97,12 +97,12 @@ def message(
     texts, values = _Texts(), [_Texts() for _ in labels]
     num_candidates = max((len(token.top) for token in tokens), default=0)
     columns = [[texts.place(token.text) for token in tokens], [min(round(100 * token.bits), NONE) for token in tokens]]
-    columns += [[known.place(token.values[row]) for token in tokens] for row, known in enumerate(values)]
+    columns += [[known.place(token.values[number]) for token in tokens] for number, known in enumerate(values)]
     tops = [[*token.top, *[None] * (num_candidates - len(token.top))] for token in tokens]
     for rank in range(num_candidates):
-        row = [top[rank] for top in tops]
-        columns.append([NONE if one is None else texts.place(one[0]) for one in row])
-        columns.append([0 if one is None else round(10_000 * one[1]) for one in row])
+        ranked = [top[rank] for top in tops]
+        columns.append([NONE if one is None else texts.place(one[0]) for one in ranked])
+        columns.append([0 if one is None else round(10_000 * one[1]) for one in ranked])
     before = [texts.place(text) for text in prompt]
     header = {
         "texts": [visible_token(text) for text in texts.places],
