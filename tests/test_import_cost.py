@@ -35,6 +35,7 @@ from minigpt.cli.root import cli
 cli(["runs"], standalone_mode=False)
 """
 COMPILER = {"torch._dynamo", "torch._inductor", "sympy"}
+SEVERAL_PROCESSES = {"torch.distributed.fsdp", "torch.distributed.tensor", "torch.distributed.elastic.agent"}
 CLUSTER = {"ray", "s3fs", "fsspec", "minigpt.runs.cluster_engine", "minigpt.runs.shared"}
 PAGES = {"streamlit", "pandas", "plotly"}
 COSTS = {

@@ -14,7 +14,7 @@ from minigpt.cli.options import MODULE_FILE
 from minigpt.runs.folder import RunFolder
 
 
-def train_in_processes(folder: RunFolder, num_processes: int, *, as_json: bool) -> int:
+def train_in_processes(folder: RunFolder, num_processes: int, *, as_json: bool, is_sharded: bool) -> int:
     """Train a run in several processes on this machine, and return the exit code.
 
     A signal that ends this process is passed on. The processes then save and end, within 30 seconds or what the
@@ -23,6 +23,7 @@ def train_in_processes(folder: RunFolder, num_processes: int, *, as_json: bool) 
     Args:
         folder: The run, settled.
         num_processes: Processes to start.
+        is_sharded: Whether weights and optimizer state are divided between them.
         as_json: Whether rank 0 prints one JSON object instead of sentences.
     """
     from torch.distributed.elastic.multiprocessing import SignalException
@@ -42,7 +43,7 @@ def train_in_processes(folder: RunFolder, num_processes: int, *, as_json: bool) 
         max_restarts=0,
     )
     arguments = ["-m", "minigpt", "train", "--resume", "--out", str(folder.path)]
-    arguments += ["--json"] if as_json else []
+    arguments += [*(["--json"] if as_json else []), *(["--shard"] if is_sharded else [])]
     if module_file := click.get_current_context().meta.get(MODULE_FILE):
         arguments += ["--module-file", str(module_file)]
     try:

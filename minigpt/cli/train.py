@@ -72,6 +72,12 @@ def _described(dotted: str) -> str:
     metavar="N",
     help="Processes on this machine that share every batch; on GPUs, one for each.  [default: 1]",
 )
+@click.option(
+    "--shard",
+    is_flag=True,
+    help="With several processes: divide weights and optimizer state between them (FSDP2), for a model beyond one "
+    "device's memory.",
+)
 @device_option("the setting, auto")
 @seed_option(None)
 @json_option
@@ -83,6 +89,7 @@ def train(
     tokenizer: Path | None,
     resume: bool,
     nproc: int,
+    shard: bool,
     device: str | None,
     seed: int | None,
     as_json: bool,
@@ -105,4 +112,4 @@ def train(
 
     from minigpt.cli.training import run_training
 
-    run_training(source, overrides, out=out, resume=resume, as_json=as_json, num_processes=nproc)
+    run_training(source, overrides, out=out, resume=resume, as_json=as_json, num_processes=nproc, is_sharded=shard)

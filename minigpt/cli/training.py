@@ -62,6 +62,7 @@ def run_training(
     resume: bool,
     as_json: bool,
     num_processes: int = 1,
+    is_sharded: bool = False,
 ) -> None:
     """Train a run from its beginning or from its newest checkpoint, and print the result.
 
@@ -72,6 +73,7 @@ def run_training(
         resume: Whether `out` may hold a run already.
         as_json: Whether to print one JSON object instead of sentences.
         num_processes: Processes to start; with 1 it is trained here, or in those that torchrun has started.
+        is_sharded: Whether weights and optimizer state are divided between the processes.
 
     Raises:
         SystemExit: With 130 or 143 after a signal; the run has been saved. With the code of a process that failed.
@@ -93,15 +95,16 @@ def run_training(
         )
 
     def prepare() -> RunFolder:
-        return _opened(source, overrides, out=out, resume=resume, place=place)
+        ranks = Ranks(0, place.size, is_sharded)
+        return _opened(source, overrides, out=out, resume=resume, place=place, ranks=ranks)
 
     if num_processes > 1:
         from minigpt.cli.launching import train_in_processes
 
-        sys.exit(train_in_processes(prepare(), num_processes, as_json=as_json))
+        sys.exit(train_in_processes(prepare(), num_processes, as_json=as_json, is_sharded=is_sharded))
     with joined(place, lambda: (str((folder := prepare()).path), folder.config.device)) as (ranks, path):
         try:
-            code = _train(RunFolder(Path(path)), ranks, started, as_json=as_json)
+            code = _train(RunFolder(Path(path)), replace(ranks, is_sharded=is_sharded), started, as_json=as_json)
         except (NonFiniteLossError, ProcessLostError):
             if ranks.is_writer:
                 raise
@@ -110,26 +113,38 @@ def run_training(
 
 
 def _opened(
-    source: str | None, overrides: Mapping[str, Any], *, out: Path | None, resume: bool, place: Place
+    source: str | None,
+    overrides: Mapping[str, Any],
+    *,
+    out: Path | None,
+    resume: bool,
+    place: Place,
+    ranks: Ranks,
 ) -> RunFolder:
     """Create or open the run, with everything written that the machine decides; arguments as for `run_training`."""
     if resume and out is not None and (out / "run.json").is_file():
         folder = _resumed(out, source, overrides)
-        _check_processes(folder.config, place)
+        _check_processes(folder.config, place, ranks)
     else:
-        folder = _created(source, overrides, out=out, resume=resume, place=place)
+        folder = _created(source, overrides, out=out, resume=resume, place=place, ranks=ranks)
     settle(folder, None if is_settled(folder) else num_cores(place.local_size))
     return folder
 
 
-def _check_processes(config: RunConfig, place: Place) -> None:
+def _check_processes(config: RunConfig, place: Place, ranks: Ranks) -> None:
     """Refuse settings that several processes cannot share, before they are started or the text is read."""
-    Ranks(0, place.size).check(config.training)
+    ranks.check(config.training)
     check_device(config.device, place.local_size)
 
 
 def _created(
-    source: str | None, overrides: Mapping[str, Any], *, out: Path | None, resume: bool, place: Place
+    source: str | None,
+    overrides: Mapping[str, Any],
+    *,
+    out: Path | None,
+    resume: bool,
+    place: Place,
+    ranks: Ranks,
 ) -> RunFolder:
     """Create the run, and say what was found in its text; arguments as for `run_training`."""
     config = load_config(source, overrides=overrides)
@@ -139,7 +154,7 @@ def _created(
             mend="Check the path; `minigpt runs` lists your runs. To start one there, give --config or --data too.",
         )
     device = resolve_device(config.device)  # before a folder is made
-    _check_processes(config, place)
+    _check_processes(config, place, ranks)
     corpus = open_corpus(config.data)
     name = out.name if out is not None else None
 

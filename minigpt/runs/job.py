@@ -41,6 +41,7 @@ from minigpt.training.distributed import Ranks
 from minigpt.training.events import Record, TrainerView, Work
 from minigpt.training.precision import resolve_precision
 from minigpt.training.referee import Referee
+from minigpt.training.sharding import WholeView, gathered, shard
 from minigpt.training.telemetry import Norms, Utilisation
 from minigpt.training.tracking import make_trackers
 from minigpt.training.trainer import Trainer
@@ -48,9 +49,11 @@ from minigpt.wording import quoted, visible
 
 if TYPE_CHECKING:
     from minigpt.data.generators import CorpusGenerator
-    from minigpt.tokenizers.base import BaseTokenizer
 
 logger = logging.getLogger(__name__)
+
+PARTS = ".parts"
+"""Folder inside a run in which processes with divided weights write; it is removed once it is put together."""
 
 
 def check_resume(folder: RunFolder, config: RunConfig, corpus: Corpus | ShardedCorpus | None = None) -> RunConfig:
@@ -206,16 +209,18 @@ class TrainingJob:
         check_machine(config)
         tokenizer, generator = folder.tokenizer, folder.generator
         data = open_data(folder.data_path, check=ranks.is_writer)
-        model = Transformer(config.model, tokenizer.vocab_size, seed=config.seed).to(resolve_device(config.device))
-        self._checkpoints = Checkpoints(
-            lambda trainer: folder.save_checkpoint(trainer, tokenizer, keep=config.training.keep_checkpoints)
-        )
+        model = Transformer(config.model, tokenizer.vocab_size, seed=config.seed)
+        if ranks.is_sharded:
+            shard(model, resolve_device(config.device))
+        else:
+            model.to(resolve_device(config.device))
+        self._checkpoints = Checkpoints(self._save)
         self.trainer = Trainer(
             model,
             training_windows(data.train, config),
             validation_windows(data.validation, config),
             config,
-            callbacks=self._writing(tokenizer, generator, callbacks) if ranks.is_writer else (EarlyStopping(),),
+            callbacks=self._writing(generator, callbacks) if ranks.is_writer else self._following(),
             ranks=ranks,
         )
         self._load(resume)
@@ -236,33 +241,53 @@ class TrainingJob:
                 mend="Put the run's folder where every machine sees the same files, and resume.",
             )
 
-    def _writing(
-        self, tokenizer: BaseTokenizer, generator: CorpusGenerator | None, callbacks: Sequence[Callback]
-    ) -> tuple[Callback, ...]:
-        """Return the callbacks of the process that writes to the folder."""
-        folder, tracked = self.folder, self.folder.config.training.track
+    def _writing(self, generator: CorpusGenerator | None, callbacks: Sequence[Callback]) -> tuple[Callback, ...]:
+        """Return the callbacks of the process that writes to the folder.
+
+        Those that look at weights or write with the model are left out if this process has a part of the weights only.
+        """
+        folder, tokenizer = self.folder, self.folder.tokenizer
+        tracked, has_weights = folder.config.training.track, not self._ranks.is_sharded
+        has_referee = generator is not None and generator.referee is not None and has_weights
         return (
             _Settle(folder),
             Throughput(),
             Utilisation(),
-            Norms(),
-            *([] if generator is None or generator.referee is None else [Referee(generator, tokenizer)]),
+            *([Norms()] if has_weights else []),
+            *([Referee(generator, tokenizer)] if generator is not None and has_referee else []),
             Records(self._write),
             *make_trackers(tracked, folder.path, run_id=folder.id, run_name=folder.name),
             *callbacks,
             EarlyStopping(),
-            Samples(tokenizer),
-            WeightHistory(
-                lambda trainer: folder.save_history(
-                    trainer.eval_model,
-                    trainer.step,
-                    per_octave=trainer.config.training.history_per_octave,
-                    megabytes=trainer.config.training.history_megabytes,
-                    kind=trainer.weights_kind,
-                )
-            ),
+            *([Samples(tokenizer), WeightHistory(self._save_history)] if has_weights else []),
             self._checkpoints,
         )
+
+    def _following(self) -> tuple[Callback, ...]:
+        """Return the callbacks of a process that writes no records; divided weights are saved by all together."""
+        return (EarlyStopping(), *([self._checkpoints] if self._ranks.is_sharded else []))
+
+    def _save_history(self, trainer: TrainerView) -> None:
+        settings = trainer.config.training
+        self.folder.save_history(
+            trainer.eval_model,
+            trainer.step,
+            per_octave=settings.history_per_octave,
+            megabytes=settings.history_megabytes,
+            kind=trainer.weights_kind,
+        )
+
+    def _save(self, trainer: TrainerView) -> None:
+        """Save a checkpoint; of divided weights too, which are put together in main memory."""
+        folder, keep = self.folder, trainer.config.training.keep_checkpoints
+        if not self._ranks.is_sharded:
+            folder.save_checkpoint(trainer, folder.tokenizer, keep=keep)
+            return
+        is_writer = self._ranks.is_writer
+        state = self.trainer.tensors_of_state()
+        with gathered(folder.path / PARTS, trainer.model.state_dict(), state, is_writer=is_writer) as tensors:
+            if is_writer:
+                folder.save_checkpoint(WholeView(trainer, *tensors), folder.tokenizer, keep=keep)
 
     def _load(self, resume: bool) -> None:
         newest = self.folder.newest_checkpoint(resumable=True)
@@ -324,8 +349,6 @@ class TrainingJob:
                 with self._ranks.faults_in_words():
                     yield from self._pieces()
                 if self.trainer.is_stopping:
-                    if self.trainer.step > 0:
-                        yield from self._checkpoints.save(self.trainer)
                     self.folder.update_info(**self._stopped)
                 else:
                     self.folder.update_info(status="finished")
@@ -342,6 +365,10 @@ class TrainingJob:
             if self._stop_requested.is_set():
                 self.trainer.stop()
             self._use_threads()
+        self.trainer.is_stopping = self._ranks.any(self.trainer.is_stopping)
+        saves = self._ranks.is_writer or self._ranks.is_sharded
+        if self.trainer.is_stopping and self.trainer.step > 0 and saves:
+            yield from self._checkpoints.save(self.trainer)
 
     def request_stop(self, *, status: Status = "stopped", reason: str | None = None) -> None:
         """Ask the training to stop. `work` then finishes the current step, saves, writes the status, and ends.

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from minigpt.errors import ConfigError, ProcessLostError
+from minigpt.training.sharding import check_shardable
 
 if TYPE_CHECKING:
     from minigpt.config import TrainingConfig
@@ -43,6 +44,7 @@ class Ranks:
     Attributes:
         rank: Number of this process, in [0, size).
         size: Number of processes.
+        is_sharded: Whether each process holds a part of the weights only, see `sharding`.
 
     >>> Ranks().sum([1.0, 2.0]), Ranks().any(False), Ranks().is_writer
     ([1.0, 2.0], False, True)
@@ -50,6 +52,7 @@ class Ranks:
 
     rank: int = 0
     size: int = 1
+    is_sharded: bool = False
 
     @property
     def is_writer(self) -> bool:
@@ -74,7 +77,7 @@ class Ranks:
 
     def adding_gradients(self, model: Transformer) -> Forward:
         """Return the model's forward pass; during `backward`, its gradient becomes the sum over all processes."""
-        if self.size == 1:
+        if self.size == 1 or self.is_sharded:
             return model
         from torch.nn.parallel import DistributedDataParallel
 
@@ -90,7 +93,7 @@ class Ranks:
             forward: What `adding_gradients` returned.
             is_last: Whether the gradient is complete after this micro-batch and has to be sent.
         """
-        if self.size == 1 or is_last:
+        if self.size == 1 or is_last or self.is_sharded:  # a whole gradient would need the memory of all weights
             return contextlib.nullcontext()
         return cast("AbstractContextManager[Any]", forward.no_sync())  # type: ignore[attr-defined]
 
@@ -98,8 +101,11 @@ class Ranks:
         """Refuse settings that several processes do not support.
 
         Raises:
-            ConfigError: There are more processes than windows in a batch, or the model is to be compiled.
+            ConfigError: There are more processes than windows in a batch, the model is to be compiled, or a setting
+                does not allow that the weights are divided.
         """
+        if self.is_sharded:
+            check_shardable(settings, self.size)
         if settings.batch_size < self.size:
             raise ConfigError(
                 f"training.batch_size is {settings.batch_size}; each of the {self.size} processes needs at least one "

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from minigpt.training.eager import AdamW, Eager
+from minigpt.training.sharding import is_divided, own_part, part_like, whole_of
 
 COEFFICIENTS = ((8.0928, -23.6178, 17.4439), (3.6366, -2.7219, 0.5365), (2.6614, -1.9773, 0.4526))
 """a, b, c of the polynomial a x + b x^3 + c x^5 of each iteration.
@@ -90,28 +91,34 @@ class MuonAdamW(Eager):
         for parameter in parameters:
             if "momentum" not in self.state[parameter]:
                 self.state[parameter]["momentum"] = torch.zeros_like(parameter)
-        momenta = [self.state[parameter]["momentum"] for parameter in parameters]
-        gradients = [parameter.grad for parameter in parameters]
+        # of a matrix that is divided between processes, each applies the momentum to its own part
+        momenta = [own_part(self.state[parameter]["momentum"]) for parameter in parameters]
+        gradients = [own_part(parameter.grad) for parameter in parameters if parameter.grad is not None]
+        parts = [own_part(parameter) for parameter in parameters]
         momentum, rate = group["momentum"], group["lr"]
         torch._foreach_lerp_(momenta, gradients, 1 - momentum)
         # Nesterov momentum: the momentum after one more step with the same gradient
         directions = torch._foreach_lerp(gradients, momenta, momentum)
         if group["weight_decay"]:
-            torch._foreach_mul_(parameters, 1 - rate * group["weight_decay"])
+            torch._foreach_mul_(parts, 1 - rate * group["weight_decay"])
         for places in _by_shape(parameters).values():
-            wide = [directions[place] for place in places]
+            wide = [whole_of(directions[place], parameters[place]) for place in places]
             wide = [matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT for matrix in wide]
             for place, update in zip(places, orthogonalise(torch.stack(wide).to(group["dtype"])), strict=True):
-                parameter = parameters[place]
-                rows, columns = parameter.shape
+                rows, columns = parameters[place].shape
                 # a tall matrix has fewer inputs than outputs; the factor gives each output a step of the same size
                 scale = max(1.0, rows / columns) ** 0.5
-                parameter.add_(update if rows <= columns else update.mT, alpha=-rate * scale)
+                own = part_like(update if rows <= columns else update.mT, parameters[place])
+                parts[place].add_(own, alpha=-rate * scale)
 
 
 def _by_shape(parameters: list[torch.Tensor]) -> dict[tuple[int, ...], list[int]]:
-    """Group the positions of matrices by shape, with (R, C) like (C, R), so that equal ones are processed together."""
+    """Group the positions of matrices by shape, with (R, C) like (C, R), so that equal ones are processed together.
+
+    Matrices that are divided between processes are processed one by one: each has to be put together first.
+    """
     places: dict[tuple[int, ...], list[int]] = {}
     for place, parameter in enumerate(parameters):
-        places.setdefault(tuple(sorted(parameter.shape)), []).append(place)
+        alone = (place,) if is_divided(parameter) else ()
+        places.setdefault((*sorted(parameter.shape), *alone), []).append(place)
     return places

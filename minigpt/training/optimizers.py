@@ -6,7 +6,7 @@ renamed. Here it is keyed by name, so it can be stored as named tensors and chec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from minigpt.config import TrainingConfig
 from minigpt.errors import CheckpointError
 from minigpt.training.eager import SGD, AdamW
 from minigpt.training.muon import MuonAdamW
+from minigpt.training.sharding import divided_like
 
 
 def decay_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -78,12 +79,15 @@ def optimizer_state(model: torch.nn.Module, optimizer: torch.optim.Optimizer) ->
     AdamW has the slots `step`, `exp_avg` and `exp_avg_sq`, Muon has `momentum`, SGD has `momentum_buffer`. The result
     is empty before the first update, and for SGD without momentum.
     """
-    return {
-        f"{name}.{slot}": value.detach().to("cpu", copy=True).contiguous()
-        for name, parameter in model.named_parameters()
-        for slot, value in optimizer.state.get(parameter, {}).items()
-        if isinstance(value, torch.Tensor)
-    }
+    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in named_state(model, optimizer)}
+
+
+def named_state(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the tensors of the optimizer's state, each with its name."""
+    for name, parameter in model.named_parameters():
+        for slot, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, torch.Tensor):
+                yield f"{name}.{slot}", value
 
 
 def load_optimizer_state(
@@ -109,7 +113,8 @@ def load_optimizer_state(
                 mend="Resume from the checkpoint of a run with the same model settings.",
             )
         # a scalar is AdamW's count of updates; the fused update needs it on the parameter's device, in float32
-        loaded.setdefault(name, {})[slot] = value.detach().to(parameter.device, copy=True)
+        like = torch.empty((), device=parameter.device) if slot == "step" else parameter
+        loaded.setdefault(name, {})[slot] = divided_like(value.detach(), like)
     if loaded and loaded.keys() != parameters.keys():
         missing = sorted(parameters.keys() - loaded.keys())
         raise CheckpointError(

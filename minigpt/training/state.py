@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from minigpt.errors import CheckpointError
+from minigpt.training.sharding import divided_like, is_divided
 from minigpt.wording import harmless
 
 if TYPE_CHECKING:
@@ -143,8 +144,11 @@ def load_weights(model: Transformer, weights: dict[str, torch.Tensor]) -> None:
     Raises:
         CheckpointError: A name or a shape does not fit the model.
     """
+    own = {name: tensor for name, tensor in model.state_dict().items() if is_divided(tensor)}
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict(
+            {name: divided_like(value, own[name]) if name in own else value for name, value in weights.items()}
+        )
     except RuntimeError as error:
         raise CheckpointError(
             f"The weights do not fit the model: {str(error).splitlines()[-1].strip()}",

@@ -32,9 +32,16 @@ from minigpt.training.callbacks import Callback
 from minigpt.training.distributed import Ranks
 from minigpt.training.events import Record, Work
 from minigpt.training.losses import count_targets, cross_entropy
-from minigpt.training.optimizers import build_optimizer, load_optimizer_state, optimizer_state, set_learning_rate
+from minigpt.training.optimizers import (
+    build_optimizer,
+    load_optimizer_state,
+    named_state,
+    optimizer_state,
+    set_learning_rate,
+)
 from minigpt.training.precision import autocast, check_precision, make_scaler, matmul_precision, resolve_precision
 from minigpt.training.schedules import learning_rate_at
+from minigpt.training.sharding import own_part
 from minigpt.training.state import TrainerCounters, TrainerState, TrainingResult, copy_weights, load_weights
 from minigpt.training.validation import Batch, Validation
 from minigpt.training.weight_ema import WeightEMA
@@ -290,10 +297,12 @@ class Trainer(TrainerCounters):
             started = time.perf_counter()
         if self._scaler is not None:
             self._scaler.unscale_(self._optimizer)
-        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        gradients = [own_part(parameter.grad) for parameter in self._parameters if parameter.grad is not None]
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         loss, grad_norm = torch.stack((nats / num_targets, norm)).tolist()  # the only wait for the device in a step
-        loss = self._ranks.sum([loss])[0]
+        loss, square = self._ranks.sum([loss, grad_norm * grad_norm])
+        if self._ranks.is_sharded:  # otherwise each process has the whole gradient
+            grad_norm = math.sqrt(square)
         # with float16 a gradient can overflow: the scaler then skips the update and lowers its factor
         overflows = self._scaler is not None and math.isfinite(loss) and self._scaler.get_scale() > 1
         if not (math.isfinite(loss) and (math.isfinite(grad_norm) or overflows)):
@@ -451,6 +460,10 @@ class Trainer(TrainerCounters):
     def optimizer_state(self) -> dict[str, torch.Tensor]:
         """Return a copy of the optimizer's state by `<parameter name>.<slot>`."""
         return optimizer_state(self.model, self._optimizer)
+
+    def tensors_of_state(self) -> dict[str, torch.Tensor]:
+        """Return the optimizer's state by `<parameter name>.<slot>`, as it is: it changes with the next step."""
+        return dict(named_state(self.model, self._optimizer))
 
     def progress(self) -> dict[str, Any]:
         """Return the counters, and the state of the float16 scaler, as plain numbers.

@@ -19,7 +19,8 @@ from minigpt.data.dataset import LanguageModelDataset
 from minigpt.generation.inference import evaluation_mode
 from minigpt.training.distributed import Ranks
 from minigpt.training.events import Work
-from minigpt.training.losses import count_targets, cross_entropy
+from minigpt.training.losses import IGNORED, count_targets, cross_entropy
+from minigpt.training.sharding import is_divided
 
 if TYPE_CHECKING:
     from minigpt.model.transformer import Transformer
@@ -76,15 +77,19 @@ class Validation:
     def _batches(self, windows: NDArray[np.int64], is_all: bool) -> Iterator[Batch]:
         """Yield this process's batches of the windows.
 
-        For the whole part, rank 0 also gets the tokens after the last complete window.
+        For the whole part, rank 0 also gets the tokens after the last complete window. If the weights are divided, all
+        processes must compute equally often, so one that has nothing to do gets a batch without targets.
         """
         dataset, ranks = self.dataset, self._ranks
-        for start in range(ranks.rank * self._size, len(windows), ranks.size * self._size):
-            yield dataset.gather(windows[start : start + self._size])
+        inputs, targets = dataset.gather(windows[:1])
+        idle = [(inputs, torch.full_like(targets, IGNORED[0]))] if ranks.is_sharded else []
+        for start in range(0, len(windows), ranks.size * self._size):
+            own = windows[start + ranks.rank * self._size :][: self._size]
+            yield from [dataset.gather(own)] if len(own) else idle
         first_left = (len(dataset) - 1) * dataset.stride + dataset.sequence_length
         rest = torch.from_numpy(dataset.ids[first_left:].astype(np.int64))
-        if is_all and len(rest) > 1 and ranks.is_writer:
-            yield rest[None, :-1], rest[None, 1:]  # (1, fewer than T)
+        if is_all and len(rest) > 1:
+            yield from [(rest[None, :-1], rest[None, 1:])] if ranks.is_writer else idle  # (1, fewer than T)
 
 
 def nats_of(model: Transformer, inputs: torch.Tensor, targets: torch.Tensor) -> float:
@@ -95,5 +100,7 @@ def nats_of(model: Transformer, inputs: torch.Tensor, targets: torch.Tensor) -> 
         inputs: (B, T) int64.
         targets: (B, T) int64.
     """
-    with evaluation_mode(model):
+    # FSDP keeps tensors of a pass for later ones that need gradients, so those must not be inference tensors
+    is_whole = not is_divided(next(model.parameters()))
+    with evaluation_mode(model), torch.inference_mode(is_whole), torch.no_grad():
         return cross_entropy(model(inputs.to(model.device)), targets.to(model.device), "sum").item()

@@ -20,6 +20,7 @@ from minigpt.model.transformer import Transformer
 from minigpt.training.callbacks import Callback
 from minigpt.training.distributed import Ranks
 from minigpt.training.events import Record, TrainerView
+from minigpt.training.sharding import num_bytes, own_part, shard, whole_of
 from minigpt.training.trainer import Trainer
 from minigpt.training.validation import Validation
 
@@ -51,21 +52,25 @@ class Curve(Callback):
         self.lines.append([record["val_loss"]])
 
 
-def train(case: str, ranks: Ranks, accumulation_steps: int = 1) -> dict[str, Any]:
-    """Return the curve and the final weights of a small training, with 13 windows in a batch."""
+def train(case: str, ranks: Ranks, accumulation_steps: int = 1, batch_size: int = 13) -> dict[str, Any]:
+    """Return the curve, the final weights and the bytes of this process of a small training."""
     ids = np.random.default_rng(5).integers(0, 11, 400).astype(np.uint16)
     windows, validation = LanguageModelDataset(ids[:300], 8), LanguageModelDataset(ids[300:], 8, stride=8)
     shape = {"model.num_layers": 1, "model.num_heads": 2, "model.d_model": 16, "model.sequence_length": 8}
-    steps = {"training.max_steps": 50, "training.batch_size": 13, "training.eval_steps": 25}
+    steps = {"training.max_steps": 50, "training.batch_size": batch_size, "training.eval_steps": 25}
     config = RunConfig().updated({**shape, **steps, "training.accumulation_steps": accumulation_steps, **CASES[case]})
     model = Transformer(config.model, 11, seed=3)
+    if ranks.is_sharded:
+        shard(model, torch.device("cpu"))
     curve = Curve(STOP_AT.get(case) if ranks.rank == ranks.size - 1 else None)
     trainer = Trainer(
         model.double() if case in IN_FLOAT64 else model, windows, validation, config, callbacks=[curve], ranks=ranks
     )
     trainer.fit()
-    weights = torch.cat([value.flatten() for value in trainer.eval_model.state_dict().values()])
-    return {"lines": curve.lines, "weights": weights.tolist()}
+    weights = trainer.eval_model.state_dict()
+    held = num_bytes(weights), num_bytes(trainer.tensors_of_state())
+    whole = [whole_of(own_part(value), value).flatten() for value in weights.values()]
+    return {"lines": curve.lines, "weights": torch.cat(whole).tolist(), "bytes": held}
 
 
 CHILD = """
@@ -74,19 +79,26 @@ from minigpt.training.distributed import Ranks
 from tests.training.test_distributed import train
 torch.set_num_threads(1)
 rank, size, group, cases = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])
+ranks = Ranks(rank, size, is_sharded="shards" in group)
 torch.distributed.init_process_group("gloo", init_method=f"file://{group}", rank=rank, world_size=size)
-result = {case: train(case, Ranks(rank, size), accumulation) for case, accumulation in cases.items()}
+result = {case: train(case, ranks, *options) for case, options in cases.items()}
 torch.distributed.destroy_process_group()
 print(json.dumps(result))
 """
 
 
-def train_in_processes(size: int, cases: dict[str, int], folder: Path) -> list[dict[str, Any]]:
-    """Train each case with its number of micro-batches, and return what each of the processes saw."""
+def train_in_processes(size: int, cases: dict[str, list[int]], group: Path) -> list[dict[str, Any]]:
+    """Train each case, with micro-batches and windows of a batch, and return what each of the processes saw.
+
+    Args:
+        size: Number of processes.
+        cases: Name in `CASES` to further arguments of `train`.
+        group: A file through which they find each other; weights are divided if its name has `shards` in it.
+    """
     root = Path(__file__).parents[2]
     children = [
         subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(rank), str(size), str(folder / f"group-{size}"), json.dumps(cases)],
+            [sys.executable, "-c", CHILD, str(rank), str(size), str(group), json.dumps(cases)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -105,7 +117,7 @@ def train_in_processes(size: int, cases: dict[str, int], folder: Path) -> list[d
 
 def check_curves(size: int, cases: dict[str, int], folder: Path) -> None:
     """Compare every process with one process that adds up as many micro-batches: in float32 bit for bit."""
-    results = train_in_processes(size, cases, folder)
+    results = train_in_processes(size, {case: [parts] for case, parts in cases.items()}, folder / "group")
     for case in cases:
         alone = train(case, Ranks(), 1 if case in IN_FLOAT64 else size)
         if case in STOP_AT:
