@@ -171,15 +171,19 @@ def label_ends(figure: go.Figure, labels: Sequence[tuple[float, str, str, bool]]
         top: The end of the vertical axis, which begins at 0.
     """
     heights = spread([level for level, *_ in labels], gap=LABEL_GAP * top, low=0.02 * top, high=top)
-    for (_, text, colour, bold), y in zip(labels, heights, strict=True):
-        figure.add_annotation(
-            x=1,
-            xref="paper",
-            xanchor="left",
-            xshift=6,
-            y=y,
-            yanchor="middle",
-            text=f"<b>{text}</b>" if bold else text,
-            font={"color": colour, "size": 12.5},
-            showarrow=False,
-        )
+    written = [
+        {
+            "x": 1,
+            "xref": "paper",
+            "xanchor": "left",
+            "xshift": 6,
+            "y": y,
+            "yanchor": "middle",
+            "text": f"<b>{text}</b>" if bold else text,
+            "font": {"color": colour, "size": 12.5},
+            "showarrow": False,
+        }
+        for (_, text, colour, bold), y in zip(labels, heights, strict=True)
+    ]
+    # all at once: Plotly copies and checks those that are there with each one that is added
+    figure.layout.annotations = (*figure.layout.annotations, *written)

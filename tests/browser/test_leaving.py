@@ -77,6 +77,12 @@ def wait_for_rest(page: Page) -> None:
     )
 
 
+def wait_for_content(page: Page) -> None:
+    """Wait until a page has more than its title, which comes first."""
+    has_come = f"document.querySelector('{MAIN}')?.innerText.length >= {LEAST_TEXT}"
+    page.wait_for_function(has_come, polling=50, timeout=30_000)
+
+
 def menu(page: Page) -> dict[str, Locator]:
     """Return the menu's links by the name of their page."""
     links = page.locator(LINKS)
@@ -120,10 +126,7 @@ def expect_page(visitor: Visitor, name: str) -> list[str]:
     faults = []
     try:
         expect(page.get_by_role("heading", level=1)).to_have_text(t(f"{name}.title"), timeout=30_000)
-        has_come = (
-            f"document.querySelector('{MAIN}')?.innerText.length >= {LEAST_TEXT}"  # at first there is only the title
-        )
-        page.wait_for_function(has_come, polling=50, timeout=30_000)
+        wait_for_content(page)
         for _ in range(2):
             wait_for_rest(page)
             page.wait_for_timeout(400)
@@ -164,6 +167,7 @@ def open_at(visitor: Visitor, name: str) -> None:
     """Load a page anew and wait until it is complete."""
     visitor.page.goto(f"{visitor.base}/{'' if name == 'home' else name}")
     expect(visitor.page.get_by_role("heading", level=1)).to_have_text(t(f"{name}.title"))
+    wait_for_content(visitor.page)
     wait_for_rest(visitor.page)
     visitor.new_faults()
 
