@@ -98,6 +98,16 @@ def serve_all(
         yield start
 
 
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[SimpleNamespace]:
+    """One server for all tests that only look: it starts once in a process, and each test is a visitor of its own.
+
+    A test that trains on the page, or that counts the runs of a server, needs a server of its own.
+    """
+    with _servers(tmp_path_factory.mktemp("shared"), free_port) as start:
+        yield start()
+
+
 @contextlib.contextmanager
 def _servers(folder: Path, free_port: Callable[[], int]) -> Iterator[Callable[..., SimpleNamespace]]:
     started: list[subprocess.Popen[bytes]] = []

@@ -12,8 +12,8 @@ from minigpt.app.texts import t
 pytestmark = pytest.mark.browser
 
 
-def test_a_tree_grows_a_search_is_replayed_and_the_cache_is_timed_on_a_phone(serve_all, train_cats, open_page):
-    server = serve_all()
+def test_a_tree_grows_a_search_is_replayed_and_the_cache_is_timed_on_a_phone(shared_server, train_cats, open_page):
+    server = shared_server
     folder = train_cats(server.home)
     page = open_page(f"{server.url}/sampling?run={folder.id}", width=390, height=844, touch=True)
     page.get_by_text(t("sampling.view_branches"), exact=True).first.click()

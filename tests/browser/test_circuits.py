@@ -19,9 +19,9 @@ PROMPT = "the cat s"
 
 
 @pytest.fixture(scope="module")
-def trained(serve_all, train_cats):
-    """A server with one tiny run of two layers of two heads, and the run."""
-    server = serve_all()
+def trained(shared_server, train_cats):
+    """The address of a tiny run of two layers of two heads, and the run."""
+    server = shared_server
     folder = train_cats(server.home, max_steps=60, batch_size=8, learning_rate=0.01)
     return f"{server.url}/circuits?run={folder.id}", load_run(folder.path)
 

@@ -24,8 +24,8 @@ TO_THE_END = """() => {
 
 
 @pytest.fixture(scope="module")
-def server(serve_all):
-    return serve_all()
+def server(shared_server):
+    return shared_server
 
 
 def closed(socket):

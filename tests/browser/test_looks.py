@@ -37,8 +37,8 @@ def faults_of(page):
 
 
 @pytest.fixture(scope="module")
-def server(serve_all):
-    return serve_all()
+def server(shared_server):
+    return shared_server
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

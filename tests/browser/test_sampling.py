@@ -37,8 +37,8 @@ WATCH = f"""prompt => {{
 """Note in every frame of the browser how many characters each column shows behind a prompt."""
 
 
-def test_all_columns_begin_together_and_the_frame_stands_where_they_part(serve_all, open_page):
-    page = open_page(f"{serve_all().url}/sampling")
+def test_all_columns_begin_together_and_the_frame_stands_where_they_part(shared_server, open_page):
+    page = open_page(f"{shared_server.url}/sampling")
     expect(page.locator("[class*=st-key-sampling-strip_] .token.mark")).to_have_count(USUAL_COLUMNS)
     page.evaluate(WATCH, PROMPT.replace(" ", "␣"))
     page.get_by_role("textbox", name=t("sampling.prompt")).fill(PROMPT)  # the page answers without Enter

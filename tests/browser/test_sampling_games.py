@@ -15,8 +15,8 @@ def show(page, key):
     page.get_by_text(t(key), exact=True).first.click()
 
 
-def test_a_slider_an_order_a_draw_and_a_guess(serve_all, train_cats, open_page):
-    server = serve_all()
+def test_a_slider_an_order_a_draw_and_a_guess(shared_server, train_cats, open_page):
+    server = shared_server
     run = train_cats(server.home, max_steps=20, batch_size=8, learning_rate=0.01)
     page = open_page(f"{server.url}/sampling?run={run.id}")
 

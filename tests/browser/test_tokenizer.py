@@ -10,8 +10,8 @@ from minigpt.app.texts import t
 pytestmark = pytest.mark.browser
 
 
-def test_the_slider_cuts_the_text_and_train_takes_its_merges(serve_all, open_page):
-    page = open_page(f"{serve_all().url}/tokenizer")
+def test_the_slider_cuts_the_text_and_train_takes_its_merges(shared_server, open_page):
+    page = open_page(f"{shared_server.url}/tokenizer")
     slider = page.get_by_role("slider", name=t("tokenizer.slider"))
     tokens = page.locator(".token")
     expect(slider).to_have_value("1000")
