@@ -87,13 +87,7 @@ def cache_time_figure(
     top = 1.25 * top or 1.0
     label_ends(figure, labels, top=top)
     _mark_full(figure, full, palette, words)
-    figure.update_layout(
-        margin={"r": 112, "t": 26},
-        hovermode="closest",
-        xaxis={"title": {"text": words.token}, "range": [0, total], "tickformat": ",d"},
-        yaxis={"title": {"text": words.time}, "range": [0, top]},
-    )
-    return figure
+    return _along_tokens(figure, total, words.token, words.time, top=top, room=112)
 
 
 def cache_size_figure(
@@ -131,13 +125,26 @@ def cache_size_figure(
         label_ends(figure, ends, top=1.15 * most)
     figure.add_hline(y=most, line={"color": palette.reference, "dash": "dot", "width": 1.5})
     _mark_full(figure, full, palette, words)
-    figure.update_layout(
-        margin={"r": 70, "t": 26},
+    return _along_tokens(figure, total, words.token, words.size, top=1.15 * most, room=70)
+
+
+def _along_tokens(figure: go.Figure, total: int, token: str, value: str, *, top: float, room: int) -> go.Figure:
+    """Set the axes that both figures have, and return the figure.
+
+    Args:
+        figure: A figure with its curves.
+        total: Tokens that will be written, the end of the x axis.
+        token: Title of the x axis.
+        value: Title of the y axis.
+        top: End of the y axis.
+        room: Pixels to the right of the axes, for the names of the curves.
+    """
+    return figure.update_layout(
+        margin={"r": room, "t": 26},
         hovermode="closest",
-        xaxis={"title": {"text": words.token}, "range": [0, total], "tickformat": ",d"},
-        yaxis={"title": {"text": words.size}, "range": [0, 1.15 * most]},
+        xaxis={"title": {"text": token}, "range": [0, total], "tickformat": ",d"},
+        yaxis={"title": {"text": value}, "range": [0, top]},
     )
-    return figure
 
 
 def _smoothed(values: Sequence[float]) -> list[float]:
