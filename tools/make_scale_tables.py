@@ -346,7 +346,7 @@ def with_tables(text: str) -> str:
         begin, end = (f"<!-- tools/make_scale_tables.py: {name} {side} -->" for side in ("begins", "ends"))
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.S)
         replaced = f"{begin}\n{make()}\n{end}"
-        text, found = pattern.subn(lambda _, replaced=replaced: replaced, text)
+        text, found = pattern.subn(replaced.replace("\\", r"\\"), text)
         if found != 1:
             raise SystemExit(f"The document has the marks of the table {name} {found} times; once is right.")
     return text
