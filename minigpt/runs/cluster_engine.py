@@ -310,6 +310,7 @@ class ClusterEngine(BaseEngine[WatchedRun]):
                     continue
                 try:
                     live.resources = needed(live.folder)
+                    live.folder.update_info(status="queued", error=None)  # a copy may have come after the page wrote it
                     self._shared.publish(live.folder)
                     order = Order(live.id, self._shared.address, self.limits).to_bytes()
                     self._cluster.start(live.id, order, live.resources)
