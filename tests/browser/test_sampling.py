@@ -19,6 +19,11 @@ STRIP = """place => {
     return { prompt, mark, texts: tokens.map(token => token.textContent) };
 }"""
 """The prompt and the tokens of a column, and which of them is framed."""
+GROUND = """() => {
+    const host = [...document.querySelectorAll('[class*=st-key-sampling-strip_] *')].find(element => element.shadowRoot);
+    return host.shadowRoot.querySelector('.strip').style.getPropertyValue('--surprise');
+}"""
+"""The colour of much surprise in the first column."""
 COLUMNS = "[...document.querySelectorAll('.st-key-sampling_columns [data-testid=stColumn]')]"
 WATCH = f"""prompt => {{
     const strip = {STRIP};
@@ -57,3 +62,6 @@ def test_all_columns_begin_together_and_the_frame_stands_where_they_part(shared_
     assert mark >= 0
     assert len({tuple(column["texts"][:mark]) for column in columns}) == 1
     assert len({column["texts"][mark] for column in columns}) > 1
+    light = page.evaluate(GROUND)
+    page.emulate_media(color_scheme="dark")  # the page follows the system, and its components follow the page
+    page.wait_for_function(f"light => ({GROUND})() !== light", arg=light)

@@ -19,7 +19,6 @@
  * @property {() => void} [colour] Take the colours of the theme that is shown; called when it changes.
  * @property {(component: Component<Data>) => void} update Draw new data.
  * @property {boolean} [isAwake]
- * @property {MutationObserver} [themes] Notices another theme, of which Streamlit does not tell components.
  * @property {number} [turn] How often the script has been called for this place.
  */
 
@@ -48,7 +47,7 @@ export function keep(component, NewView) {
   return () => {
     if (view.turn !== turn) return;
     view.isAwake = false;
-    view.themes?.disconnect();
+    awake.delete(view);
     view.rest?.();
   };
 }
@@ -56,8 +55,7 @@ export function keep(component, NewView) {
 /** @param {View<any>} view */
 function wake(view) {
   view.isAwake = true;
-  view.themes ??= new MutationObserver(() => view.colour?.());
-  if (view.colour) view.themes.observe(document.documentElement, { attributes: true });
+  awake.add(view);
   view.wake?.();
 }
 
@@ -146,11 +144,20 @@ export function styleOf(parent) {
   return getComputedStyle(parent instanceof ShadowRoot ? parent.host : parent);
 }
 
-/** @type {boolean | undefined} Unknown until a component asks: the browser computes the page's styles for the answer. */
+/** @type {boolean | undefined} Unknown until a component asks: the browser computes all styles of the page for that. */
 let pageIsDark;
-new MutationObserver(() => {
-  pageIsDark = undefined; // before the views are told, as this observer is the first
-}).observe(document.documentElement, { attributes: true });
+
+/** @type {Set<View<any>>} */
+const awake = new Set();
+
+/** Give all components the colours of another theme, of which Streamlit does not tell them. */
+function repaint() {
+  pageIsDark = undefined;
+  for (const view of awake) view.colour?.();
+}
+
+const app = document.querySelector("[data-testid=stApp]") ?? document.documentElement;
+new MutationObserver(repaint).observe(app, { attributes: true, attributeFilter: ["class"] }); // one class for each theme
 
 /** @param {HTMLElement | ShadowRoot} parent */
 function isDark(parent) {
