@@ -30,10 +30,21 @@ def test_the_sentences_of_the_pupil_are_not_in_the_text() -> None:
     assert not [sentence for sentence in SENTENCES if sentence in text]
 
 
-def test_the_run_is_near_the_entropy_of_the_grammar_on_what_it_never_learned() -> None:
-    """With at least half a context before each character it needs 0.818 bits, where the grammar has 0.742."""
+def bits_of_the_end(num_chars: int | None) -> float:
+    """Return the bits a character of the last part of the held-out text, with half a context or more before each."""
     run = load_run("tales")
-    documents = load_corpus("tales", num_chars=run.config.data.num_chars).documents
-    text = "\n\n".join(documents[-60:])[-40_000:]
-    found = ModelEvaluator(run).evaluate(text, stride=run.model.config.sequence_length // 2).bits_per_char
-    assert ENTROPY_BITS_PER_CHAR < found < 1.11 * ENTROPY_BITS_PER_CHAR
+    text = "\n\n".join(load_corpus("tales", num_chars=run.config.data.num_chars).documents)
+    held_out = text[-int(len(text) * run.config.data.validation_fraction) :]
+    stride = run.model.config.sequence_length // 2
+    return ModelEvaluator(run).evaluate(held_out[-num_chars if num_chars else 0 :], stride=stride).bits_per_char
+
+
+def test_the_run_is_near_the_entropy_of_the_grammar_on_what_it_never_learned() -> None:
+    """On this part it needs 0.756 bits. The grammar needs 0.742 on average, and some tales are easier than others."""
+    assert ENTROPY_BITS_PER_CHAR < bits_of_the_end(40_000) < 1.1 * ENTROPY_BITS_PER_CHAR
+
+
+@pytest.mark.slow
+def test_the_run_is_near_the_entropy_of_the_grammar_on_all_that_it_never_learned() -> None:
+    """600,000 characters: 1.091 of the grammar's entropy."""
+    assert ENTROPY_BITS_PER_CHAR < bits_of_the_end(None) < 1.1 * ENTROPY_BITS_PER_CHAR
