@@ -60,7 +60,7 @@ def own_class(config: TransformerConfig, kind: Kind) -> type[Any] | None:
             f"model.{kind} is {name}, a {WORDS[kind]} that is not loaded"
             f"{f' (loaded: {known})' if known else ''}; minigpt itself has {', '.join(named_values(f'model.{kind}'))}.",
             mend="Give the Python file that defines it: --module-file FILE, or minigpt.load_modules in a program.",
-            on_page="Start minigpt on your own machine with the file: minigpt app --module-file FILE.",
+            on_page="Start minigpt on your own machine, and give it the Python file that defines it.",
         )
     return _classes[kind][name][0]
 

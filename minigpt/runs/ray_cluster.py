@@ -61,6 +61,7 @@ class RayCluster:
             raise ConfigError(
                 f"There is no Ray cluster to be reached: {visible(said).rstrip('.')}.",
                 mend="Start one with `ray start --head`, or set RAY_ADDRESS to that of a cluster.",
+                on_page="Whoever runs this server has to start one, or to give the address of another.",
             ) from None
 
     def start(self, run_id: str, order: bytes, resources: Resources) -> None:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 COPIES = ".shared"
 """Folder in a store that says which version of each run was copied there."""
 INSTALL = "Install what it needs: pip install 'minigpt-lab[ray]'."
+ASK = "Whoever runs this server has to install what it needs, or to name another place."
 _ATTEMPTS = 5
 """Attempts to copy a run of one moment while its training replaces checkpoints, or another process the copy."""
 
@@ -83,14 +84,18 @@ class SharedPlace:
         try:
             import fsspec
         except ImportError:
-            raise ConfigError(f"A shared place such as {quoted(address)} needs fsspec.", mend=INSTALL) from None
+            raise ConfigError(
+                f"A shared place such as {quoted(address)} needs fsspec.", mend=INSTALL, on_page=ASK
+            ) from None
         self.address = address
         is_folder = "://" not in address or address.startswith("file://")
         options = {"auto_mkdir": True} if is_folder else {"use_listings_cache": False}  # a bucket must exist
         try:
             found: tuple[AbstractFileSystem, str] = fsspec.url_to_fs(address, **options)
         except (ImportError, ValueError) as error:
-            raise ConfigError(f"The shared place {quoted(address)} cannot be opened: {error}.", mend=INSTALL) from None
+            raise ConfigError(
+                f"The shared place {quoted(address)} cannot be opened: {error}.", mend=INSTALL, on_page=ASK
+            ) from None
         self._files, root = found
         self._manifests, self._objects = f"{root.rstrip('/')}/manifests", f"{root.rstrip('/')}/objects"
         self._digests: dict[tuple[str, int, int], str] = {}

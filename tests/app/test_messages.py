@@ -100,7 +100,10 @@ NO_PAGE = {
     "interpret/ablation.py": "a call from Python",
     "model/dropout.py": "a call from Python",
     "model/transformer.py": "a call from Python",
+    "runs/sweep.py": "the command sweep",
     "tokenizers/base.py": "a call from Python",
+    "training/processes.py": "torchrun and train --nproc",
+    "training/sharding.py": "torchrun and train --nproc",
 }
 """Parts whose messages may speak of code, and why: nothing on a page can lead to these."""
 
