@@ -1,6 +1,6 @@
 // Draws a Plotly figure and afterwards only changes it.
 
-import { loadPlotly, loadedPlotly } from "../plotly.js";
+import { loadedPlotly, loadPlotly } from "../plotly.js";
 import { find, keep } from "../shared.js";
 import { curvesOf, isMove, step } from "./points.js";
 

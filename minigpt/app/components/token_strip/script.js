@@ -46,7 +46,8 @@ const WAITING = Symbol.for("minigpt.token_strip.waiting");
  * the page keeps them and not the script.
  * @type {Map<Strip, Message>}
  */
-const waiting = (/** @type {any} */ (document)[WAITING] ??= new Map());
+const waiting = /** @type {any} */ (document)[WAITING] ?? new Map();
+/** @type {any} */ (document)[WAITING] = waiting;
 
 /** @param {Component<Uint8Array>} component */
 export default function (component) {
