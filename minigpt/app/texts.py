@@ -19,6 +19,8 @@ from minigpt.viz.labels import visible_token
 from minigpt.wording import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from minigpt.tokenizers.base import BaseTokenizer
 
 LANGUAGE = "en"
@@ -153,6 +155,24 @@ def percent(share: float) -> str:
     else:
         text = f"{share * 100:.0f} %"
     return text.replace(" ", "\xa0")
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Return names with a number behind those that are equal: a list in the browser knows its lines by their names.
+
+    >>> distinct(["cats", "dogs", "cats", "cats (1)"])
+    ['cats (2)', 'dogs', 'cats (3)', 'cats (1)']
+    """
+    taken, result = set(names), []
+    for name in names:
+        number = 1
+        if names.count(name) > 1:
+            while f"{name} ({number})" in taken:
+                number += 1
+            name = f"{name} ({number})"
+        taken.add(name)
+        result.append(name)
+    return result
 
 
 def probability(share: float) -> str:

@@ -116,9 +116,9 @@ def fitted(text: str, width: int) -> str:
     What stands behind a label goes on below itself. A line with a command to copy is left to the terminal, which joins
     the two halves again when it is copied.
 
-    >>> print(fitted("libraries   torch 2.13, numpy 2.4, click 8.5", 28))
-    libraries   torch 2.13,
-                numpy 2.4, click 8.5
+    >>> print(fitted("libraries   torch 2.13, numpy 2.4, click 8.5", 40))
+    libraries   torch 2.13, numpy 2.4,
+                click 8.5
     """
 
     def broken(line: str) -> str:

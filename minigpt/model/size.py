@@ -119,8 +119,7 @@ def count_parameters(config: TransformerConfig, vocab_size: int) -> ParameterCou
         vocab_size: V.
 
     >>> count_parameters(TransformerConfig(num_layers=1, num_heads=1, d_model=4, sequence_length=8), 10)
-    ParameterCount(embeddings=40, positions=0, attention=64, feedforward=128, norms=12, head=0, convolutions=0,
-    own=0)
+    ParameterCount(embeddings=40, positions=0, attention=64, feedforward=128, norms=12, head=0, convolutions=0, own=0)
     """
     parts = dict.fromkeys(PARTS, 0)
     for name, shape in tensor_shapes(config, vocab_size).items():

@@ -275,6 +275,16 @@ def test_two_runs_are_drawn_on_the_same_axes_in_bits_per_character(pages):
     assert not at.exception
 
 
+def test_two_runs_of_one_name_can_each_be_picked(pages):
+    """The browser sends the name of what was picked, not its place."""
+    first, second = pages.trained("same"), pages.trained("same", training__max_steps=8)
+    at = pages.open(PAGE, run=first)
+    for wanted in (second, first, second):
+        picker = next(box for box in at.selectbox if str(box.key).startswith("frame:run"))
+        picker.set_value(wanted).run()
+        assert pages.run_of(at) == wanted
+
+
 def test_a_comparison_says_what_keeps_its_curves_from_being_compared(pages):
     own = snapshots(pages.trained("own"))[0]
     bundled = snapshots("tales", "repeat", "shakespeare")

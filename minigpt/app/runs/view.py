@@ -14,7 +14,7 @@ import pandas as pd
 from minigpt import resources
 from minigpt.app.session import runs
 from minigpt.app.session.runs import RunRef
-from minigpt.app.texts import compact, equally_likely, escape, number, plain, size, t, template
+from minigpt.app.texts import compact, distinct, equally_likely, escape, number, plain, size, t, template
 from minigpt.app.ui.status import status_words
 from minigpt.model.size import known_parameters
 from minigpt.runs.export import export_zip
@@ -146,11 +146,7 @@ def finite_curve(run: RunSnapshot) -> tuple[Point, ...]:
 
 def distinct_names(chosen: Sequence[RunSnapshot]) -> list[str]:
     """Return the runs' names; equal ones get a number."""
-    names = [harmless(run.name) for run in chosen]
-    return [
-        name if names.count(name) == 1 else f"{name} ({names[: index + 1].count(name)})"
-        for index, name in enumerate(names)
-    ]
+    return distinct([harmless(run.name) for run in chosen])
 
 
 def comparison_words(unit: str) -> ComparisonWords:

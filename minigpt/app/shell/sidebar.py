@@ -11,7 +11,7 @@ from minigpt import resources
 from minigpt.app.session import kept, profile, runs, state
 from minigpt.app.session.runs import RunRef
 from minigpt.app.shell import archive
-from minigpt.app.texts import duration, escape, markdown, number, t
+from minigpt.app.texts import distinct, duration, escape, markdown, number, t
 from minigpt.app.ui import anatomy
 from minigpt.app.ui.status import status_badge
 from minigpt.errors import MinigptError
@@ -38,13 +38,15 @@ def draw() -> None:
 
 def _picker(ref: RunRef, own: Sequence[RunSnapshot]) -> None:
     """Draw the picker of the bundled runs and the visitor's own; all pages follow the choice."""
-    names = {name: t("frame.bundled", name=name) for name in resources.bundled_run_names()}
+    given = {name: t("frame.bundled", name=name) for name in resources.bundled_run_names()}
     for snapshot in own:
-        names[snapshot.id] = harmless(snapshot.name)
-    names.setdefault(ref.id, harmless(ref.name))
+        given[snapshot.id] = harmless(snapshot.name)
+    given.setdefault(ref.id, harmless(ref.name))
+    names = dict(zip(given, distinct(list(given.values())), strict=True))
     # When the address or a page changes the run, a new picker is drawn. A single picker set to a new value can miss it
     # if the next rerun interrupts this one; the browser would then undo the change.
-    key = f"frame:run:{ref.id}"
+    # So can one whose value has got another name.
+    key = f"frame:run:{ref.id}" if names[ref.id] == given[ref.id] else f"frame:run:{ref.id}:{names[ref.id]}"
     if st.session_state.get(key, ref.id) != ref.id:
         del st.session_state[key]  # it was left by an interrupted rerun
     st.selectbox(
