@@ -87,7 +87,7 @@ IDLE = "() => document.querySelector('[data-test-script-state=notRunning]') !== 
 PATIENCE = 60_000
 NUM_CHARS = 10_000
 RUN = "m4hq2k3x7t5b6n2v4c7z3a5d2e"
-"""Id of the run that Sampling shows: the older checkout's bundled run, so that both checkouts use the same model."""
+"""Id of the run that Sampling and Perplexity show: the older checkout's bundled one, the same model for both."""
 IN_ONE_GO = 5
 """Measurements of a warm wait on one server, before it is the other checkout's turn."""
 WORDS = ("once", "there", "was", "a", "little", "dog", "who", "found", "the", "red", "ball", "in", "his", "garden")
@@ -242,7 +242,7 @@ def measure_warm(browser: Browser, checkout: Path, models: Path, wanted: set[str
         served.wait_until_up()
         page = context.new_page()
         if "score" in wanted:
-            page.goto(f"{served.address}/perplexity")
+            page.goto(f"{served.address}/perplexity?run={RUN}")
             see(page, ".st-key-perplexity_figures")
             time.sleep(5)
             for number in range(repeat):

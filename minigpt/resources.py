@@ -14,6 +14,10 @@ from minigpt.paths import user_path
 
 _PACKAGE = Path(__file__).resolve().parent
 
+MODULE_FILE_VARIABLE = "MINIGPT_MODULE_FILE"
+"""Names the Python file of position schemes and blocks that a server is started with. The server asks for it before it
+answers, so it is here and not in `runs.limits`, which imports the settings."""
+
 
 def root() -> Path:
     """Return the folder with `configs/`, `assets/`, `pages/` and `streamlit_app.py`."""

@@ -34,12 +34,17 @@ LIST = """
 from minigpt.cli.root import cli
 cli(["runs"], standalone_mode=False)
 """
+SERVE = """
+from minigpt.app.shell import server
+server._load_own_modules()
+"""
 COMPILER = {"torch._dynamo", "torch._inductor", "sympy"}
 SEVERAL_PROCESSES = {"torch.distributed.fsdp", "torch.distributed.tensor", "torch.distributed.elastic.agent"}
 CLUSTER = {"ray", "s3fs", "fsspec", "minigpt.runs.cluster_engine", "minigpt.runs.shared"}
 PAGES = {"streamlit", "pandas", "plotly"}
 COSTS = {
     "listing runs": (LIST, {"torch", "numpy", "safetensors"} | PAGES | CLUSTER),
+    "a server that is about to answer": (SERVE, {"pydantic", "torch", "pandas", "plotly"} | CLUSTER),
     "looking into a run and training with every optimizer": (LOOK_AND_TRAIN, COMPILER | PAGES | CLUSTER - {"fsspec"}),
 }
 """Code, and the modules that it must not import."""

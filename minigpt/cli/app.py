@@ -83,7 +83,8 @@ def streamlit_command(
     Only options that depend on the profile are set here. The others are in `.streamlit/config.toml` beside the script;
     Streamlit finds that file whatever the current folder is.
     """
-    from minigpt.runs.limits import MODULE_FILE_VARIABLE, PROFILE_VARIABLE, SAMPLER_FILE_VARIABLE, load_limits
+    from minigpt.resources import MODULE_FILE_VARIABLE
+    from minigpt.runs.limits import PROFILE_VARIABLE, SAMPLER_FILE_VARIABLE, load_limits
 
     limits = load_limits(profile)
     environment = {**os.environ, PROFILE_VARIABLE: limits.profile}

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 PROFILE_VARIABLE = "MINIGPT_PROFILE"
 DEFAULT_PROFILE = "local"
-SAMPLER_FILE_VARIABLE, MODULE_FILE_VARIABLE = "MINIGPT_SAMPLER_FILE", "MINIGPT_MODULE_FILE"
+SAMPLER_FILE_VARIABLE = "MINIGPT_SAMPLER_FILE"
 OWN_FILES = {
     SAMPLER_FILE_VARIABLE: ("sampling rules", "--sampler-file"),
-    MODULE_FILE_VARIABLE: ("position schemes or blocks", "--module-file"),
+    resources.MODULE_FILE_VARIABLE: ("position schemes or blocks", "--module-file"),
 }
 """Python files of one's own: the variable that names one, what it defines, and the option that sets the variable."""
 _Count = Annotated[int, Field(ge=1)]

@@ -17,7 +17,8 @@ from minigpt.app.ui.forms import own_choices
 from minigpt.config import RunConfig
 from minigpt.model import registry
 from minigpt.model.size import count_parameters
-from minigpt.runs.limits import MODULE_FILE_VARIABLE, PROFILE_VARIABLE
+from minigpt.resources import MODULE_FILE_VARIABLE
+from minigpt.runs.limits import PROFILE_VARIABLE
 
 PARTS = """
 import torch

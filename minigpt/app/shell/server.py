@@ -30,6 +30,7 @@ from minigpt.app.shell import index
 from minigpt.app.shell.assets import Assets
 from minigpt.app.shell.page_changes import PageChanges
 from minigpt.errors import MinigptError
+from minigpt.resources import MODULE_FILE_VARIABLE
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +71,9 @@ def _load_own_modules() -> None:
 
     It is run before any run is opened. A server whose file cannot be used starts without it.
     """
-    from minigpt.runs.limits import MODULE_FILE_VARIABLE, load_limits
-
     if file := os.environ.get(MODULE_FILE_VARIABLE):
+        from minigpt.runs.limits import load_limits
+
         try:
             load_limits().check_own_file(MODULE_FILE_VARIABLE)
             from minigpt.model.own_modules import load_modules
