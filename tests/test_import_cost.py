@@ -44,7 +44,7 @@ CLUSTER = {"ray", "s3fs", "fsspec", "minigpt.runs.cluster_engine", "minigpt.runs
 PAGES = {"streamlit", "pandas", "plotly"}
 COSTS = {
     "listing runs": (LIST, {"torch", "numpy", "safetensors"} | PAGES | CLUSTER),
-    "a server that is about to answer": (SERVE, {"pydantic", "torch", "pandas", "plotly"} | CLUSTER),
+    "a server that is about to answer": (SERVE, {"pydantic", "torch", "numpy", "pandas"} | CLUSTER),
     "looking into a run and training with every optimizer": (LOOK_AND_TRAIN, COMPILER | PAGES | CLUSTER - {"fsspec"}),
 }
 """Code, and the modules that it must not import."""
