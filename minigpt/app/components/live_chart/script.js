@@ -105,7 +105,9 @@ class Chart {
     this.box.dataset.keys = data.keys;
     this.figure = figure;
     loadPlotly(data.script)
-      .then((plotly) => {
+      .then(async (plotly) => {
+        // Each chart is drawn in a task of its own, so that the page answers a press between two of them.
+        await new Promise((resolve) => setTimeout(resolve));
         if (this.figure === figure) this.draw(plotly, figure, data.config); // else a newer one has come, or none is wanted
       })
       .catch((error) => console.warn(error.message));
