@@ -78,7 +78,9 @@ def _drawn(snapshot: RunSnapshot) -> tuple[str, int | None, bool]:
 
 def _panel(ref: RunRef, drawn: tuple[str, int | None, bool]) -> None:
     snapshot = runs.snapshot_of(ref)
-    if snapshot is None:
+    if snapshot is None or _drawn(snapshot) != drawn:
+        # The whole page: its buttons and its timer change. First, since a press on a button that the next rerun draws
+        # again at once would be lost.
         st.rerun()
     if snapshot.status != "finished":
         _progress(snapshot)
@@ -93,8 +95,6 @@ def _panel(ref: RunRef, drawn: tuple[str, int | None, bool]) -> None:
         _samples(snapshot)
     _numbers(ref, snapshot)
     _layers(snapshot)
-    if _drawn(snapshot) != drawn:
-        st.rerun()  # the whole page: its buttons and its timer change; last, so that the first point comes at once
 
 
 def _progress(snapshot: RunSnapshot) -> None:
