@@ -6,7 +6,6 @@ a view may put its own choice there: see `put`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -36,7 +35,7 @@ def put(key: str, spec: str) -> None:
     st.session_state.update({key: spec, f"{key}:typed": None, f"{key}:made": _made(key) + 1})
 
 
-def draw(key: str, start: str, run: RunRef, own: RuleFile, notes: Mapping[int, str] | None = None) -> str:
+def draw(key: str, start: str, run: RunRef, own: RuleFile) -> str:
     """Draw the stages of a pipeline, with what adds, moves and removes them, and return the pipeline's text.
 
     Args:
@@ -44,7 +43,6 @@ def draw(key: str, start: str, run: RunRef, own: RuleFile, notes: Mapping[int, s
         start: The pipeline at first.
         run: Its tokenizer reads the tokens that a rule names.
         own: Rules of one's own, which stand beside ours.
-        notes: For stages by their index, what is said below them; see `SamplerChain.explain`.
 
     Returns:
         The text, as `pipeline_view.read` reads it. `parse_sampler` reads what `pipeline_view.usable` makes of it. A
@@ -57,8 +55,6 @@ def draw(key: str, start: str, run: RunRef, own: RuleFile, notes: Mapping[int, s
         with st.container(key=_css(f"{key}_stage_{index}"), gap="xsmall"):
             _head(key, index, len(stages), stage)
             stages[index] = _values(key, index, stage, run, own)
-            if notes and index in notes:
-                st.caption(notes[index])
     if not stages:
         st.caption(t("sampling.no_stage"))
     st.session_state[key] = pipeline_view.written(stages)
