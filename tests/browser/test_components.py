@@ -121,6 +121,25 @@ def test_a_call_that_comes_late_leaves_one_view_that_follows_its_box(stage, call
     page.wait_for_function(f"document.querySelector('canvas').width < {wide / 2}")
 
 
+@pytest.mark.parametrize("outdated", [1, 2])
+def test_older_data_that_come_after_newer_ones_are_not_left_on_show(stage, outdated):
+    """While a script loads, calls wait for it and go on in any order; Streamlit cleans up after an outdated one at once."""
+    page = stage(attention_grid)
+    sent = [base64.b64encode(data).decode("ascii") for data in (grid_of(2, 0), grid_of(1, 0))]
+    call(page, grid_of(3, 1))
+    page.evaluate(
+        """older => older.forEach((data) => { window.call(data); Promise.resolve().then(window.cleanUps.at(-1)); })""",
+        [{"bytes": data} for data in sent[:outdated]],
+    )
+    expect(page.locator("[data-head]")).to_have_count(3)
+    expect(page.locator("[aria-pressed=true]")).to_have_attribute("data-head", "1.2")
+    clean_up(page, 0)  # the page is left: the view rests
+    wide = page.locator("canvas").evaluate("canvas => canvas.width")
+    page.locator("main").evaluate("main => (main.style.width = '300px')")
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert page.locator("canvas").evaluate("canvas => canvas.width") == wide
+
+
 def test_a_view_that_is_cleaned_up_does_nothing_any_more(stage):
     page = stage(attention_grid)
     call(page, grid_of(3, 0))

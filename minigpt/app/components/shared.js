@@ -19,7 +19,7 @@
  * @property {() => void} [colour] Take the colours of the theme that is shown; called when it changes.
  * @property {(component: Component<Data>) => void} update Draw new data.
  * @property {boolean} [isAwake]
- * @property {number} [turn] How often the script has been called for this place.
+ * @property {Component<Data>[]} [calls] The calls of this task; of earlier ones only the last.
  */
 
 /** @type {WeakMap<Node, View<any>>} */
@@ -28,28 +28,39 @@ const views = new WeakMap();
 /**
  * Draw with one view for each place on the page: it is made once and then told of every change.
  *
- * Streamlit calls the script again without waiting for the first call, which may still be loading it, and cleans up
- * after the first call while the second one is on show. So only the clean-up of the last call counts, and a view that
- * rests can wake again.
+ * Streamlit calls the script for each change without waiting for the call before. While the browser loads the script,
+ * several calls wait for it, and the browser lets them go on in any order: the call with the newest data may come first.
+ * Streamlit cleans up after an outdated call in the same task. So the view then shows again what it was told before, and
+ * rests only where the clean-up belongs to the last call; a view that rests can wake again.
  * @template Data
  * @param {Component<Data>} component
  * @param {new (parent: HTMLElement | ShadowRoot) => View<Data>} NewView
  * @returns {() => void} What Streamlit calls to clean up.
  */
 export function keep(component, NewView) {
-  const { parentElement, data } = component;
+  const { parentElement } = component;
   const view = views.get(parentElement) ?? new NewView(parentElement);
   views.set(parentElement, view);
-  const turn = (view.turn ?? 0) + 1;
-  view.turn = turn;
+  view.calls = [...(view.calls ?? []), component];
+  setTimeout(() => (view.calls = view.calls?.slice(-1)));
   if (!view.isAwake) wake(view);
-  if (data) view.update(component);
+  show(view, component);
   return () => {
-    if (view.turn !== turn) return;
-    view.isAwake = false;
-    awake.delete(view);
-    view.rest?.();
+    const shown = view.calls?.at(-1);
+    view.calls = view.calls?.filter((call) => call !== component);
+    if (shown !== component) return;
+    const newer = view.calls?.at(-1);
+    if (newer && parentElement.isConnected) show(view, newer);
+    else rest(view);
   };
+}
+
+/**
+ * @param {View<any>} view
+ * @param {Component<any>} component
+ */
+function show(view, component) {
+  if (component.data) view.update(component);
 }
 
 /** @param {View<any>} view */
@@ -57,6 +68,13 @@ function wake(view) {
   view.isAwake = true;
   awake.add(view);
   view.wake?.();
+}
+
+/** @param {View<any>} view */
+function rest(view) {
+  view.isAwake = false;
+  awake.delete(view);
+  view.rest?.();
 }
 
 /**
