@@ -47,6 +47,18 @@ def test_an_import_may_take_several_lines_and_a_module_comes_once(write):
     assert script == "let base = 0;\nasync function one() {}\nclass two {}\n" + ENTRY
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_script_is_sent_without_its_comments_and_with_every_line_of_code(name):
+    code, is_comment = [], False
+    for line in scripts.inline(scripts.FOLDER / name / "script.js").splitlines():
+        text = line.strip()
+        is_comment = is_comment or text.startswith("/*") and not re.search(r"\*/\s*\S", text)
+        if not is_comment and not text.startswith("//"):
+            code.append(line)
+        is_comment = is_comment and "*/" not in text
+    assert scripts.script(name).splitlines() == code
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [

@@ -74,6 +74,31 @@ def test_an_answer_is_computed_once_and_cached(gate: ComputeGate) -> None:
     assert len(calls) == 1
 
 
+class SlowToMeasure:
+    """An answer whose size is known only once `go` is set."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    @property
+    def nbytes(self) -> int:
+        self.begun.set()
+        self.go.wait(PATIENCE)
+        return 8
+
+
+def test_callers_do_not_wait_until_the_answer_is_measured_and_cached(gate: ComputeGate) -> None:
+    answer, calls = SlowToMeasure(), []
+    assert ask(gate, ("a",), lambda cancelled: calls.append(1) or answer, "s", "x").result(PATIENCE) is answer
+    assert answer.begun.wait(PATIENCE)
+    late = ask(gate, ("a",), lambda cancelled: calls.append(1), "t", "x")
+    waiting(gate, ("a",), 1)
+    answer.go.set()
+    assert late.result(PATIENCE) is answer
+    assert gate.run(("a",), lambda cancelled: calls.append(1), session="s", slot="x") is answer
+    assert len(calls) == 1
+
+
 def test_none_is_an_answer_too(gate: ComputeGate) -> None:
     calls = []
     for _ in range(2):

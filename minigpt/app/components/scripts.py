@@ -18,9 +18,14 @@ _DECLARATION = re.compile(r"^(export )?(?:async )?(?:function|class|const|let) (
 _REFUSED = re.compile(r"^(?:import\b|export (?!default function \()).*", re.MULTILINE)
 """Imports and exports that remain after the known forms were replaced; only the script itself has a default export."""
 
+_COMMENT = re.compile(r"^[ \t]*(?://.*|/\*(?:(?!\*/)[\s\S])*\*/[ \t]*)\n", re.MULTILINE)
+"""A comment that has its lines to itself."""
+
 
 def script(name: str) -> str:
-    """Return the script of a component as one module without imports.
+    """Return the script of a component as one module without imports and comments.
+
+    Streamlit sends it with every message of the component, and almost half of it would be comments.
 
     Args:
         name: Name of the component's folder.
@@ -28,7 +33,7 @@ def script(name: str) -> str:
     Raises:
         ValueError: See `inline`.
     """
-    return inline(FOLDER / name / "script.js")
+    return _COMMENT.sub("", inline(FOLDER / name / "script.js"))
 
 
 def inline(path: Path, root: Path = FOLDER) -> str:

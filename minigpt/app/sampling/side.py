@@ -308,9 +308,18 @@ def draw(run: RunRef) -> None:
         with place:
             chosen_rules.append(rule_of(run, own_file, number, count, base_temperature))
     rules = tuple(chosen_rules)
-    kept_controls.keep("sampling", starts())
-    if seed is None:  # the field says why
-        st.stop()
+    try:
+        if seed is None:  # the field says why
+            st.stop()
+        draw_columns(run, rules, places, prompt, seed, length)
+    finally:
+        kept_controls.keep("sampling", starts())  # last, since it waits for the disk
+
+
+def draw_columns(
+    run: RunRef, rules: tuple[Rule, ...], places: Sequence[DeltaGenerator], prompt: str, seed: int, length: int
+) -> None:
+    """Draw what each rule writes into its column, and everything below the columns; see `written`."""
     slots: Sequence[DeltaGenerator] = [place.container() for place in places]
     with errors_explained():
         profile.limits().check_prompt(prompt)

@@ -207,8 +207,10 @@ class ComputeGate:
             for waiter in self._close(request):
                 waiter.answer.set_exception(error)
         else:
+            for waiter in self._dismiss(request):  # first, since it takes a while to measure an answer
+                waiter.answer.set_result(answer)
             self._remember(request, answer)
-            for waiter in self._close(request):
+            for waiter in self._close(request):  # those that have come meanwhile
                 waiter.answer.set_result(answer)
 
     def _next(self) -> _Request | None:
@@ -222,6 +224,11 @@ class ComputeGate:
         with self._changed:
             if self._open.get(request.key) is request:
                 del self._open[request.key]
+            return self._dismiss(request)
+
+    def _dismiss(self, request: _Request) -> list[_Waiter]:
+        """Return the callers of a request, which wait no more."""
+        with self._changed:
             waiters = list(request.waiters)
             for waiter in waiters:
                 if self._newest.get(waiter.place) is request:

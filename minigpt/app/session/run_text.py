@@ -284,12 +284,13 @@ def _to_word(text: str, length: int) -> str:
 
 def to_fetch(ref: RunRef) -> CorpusInfo | None:
     """Return the built-in corpus of a run if it must be downloaded before it can be read, else None."""
-    folder = RunFolder(ref.path)
-    settings = folder.config.data
-    info = {info.name: info for info in corpus_infos()}.get(settings.corpus or "")
-    if settings.paths or info is None or not info.needs_download or (folder.data_path / "train.bin").is_file():
+    snapshot = runs.snapshot_of(ref)
+    if snapshot is None:
         return None
-    return info
+    settings = snapshot.config.data
+    info = {info.name: info for info in corpus_infos()}.get(settings.corpus or "")
+    prepared = RunFolder(ref.path).data_path / "train.bin"
+    return None if settings.paths or info is None or not info.needs_download or prepared.is_file() else info
 
 
 def default_prompt(run: RunRef, page: str, length: int = PROPOSED) -> str:
