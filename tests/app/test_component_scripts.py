@@ -52,7 +52,7 @@ def test_a_script_is_sent_without_its_comments_and_with_every_line_of_code(name)
     code, is_comment = [], False
     for line in scripts.inline(scripts.FOLDER / name / "script.js").splitlines():
         text = line.strip()
-        is_comment = is_comment or text.startswith("/*") and not re.search(r"\*/\s*\S", text)
+        is_comment = is_comment or (text.startswith("/*") and not re.search(r"\*/\s*\S", text))
         if not is_comment and not text.startswith("//"):
             code.append(line)
         is_comment = is_comment and "*/" not in text
