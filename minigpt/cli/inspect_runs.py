@@ -16,6 +16,9 @@ from minigpt.wording import visible
 SAME_BY_NATURE = ("preset",)
 """Settings in which a difference says nothing about the training: the other settings tell."""
 
+SHOWN_LINES = 10
+"""Newest lines of a run's log that `show` prints; with --json there are all that `RunFolder.log` gives."""
+
 
 @click.command()
 @run_argument
@@ -62,6 +65,8 @@ def show(run: str, step: int | Literal["best", "last"] | None, as_json: bool) ->
     for title, value in lines.items():
         if value:
             print_text(f"{title:18}  {value}", end="\n")
+    for number, line in enumerate(facts["log"][-SHOWN_LINES:]):
+        print_text(f"{'' if number else 'log':18}  {line}", end="\n")
 
 
 @click.command()
@@ -153,6 +158,7 @@ def _facts(name: str) -> dict[str, Any]:
         "notes": info.notes,
         "created": seen.created,
         "parent": info.parent,
+        "log": folder.log().splitlines(),
         "bytes": folder.disk_bytes(),
         "path": str(folder.path),
         "settings": config.model_dump(mode="json"),

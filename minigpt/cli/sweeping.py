@@ -38,6 +38,9 @@ from minigpt.runs.sweep import (
 )
 from minigpt.runs.thread_engine import ThreadEngine
 
+SHOWN_LINES = 3
+"""Newest lines of the log of a failed run that are printed below its reason."""
+
 
 def run_sweep(
     source: str | None, overrides: Mapping[str, Any], vary: str, *, out: Path, workers: int, as_json: bool
@@ -161,9 +164,11 @@ def _report(
         ],
         left=("status",),
     )
-    for run, row in zip(runs, rows, strict=True):
+    for run, folder, row in zip(runs, folders, rows, strict=True):
         if row["status"] == "failed":
             warn(f"{run.name}: {row['message']}")
+            for line in folder.log().splitlines()[-SHOWN_LINES:]:
+                note(f"  {line}")
     # bits per character, because losses per token of different vocabularies cannot be compared
     measured = {
         run.name: row["bits_per_char"]

@@ -43,6 +43,7 @@ from minigpt.model.devices import resolve_device
 from minigpt.runs.cost import check_memory, step_flops
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.job import TrainingJob, check_resume, settle
+from minigpt.runs.log import logged
 from minigpt.runs.preparation import create_run, prepare_run
 from minigpt.training.callbacks import Progress
 from minigpt.training.distributed import Ranks
@@ -188,10 +189,11 @@ def _train(folder: RunFolder, ranks: Ranks, started: float, *, as_json: bool) ->
             watch.begin(job.trainer)
             warn_of_hours(job.trainer)
         try:
-            for _ in job.work():
-                if interruption.signal is not None:
-                    job.request_stop()
-                    bar.update(watch.task, description="saving")
+            with logged(folder.path) if ranks.is_writer else contextlib.nullcontext():
+                for _ in job.work():
+                    if interruption.signal is not None:
+                        job.request_stop()
+                        bar.update(watch.task, description="saving")
         except MinigptError as error:
             # no hint to resume if that would fail again: the run is damaged, locked by another process, or has diverged
             is_futile = isinstance(error, RunExistsError | NonFiniteLossError)

@@ -154,6 +154,10 @@ class BaseEngine(ABC, Generic[Held]):
             return live.snapshot
         return self._at_rest(self._index.folder(run_id))
 
+    def logs(self, run_id: str) -> str:
+        """Return the newest lines of a run's log; see `RunEngine.logs`."""
+        return self._index.folder(run_id).log()
+
     def list(self, owner: str | None = None) -> builtins.list[RunSnapshot]:
         """Look at all runs or one owner's, newest first; see `RunEngine.list`."""
         everyone = owner is None or not self.limits.owner_tokens

@@ -21,10 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minigpt.errors import RunFault, RunNotFoundError, StorageError
+from minigpt.errors import MinigptError, RunFault, RunNotFoundError, StorageError
 from minigpt.runs.engine import Command
 from minigpt.runs.folder import CONFIG, DATA, INFO, RunFolder
+from minigpt.runs.info import Status
 from minigpt.runs.limits import Limits
+from minigpt.runs.log import LOG, logged, write_line
 from minigpt.runs.shared import SharedPlace
 from minigpt.runs.snapshots import snapshot_to_json
 from minigpt.runs.store import RunStore
@@ -112,6 +114,7 @@ class ClusterJob:
         """Pause, resume or stop, and return what `look` would return then."""
         if self._ready.wait(READY_SECONDS) and self._engine is not None:
             with contextlib.suppress(RunNotFoundError):
+                self._say(f"Told to {command} at step {self._engine.snapshot(self._run_id).step:,}.")
                 self._engine.command(self._run_id, "", command)
             self._wake.set()
         return self.look()
@@ -145,8 +148,9 @@ class ClusterJob:
                 store = RunStore(Path(home))
                 self._folder = self._fetched(shared, store)
                 status = self._folder.info.status
-                if status in WORK:  # else it has ended, and only this process was lost before it could say so
-                    self._train(store, order.limits, shared, is_paused=status == "paused")
+                with logged(self._folder.path):
+                    if status in WORK:  # else it has ended, and only this process was lost before it could say so
+                        self._train(store, order.limits, shared, was=status)
         except Exception:
             _log.exception("the job of run %s has failed", self._run_id)
         finally:
@@ -160,12 +164,15 @@ class ClusterJob:
                 _log.warning("run %s could not be fetched yet: %s", self._run_id, error)
                 self._wake.wait(RETRY_SECONDS)
 
-    def _train(self, store: RunStore, limits: Limits, shared: SharedPlace, *, is_paused: bool) -> None:
+    def _train(self, store: RunStore, limits: Limits, shared: SharedPlace, *, was: Status) -> None:
         assert self._folder is not None
+        where = f"on a node with {os.cpu_count()} processors, at step {max(self._folder.checkpoints(), default=0):,}"
+        again = "" if was == "queued" else " again, because the node or the process that had it was lost"
+        self._say(f"The job begins {where}{again}.")
         engine = ThreadEngine(store, limits, num_threads=self._folder.config.training.num_threads or 1, nice=0)
         try:
             engine.command(self._run_id, "", "resume")
-            if is_paused:
+            if was == "paused":
                 engine.command(self._run_id, "", "pause")
             self._engine = engine
             self._ready.set()
@@ -182,8 +189,15 @@ class ClusterJob:
         finally:
             self.look()  # the last look is what is told from now on
             engine.close()
+        self._say(f"The job ends: {self._folder.info.status}.")
         while not self._publish(shared):
             self._wake.wait(RETRY_SECONDS)
+
+    def _say(self, text: str) -> None:
+        """Write to the log of the run; a log that cannot be written ends no training."""
+        assert self._folder is not None
+        with contextlib.suppress(MinigptError):
+            write_line(self._folder.path, text)
 
     def _publish(self, shared: SharedPlace) -> bool:
         """Copy what is finished of the run; False if the shared place cannot be reached at the moment."""
@@ -197,9 +211,9 @@ class ClusterJob:
 
 
 def _stamp(folder: RunFolder) -> object:
-    """Return something that changes with each checkpoint, each kept step and the status; metrics alone do not count."""
+    """Return something that changes with each checkpoint, kept step, status and log line; metrics do not count."""
     found = []
-    for name in (INFO, CONFIG, DATA, CHECKPOINTS, HISTORY):
+    for name in (INFO, CONFIG, DATA, CHECKPOINTS, HISTORY, LOG):
         path = folder.path / name
         found.append(os.stat(path).st_mtime_ns if path.exists() else 0)
     return tuple(found)

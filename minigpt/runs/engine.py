@@ -124,6 +124,16 @@ class RunEngine(Protocol):
         """
         ...
 
+    def logs(self, run_id: str) -> str:
+        """Return the newest lines of what was said during a run's training, see `runs/log.py`; mostly empty.
+
+        With a cluster they come with the copies of the run, some seconds later.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+        """
+        ...
+
     def list(self, owner: str | None = None) -> builtins.list[RunSnapshot]:
         """Return a snapshot of each run, newest first; with a token, of that owner's runs only."""
         ...

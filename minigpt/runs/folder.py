@@ -24,6 +24,7 @@ from minigpt import resources
 from minigpt.config import SECTIONS, RunConfig, dump_yaml, read_yaml
 from minigpt.errors import CheckpointError, ConfigError, MinigptError, RunNotFoundError, TokenizerError
 from minigpt.runs.info import FORMAT_VERSION, MAX_BYTES, RunInfo, describe_failure, token_sha256
+from minigpt.runs.log import LOG, last_lines
 from minigpt.runs.metrics import WrittenSample, append_record, read_records, written_samples
 from minigpt.runs.weights import CHECKPOINTS, HISTORY, RunWeights
 from minigpt.storage import TooLargeError, flush, read_small, storage_errors, sweep, write_text
@@ -263,10 +264,10 @@ class RunFolder(RunWeights):
         """Return how many bytes the run takes; they are counted again only after a change.
 
         The files of a run appear and vanish under their names, so the modification times of its folders show each
-        change. Only `metrics.jsonl` grows in place; its own time and size count too.
+        change. Only `metrics.jsonl` and `log.txt` grow in place; their own times and sizes count too.
         """
         stamps = []
-        for name in (".", DATA, CHECKPOINTS, HISTORY, METRICS):
+        for name in (".", DATA, CHECKPOINTS, HISTORY, METRICS, LOG):
             with contextlib.suppress(OSError):
                 status = (self.path / name).stat()
                 stamps.append((name, status.st_mtime_ns, status.st_size))
@@ -285,6 +286,10 @@ class RunFolder(RunWeights):
     def samples(self) -> list[WrittenSample]:
         """Return what the model wrote during its training, in order of steps; none if there are no metrics."""
         return written_samples(self.metrics())
+
+    def log(self) -> str:
+        """Return the newest lines of what was said during its training; mostly empty. See `runs/log.py`."""
+        return last_lines(self.path)
 
     # -- during training
 

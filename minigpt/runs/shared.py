@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 from minigpt.errors import ConfigError, MinigptError, RunFault, RunNotFoundError, StorageError
 from minigpt.runs.archive import MAX_FILES, is_run_file
 from minigpt.runs.folder import DATA, INFO, UNPREPARED, RunFolder
+from minigpt.runs.log import LOG
 from minigpt.runs.store import RunStore, is_valid_id
 from minigpt.runs.weights import CHECKPOINTS
 from minigpt.storage import (
@@ -375,7 +376,7 @@ def _checked(files: object) -> Manifest:
 
 
 def _is_shared(name: str) -> bool:
-    return is_run_file(name) or name == f"{DATA}/{UNPREPARED}" or _SHARDS.fullmatch(name) is not None
+    return is_run_file(name) or name in (LOG, f"{DATA}/{UNPREPARED}") or _SHARDS.fullmatch(name) is not None
 
 
 def _is_large(name: str) -> bool:

@@ -32,6 +32,7 @@ from minigpt.runs.engine import Command
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.limits import Limits
 from minigpt.runs.live import LiveRun, lower_priority
+from minigpt.runs.log import logged
 from minigpt.runs.store import RunStore
 
 _log = logging.getLogger(__name__)
@@ -285,15 +286,16 @@ class ThreadEngine(BaseEngine[LiveRun]):
 
     def _guard(self, live: LiveRun, do: Callable[[], Any]) -> None:
         """Do something for one run; an error ends that run and no other."""
-        try:
-            do()
-        except Exception as error:
-            _log.warning("run %s failed", live.id, exc_info=error)
-            live.fail(error)
-            with self._changed:
-                self._failed[live.id] = live.snapshot, type(error).__name__
-                self._dequeue(live)
-                self._live.pop(live.id, None)
+        with logged(live.folder.path):
+            try:
+                do()
+            except Exception as error:
+                _log.warning("run %s failed", live.id, exc_info=error)
+                live.fail(error)
+                with self._changed:
+                    self._failed[live.id] = live.snapshot, type(error).__name__
+                    self._dequeue(live)
+                    self._live.pop(live.id, None)
 
     def _record_failures(self) -> None:
         """Write down the failures that could not be written when they happened, because the disk was full."""

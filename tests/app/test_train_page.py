@@ -12,7 +12,7 @@ import pytest
 
 from minigpt import config as settings
 from minigpt import resources
-from minigpt.app.session import corpora, profile, runs
+from minigpt.app.session import corpora, profile, runs, state
 from minigpt.app.texts import t
 from minigpt.app.train import expert as train_expert
 from minigpt.app.train import expert_view, presets
@@ -20,6 +20,7 @@ from minigpt.app.train import view as train_view
 from minigpt.config import TrainingConfig
 from minigpt.runs import cost, manager
 from minigpt.runs.folder import RunFolder
+from minigpt.runs.log import write_line
 from minigpt.runs.snapshots import RunSnapshot
 
 PAGE = "build/train"
@@ -354,6 +355,19 @@ def test_the_machine_the_text_the_disk_and_the_layers(pages):
     assert len(charts(at)) == before + 1
     assert charts(at)[-1]["data"][0]["y"] == ["embedding", "block 1", "last norm"]
     assert "Most here: " in pages.words(at)
+
+
+def test_the_log_is_shown_as_it_is_and_only_to_the_owner(pages, monkeypatch):
+    run_id = pages.trained()
+    assert t("train.log") not in [box.label for box in pages.open(PAGE, run=run_id).expander]
+    write_line(manager.get_engine()._index.folder(run_id).path, "**is** asterisked", level="warning")
+    at = pages.open(PAGE, run=run_id)
+    assert "asterisked" not in pages.words(at)
+    at.session_state["train:log"] = True
+    at.run()
+    assert [code.value.partition("  ")[2] for code in at.code if "asterisked" in code.value] == ["warning: **is** asterisked"]
+    monkeypatch.setattr(state, "may_control", lambda ref: False)
+    assert t("train.log") not in [box.label for box in at.run().expander]
 
 
 def test_a_run_in_another_process_can_only_be_watched(pages, monkeypatch):

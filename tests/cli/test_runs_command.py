@@ -15,6 +15,7 @@ from minigpt.cli.root import cli
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.loading import load_run
 from minigpt.runs.lock import RunLock
+from minigpt.runs.log import write_line
 from minigpt.runs.store import new_run_id
 
 
@@ -37,9 +38,14 @@ def test_a_run_is_shown_as_the_library_knows_it(call, mine: list[RunFolder]) -> 
     assert told["num_parameters"] == sum(each.numel() for each in run.model.parameters())
     assert (told["vocab_size"], told["tokenizer"]) == (run.tokenizer.vocab_size, "character")
     assert (told["step"], told["status"], told["weights"]) == (12, "finished", mine[0].steps())
+    assert told["log"] == []
+    for number in range(12):
+        write_line(mine[0].path, f"line {number}")
     shown = call("runs", "show", mine[0].path).stdout
     for words in (f"{told['val_loss']:.4f}", f"{told['num_parameters']:,} parameters", "first", "a note", "cats.txt"):
         assert words in shown
+    assert "\nlog                 " in shown
+    assert [line.rpartition(" ")[2] for line in shown.splitlines()[-10:]] == [str(number) for number in range(2, 12)]
 
 
 def test_a_step_of_a_run_is_shown_with_what_was_recorded_up_to_it(call, mine: list[RunFolder]) -> None:

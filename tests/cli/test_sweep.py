@@ -75,6 +75,7 @@ def test_a_run_that_diverges_ends_no_other_and_is_not_tried_again(
     first = call("sweep", *options, "--vary=training.learning_rate=10,1e-3", code=1)
     assert [line.split()[:2] for line in first.stdout.splitlines()[1:]] == [["10", "failed"], ["0.001", "finished"]]
     assert "Warning: learning_rate=10: " in first.stderr
+    assert first.stderr.index("Warning: learning_rate=10: ") < first.stderr.index("warning: run ")  # its log
     assert "learning_rate=0.001: finished" in first.stderr
     again = call("sweep", *options, "--vary=training.learning_rate=10,1e-3", code=1)
     assert "2 of 2 runs have come to their end already" in again.stderr

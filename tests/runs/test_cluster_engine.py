@@ -184,6 +184,12 @@ def test_a_run_is_trained_described_and_deleted(engine: BaseEngine[Any], corpus:
     run = load_run(RunStore(tmp_path / "server").get(run_id).path)
     assert run.step == 12
     assert load_weights(engine.weights(run_id))[0].keys() == dict(run.model.named_parameters()).keys()
+    said = [line.partition("  ")[2] for line in engine.logs(run_id).splitlines()]
+    if isinstance(engine, ClusterEngine):
+        assert said[0].startswith("info: The job begins on a node with ")
+        assert said[-1] == "info: The job ends: finished."
+    else:
+        assert said == []
     with pytest.raises(OwnerError):
         engine.describe(run_id, BOB, name="his", notes="")
     engine.describe(run_id, ANN, name="hers", notes="a note")
@@ -303,6 +309,8 @@ def test_a_lost_node_costs_the_steps_since_the_last_checkpoint(
         assert status(engine, run_id, "finished").step == 100
     assert [record["step"] for record in folder.metrics() if record["kind"] == "step"][-1] == 100
     assert any(record["kind"] == "resumed" and record["step"] >= 20 for record in folder.metrics())
+    assert "at step 0." in engine.logs(broken)
+    assert "again, because the node or the process that had it was lost." in engine.logs(broken)
     ends = [load_weights(engine.weights(run_id, "last"))[0] for run_id in (whole, broken)]
     assert all(ends[0][name].equal(ends[1][name]) for name in ends[0])
 

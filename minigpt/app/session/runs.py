@@ -63,6 +63,14 @@ def snapshot_of(ref: RunRef) -> RunSnapshot | None:
         return None
 
 
+def log_of(ref: RunRef) -> str:
+    """Return the newest lines of a run's log, see `RunEngine.logs`; empty if there are none or the run is gone."""
+    try:
+        return engine().logs(ref.id)
+    except MinigptError:
+        return ""
+
+
 def token_unit(ref: RunRef) -> str:
     """Return the word for one token of a run; see `texts.unit`."""
     from minigpt.config import TokenizerConfig

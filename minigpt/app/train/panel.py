@@ -95,6 +95,7 @@ def _panel(ref: RunRef, drawn: tuple[str, int | None, bool]) -> None:
         _samples(snapshot)
     _numbers(ref, snapshot)
     _layers(snapshot)
+    _log(ref)
 
 
 def _progress(snapshot: RunSnapshot) -> None:
@@ -244,6 +245,18 @@ def _layers(snapshot: RunSnapshot) -> None:
         sentence = t(f"train.see_norms_{kind}") + " " + view.extremes(values)
         live_chart(figure, key="train_norms", alt=sentence, config={"displayModeBar": False})
         st.markdown(sentence)
+
+
+def _log(ref: RunRef) -> None:
+    """Draw an expander with the newest lines of the run's log, if there are any, for those who may control the run."""
+    lines = runs.log_of(ref) if state.may_control(ref) else ""
+    if not lines:
+        return
+    box = st.expander(t("train.log"), icon=":material/terminal:", on_change="rerun", key="train:log")
+    with box:
+        if box.open:
+            st.caption(t("train.log_about"))
+            st.code(lines, language=None, wrap_lines=True)
 
 
 def live_explanation(ref: RunRef, snapshot: RunSnapshot) -> None:
