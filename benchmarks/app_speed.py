@@ -86,7 +86,10 @@ WRITTEN = f"""before => {{
 """All columns but the first, which is greedy, have other texts than before."""
 WATCH = f"""before => {{
     window.waited = new Promise(done => addEventListener('click', event => {{
-        const look = () => ({WRITTEN})(before) ? done(performance.now() - event.timeStamp) : requestAnimationFrame(look);
+        const look = () => {{
+            if (({WRITTEN})(before)) done(performance.now() - event.timeStamp);
+            else requestAnimationFrame(look);
+        }};
         look();
     }}, {{ once: true, capture: true }}));
 }}"""

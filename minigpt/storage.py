@@ -57,12 +57,13 @@ def storage_errors(path: Path, *also: type[Exception]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path, *also: type[Exception]) -> Iterator[Path]:
+def atomic_file(path: Path, *also: type[Exception], wait: bool = True) -> Iterator[Path]:
     """Yield a temporary name to write to; on success the file replaces `path`, on an error it is removed.
 
     Args:
         path: The file to write; its folder must exist.
         also: As for `storage_errors`.
+        wait: Whether to wait for the disk. Without, the file outlasts the process, but perhaps not a loss of power.
 
     Raises:
         StorageError: The disk is full or cannot be written.
@@ -71,9 +72,11 @@ def atomic_file(path: Path, *also: type[Exception]) -> Iterator[Path]:
     with storage_errors(path, *also):
         try:
             yield unfinished
-            flush(unfinished)
+            if wait:
+                flush(unfinished)
             os.replace(unfinished, path)
-            flush(path.parent)
+            if wait:
+                flush(path.parent)
         finally:
             with contextlib.suppress(OSError):
                 unfinished.unlink(missing_ok=True)

@@ -116,6 +116,10 @@ def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_after(
     (tmp_path / "folder").mkdir()
     write_text(tmp_path / "folder" / "file", "text")
     assert calls == [("flush", ".tmp"), ("replace", "file"), ("flush", "folder")]
+    calls.clear()
+    with atomic_file(tmp_path / "folder" / "file", wait=False) as unfinished:
+        unfinished.write_bytes(b"newer")
+    assert calls == [("replace", "file")]
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -106,9 +106,11 @@ class VisitorStore:
         with storage_errors(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.root.chmod(0o700)
-        with atomic_file(path) as unfinished, open(unfinished, "wb", opener=_open_private) as file:
+        is_large = len(content) > LEAST_BYTES
+        # what can be chosen or typed again in a moment does not wait for the disk, since a page waits for it
+        with atomic_file(path, wait=is_large) as unfinished, open(unfinished, "wb", opener=_open_private) as file:
             file.write(content)
-        if is_new or len(content) > LEAST_BYTES:
+        if is_new or is_large:
             self._shrink()
 
     def touch(self, key: str) -> None:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from minigpt.app.components import branch_tree
 from minigpt.app.components.branch_tree import END
+from minigpt.app.sampling import branches_tree
 from minigpt.app.sampling import branches_view as view
-from minigpt.app.sampling.branches_view import Candidate, Step, Tree
+from minigpt.app.sampling.branches_tree import Candidate, Step, Tree
 from minigpt.app.session import models, profile
 from minigpt.app.texts import t
 from minigpt.errors import InputError, SamplingError
@@ -92,7 +93,7 @@ def test_the_runner_up_is_the_likeliest_token_that_is_not_there_yet():
     letters = [Candidate(n, letter, share) for n, letter, share in ((1, "a", 0.5), (2, "b", 0.4), (3, "c", 0.1))]
     tree, greedy = Tree().grown([Step(9, "x", -0.1), Step(1, "a", -0.7, tuple(letters))])
     for wanted in ((9, 2), (9, 3), ()):
-        path = view.runner_up(tree, greedy)
+        path = branches_tree.runner_up(tree, greedy)
         assert path == wanted
         assert tree.find(path) is None
         tree, _ = tree.grown([Step(9, "x", -0.1), *(Step(i, "?", -1.0) for i in path[1:])])
@@ -113,7 +114,7 @@ def test_the_runner_up_is_the_likeliest_token_that_is_not_there_yet():
 )
 def test_a_branch_fits_by_hand(path, most, fits):
     tree = tree_of(["aaaaa"])
-    assert view.fits(tree, [ord(letter) for letter in path], 5, most) == fits
+    assert branches_tree.fits(tree, [ord(letter) for letter in path], 5, most) == fits
 
 
 # ---- what the model writes

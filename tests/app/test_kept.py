@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from minigpt.app.sampling.side_view import RANGES, RULES
+from minigpt.app.sampling.side_rules import RANGES, RULES
 from minigpt.app.session import kept, profile
 from minigpt.app.texts import t
 from minigpt.app.ui.navigation import PAGES

@@ -8,7 +8,7 @@ import math
 import pytest
 from click.testing import CliRunner
 
-from minigpt.app.sampling import side_view
+from minigpt.app.sampling import side_rules, side_texts, side_view
 from minigpt.app.session.compute import Task
 from minigpt.app.texts import has
 from minigpt.app.train import view as train_view
@@ -47,7 +47,7 @@ def test_every_item_has_words(name):
 
 def test_the_faces_count_the_same(folder):
     prompt, options = "a1 b2 c3 ", {"max_new_tokens": 30, "temperature": 1.0, "seed": 4}
-    (column,) = side_view.write(load_run(folder.path), [side_view.Rule("temperature=1")], prompt, 30, 4, Task())
+    (column,) = side_texts.write(load_run(folder.path), [side_rules.Rule("temperature=1")], prompt, 30, 4, Task())
     verdict = side_view.verdict_on(column, folder.path)
     moves = verdict[0]
     assert moves.right >= 3

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minigpt.app.sampling import pipeline_view, side_view
+from minigpt.app.sampling import pipeline_view, side_rules, side_texts, side_view
 from minigpt.app.sampling.own_view import NO_FILE, RuleFile
 from minigpt.app.session import models, profile
 from minigpt.app.session.compute import Task
@@ -48,7 +48,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def opened(pages, spec: str = SPEC):
     """Open the page with a pipeline in the first column that an earlier session has kept."""
-    controls = {"sampling:rule_0": side_view.PIPELINE, EDITOR: spec, "sampling:columns": 2}
+    controls = {"sampling:rule_0": side_rules.PIPELINE, EDITOR: spec, "sampling:columns": 2}
     VisitorStore(profile.limits()).write(BROWSER, "sampling", controls)
     return pages.open(PAGE, run=pages.trained())
 
@@ -120,19 +120,19 @@ def test_every_other_profile_refuses_the_file_and_never_runs_it(pages, file, mon
 
 def test_a_column_is_answered_anew_for_a_changed_file_and_exported_with_it(untrained, file):
     run, old = untrained(), RuleFile(str(file), "1", load_rules(file))
-    rule = side_view.Rule(SPEC, old.used_by(SPEC))
-    assert rule == side_view.Rule(SPEC, RuleFile(str(file), "1"))
-    assert rule != side_view.Rule(SPEC, RuleFile(str(file), "2", old.rules))
+    rule = side_rules.Rule(SPEC, old.used_by(SPEC))
+    assert rule == side_rules.Rule(SPEC, RuleFile(str(file), "1"))
+    assert rule != side_rules.Rule(SPEC, RuleFile(str(file), "2", old.rules))
     assert old.used_by("top_k=3") == NO_FILE
-    (column,) = side_view.write(run, [rule], "a ", 30, 4, Task())
-    assert "t" not in side_view.written_text(column)
+    (column,) = side_texts.write(run, [rule], "a ", 30, 4, Task())
+    assert "t" not in side_texts.written_text(column)
     assert rule.name() == "temperature 0.9, no letter t"
     words = shlex.split(side_view.command_line("tales", rule, "a ", 30, 4))
     assert f"--sampler-file={file}" in words
     lines = side_view.python_lines("tales", rule, "a ", 30, 4)
     compile(lines, "lines", "exec")
     assert f"load_rules({str(file)!r})" in lines
-    assert "load_rules" not in side_view.python_lines("tales", side_view.Rule("top_k=3"), "a ", 30, 4)
+    assert "load_rules" not in side_view.python_lines("tales", side_rules.Rule("top_k=3"), "a ", 30, 4)
 
 
 def test_a_pipeline_with_a_rule_of_the_file_is_read_only_with_the_file(file):

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from minigpt.app.sampling import pipeline_view, side_view
-from minigpt.app.sampling.side_view import COLUMNS, DEFAULT_RULES, PRESETS, USUAL_COLUMNS, Rule, first_difference
+from minigpt.app.sampling import pipeline_view, side_rules, side_texts, side_view
+from minigpt.app.sampling.side_rules import COLUMNS, DEFAULT_RULES, PRESETS, USUAL_COLUMNS, Rule
+from minigpt.app.sampling.side_texts import first_difference
 from minigpt.app.session import models, profile, runs
 from minigpt.app.session.compute import Task
 from minigpt.errors import SamplingError
@@ -36,12 +37,12 @@ def run(run_id):
 
 def column(ids, probability=0.5):
     tokens = tuple(SimpleNamespace(token_id=i, model_probability=probability) for i in ids)
-    return side_view.Column(Rule("greedy"), (), tokens, (), "length")
+    return side_texts.Column(Rule("greedy"), (), tokens, (), "length")
 
 
 def write(run, *specs, prompt="the ", length=30, seed=4):
     """What the rules write side by side."""
-    return side_view.write(run, [Rule(spec) for spec in specs], prompt, length, seed, Task())
+    return side_texts.write(run, [Rule(spec) for spec in specs], prompt, length, seed, Task())
 
 
 def strips(at):
@@ -153,12 +154,12 @@ def test_the_columns_are_what_their_commands_and_their_lines_of_python_write(run
     for shown in columns:
         where = (run_id, shown.rule, prompt, 30, 4)
         exec(side_view.python_lines(*where), {})  # what the page offers to copy
-        assert capsys.readouterr().out == side_view.text_of(shown) + "\n"
+        assert capsys.readouterr().out == side_texts.text_of(shown) + "\n"
         name, *arguments = shlex.split(side_view.command_line(*where))
         assert name == "minigpt"
         said = CliRunner().invoke(cli, arguments)
         assert said.exit_code == 0, said.output
-        assert said.stdout.rstrip("\n") == side_view.text_of(shown).rstrip("\n")
+        assert said.stdout.rstrip("\n") == side_texts.text_of(shown).rstrip("\n")
 
 
 def test_a_column_is_what_its_rule_writes_alone(run):
@@ -190,19 +191,19 @@ def test_what_grows_is_shown_evenly_from_the_front(run):
             seen.append([len(tokens) for tokens in self.ready.tokens])
             return super().__call__()
 
-    columns = side_view.write(run, [Rule(spec) for spec in SPECS[:4]], "the ", 20, 4, Watched())
+    columns = side_texts.write(run, [Rule(spec) for spec in SPECS[:4]], "the ", 20, 4, Watched())
     for step, lengths in enumerate(seen):
         assert lengths == [min(step, len(column.tokens)) for column in columns]
-    growing = side_view.Growing(columns[0].prompt, [list(column.tokens) for column in columns])
-    assert all(len(text) <= len("the ") + side_view.FRONT + 2 for text in growing.texts(side_view.FRONT))
-    assert growing.texts(None)[0].replace("␣", " ").replace("⏎", "") == side_view.text_of(columns[0])
+    growing = side_texts.Growing(columns[0].prompt, [list(column.tokens) for column in columns])
+    assert all(len(text) <= len("the ") + side_texts.FRONT + 2 for text in growing.texts(side_texts.FRONT))
+    assert growing.texts(None)[0].replace("␣", " ").replace("⏎", "") == side_texts.text_of(columns[0])
 
 
 def test_a_choice_is_the_one_that_was_made(run):
     rules = [Rule("greedy"), Rule("temperature=1.3"), Rule("top_k=3")]
-    columns = side_view.write(run, rules, "the ", 20, 4, Task())
+    columns = side_texts.write(run, rules, "the ", 20, 4, Task())
     for position in range(0, 20, 6):
-        choices = side_view.choices_at(run, rules, "the ", position, 4, Task())
+        choices = side_texts.choices_at(run, rules, "the ", position, 4, Task())
         for column, choice in zip(columns, choices, strict=True):
             if position >= len(column.tokens):
                 continue
@@ -219,7 +220,7 @@ def test_columns_share_the_distribution_at_the_first_difference(run):
     columns = write(run, "greedy", "temperature=1.5", "top_k=4", prompt="t", length=40, seed=9)
     part = first_difference(columns)
     assert part is not None
-    choices = side_view.choices_at(run, [column.rule for column in columns], "t", part, 9, Task())
+    choices = side_texts.choices_at(run, [column.rule for column in columns], "t", part, 9, Task())
     before = [{bar.text: bar.before for bar in choice.bars[:8]} for choice in choices]
     assert before[0] == pytest.approx(before[1])
     assert before[0] == pytest.approx(before[2])
@@ -236,13 +237,13 @@ def test_the_entropy_of_a_column_is_that_of_its_distributions(run):
 
 def test_the_first_of_many_draws_is_the_text_of_the_column(run):
     rules = [Rule("temperature=1"), Rule("top_k=3"), Rule("mirostat=2:0.1"), Rule("greedy")]
-    columns = side_view.write(run, rules, "the ", 25, 4, Task())
-    found = side_view.many_seeds(run, rules, "the ", 25, 4, Task())
+    columns = side_texts.write(run, rules, "the ", 25, 4, Task())
+    found = side_texts.many_seeds(run, rules, "the ", 25, 4, Task())
     for place, column in enumerate(columns):
         assert found["surprise"][place][0] == pytest.approx(column.mean_surprise())
         assert found["distinct"][place][0] == column.distinct_share(2)
         assert found["repeated"][place][0] == 1 - column.distinct_share(4)
-    assert len(set(found["surprise"][0])) > side_view.NUM_SEEDS / 2
+    assert len(set(found["surprise"][0])) > side_texts.NUM_SEEDS / 2
     assert max(found["surprise"][3]) == pytest.approx(min(found["surprise"][3]))
 
 
@@ -272,13 +273,13 @@ def test_simple_rules_become_pipelines():
 
 def test_every_comparison_is_one_that_the_controls_show_and_the_rules_take():
     for name, specs in PRESETS.items():
-        controls = side_view.controls_of(specs)
-        assert side_view.preset_of(specs) == name
+        controls = side_rules.controls_of(specs)
+        assert side_rules.preset_of(specs) == name
         assert controls["columns"] in COLUMNS
         for place, spec in enumerate(specs):
             assert pipeline_view.refusal(spec) is None
             kind = controls[f"rule_{place}"]
-            if kind != side_view.PIPELINE:
+            if kind != side_rules.PIPELINE:
                 assert Rule.of(kind, controls.get(f"{kind}_{place}")).spec == spec
 
 
@@ -292,14 +293,14 @@ def test_a_comparison_sets_the_columns_and_stays_until_one_is_changed(pages, run
     at.selectbox(key="sampling:preset").set_value("penalties").run()
     at.toggle(key="sampling:seeds").set_value(True).run()
     assert not at.exception
-    assert len(at.get("plotly_chart")) == 2 * 4 + len(side_view.MEASURES)
+    assert len(at.get("plotly_chart")) == 2 * 4 + len(side_texts.MEASURES)
     assert "Over 12 draws" in pages.words(at)
     at = pages.open(PAGE, run=run_id)
     assert at.select_slider(key="sampling:columns").value == 4
     assert at.selectbox(key="sampling:preset").value == "penalties"
     assert at.toggle(key="sampling:seeds").value
     at.selectbox(key="sampling:rule_0").set_value("min_p").run()
-    assert at.selectbox(key="sampling:preset").value == side_view.OWN
+    assert at.selectbox(key="sampling:preset").value == side_rules.OWN
     assert at.text_input(key="sampling:pipeline_3:text").value == PRESETS["penalties"][3]
 
 
@@ -375,7 +376,7 @@ def test_the_exported_text_has_every_column(run, run_id):
     columns = write(run, "greedy", "top_k=3")
     text = side_view.export(columns, run_id, "the ", 30, 4)
     for column in columns:
-        assert side_view.text_of(column) in text
+        assert side_texts.text_of(column) in text
         assert side_view.command_line(run_id, column.rule, "the ", 30, 4) in text
 
 
@@ -384,8 +385,8 @@ def test_the_copied_share_of_a_column_is_that_of_its_text_alone():
     source = learned_text(RunFolder(path)).train
     texts = (source[9000:9060] + "zzz qq" + source[70:99], "", source[500:540], "no such text at all, of course")
     alone = [
-        copied_share(shared_spans(text, source, side_view.SHORTEST), len(text), shortest=side_view.SHORTEST)
+        copied_share(shared_spans(text, source, side_texts.SHORTEST), len(text), shortest=side_texts.SHORTEST)
         for text in texts
     ]
-    assert side_view.copied_shares(path, texts, Task()) == pytest.approx(alone)
+    assert side_texts.copied_shares(path, texts, Task()) == pytest.approx(alone)
     assert 0 < alone[0] < 1

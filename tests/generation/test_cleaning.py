@@ -11,7 +11,8 @@ import pytest
 
 from minigpt.app.circuits.patching_view import one_changed
 from minigpt.app.perplexity.view import score
-from minigpt.app.sampling.side_view import Rule, choices_at, write
+from minigpt.app.sampling.side_rules import Rule
+from minigpt.app.sampling.side_texts import choices_at, write
 from minigpt.app.session.compute import Task
 from minigpt.app.session.reading import read_few, read_prompt
 from minigpt.config import RunConfig

@@ -7,8 +7,9 @@ from typing import Any
 import streamlit as st
 
 from minigpt.app.components.branch_tree import TextRow, branch_tree, message
-from minigpt.app.sampling import branches_view
-from minigpt.app.sampling.branches_view import BEAMS, MOST_PENALTY, MOST_TREES, Search, Tree, Written
+from minigpt.app.sampling import branches_tree, branches_view
+from minigpt.app.sampling.branches_tree import Tree
+from minigpt.app.sampling.branches_view import BEAMS, MOST_PENALTY, MOST_TREES, Search, Written
 from minigpt.app.sampling.controls import prompt_field
 from minigpt.app.session import kept_controls, profile, runs
 from minigpt.app.session.ask import ask, errors_explained
@@ -37,8 +38,8 @@ def draw(run: RunRef) -> None:
         kept = _kept(place)
         tree, greedy = kept.grown(first.steps)
         if not kept.nodes:  # begin with a branch, so that one is seen at once
-            path = branches_view.runner_up(tree, greedy)
-            if path and branches_view.fits(tree, path, length, _most_nodes()):
+            path = branches_tree.runner_up(tree, greedy)
+            if path and branches_tree.fits(tree, path, length, _most_nodes()):
                 tree = _grow(run, place, tree, path)
         tree = _grow_wish(run, place, tree)
         _keep(place, tree)
@@ -147,7 +148,7 @@ def _grow_wish(run: RunRef, place: Place, tree: Tree) -> Tree:
     if path is None:
         return tree
     most = _most_nodes()
-    if not branches_view.fits(tree, path, place[3], most):
+    if not branches_tree.fits(tree, path, place[3], most):
         words = t("sampling.branch_full", count=number(len(tree.nodes)), most=number(most), unit=token_unit(run))
         st.info(words, icon=":material/info:")
     else:
@@ -163,7 +164,7 @@ def _grow_wish(run: RunRef, place: Place, tree: Tree) -> Tree:
 
 
 def _most_nodes() -> int:
-    return branches_view.most_nodes(profile.limits().max_new_tokens)
+    return branches_tree.most_nodes(profile.limits().max_new_tokens)
 
 
 def _grow(run: RunRef, place: Place, tree: Tree, path: tuple[int, ...]) -> Tree:
@@ -188,7 +189,7 @@ def _moved() -> int:
 def _shown(place: Place, tree: Tree, text: tuple[int, ...]) -> int | None:
     """Return the token to show: the one that was opened last in this tree, else the hardest decision of a text."""
     opened, node, _ = st.session_state.get("sampling:branch_open", (None, None, 0))
-    return node if opened == place and node is not None else branches_view.most_open(tree, text)
+    return node if opened == place and node is not None else branches_tree.most_open(tree, text)
 
 
 # ---- drawing
@@ -198,7 +199,7 @@ def _draw_tree(run: RunRef, place: Place, tree: Tree, greedy: tuple[int, ...], f
     _draw(run, place, tree, greedy, first, branches_view.rows(tree, greedy))
     anatomy.what_you_see(branches_view.sentences(tree, greedy, token_unit(run)))
     offers: list[anatomy.Experiment] = []
-    if path := branches_view.runner_up(tree, greedy):
+    if path := branches_tree.runner_up(tree, greedy):
         words = t("sampling.branch_try_other", number=len(path), unit=token_unit(run))
         offers.append((words, lambda: _wish(path)))
     words = t("sampling.branch_try_search")
@@ -251,7 +252,7 @@ def _draw(
         words["legend"] = template("sampling.branch_word_legend_search")
     words["token"] = words["token"].replace("{unit}", token_unit(run).capitalize())
     data = message(
-        branches_view.cells(tree),
+        branches_tree.cells(tree),
         prompt=tail,
         rows=rows,
         trunk=greedy,

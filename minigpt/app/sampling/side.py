@@ -10,27 +10,23 @@ from streamlit.delta_generator import DeltaGenerator
 
 from minigpt.app.components.live_chart import live_chart
 from minigpt.app.components.token_strip import token_strip
-from minigpt.app.sampling import own, pipeline, pipeline_view, side_view
+from minigpt.app.sampling import own, pipeline, pipeline_view, side_rules, side_texts, side_view
 from minigpt.app.sampling.controls import choose_prompt, prompt_field
 from minigpt.app.sampling.own_view import RuleFile
 from minigpt.app.sampling.pipeline_view import Range
-from minigpt.app.sampling.side_view import (
+from minigpt.app.sampling.side_rules import (
     BASE_RANGE,
     COLUMNS,
     FIRST_SEED,
-    FRONT,
-    NUM_SEEDS,
     OWN,
     PIPELINE,
     PRESETS,
     RANGES,
     RULES,
     USUAL_COLUMNS,
-    Column,
-    Growing,
-    NextToken,
     Rule,
 )
+from minigpt.app.sampling.side_texts import FRONT, NUM_SEEDS, Column, Growing, NextToken
 from minigpt.app.session import kept_controls, profile
 from minigpt.app.session.ask import ask, errors_explained
 from minigpt.app.session.runs import RunRef, token_unit
@@ -55,15 +51,15 @@ def set_state(**values: object) -> None:
 
 def take(specs: Sequence[str]) -> None:
     """Set the columns to these pipelines; for callbacks."""
-    set_state(**side_view.controls_of(specs))
+    set_state(**side_rules.controls_of(specs))
     for number, spec in enumerate(specs):
-        if side_view.simple(spec)[0] == PIPELINE:
+        if side_rules.simple(spec)[0] == PIPELINE:
             pipeline.put(f"sampling:pipeline_{number}", spec)
 
 
 def starts() -> dict[str, Any]:
     """Return the key of each control that is kept, with its value until the visitor chooses another one."""
-    named = side_view.starts(profile.limits().max_new_tokens)
+    named = side_rules.starts(profile.limits().max_new_tokens)
     return {f"sampling:{name}": start for name, start in named.items()}
 
 
@@ -77,7 +73,7 @@ def choose_settings(run: RunRef) -> tuple[str, int | None, int, int, float]:
 
     The seed is None while its field holds something that is no seed.
     """
-    lengths = side_view.lengths(profile.limits().max_new_tokens)
+    lengths = side_rules.lengths(profile.limits().max_new_tokens)
     left, middle, right, last = st.columns([5, 2, 2.6, 1.7], vertical_alignment="bottom")
     below = st.container()
     prompt = prompt_field(left, run)
@@ -116,7 +112,7 @@ def choose_preset(specs: Sequence[str]) -> None:
         if (name := st.session_state[key]) in PRESETS:
             take(PRESETS[name])
 
-    st.session_state[key] = side_view.preset_of(specs)
+    st.session_state[key] = side_rules.preset_of(specs)
     st.selectbox(
         t("sampling.preset"), [*PRESETS, OWN], format_func=lambda name: t(f"sampling.preset_{name}"), key=key,
         on_change=set_columns,
@@ -208,7 +204,7 @@ def written(
         columns = ask(
             run,
             "sampling",
-            lambda loaded, task: side_view.write(loaded, rules, prompt, length, seed, task),
+            lambda loaded, task: side_texts.write(loaded, rules, prompt, length, seed, task),
             *(rules, prompt, length, seed),
             watch=draw_growing,
         )
@@ -224,7 +220,7 @@ def chosen(run: RunRef, rules: tuple[Rule, ...], prompt: str, position: int, see
     return ask(
         run,
         "sampling-choice",
-        lambda loaded, task: side_view.choices_at(loaded, rules, prompt, position, seed, task),
+        lambda loaded, task: side_texts.choices_at(loaded, rules, prompt, position, seed, task),
         *(rules, prompt, position, seed),
     )
 
@@ -285,7 +281,7 @@ def draw_choice(
 def position_slider(columns: Sequence[Column], question: tuple[object, ...]) -> int:
     """Draw the slider for the token to inspect; for a new text it starts at the first that differs between columns."""
     last = max(len(column.tokens) for column in columns)
-    part = side_view.first_difference(columns)
+    part = side_texts.first_difference(columns)
     if st.session_state.get("sampling:question") != question:
         set_state(question=question)
         controls.move("sampling:position", min((part or 0) + 1, max(last, 1)))
@@ -308,18 +304,9 @@ def draw(run: RunRef) -> None:
         with place:
             chosen_rules.append(rule_of(run, own_file, number, count, base_temperature))
     rules = tuple(chosen_rules)
-    try:
-        if seed is None:  # the field says why
-            st.stop()
-        draw_columns(run, rules, places, prompt, seed, length)
-    finally:
-        kept_controls.keep("sampling", starts())  # last, since it waits for the disk
-
-
-def draw_columns(
-    run: RunRef, rules: tuple[Rule, ...], places: Sequence[DeltaGenerator], prompt: str, seed: int, length: int
-) -> None:
-    """Draw what each rule writes into its column, and everything below the columns; see `written`."""
+    kept_controls.keep("sampling", starts())
+    if seed is None:  # the field says why
+        st.stop()
     slots: Sequence[DeltaGenerator] = [place.container() for place in places]
     with errors_explained():
         profile.limits().check_prompt(prompt)
@@ -332,7 +319,7 @@ def draw_columns(
             with place:
                 captions.append(st.empty())
                 captions[-1].caption(side_view.figures(column, verdicts[number]), help=t("sampling.figures_help"))
-                player(side_view.text_of(column), key=f"sampling:tune_{number}")
+                player(side_texts.text_of(column), key=f"sampling:tune_{number}")
         legend(token_unit(run))
         for note in dict.fromkeys(note for column in columns for note in column.notes):
             st.info(markdown(note), icon=":material/info:")
@@ -346,10 +333,10 @@ def draw_columns(
 
 def copied_shares(run: RunRef, columns: Sequence[Column]) -> tuple[float, ...] | None:
     """Return which share of each column stands in the training text, None if that text is not on this machine."""
-    if not ask(run, "sampling-learned", lambda loaded, task: side_view.has_learned_text(loaded.path)):
+    if not ask(run, "sampling-learned", lambda loaded, task: side_texts.has_learned_text(loaded.path)):
         return None
-    texts = tuple(side_view.written_text(column) for column in columns)
-    return ask(run, "sampling-copied", lambda loaded, task: side_view.copied_shares(loaded.path, texts, task), texts)
+    texts = tuple(side_texts.written_text(column) for column in columns)
+    return ask(run, "sampling-copied", lambda loaded, task: side_texts.copied_shares(loaded.path, texts, task), texts)
 
 
 def draw_seeds(run: RunRef, rules: tuple[Rule, ...], prompt: str, length: int, seed: int) -> None:
@@ -366,11 +353,11 @@ def draw_seeds(run: RunRef, rules: tuple[Rule, ...], prompt: str, length: int, s
         found = ask(
             run,
             "sampling-seeds",
-            lambda loaded, task: side_view.many_seeds(loaded, rules, prompt, length, seed, task),
+            lambda loaded, task: side_texts.many_seeds(loaded, rules, prompt, length, seed, task),
             *(rules, prompt, length, seed),
         )
     names = [rule.name() for rule in rules]
-    for place, measure in zip(st.columns(len(side_view.MEASURES)), side_view.MEASURES, strict=True):
+    for place, measure in zip(st.columns(len(side_texts.MEASURES)), side_texts.MEASURES, strict=True):
         with place:
             title = t(f"sampling.measure_{measure}")
             live_chart(
