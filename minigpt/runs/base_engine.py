@@ -111,7 +111,7 @@ class BaseEngine(ABC, Generic[Held]):
         with self._importing:
             self._check_room(_hashed(owner))
             folder = make(self._store, self.limits)
-        self._has_changed(folder)
+        self._has_come(folder)
         return folder.id
 
     def command(self, run_id: str, token: str, command: Command) -> None:
@@ -139,12 +139,11 @@ class BaseEngine(ABC, Generic[Held]):
     def describe(self, run_id: str, token: str, *, name: str, notes: str) -> None:
         """Give a run another name and other notes; see `RunEngine.describe`."""
         folder = self._own_folder(run_id, token)
-        info = folder.update_info(name=checked_name(name), notes=checked_notes(notes))
+        self._update(folder, name=(name := checked_name(name)), notes=checked_notes(notes))
         with self._changed:
             live = self._live.get(run_id)
         if live is not None:
-            live.publish(name=info.name)
-        self._has_changed(folder)
+            live.publish(name=name)
 
     def snapshot(self, run_id: str) -> RunSnapshot:
         """Look at a run; see `RunEngine.snapshot`."""
@@ -301,8 +300,12 @@ class BaseEngine(ABC, Generic[Held]):
         """Delete a run that is not in training."""
         self._store.delete(run_id)
 
-    def _has_changed(self, folder: RunFolder) -> None:
-        """Called after a run's folder was made or changed by a page."""
+    def _update(self, folder: RunFolder, **changes: Any) -> None:
+        """Change fields of a run's `run.json`, as a page asks."""
+        folder.update_info(**changes)
+
+    def _has_come(self, folder: RunFolder) -> None:
+        """Called after a run was made without training."""
 
 
 def _hashed(token: str | None) -> str | None:

@@ -29,6 +29,7 @@ from minigpt.runs.base_engine import SWEEP_SECONDS, BaseEngine
 from minigpt.runs.cluster_job import WORK, Order
 from minigpt.runs.engine import Command
 from minigpt.runs.folder import RunFolder
+from minigpt.runs.info import RunInfo
 from minigpt.runs.limits import Limits
 from minigpt.runs.shared import SharedPlace
 from minigpt.runs.snapshots import snapshot_from_json, snapshot_of
@@ -45,6 +46,8 @@ COMMAND_SECONDS = 5.0
 """How long `command` waits for the job's answer; a command that takes longer is still carried out."""
 COPYING = "It has ended, and its files are being copied."
 NO_ANSWER = "Its node does not answer. If it is lost, the cluster continues the run on another one."
+OF_PERSONS = {"name", "notes"}
+"""Fields of `run.json` that a person gives; the others belong to the job while there is one."""
 PROGRAM_BYTES = 400_000_000
 """Memory of Python with torch, as docs/engines.md has measured it."""
 WEIGHTS_SECONDS = 20.0
@@ -125,8 +128,13 @@ class WatchedRun:
         if changed != self.snapshot:
             self.snapshot = replace(changed, version=next(self._versions))
 
-    def read(self, answer: bytes) -> None:
-        """Take over the snapshot of the job's answer, unless a newer one has been read."""
+    def read(self, answer: bytes, *, name: str | None = None) -> None:
+        """Take over the snapshot of the job's answer, unless a newer one has been read.
+
+        Args:
+            answer: What `ClusterJob.look` has returned.
+            name: The run's name, if the job may not have heard of it yet.
+        """
         values = parse_json(answer)
         if values["snapshot"] is None:
             return
@@ -138,6 +146,8 @@ class WatchedRun:
             self._latest = values["boot"], seen.version
             self.has_answered = True
             self.has_ended = not seen.is_active
+            if name is not None:
+                seen = replace(seen, name=name)
             if self.has_ended:  # a page that sees its end must find its files
                 seen = replace(seen, status="running", message="", activity=COPYING)
             self.snapshot = replace(seen, version=next(self._versions))
@@ -167,7 +177,9 @@ class ClusterEngine(BaseEngine[WatchedRun]):
         self._cluster = cluster
         self._shared = shared
         self._own: set[str] | None = set() if is_alone else None
-        self._to_publish: set[str] = set()
+        # by run: fields of run.json that were changed here and that the shared place may not have yet; put here before
+        # they are written, so that a copy which arrives at the same time keeps them
+        self._unsent: dict[str, dict[str, Any]] = {}
         self._publishing = threading.Lock()  # a run that is deleted must not be copied again
         self._mirrored = 0.0
         self._copies = tempfile.TemporaryDirectory(prefix="minigpt-weights-", ignore_cleanup_errors=True)
@@ -190,14 +202,15 @@ class ClusterEngine(BaseEngine[WatchedRun]):
         if step is None and live is not None and live.has_answered:
             with contextlib.suppress(Exception):  # the job is gone, or slow: what is on disk will do
                 name, _, content = self._cluster.ask(run_id, "weights").result(WEIGHTS_SECONDS).partition(b"\n")
-                folder = Path(self._copies.name) / run_id
-                folder.mkdir(exist_ok=True)
-                path = folder / Path(name.decode()).name
-                if not path.exists():
-                    for older in sorted(folder.iterdir())[:-1]:  # a page may still be reading the newest
-                        older.unlink()
-                    path.write_bytes(content)
-                return path
+                if name:  # else the job fetches the run again after the loss of a node, or has ended
+                    folder = Path(self._copies.name) / run_id
+                    folder.mkdir(exist_ok=True)
+                    path = folder / Path(name.decode()).name
+                    if not path.exists():
+                        for older in sorted(folder.iterdir())[:-1]:  # a page may still be reading the newest
+                            older.unlink()
+                        path.write_bytes(content)
+                    return path
         return self._index.folder(run_id).weights_path(step)
 
     def start(self) -> None:
@@ -231,10 +244,16 @@ class ClusterEngine(BaseEngine[WatchedRun]):
                 return
             if self._own is not None:
                 self._own.add(live.id)
-            self._live[live.id] = live
+            self._hold(live)
             self._failed.pop(live.id, None)
             self._changed.notify_all()
         self.start()
+
+    def _hold(self, live: WatchedRun) -> None:
+        """Begin to watch a run; from now on its job says what its status is. Called under the lock."""
+        self._live[live.id] = live
+        if (changes := self._unsent.get(live.id)) is not None:
+            self._unsent[live.id] = {name: value for name, value in changes.items() if name in OF_PERSONS}
 
     def _tell(self, live: WatchedRun, command: Command) -> None:
         with live.handing_over:
@@ -248,7 +267,7 @@ class ClusterEngine(BaseEngine[WatchedRun]):
                     self._take_back(live)
                 return
         try:
-            live.read(self._cluster.ask(live.id, "command", command).result(COMMAND_SECONDS))
+            self._read(live, self._cluster.ask(live.id, "command", command).result(COMMAND_SECONDS))
         except FutureTimeoutError:
             pass
         except Exception as error:
@@ -261,29 +280,37 @@ class ClusterEngine(BaseEngine[WatchedRun]):
     def _take_back(self, live: WatchedRun) -> None:
         """End a run that still waits."""
         self._cluster.cancel(live.id)
-        live.folder.update_info(status="stopped", error=None)
         with self._changed:
             self._live.pop(live.id, None)
-            self._to_publish.add(live.id)
-            self._changed.notify_all()
+        self._update(live.folder, status="stopped", error=None)
 
     def _delete(self, run_id: str) -> None:
         with self._publishing:
-            self._to_publish.discard(run_id)
+            self._unsent.pop(run_id, None)
             self._shared.delete(run_id)
         with contextlib.suppress(RunNotFoundError):  # the watching thread has seen that it is deleted
             super()._delete(run_id)
 
-    def _has_changed(self, folder: RunFolder) -> None:
-        """Tell the job, or the shared place, what a page has changed."""
-        info = folder.info
+    def _update(self, folder: RunFolder, **changes: Any) -> None:
+        """Change fields of a run; the watching thread then tells its job, or copies it if it is at rest."""
+        run_id = folder.id
         with self._changed:
-            live = self._live.get(info.id)
-            if live is None or not live.has_answered:
-                self._to_publish.add(info.id)
-                self._changed.notify_all()
-                return
-        self._cluster.ask(info.id, "describe", info.name, info.notes)
+            self._unsent[run_id] = {**self._unsent.get(run_id, {}), **changes}
+        super()._update(folder, **changes)
+        with self._changed:
+            self._changed.notify_all()
+
+    def _has_come(self, folder: RunFolder) -> None:
+        self._update(folder)
+
+    def _missing(self, copied: RunInfo) -> dict[str, Any]:
+        """Return the fields of a run that were changed here and that this copy of its `run.json` does not have yet."""
+        with self._changed:
+            changes = self._unsent.get(copied.id, {})
+            missing = {name: value for name, value in changes.items() if getattr(copied, name) != value}
+            if not missing:
+                self._unsent.pop(copied.id, None)
+            return missing
 
     # -- the thread that watches
 
@@ -299,6 +326,8 @@ class ClusterEngine(BaseEngine[WatchedRun]):
             with self._changed:
                 if not self._closing:
                     self._changed.wait(WATCH_SECONDS)
+        with contextlib.suppress(MinigptError):  # what a page has changed in the last moment
+            self._publish()
 
     def _hand_over(self) -> None:
         """Copy new runs to the shared place and put their jobs into the cluster's queue."""
@@ -311,7 +340,9 @@ class ClusterEngine(BaseEngine[WatchedRun]):
                 try:
                     live.resources = needed(live.folder)
                     live.folder.update_info(status="queued", error=None)  # a copy may have come after the page wrote it
+                    changes = self._unsent.get(live.id)
                     self._shared.publish(live.folder)
+                    self._was_sent(live.id, changes)
                     order = Order(live.id, self._shared.address, self.limits).to_bytes()
                     self._cluster.start(live.id, order, live.resources)
                     live.is_handed_over = True
@@ -322,12 +353,20 @@ class ClusterEngine(BaseEngine[WatchedRun]):
                         self._live.pop(live.id, None)
 
     def _publish(self) -> None:
-        """Copy what pages have changed of runs at rest."""
-        for run_id in list(self._to_publish):
+        """Copy what pages have changed of runs at rest; a run in training is copied by its job."""
+        for run_id, changes in list(self._unsent.items()):
+            if run_id in self._live:
+                continue
             with self._publishing, contextlib.suppress(RunNotFoundError):
-                if run_id in self._to_publish and run_id not in self._live:
+                if run_id in self._unsent:
                     self._shared.publish(self._index.folder(run_id))
-            self._to_publish.discard(run_id)
+            self._was_sent(run_id, changes)
+
+    def _was_sent(self, run_id: str, changes: dict[str, Any] | None) -> None:
+        """Forget changes that are in the shared place now, unless a page has made others meanwhile."""
+        with self._changed:
+            if self._unsent.get(run_id) is changes:
+                self._unsent.pop(run_id, None)
 
     def _look_at_jobs(self) -> None:
         jobs = self._cluster.jobs()
@@ -349,15 +388,17 @@ class ClusterEngine(BaseEngine[WatchedRun]):
     def _find(self, run_id: str) -> None:
         """Begin to watch a job that another engine has handed over, for example this server's before its restart."""
         with contextlib.suppress(RunNotFoundError):  # deleted meanwhile
-            folder = self._shared.fetch(run_id, self._store)
+            folder = self._shared.fetch(run_id, self._store, missing=self._missing)
             if folder.info.status in WORK:
+                live = WatchedRun(folder, self._versions, is_handed_over=True)
                 with self._changed:
-                    self._live.setdefault(run_id, WatchedRun(folder, self._versions, is_handed_over=True))
+                    if run_id not in self._live:
+                        self._hold(live)
 
     def _let_go(self, live: WatchedRun) -> None:
         """Take over the files of a run whose job has ended; from then on its snapshots come from disk."""
         with contextlib.suppress(RunNotFoundError):
-            self._shared.fetch(live.id, self._store)
+            self._shared.fetch(live.id, self._store, missing=self._missing)
         with self._changed:
             self._live.pop(live.id, None)
             self._changed.notify_all()
@@ -367,7 +408,7 @@ class ClusterEngine(BaseEngine[WatchedRun]):
             live.answer = self._cluster.ask(live.id, "look")
         elif live.answer.done():
             try:
-                live.read(live.answer.result())
+                self._read(live, live.answer.result())
             except Exception as error:
                 _log.info("run %s does not answer: %s", live.id, error)
                 if live.has_answered:
@@ -376,10 +417,18 @@ class ClusterEngine(BaseEngine[WatchedRun]):
                     )
             live.answer = None
 
+    def _read(self, live: WatchedRun, answer: bytes) -> None:
+        """Take over a job's answer, and tell the job the name and the notes that a page has given to its run."""
+        with self._changed:
+            changes = self._unsent.get(live.id, {})
+        live.read(answer, name=changes.get("name"))
+        if live.has_answered and changes.keys() >= OF_PERSONS:
+            self._cluster.ask(live.id, "describe", changes["name"], changes["notes"])
+
     def _look_at_copies(self) -> None:
         if time.monotonic() - self._mirrored >= MIRROR_SECONDS:
             self._mirrored = time.monotonic()
-            self._shared.mirror(self._store, only=self._own)
+            self._shared.mirror(self._store, only=self._own, missing=self._missing)
 
 
 def needed(folder: RunFolder) -> Resources:

@@ -105,33 +105,42 @@ class ClusterJob:
 
         Snapshots of the same boot have versions that grow, so a reader can tell an answer that comes late.
         """
-        with contextlib.suppress(RunNotFoundError):  # it has ended and is removed from this node
-            if self._engine is not None:
-                self._seen = self._answer(snapshot_to_json(self._engine.snapshot(self._run_id)))
+        with contextlib.suppress(RunNotFoundError):  # it has just ended and is removed from this node
+            if (engine := self._engine) is not None:
+                seen = self._answer(snapshot_to_json(engine.snapshot(self._run_id)))
+                if self._engine is engine:
+                    self._seen = seen
         return self._seen
 
     def command(self, command: Command) -> bytes:
         """Pause, resume or stop, and return what `look` would return then."""
-        if self._ready.wait(READY_SECONDS) and self._engine is not None:
+        if (engine := self._ready_engine()) is not None:
             with contextlib.suppress(RunNotFoundError):
-                self._say(f"Told to {command} at step {self._engine.snapshot(self._run_id).step:,}.")
-                self._engine.command(self._run_id, "", command)
+                self._say(f"Told to {command} at step {engine.snapshot(self._run_id).step:,}.")
+                engine.command(self._run_id, "", command)
             self._wake.set()
         return self.look()
 
     def describe(self, name: str, notes: str) -> bytes:
         """Give the run another name and other notes, and return what `look` would return then."""
-        if self._ready.wait(READY_SECONDS) and self._engine is not None:
+        if (engine := self._ready_engine()) is not None and self._folder is not None:
             with contextlib.suppress(RunNotFoundError):
-                self._engine.describe(self._run_id, "", name=name, notes=notes)
+                info = self._folder.info
+                if (info.name, info.notes) != (name, notes):
+                    engine.describe(self._run_id, "", name=name, notes=notes)
         return self.look()
 
     def weights(self) -> bytes:
-        """Return the present weights: the name of their file, a line end, and its contents."""
-        if self._engine is None:
+        """Return the present weights: the name of their file, a line end, and its contents; else nothing."""
+        if (engine := self._engine) is None:
             return b""
-        path = self._engine.weights(self._run_id)
+        path = engine.weights(self._run_id)
         return path.name.encode() + b"\n" + path.read_bytes()
+
+    def _ready_engine(self) -> ThreadEngine | None:
+        """Return what trains the run, as soon as it is here; None once it has ended."""
+        self._ready.wait(READY_SECONDS)
+        return self._engine
 
     def _answer(self, snapshot: dict[str, Any] | None) -> bytes:
         return json.dumps({"snapshot": snapshot, "boot": self._boot}).encode()
@@ -166,9 +175,11 @@ class ClusterJob:
 
     def _train(self, store: RunStore, limits: Limits, shared: SharedPlace, *, was: Status) -> None:
         assert self._folder is not None
-        where = f"on a node with {os.cpu_count()} processors, at step {max(self._folder.checkpoints(), default=0):,}"
-        again = "" if was == "queued" else " again, because the node or the process that had it was lost"
-        self._say(f"The job begins {where}{again}.")
+        step = max(self._folder.checkpoints(), default=0)
+        again, why = (
+            ("", "") if was == "queued" else (" again", ", because the node or the process that had it was lost")
+        )
+        self._say(f"The job begins{again} on a node with {os.cpu_count()} processors, at step {step:,}{why}.")
         engine = ThreadEngine(store, limits, num_threads=self._folder.config.training.num_threads or 1, nice=0)
         try:
             engine.command(self._run_id, "", "resume")
@@ -187,7 +198,8 @@ class ClusterJob:
             _log.warning("run %s failed", self._run_id, exc_info=error)
             self._folder.fail(error)
         finally:
-            self.look()  # the last look is what is told from now on
+            self.look()
+            self._engine = None  # the last look is what is told from now on: the folder is about to be removed
             engine.close()
         self._say(f"The job ends: {self._folder.info.status}.")
         while not self._publish(shared):

@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from minigpt.runs.info import FORMAT_VERSION, MAX_BYTES, RunInfo, describe_failu
 from minigpt.runs.log import LOG, last_lines
 from minigpt.runs.metrics import WrittenSample, append_record, read_records, written_samples
 from minigpt.runs.weights import CHECKPOINTS, HISTORY, RunWeights
-from minigpt.storage import TooLargeError, flush, read_small, storage_errors, sweep, write_text
+from minigpt.storage import TooLargeError, flush, read_small, storage_errors, sweep, write_bytes, write_text
 from minigpt.wording import cause_of, visible
 
 if TYPE_CHECKING:
@@ -124,6 +125,29 @@ class RunFolder(RunWeights):
             info = RunInfo.model_validate({**self.info.model_dump(), **changes})
             write_text(self.path / INFO, info.model_dump_json(indent=1) + "\n")
         return info
+
+    def take_info(self, content: bytes, missing: Callable[[RunInfo], Mapping[str, Any]]) -> None:
+        """Replace `run.json` by another server's, but for what was changed here.
+
+        Args:
+            content: The other `run.json`.
+            missing: Given the other, returns the fields that keep the values of here. It is asked at the moment of the
+                replacement, when nothing else can change the file.
+
+        Raises:
+            StorageError: The disk is full or cannot be written.
+        """
+        with _updating:
+            try:
+                copied = RunInfo.model_validate_json(content)
+            except ValidationError:  # it is damaged there, and whoever reads it here says so
+                changes: Mapping[str, Any] = {}
+            else:
+                changes = missing(copied)
+            if changes:
+                merged = RunInfo.model_validate({**copied.model_dump(), **changes})
+                content = f"{merged.model_dump_json(indent=1)}\n".encode()
+            write_bytes(self.path / INFO, content)
 
     def fail(self, error: Exception) -> str:
         """Record that an error ended the training, and return its message; what was saved before is kept.

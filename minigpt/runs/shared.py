@@ -25,13 +25,14 @@ import json
 import logging
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minigpt.errors import ConfigError, MinigptError, RunFault, RunNotFoundError, StorageError
 from minigpt.runs.archive import MAX_FILES, is_run_file
 from minigpt.runs.folder import DATA, INFO, UNPREPARED, RunFolder
+from minigpt.runs.info import RunInfo
 from minigpt.runs.log import LOG
 from minigpt.runs.store import RunStore, is_valid_id
 from minigpt.runs.weights import CHECKPOINTS
@@ -41,6 +42,7 @@ from minigpt.storage import (
     atomic_folder,
     parse_json,
     remove_folder,
+    scratch_folder,
     sha256_of,
     storage_errors,
     write_text,
@@ -68,6 +70,14 @@ _log = logging.getLogger(__name__)
 
 Manifest = dict[str, tuple[str, int]]
 """Path inside the run's folder, with `/` -> (SHA-256 in hexadecimal, size in bytes)."""
+
+
+Missing = Callable[[RunInfo], Mapping[str, Any]]
+"""Given the `run.json` of a copy, returns the fields that were changed here and that the copy does not have yet."""
+
+
+def _nothing(copied: RunInfo) -> Mapping[str, Any]:
+    return {}
 
 
 class SharedPlace:
@@ -140,10 +150,16 @@ class SharedPlace:
                 return
         raise StorageError(f"The run {run_id} changed too often to be copied.", mend="Copy it again later.")
 
-    def fetch(self, run_id: str, store: RunStore) -> RunFolder:
+    def fetch(self, run_id: str, store: RunStore, *, missing: Missing = _nothing) -> RunFolder:
         """Copy a run into a store: a new folder, or the one that is there, of which only what differs is replaced.
 
         Each file, and each checkpoint as a whole, is replaced in one moment, `run.json` last.
+
+        Args:
+            run_id: The run.
+            store: Where to copy it.
+            missing: Asked for the fields of `run.json` that were changed here and that the copy does not have yet; they
+                stay as they are here.
 
         Raises:
             RunNotFoundError: There is no such run.
@@ -157,11 +173,11 @@ class SharedPlace:
                     folder = store.get(run_id)
                 except RunNotFoundError:
                     return self._fetch_new(run_id, manifest, store.root / run_id)
-                self._fetch_changes(run_id, manifest, folder)
+                self._fetch_changes(run_id, manifest, folder, missing)
                 return folder
         raise RunFault(f"The run {run_id} in the shared place lacks files.", mend="Copy the run there again.")
 
-    def mirror(self, store: RunStore, *, only: Collection[str] | None = None) -> None:
+    def mirror(self, store: RunStore, *, only: Collection[str] | None = None, missing: Missing = _nothing) -> None:
         """Fetch every run whose copy has changed since the last call, and delete those that were deleted.
 
         One run that cannot be fetched is logged and tried again at the next call.
@@ -169,6 +185,7 @@ class SharedPlace:
         Args:
             store: Where to copy them.
             only: Ids of the runs to look at; None: all.
+            missing: As for `fetch`.
 
         Raises:
             StorageError: The place cannot be reached.
@@ -182,7 +199,7 @@ class SharedPlace:
                 if note.is_file() and note.read_text("utf-8") == seen:
                     continue
                 try:
-                    self.fetch(run_id, store)
+                    self.fetch(run_id, store, missing=missing)
                 except RunNotFoundError:  # it is deleted
                     with contextlib.suppress(RunNotFoundError):
                         store.delete(run_id)
@@ -280,22 +297,32 @@ class SharedPlace:
                 self._receive(run_id, manifest[name], unfinished / name)
         return RunFolder(path)
 
-    def _fetch_changes(self, run_id: str, manifest: Manifest, folder: RunFolder) -> None:
+    def _fetch_changes(self, run_id: str, manifest: Manifest, folder: RunFolder, missing: Missing) -> None:
         here = _present(folder)
+        info = (folder.path / INFO).read_bytes()
         changed = {
-            name for name, (digest, _) in manifest.items() if name not in here or self._digest(here[name]) != digest
+            name
+            for name, (digest, _) in manifest.items()
+            if name != INFO and (name not in here or self._digest(here[name]) != digest)
         }
         for step in sorted({step for name in changed if (step := _step_of(name)) is not None}):
             with atomic_folder(folder.path / CHECKPOINTS / step, replace=True) as unfinished:
                 for name in manifest:
                     if _step_of(name) == step:
                         self._receive(run_id, manifest[name], unfinished / name.rpartition("/")[2])
-        for name in sorted((name for name in changed if _step_of(name) is None), key=lambda name: name == INFO):
+        for name in sorted(name for name in changed if _step_of(name) is None):
             path = folder.path / name
             with storage_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_file(path) as unfinished:
                 self._receive(run_id, manifest[name], unfinished)
+        if hashlib.sha256(info).hexdigest() == manifest[INFO][0]:
+            with contextlib.suppress(ValueError):  # it is damaged, here and there
+                missing(RunInfo.model_validate_json(info))  # it may have waited for this copy
+        else:
+            with scratch_folder(folder.path / INFO) as scratch:
+                self._receive(run_id, manifest[INFO], scratch / INFO)
+                folder.take_info((scratch / INFO).read_bytes(), missing)
         gone = here.keys() - manifest.keys()
         for step in {_step_of(name) for name in gone} - {_step_of(name) for name in manifest} - {None}:
             remove_folder(folder.path / CHECKPOINTS / str(step))

@@ -25,7 +25,7 @@ from minigpt.runs.cluster_job import ClusterJob, Order
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.limits import load_limits
 from minigpt.runs.loading import load_run
-from minigpt.runs.shared import SharedPlace
+from minigpt.runs.shared import COPIES, SharedPlace
 from minigpt.runs.snapshots import snapshot_from_json, snapshot_of, snapshot_to_json
 from minigpt.runs.store import RunStore
 from minigpt.runs.thread_engine import ThreadEngine
@@ -296,6 +296,20 @@ def _running(engine: ClusterEngine, run_id: str) -> Any:
     return seen if seen.status == "running" and seen.step >= 5 else None
 
 
+def test_the_weights_of_a_job_that_is_made_again_are_those_on_disk(
+    serve: Serve, cluster: LocalCluster, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = serve()
+    run_id = engine.submit(settings(LONG), corpus, ANN)
+    until(lambda: engine.snapshot(run_id).step > 50 and _has_weights(engine, run_id))
+    monkeypatch.setattr(cluster.running[run_id], "weights", lambda: b"")
+    assert load_weights(engine.weights(run_id))[0]
+
+
+def _has_weights(engine: ClusterEngine, run_id: str) -> bool:
+    return bool(engine._index.folder(run_id).checkpoints())
+
+
 def test_a_lost_node_costs_the_steps_since_the_last_checkpoint(
     serve: Serve, cluster: LocalCluster, corpus: Corpus, tmp_path: Path
 ) -> None:
@@ -310,7 +324,7 @@ def test_a_lost_node_costs_the_steps_since_the_last_checkpoint(
     assert [record["step"] for record in folder.metrics() if record["kind"] == "step"][-1] == 100
     assert any(record["kind"] == "resumed" and record["step"] >= 20 for record in folder.metrics())
     assert "at step 0." in engine.logs(broken)
-    assert "again, because the node or the process that had it was lost." in engine.logs(broken)
+    assert "begins again on a node" in engine.logs(broken)
     ends = [load_weights(engine.weights(run_id, "last"))[0] for run_id in (whole, broken)]
     assert all(ends[0][name].equal(ends[1][name]) for name in ends[0])
 
@@ -320,6 +334,135 @@ def _found(tmp_path: Path, run_id: str) -> RunFolder | None:
         return RunStore(tmp_path / "server").get(run_id)
     except RunNotFoundError:
         return None
+
+
+class Moments:
+    """Before and after each call of an engine's shared place: a page does something at one of these moments."""
+
+    def __init__(self, engine: ClusterEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._left, self._act = 0, lambda: None
+        for name in ("versions", "_manifest", "_receive", "_send", "_write_manifest", "publish", "fetch"):
+            monkeypatch.setattr(engine._shared, name, self._watched(getattr(engine._shared, name)))
+
+    def wait(self, moments: int, act: Callable[[], None]) -> None:
+        """Let the page act at the moment of this number, counted from now."""
+        self._left, self._act = moments, act
+
+    @property
+    def is_over(self) -> bool:
+        return self._left <= 0
+
+    def _watched(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **more: Any) -> Any:
+            self._pass()
+            try:
+                return method(*arguments, **more)
+            finally:
+                self._pass()
+
+        return call
+
+    def _pass(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._act()
+
+
+@pytest.fixture
+def by_hand(
+    cluster: LocalCluster, place: SharedPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    """An engine whose looks the test takes itself, as its thread does."""
+    monkeypatch.setattr(cluster_engine, "MIRROR_SECONDS", 0.0)
+    monkeypatch.setattr(cluster_job, "PUBLISH_SECONDS", 0.02)
+    limits = load_limits("classroom").model_copy(update={"max_steps": LONG, "max_running_per_owner": 4})
+    engine = ClusterEngine(cluster, place, RunStore(tmp_path / "server"), limits)
+    monkeypatch.setattr(engine, "start", lambda: None)
+    yield engine
+    engine.close()
+    cluster.end()
+
+
+def look(engine: ClusterEngine) -> None:
+    for each in (engine._hand_over, engine._publish, engine._look_at_jobs, engine._look_at_copies):
+        each()
+
+
+def looking(engine: ClusterEngine, condition: Callable[[], Any]) -> None:
+    """Look until a condition holds."""
+    until(lambda: (look(engine), condition())[1])
+
+
+@pytest.mark.parametrize("state", ["at rest", "in training", "waiting"])
+def test_no_copy_takes_back_what_a_page_has_changed(
+    by_hand: ClusterEngine, cluster: LocalCluster, corpus: Corpus, tmp_path: Path, monkeypatch: Any, state: str
+) -> None:
+    """Name and notes are given at each moment in which the engine exchanges copies; those that it fetches are older."""
+    engine, elsewhere = by_hand, RunStore(tmp_path / "elsewhere")
+    others = SharedPlace(engine._shared.address)
+    cluster._places = 0 if state == "waiting" else 1
+    run_id = engine.submit(settings(2 if state == "at rest" else LONG), corpus, ANN)
+    wanted = {"at rest": "finished", "in training": "running", "waiting": "queued"}[state]
+    looking(engine, lambda: engine.snapshot(run_id).status == wanted and run_id in others.versions())
+    moments, number = Moments(engine, monkeypatch), 0
+
+    def here() -> tuple[str, str, str]:
+        info = engine._index.folder(run_id).info
+        return info.name, engine.snapshot(run_id).name, info.notes
+
+    def there() -> tuple[str, str]:
+        info = others.fetch(run_id, elsewhere).info
+        return info.name, info.notes
+
+    while True:
+        number += 1
+        name, notes = f"name {number}", f"notes {number}"
+        if state == "at rest":
+            other = others.fetch(run_id, elsewhere)
+            other.update_info(tags=(str(number),))
+            others.publish(other)
+        (engine._store.root / COPIES / run_id).unlink(missing_ok=True)  # the copy counts as one that it has not seen
+        moments.wait(number, lambda name=name, notes=notes: engine.describe(run_id, ANN, name=name, notes=notes))  # type: ignore[misc]
+        look(engine)
+        if not moments.is_over:
+            break
+        assert here() == (name, name, notes)
+        if state != "waiting":
+            looking(engine, lambda name=name, notes=notes: there() == (name, notes))  # type: ignore[misc]
+            assert here() == (name, name, notes)
+        if state == "at rest":
+            assert engine._index.folder(run_id).info.tags == (str(number),)
+    assert number > 6
+    moments.wait(0, lambda: None)
+    if state == "waiting":  # its job is told when it begins
+        cluster._places = 1
+        cluster.start(run_id, b"{}", needed(engine._index.folder(run_id)))
+        looking(engine, lambda: there() == (f"name {number - 1}", f"notes {number - 1}"))
+    looking(engine, lambda: engine._unsent == {})
+
+
+def test_a_run_that_is_taken_back_while_copies_are_exchanged_stays_stopped(
+    by_hand: ClusterEngine, cluster: LocalCluster, corpus: Corpus, tmp_path: Path, monkeypatch: Any
+) -> None:
+    engine, others = by_hand, SharedPlace(by_hand._shared.address)
+    cluster._places = 0
+    moments, number = Moments(engine, monkeypatch), 0
+    while True:
+        number += 1
+        run_id = engine.submit(settings(LONG), corpus, ANN)
+        looking(engine, lambda run_id=run_id: run_id in cluster.jobs())  # type: ignore[misc]
+        (engine._store.root / COPIES / run_id).unlink(missing_ok=True)
+        moments.wait(number, lambda run_id=run_id: engine.command(run_id, ANN, "stop"))  # type: ignore[misc]
+        look(engine)
+        if not moments.is_over:
+            break
+        assert "Stopped before" in engine.snapshot(run_id).message
+        look(engine)
+        assert engine._index.folder(run_id).info.status == "stopped"
+        assert others.fetch(run_id, RunStore(tmp_path / "elsewhere")).info.status == "stopped"
+        assert run_id not in cluster.jobs()
+        engine.command(run_id, ANN, "delete")
+    assert number > 6
 
 
 def test_a_job_waits_for_a_shared_place_that_is_away(
