@@ -60,7 +60,34 @@ LONGEST = ("journey_train", "looks", "journey_kept", "leaving", "journey_look", 
 """Files of the browser that take most of a minute or more; the longest should not be the last to begin."""
 
 
+MEASURED_ELSEWHERE = (
+    *("architecture", "bounds", "bundled_tales", "compilation", "frame", "kept", "kv_cache", "resume", "rooms"),
+    *("short_corpora", "streaming", "transformer", "variants"),
+)
+"""Files with much to compute, whose lines run in other tests too: without them one line in two hundred less is measured."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Choose what is measured and in which order the files begin."""
+    _measure_each_line_once(items)
+    _mix_the_browsers_files_with_others(items)
+
+
+def _measure_each_line_once(items: list[pytest.Item]) -> None:
+    """Measure no coverage in `MEASURED_ELSEWHERE`, and on the pages only in the first case of each test.
+
+    Under coverage Python takes twice as long, whatever it runs. What is measured can only be less than what is tested.
+    """
+    measured = set()
+    for item in items:
+        function = item.nodeid.partition("[")[0]
+        is_page = item.path.parent.name == "app"
+        if item.path.stem.removeprefix("test_") in MEASURED_ELSEWHERE or (is_page and function in measured):
+            item.add_marker("no_cover")
+        measured.add(function)
+
+
+def _mix_the_browsers_files_with_others(items: list[pytest.Item]) -> None:
     """In parallel, mix the browser's files with the others: they wait for half of their time, the others never do.
 
     Files are handed out in this order. The browser's are spread over the first two thirds, so that none runs on alone.
