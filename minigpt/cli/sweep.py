@@ -12,6 +12,7 @@ from minigpt.cli.options import (
     corpus_file,
     device_option,
     json_option,
+    module_option,
     output_path,
     seed_option,
     set_option,
@@ -45,6 +46,7 @@ from minigpt.config import parse_assignments
     metavar="N",
     help="Processes that train at the same time.  [default: 1, this one]",
 )
+@module_option
 @device_option("the setting, auto")
 @seed_option(None)
 @json_option

@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+
 from minigpt.cli.console import note, note_readings, print_json, print_table, stderr, warn
+from minigpt.cli.options import MODULE_FILE
 from minigpt.cli.progress import progress_bar
 from minigpt.cli.signals import Interruption
 from minigpt.cli.training import LossColumn, num_cores
@@ -64,8 +67,10 @@ def run_sweep(
         raise RunExistsError(f"{out} is a run, so it cannot hold a sweep.", mend="Choose another folder.")
     folders = _make_folders(runs, out, num_threads=max(1, num_cores() // workers))
     with Interruption() as interruption:
-        _train(folders, _engine(folders, out, workers), interruption)
-    ended = [snapshot_of(folder) for folder in folders]
+        engine = _engine(folders, out, workers)
+        _train(folders, engine, interruption)
+    # the engine knows more than the folders: a process that was killed could not write down why its run ended
+    ended = [engine.snapshot(folder.id) for folder in folders]
     _report(variation, runs, folders, ended, as_json=as_json)
     if interruption.signal is not None and any(seen.status not in ("finished", "failed") for seen in ended):
         note("Stopped and saved. Give the same command again to go on.")
@@ -99,7 +104,7 @@ def _engine(folders: Sequence[RunFolder], out: Path, workers: int) -> SweepEngin
     if manager.is_cluster():
         return manager.cluster_engine(RunStore(out), limits, is_alone=True)
     if workers > 1:
-        return Processes(folders, workers)
+        return Processes(folders, workers, click.get_current_context().meta.get(MODULE_FILE))
     return ThreadEngine(RunStore(out), limits, num_threads=num_cores(), nice=0)
 
 

@@ -23,6 +23,8 @@ E = TypeVar("E", bound=InputError)
 MOST_BYTES = 1_000_000
 """Largest file."""
 
+_sources: dict[str, bytes] = {}
+
 
 def read_python(path: str | Path, error_type: type[InputError]) -> bytes:
     """Return the content of a Python file, which is not run.
@@ -70,11 +72,17 @@ def run_python(path: str | Path, error_type: type[InputError], source: bytes | N
     module = types.ModuleType(f"minigpt_own_{re.sub('[^A-Za-z0-9]', '_', file.stem)}")
     module.__file__ = str(file)
     sys.modules[module.__name__] = module  # dataclasses look their module up there
+    _sources[str(file)] = content
     try:
         exec(code, module.__dict__)
     except (Exception, SystemExit) as error:
         raise failed(f"The file {name}", str(file), error, error_type) from None
     return module
+
+
+def source_of(file: str) -> bytes | None:
+    """Return the content of a file as `run_python` has run it; None if it has not."""
+    return _sources.get(file)
 
 
 def _no_python(file: Path, error_type: type[E]) -> E:

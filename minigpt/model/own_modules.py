@@ -98,8 +98,17 @@ def load_modules(path: str | Path) -> tuple[str, ...]:
         ConfigError: The file cannot be read or run, or defines no position scheme and no block.
         InputError: No file can have this path.
     """
-    file = user_path(path)
-    module = run_python(file, ConfigError)
+    return load_source(user_path(path))
+
+
+def load_source(file: Path, content: bytes | None = None) -> tuple[str, ...]:
+    """Do what `load_modules` does with a file whose content is here already; see there.
+
+    Args:
+        file: The file; with a content only its name counts.
+        content: Its content; None: it is read.
+    """
+    module = run_python(file, ConfigError, content)
     classes = [
         cls
         for cls in vars(module).values()

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from minigpt.config import TransformerConfig
 from minigpt.config.fields import OWN, named_values
 from minigpt.errors import ConfigError, MinigptError
-from minigpt.model.own_files import failed
+from minigpt.model.own_files import failed, source_of
 
 Kind = Literal["positions", "block"]
 """The setting of the section `model` that names the class."""
@@ -68,6 +68,28 @@ def own_class(config: TransformerConfig, kind: Kind) -> type[Any] | None:
 def has_own(config: TransformerConfig) -> bool:
     """Return whether a model has a position scheme or a block that is not ours."""
     return config.positions.startswith(OWN) or config.block.startswith(OWN)
+
+
+def own_sources(config: TransformerConfig) -> dict[str, bytes]:
+    """Return the Python files that define the parts of one's own of a model, for another process: path to content.
+
+    Raises:
+        ConfigError: Such a part is not registered, or no file that was given has defined it.
+    """
+    found = {}
+    for kind, word in WORDS.items():
+        if own_class(config, kind) is None:
+            continue
+        name: str = getattr(config, kind)
+        file = _classes[kind][name][1]
+        content = source_of(file)
+        if content is None:
+            raise ConfigError(
+                f"The {word} {name} comes from a program and not from a file, so no other process can be given it.",
+                mend="Put the class into a Python file of its own, and give that file with --module-file.",
+            )
+        found[file] = content
+    return found
 
 
 def call(config: TransformerConfig, kind: Kind, function: Callable[..., Any], *values: Any, **options: Any) -> Any:

@@ -25,6 +25,7 @@ from typing import Any, Literal, Protocol
 
 from minigpt.config import RunConfig
 from minigpt.errors import InputError, MinigptError, RunFault, RunNotFoundError
+from minigpt.model.registry import own_sources
 from minigpt.runs.base_engine import SWEEP_SECONDS, BaseEngine
 from minigpt.runs.cluster_job import WORK, Order
 from minigpt.runs.engine import Command
@@ -339,12 +340,13 @@ class ClusterEngine(BaseEngine[WatchedRun]):
                     continue
                 try:
                     live.resources = needed(live.folder)
+                    modules = own_sources(live.folder.config.model)
+                    order = Order(live.id, self._shared.address, self.limits, modules)
                     live.folder.update_info(status="queued", error=None)  # a copy may have come after the page wrote it
                     changes = self._unsent.get(live.id)
                     self._shared.publish(live.folder)
                     self._was_sent(live.id, changes)
-                    order = Order(live.id, self._shared.address, self.limits).to_bytes()
-                    self._cluster.start(live.id, order, live.resources)
+                    self._cluster.start(live.id, order.to_bytes(), live.resources)
                     live.is_handed_over = True
                 except MinigptError as error:
                     live.publish(status="failed", message=live.folder.fail(error))

@@ -16,12 +16,13 @@ import os
 import secrets
 import tempfile
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from minigpt.errors import MinigptError, RunFault, RunNotFoundError, StorageError
+from minigpt.resources import MODULE_FILE_VARIABLE
 from minigpt.runs.engine import Command
 from minigpt.runs.folder import CONFIG, DATA, INFO, RunFolder
 from minigpt.runs.info import Status
@@ -49,15 +50,29 @@ WORK = ("queued", "running", "paused")
 
 @dataclass(frozen=True)
 class Order:
-    """What a job is told: which run, where its copy is, and what the server allows."""
+    """What a job is told: which run, where its copy is, and what the server allows.
+
+    Attributes:
+        run_id: The run.
+        shared: Address of the shared place.
+        limits: What the server allows.
+        modules: Python files with the position scheme and the block of one's own that the run names: path to content.
+    """
 
     run_id: str
     shared: str
     limits: Limits
+    modules: Mapping[str, bytes] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """Write the order as JSON."""
-        values = {"run": self.run_id, "shared": self.shared, "limits": self.limits.model_dump(), "version": __version__}
+        values = {
+            "run": self.run_id,
+            "shared": self.shared,
+            "limits": self.limits.model_dump(),
+            "modules": {name: content.decode() for name, content in self.modules.items()},
+            "version": __version__,
+        }
         return json.dumps(values).encode()
 
     @classmethod
@@ -75,7 +90,25 @@ class Order:
             )
         # owners and places are the server's business; it has checked them
         free = {"owner_tokens": False, "run_ttl_hours": None, "max_running_per_owner": 1, "max_concurrent": 1}
-        return cls(values["run"], values["shared"], Limits.model_validate({**values["limits"], **free}))
+        limits = Limits.model_validate({**values["limits"], **free})
+        modules = {name: content.encode() for name, content in values["modules"].items()}
+        return cls(values["run"], values["shared"], limits, modules)
+
+
+def load_modules_of(order: Order) -> None:
+    """Run the Python files of an order, as the command line has run them on the server: only with the profile `local`.
+
+    Raises:
+        LimitError: The server has another profile.
+        ConfigError: A file cannot be run here.
+    """
+    if not order.modules:
+        return
+    from minigpt.model.own_modules import load_source
+
+    order.limits.check_own_file(MODULE_FILE_VARIABLE)
+    for name, content in order.modules.items():
+        load_source(Path(name), content)
 
 
 class ClusterJob:
@@ -159,7 +192,7 @@ class ClusterJob:
                 status = self._folder.info.status
                 with logged(self._folder.path):
                     if status in WORK:  # else it has ended, and only this process was lost before it could say so
-                        self._train(store, order.limits, shared, was=status)
+                        self._train(store, order, shared, was=status)
         except Exception:
             _log.exception("the job of run %s has failed", self._run_id)
         finally:
@@ -173,15 +206,16 @@ class ClusterJob:
                 _log.warning("run %s could not be fetched yet: %s", self._run_id, error)
                 self._wake.wait(RETRY_SECONDS)
 
-    def _train(self, store: RunStore, limits: Limits, shared: SharedPlace, *, was: Status) -> None:
+    def _train(self, store: RunStore, order: Order, shared: SharedPlace, *, was: Status) -> None:
         assert self._folder is not None
         step = max(self._folder.checkpoints(), default=0)
         again, why = (
             ("", "") if was == "queued" else (" again", ", because the node or the process that had it was lost")
         )
         self._say(f"The job begins{again} on a node with {os.cpu_count()} processors, at step {step:,}{why}.")
-        engine = ThreadEngine(store, limits, num_threads=self._folder.config.training.num_threads or 1, nice=0)
+        engine = ThreadEngine(store, order.limits, num_threads=self._folder.config.training.num_threads or 1, nice=0)
         try:
+            load_modules_of(order)
             engine.command(self._run_id, "", "resume")
             if was == "paused":
                 engine.command(self._run_id, "", "pause")

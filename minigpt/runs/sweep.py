@@ -228,11 +228,13 @@ class Processes:
     Args:
         folders: The runs.
         workers: Most children at a time.
+        module_file: Python file with position schemes or blocks of one's own, which each child is given.
     """
 
-    def __init__(self, folders: Iterable[RunFolder], workers: int) -> None:
+    def __init__(self, folders: Iterable[RunFolder], workers: int, module_file: Path | None = None) -> None:
         self._folders = {folder.id: folder for folder in folders}
         self._workers = workers
+        self._options = [] if module_file is None else ["--module-file", str(module_file)]
         self._changed = threading.Lock()
         self._waiting: dict[str, RunFolder] = {}
         self._children: dict[str, _Child] = {}
@@ -288,6 +290,7 @@ class Processes:
             folder = self._waiting.pop(run_id)
             errors = tempfile.TemporaryFile()  # noqa: SIM115 - `_collect` reads and closes it
             command = [sys.executable, "-m", "minigpt", "train", "--resume", "--out", str(folder.path), "--json"]
+            command += self._options
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
             )

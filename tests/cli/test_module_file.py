@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,28 @@ def test_a_run_stores_the_names_and_needs_the_file_again(
     assert "Your" not in call("generate", zipped, "--prompt=the", *with_file).stdout
     assert "own:" in RunFolder(out).config.model.block
     assert PARTS not in "".join(path.read_text("utf-8", "replace") for path in out.rglob("*.*") if path.is_file())
+
+
+def test_a_sweep_takes_the_file(call, tiny: list[str], corpus_file: Path, file: Path, tmp_path: Path) -> None:
+    options = ["--set=model.block=own:parallel", "--data", corpus_file, "--vary=seed=1,2", "--out", tmp_path / "out"]
+    assert "own:parallel, a block that is not loaded" in call("sweep", *tiny, *options, code=2).stderr
+    told = call("sweep", *tiny, *options, "--module-file", file, "--json").stdout
+    assert [json.loads(line)["status"] for line in told.splitlines()] == ["finished"] * 2
+
+
+@pytest.mark.process  # though of another program, which takes a millisecond
+def test_the_processes_of_a_sweep_are_given_the_file(
+    call, tiny: list[str], corpus_file: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = []
+    real = subprocess.Popen
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda command, **more: (words.extend(command), real(["false"], **more))[1]
+    )
+    options = ["--set=model.block=own:parallel", "--module-file", file, "--data", corpus_file, "--workers=2"]
+    told = call("sweep", *tiny, *options, "--vary=seed=1,2", "--out", tmp_path / "out", code=1)
+    assert "seed=2: It said nothing." in told.stderr
+    assert words.count("--module-file") == words.count(str(file)) == 2
 
 
 def test_a_block_with_weights_that_it_never_uses_is_refused(

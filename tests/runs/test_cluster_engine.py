@@ -16,12 +16,15 @@ import pytest
 
 from minigpt.config import RunConfig
 from minigpt.data.corpora import Corpus, corpus_from_text
-from minigpt.errors import ConfigError, InputError, LimitError, OwnerError, RunNotFoundError, StorageError
+from minigpt.errors import ConfigError, InputError, LimitError, MinigptError, OwnerError, RunNotFoundError, StorageError
+from minigpt.model import registry
+from minigpt.model.block import Block
+from minigpt.model.own_modules import load_modules, register_module
 from minigpt.model.weights import load_weights
 from minigpt.runs import cluster_engine, cluster_job, manager
 from minigpt.runs.base_engine import BaseEngine
 from minigpt.runs.cluster_engine import ClusterEngine, Resources, needed
-from minigpt.runs.cluster_job import ClusterJob, Order
+from minigpt.runs.cluster_job import ClusterJob, Order, load_modules_of
 from minigpt.runs.folder import RunFolder
 from minigpt.runs.limits import load_limits
 from minigpt.runs.loading import load_run
@@ -57,6 +60,7 @@ class LocalCluster:
         self._places = places
         self._lock = threading.RLock()
         self._orders: dict[str, bytes] = {}
+        self.orders: dict[str, bytes] = {}  # those of jobs that have ended too
         self.running: dict[str, ClusterJob] = {}
         self._waiting: dict[str, list[tuple[Future[bytes], str, tuple[str, ...]]]] = {}
         self._calls = ThreadPoolExecutor(4)
@@ -65,6 +69,7 @@ class LocalCluster:
         json.loads(order)  # only our JSON crosses
         with self._lock:
             self._orders.setdefault(run_id, order)
+            self.orders.setdefault(run_id, order)
             self._waiting.setdefault(run_id, [])
             self._fill()
 
@@ -482,6 +487,65 @@ def test_a_job_waits_for_a_shared_place_that_is_away(
     status(engine, run_id, "finished")
     assert next(failures, None) is None
     assert engine._index.folder(run_id).checkpoints() == [4]
+
+
+PARTS = """import minigpt
+
+class Upside(minigpt.Block):
+    pass
+
+class Near(minigpt.PositionScheme):
+    def bias(self, distance):
+        return -1.0 * distance.abs().unsqueeze(-3)
+"""
+OWN = {"model.block": "own:upside", "model.positions": "own:near"}
+
+
+@pytest.mark.parametrize("given", ["block", "positions", "both"])
+def test_the_file_of_a_part_of_ones_own_travels_with_the_job(
+    by_hand: ClusterEngine, cluster: LocalCluster, corpus: Corpus, tmp_path: Path, monkeypatch: Any, given: str
+) -> None:
+    monkeypatch.setattr(registry, "_classes", {"positions": {}, "block": {}})
+    (tmp_path / "parts.py").write_text(PARTS, "utf-8")
+    load_modules(tmp_path / "parts.py")
+    (tmp_path / "parts.py").unlink()  # what was loaded is sent
+    by_hand.limits = load_limits("local")
+    cluster._places = 0
+    own = {name: value for name, value in OWN.items() if given in (name.partition(".")[2], "both")}
+    run_id = by_hand.submit(settings(3, **own), corpus, ANN)
+    looking(by_hand, cluster.jobs)
+    registry._classes.update(positions={}, block={})  # another process does not have it
+    cluster._places = 1
+    cluster.start(run_id, b"{}", Resources(1, 0, 0))
+    looking(by_hand, lambda: by_hand.snapshot(run_id).status == "finished")
+    assert set(registry.own_names("block")) == {"own:upside"}
+    order = json.loads(cluster.orders[run_id])
+    assert list(order["modules"].values()) == [PARTS]
+
+
+@pytest.mark.parametrize(
+    ("profile", "source", "words"),
+    [
+        ("classroom", PARTS, "only for the profile local"),
+        ("local", "import nothing_of_this_name", "The file parts.py failed in line 1: ModuleNotFoundError"),
+        ("local", "import minigpt", "defines no position scheme and no block"),
+    ],
+)
+def test_a_file_that_a_node_cannot_run_is_one_sentence(profile: str, source: str, words: str) -> None:
+    order = Order("a" * 26, "s3://bucket", load_limits(profile), {"/somewhere/parts.py": source.encode()})
+    with pytest.raises(MinigptError, match=words):
+        load_modules_of(Order.from_bytes(order.to_bytes()))
+
+
+def test_a_part_that_no_file_defines_is_refused(by_hand: ClusterEngine, corpus: Corpus, monkeypatch: Any) -> None:
+    monkeypatch.setattr(registry, "_classes", {"positions": {}, "block": {}})
+    register_module(type("Upside", (Block,), {}))
+    run_id = by_hand.submit(settings(3, **{"model.block": "own:upside"}), corpus, ANN)
+    look(by_hand)
+    failed = by_hand.snapshot(run_id)
+    assert failed.status == "failed"
+    assert "The block own:upside comes from a program" in failed.message
+    assert "--module-file" in failed.message
 
 
 def test_an_order_of_another_version_is_refused(serve: Serve, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,7 +97,10 @@ def test_runs_outlive_the_server_and_a_node(nodes: Any, corpus: Corpus, tmp_path
 def test_a_sweep_is_spread_over_the_cluster(nodes: Any, tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("the cat sat on the mat. " * 100)
-    command = ["sweep", *TINY, "--data", str(text), "--vary=seed=1,2,3", "--out", str(tmp_path / "out"), "--json"]
+    parts = tmp_path / "parts.py"
+    parts.write_text("import minigpt\n\nclass Plain(minigpt.Block):\n    pass\n")
+    own = ["--module-file", str(parts), "--set=model.block=own:plain"]  # each node is sent the file
+    command = ["sweep", *TINY, *own, "--data", str(text), "--vary=seed=1,2,3", "--out", str(tmp_path / "out"), "--json"]
     handler = signal.getsignal(signal.SIGTERM)
     result = CliRunner().invoke(cli, command, prog_name="minigpt")
     assert signal.getsignal(signal.SIGTERM) == handler  # Ray would set its own, and a sweep could not save
