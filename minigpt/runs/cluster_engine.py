@@ -305,7 +305,10 @@ class ClusterEngine(BaseEngine[WatchedRun]):
         self._update(folder)
 
     def _missing(self, copied: RunInfo) -> dict[str, Any]:
-        """Return the fields of a run that were changed here and that this copy of its `run.json` does not have yet."""
+        """Return the fields of a run that were changed here and that this copy of its `run.json` does not have yet.
+
+        Changes that a copy has are forgotten here, and nowhere else.
+        """
         with self._changed:
             changes = self._unsent.get(copied.id, {})
             missing = {name: value for name, value in changes.items() if getattr(copied, name) != value}
@@ -343,9 +346,7 @@ class ClusterEngine(BaseEngine[WatchedRun]):
                     modules = own_sources(live.folder.config.model)
                     order = Order(live.id, self._shared.address, self.limits, modules)
                     live.folder.update_info(status="queued", error=None)  # a copy may have come after the page wrote it
-                    changes = self._unsent.get(live.id)
-                    self._shared.publish(live.folder)
-                    self._was_sent(live.id, changes)
+                    self._missing(self._shared.publish(live.folder))
                     self._cluster.start(live.id, order.to_bytes(), live.resources)
                     live.is_handed_over = True
                 except MinigptError as error:
@@ -356,19 +357,15 @@ class ClusterEngine(BaseEngine[WatchedRun]):
 
     def _publish(self) -> None:
         """Copy what pages have changed of runs at rest; a run in training is copied by its job."""
-        for run_id, changes in list(self._unsent.items()):
+        for run_id in list(self._unsent):
             if run_id in self._live:
                 continue
-            with self._publishing, contextlib.suppress(RunNotFoundError):
-                if run_id in self._unsent:
-                    self._shared.publish(self._index.folder(run_id))
-            self._was_sent(run_id, changes)
-
-    def _was_sent(self, run_id: str, changes: dict[str, Any] | None) -> None:
-        """Forget changes that are in the shared place now, unless a page has made others meanwhile."""
-        with self._changed:
-            if self._unsent.get(run_id) is changes:
-                self._unsent.pop(run_id, None)
+            with self._publishing:
+                try:
+                    if run_id in self._unsent:
+                        self._missing(self._shared.publish(self._index.folder(run_id)))
+                except RunNotFoundError:
+                    self._unsent.pop(run_id, None)
 
     def _look_at_jobs(self) -> None:
         jobs = self._cluster.jobs()

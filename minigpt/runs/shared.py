@@ -131,10 +131,13 @@ class SharedPlace:
                 found[run_id] = hashlib.sha256(repr(facts).encode()).hexdigest()
         return found
 
-    def publish(self, folder: RunFolder) -> None:
+    def publish(self, folder: RunFolder) -> RunInfo:
         """Copy what is finished of a run; only what has changed since the last copy is sent. It may be in training.
 
         One process publishes a run: the one that trains it, or the server that was told to change it.
+
+        Returns:
+            The `run.json` that was copied.
 
         Raises:
             StorageError: The place or the disk cannot be read or written.
@@ -143,11 +146,11 @@ class SharedPlace:
         for _ in range(_ATTEMPTS):
             with contextlib.suppress(_Vanished):
                 before = {digest for digest, _ in self._before(run_id).values()}
-                manifest = self._send(folder, run_id, before)
+                manifest, info = self._send(folder, run_id, before)
                 self._write_manifest(run_id, {"format_version": 1, "files": manifest})
                 for digest in before - {digest for digest, _ in manifest.values()}:
                     self._remove(f"{self._objects}/{run_id}/{digest}")
-                return
+                return info
         raise StorageError(f"The run {run_id} changed too often to be copied.", mend="Copy it again later.")
 
     def fetch(self, run_id: str, store: RunStore, *, missing: Missing = _nothing) -> RunFolder:
@@ -262,19 +265,22 @@ class SharedPlace:
 
     # -- contents
 
-    def _send(self, folder: RunFolder, run_id: str, there: set[str]) -> Manifest:
-        """Send the files of a run whose contents are not there yet.
+    def _send(self, folder: RunFolder, run_id: str, there: set[str]) -> tuple[Manifest, RunInfo]:
+        """Send the files of a run whose contents are not there yet; return them all, and what `run.json` says.
 
         Raises:
             _Vanished: A file was removed meanwhile.
         """
         there = set(there)
         manifest: Manifest = {}
+        info = folder.info
         for name, path in _present(folder).items():
             try:
                 content = None if _is_large(name) else path.read_bytes()  # a small one may grow meanwhile
                 digest = self._digest(path) if content is None else hashlib.sha256(content).hexdigest()
                 manifest[name] = digest, path.stat().st_size if content is None else len(content)
+                if name == INFO and content is not None:
+                    info = RunInfo.model_validate_json(content)
                 if digest in there:
                     continue
                 with self._errors():
@@ -287,7 +293,7 @@ class SharedPlace:
                 if path.exists():
                     raise
                 raise _Vanished from None
-        return manifest
+        return manifest, info
 
     def _fetch_new(self, run_id: str, manifest: Manifest, path: Path) -> RunFolder:
         with atomic_folder(path) as unfinished:

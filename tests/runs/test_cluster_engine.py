@@ -446,6 +446,35 @@ def test_no_copy_takes_back_what_a_page_has_changed(
     looking(engine, lambda: engine._unsent == {})
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_look_while_a_page_writes_does_not_forget_what_it_has_changed(
+    by_hand: ClusterEngine, corpus: Corpus, tmp_path: Path, monkeypatch: Any, when: str
+) -> None:
+    engine, others = by_hand, SharedPlace(by_hand._shared.address)
+    run_id = engine.submit(settings(2), corpus, ANN)
+    looking(engine, lambda: engine.snapshot(run_id).status == "finished")
+    real = RunFolder.update_info
+
+    def update_info(folder: RunFolder, **changes: Any) -> Any:
+        for step in ("look", "write") if when == "before" else ("write", "look"):
+            if step == "look":
+                look(engine)
+            else:
+                info = real(folder, **changes)
+        return info
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "update_info", update_info)
+        engine.describe(run_id, ANN, name="renamed", notes="noted")
+    for _ in range(2):
+        (engine._store.root / COPIES / run_id).unlink(missing_ok=True)
+        engine._look_at_copies()
+        assert engine.snapshot(run_id).name == "renamed"
+        look(engine)
+    assert others.fetch(run_id, RunStore(tmp_path / "elsewhere")).info.notes == "noted"
+    assert engine._unsent == {}
+
+
 def test_a_run_that_is_taken_back_while_copies_are_exchanged_stays_stopped(
     by_hand: ClusterEngine, cluster: LocalCluster, corpus: Corpus, tmp_path: Path, monkeypatch: Any
 ) -> None:
@@ -476,10 +505,10 @@ def test_a_job_waits_for_a_shared_place_that_is_away(
     failures = iter([True] * 3)
     real = SharedPlace.publish
 
-    def publish(self: SharedPlace, folder: RunFolder) -> None:
+    def publish(self: SharedPlace, folder: RunFolder) -> Any:
         if folder.info.status == "finished" and next(failures, False):
             raise StorageError("It is away.", mend="Wait.")
-        real(self, folder)
+        return real(self, folder)
 
     monkeypatch.setattr(SharedPlace, "publish", publish)
     engine = serve()

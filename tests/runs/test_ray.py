@@ -34,7 +34,7 @@ def nodes(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setattr(waiting, "PATIENCE", 300.0)  # Ray takes half a minute to believe that a node is lost
+    monkeypatch.setattr(waiting, "PATIENCE", 1200.0)  # of a busy machine; Ray takes half a minute to miss a node
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **MEMORY})
     try:
         for _ in range(2):
