@@ -126,6 +126,8 @@ def _opened(
     if resume and out is not None and (out / "run.json").is_file():
         folder = _resumed(out, source, overrides)
         _check_processes(folder.config, place, ranks)
+        if place.local_size > 1:  # the run may have been begun with fewer
+            _check_memory(folder.config, folder.tokenizer.vocab_size, place, ranks)
     else:
         folder = _created(source, overrides, out=out, resume=resume, place=place, ranks=ranks)
     settle(folder, None if is_settled(folder) else num_cores(place.local_size))
@@ -136,6 +138,14 @@ def _check_processes(config: RunConfig, place: Place, ranks: Ranks) -> None:
     """Refuse settings that several processes cannot share, before they are started or the text is read."""
     ranks.check(config.training)
     check_device(config.device, place.local_size)
+
+
+def _check_memory(config: RunConfig, vocab_size: int, place: Place, ranks: Ranks) -> None:
+    """Refuse a training that does not fit into the memory of this machine; a GPU has its own."""
+    if resolve_device(config.device).type != "cuda":
+        check_memory(
+            config, vocab_size, num_processes=ranks.size, num_local=place.local_size, is_sharded=ranks.is_sharded
+        )
 
 
 def _created(
@@ -154,14 +164,13 @@ def _created(
             f"There is no run at {out} to resume, and no settings or text were given to start one.",
             mend="Check the path; `minigpt runs` lists your runs. To start one there, give --config or --data too.",
         )
-    device = resolve_device(config.device)  # before a folder is made
+    resolve_device(config.device)  # before a folder is made
     _check_processes(config, place, ranks)
     corpus = open_corpus(config.data)
     name = out.name if out is not None else None
 
     def check(config: RunConfig, corpus: Corpus | ShardedCorpus, vocab_size: int) -> None:
-        if device.type != "cuda":  # a GPU has its own memory
-            check_memory(config, vocab_size)
+        _check_memory(config, vocab_size, place, ranks)
         if isinstance(corpus, Corpus):  # the text of shards was checked when they were written
             findings.extend(check_health(corpus, config, vocab_size=vocab_size).findings)
 

@@ -14,7 +14,8 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,14 +60,23 @@ def state_numbers(config: RunConfig, vocab_size: int) -> int:
     return 2 * total + optimizer + (total if training.weights_ema else 0)
 
 
-def memory_megabytes(config: RunConfig, vocab_size: int) -> float:
+def memory_megabytes(config: RunConfig, vocab_size: int, *, num_processes: int = 1, is_sharded: bool = False) -> float:
     """Estimate the memory that a training takes beyond the program itself, in MB (10^6 bytes).
 
     The numbers held for each parameter are exact. Of the activations that the backward pass needs, the inputs of each
     operation are counted in float32; on a processor, without attention dropout, this is right to about a fifth.
+
+    Args:
+        config: All settings.
+        vocab_size: Number of different tokens, or an estimate of it.
+        num_processes: Processes that train together; the memory is that of one of them. Each has its share of the
+            windows, all weights, and its gradients a second time, in the buckets in which they are sent.
+        is_sharded: Whether weights, gradients and optimizer state are divided between the processes. Each begins with
+            all weights, and later has its share and one whole block with its gradients.
     """
     model, training = config.model, config.training
-    batch = -(-training.batch_size // training.accumulation_steps)
+    windows = -(-training.batch_size // num_processes)
+    batch = -(-windows // -(-training.accumulation_steps // num_processes))
     width, inner, kv_width = model.d_model, model.ff_width, model.kv_heads * model.d_head
     # The backward pass reads again: inputs and outputs of two norms, q, k, v and z, and the numbers of the
     # feed-forward layer before and after the non-linearity; with a cap also the scores, before and after it.
@@ -75,8 +85,21 @@ def memory_megabytes(config: RunConfig, vocab_size: int) -> float:
     if model.logit_cap is not None:
         block += 3 * model.num_heads * model.sequence_length
     position = model.num_layers * block + 2 * width + 2 * vocab_size  # logits and their log-probabilities
-    numbers = state_numbers(config, vocab_size) + batch * model.sequence_length * position
-    return BYTES_PER_NUMBER * numbers / 1e6
+    state = state_numbers(config, vocab_size)
+    if num_processes > 1:
+        shapes = tensor_shapes(model, vocab_size)
+        total = sum(map(math.prod, shapes.values()))
+        largest = max(_numbers_of_groups(shapes).values())
+        state = max(total, state // num_processes + 2 * largest) if is_sharded else state + total
+    return BYTES_PER_NUMBER * (state + batch * model.sequence_length * position) / 1e6
+
+
+def _numbers_of_groups(shapes: Mapping[str, tuple[int, ...]]) -> Counter[str]:
+    """Return how many parameters each block has, and under an empty name all others together."""
+    found: Counter[str] = Counter()
+    for name, shape in shapes.items():
+        found[".".join(name.split(".")[:2]) if name.startswith("blocks.") else ""] += math.prod(shape)
+    return found
 
 
 def generation_megabytes(model: TransformerConfig, vocab_size: int) -> float:
@@ -97,23 +120,45 @@ def machine_megabytes() -> int | None:
         return None
 
 
-def check_memory(config: RunConfig, vocab_size: int, allowed: int | None = None) -> None:
+def check_memory(
+    config: RunConfig,
+    vocab_size: int,
+    allowed: int | None = None,
+    *,
+    num_processes: int = 1,
+    num_local: int = 1,
+    is_sharded: bool = False,
+) -> None:
     """Refuse a training that needs too much memory.
 
     Args:
         config: All settings.
         vocab_size: Number of different tokens, or an estimate of it.
         allowed: Memory that it may take, in MB; None: as much as the machine has.
+        num_processes: Processes that train together, on all machines.
+        num_local: How many of them are on this machine.
+        is_sharded: Whether weights and optimizer state are divided between them; one process of them then puts each
+            checkpoint together in its memory.
 
     Raises:
         LimitError: It needs more; the message has both numbers.
     """
     allowed = machine_megabytes() if allowed is None else allowed
-    needed = memory_megabytes(config, vocab_size)
+    one = memory_megabytes(config, vocab_size, num_processes=num_processes, is_sharded=is_sharded)
+    checkpoint = 0.0
+    if is_sharded:
+        gradients = sum(map(math.prod, tensor_shapes(config.model, vocab_size).values()))
+        checkpoint = BYTES_PER_NUMBER * (state_numbers(config, vocab_size) - gradients) / 1e6
+    needed = num_local * one + checkpoint
     if allowed is not None and needed > allowed:
+        how, fewer = "", "Lower"
+        if num_local > 1:
+            how, fewer = f": {num_local} processes with {one:,.0f} MB each", "Start fewer processes, or lower"
+            if is_sharded:
+                how += f", and {checkpoint:,.0f} MB for one of them to put a checkpoint together"
         raise LimitError(
-            f"The training would need about {needed:,.0f} MB of memory; this machine allows {allowed:,} MB.",
-            mend="Lower training.batch_size or model.sequence_length, or raise training.accumulation_steps; "
+            f"The training would need about {needed:,.0f} MB of memory{how}; this machine allows {allowed:,} MB.",
+            mend=f"{fewer} training.batch_size or model.sequence_length, or raise training.accumulation_steps; "
             "if the model itself is too large, lower model.d_model or model.num_layers.",
         )
 

@@ -14,8 +14,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from minigpt.cli import training
 from minigpt.cli.root import cli
+from minigpt.config import RunConfig
 from minigpt.model.weights import load_weights
+from minigpt.runs import cost
+from minigpt.runs.cost import memory_megabytes
 from minigpt.runs.folder import RunFolder
 
 TEXT = "the cat sat on the mat. a dog ran to the house of a bird. " * 60
@@ -60,6 +64,35 @@ def test_what_processes_cannot_do_is_refused_at_once(
     assert result.exit_code == 2
     assert words in " ".join(result.output.split())
     assert not (tmp_path / "run").exists()
+
+
+def test_processes_that_do_not_fit_into_the_memory_are_refused(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four replicas need more than one; a run that was begun alone and is resumed by four is refused too."""
+    run = tmp_path / "run"
+    arguments = train_arguments(text, run, max_steps=1)
+    alone = RunConfig()
+
+    def remember(config: RunConfig, vocab_size: int, **processes: Any) -> None:
+        nonlocal alone
+        alone = config
+        real(config, vocab_size, **processes)
+
+    real = training.check_memory
+    monkeypatch.setattr(training, "check_memory", remember)
+    assert CliRunner().invoke(cli, arguments).exit_code == 0
+    room = 1.2 * memory_megabytes(alone, RunFolder(run).tokenizer.vocab_size)
+    monkeypatch.setattr(cost, "machine_megabytes", lambda: room)
+    new = [*train_arguments(text, tmp_path / "new", max_steps=1), "--nproc", "4"]
+    for command in (new, [*new, "--shard"], ["train", "--resume", "--out", str(run), "--nproc", "4"]):
+        result = CliRunner().invoke(cli, command)
+        told = " ".join(result.output.split())
+        assert result.exit_code == 2, told
+        assert "4 processes with" in told
+        assert f"this machine allows {room} MB" in told
+        assert "Start fewer processes" in told
+    assert not (tmp_path / "new").exists()
 
 
 def test_restarts_need_the_folder_of_the_run(text: Path) -> None:

@@ -16,7 +16,7 @@ from minigpt import resources
 from minigpt.config import RunConfig, TrainingConfig, TransformerConfig, load_config
 from minigpt.data.corpora import corpus_from_text
 from minigpt.errors import LimitError, StorageError
-from minigpt.model.size import BYTES_PER_NUMBER
+from minigpt.model.size import BYTES_PER_NUMBER, count_parameters
 from minigpt.model.transformer import Transformer
 from minigpt.runs import cost
 from minigpt.runs.cost import (
@@ -119,6 +119,32 @@ def test_the_memory_that_is_allowed_is_the_machines_by_default(monkeypatch: pyte
         check_memory(config, 20)
     monkeypatch.setattr(cost, "machine_megabytes", lambda: None)
     check_memory(config, 20)
+
+
+@pytest.mark.parametrize("is_sharded", [False, True])
+@pytest.mark.parametrize("size", [2, 4])
+def test_the_memory_of_several_processes_is_counted_for_each(size: int, is_sharded: bool) -> None:
+    config = small(batch_size=64, accumulation_steps=4)
+    whole = state_numbers(config, 20)
+    total = count_parameters(config.model, 20).total
+    shares = small(batch_size=64 // size, accumulation_steps=-(-4 // size))  # the windows of one of them
+    activations = memory_megabytes(shares, 20) - BYTES_PER_NUMBER * whole / 1e6
+    one = memory_megabytes(config, 20, num_processes=size, is_sharded=is_sharded)
+    state = (one - activations) * 1e6 / BYTES_PER_NUMBER
+    if is_sharded:
+        assert total <= state < whole / size + 2 * total
+    else:
+        assert state == pytest.approx(whole + total)  # the buckets of DistributedDataParallel
+    gathered = BYTES_PER_NUMBER * (whole - total) / 1e6 if is_sharded else 0
+    for local in (1, size):
+        needed = local * one + gathered
+        told = {"num_processes": size, "num_local": local, "is_sharded": is_sharded}
+        check_memory(config, 20, int(needed) + 1, **told)
+        with pytest.raises(LimitError, match=rf"about {needed:,.0f} MB of memory") as caught:
+            check_memory(config, 20, int(needed) - 1, **told)
+        assert (f"{local} processes with {one:,.0f} MB each" in str(caught.value)) == (local > 1)
+        assert ("fewer processes" in caught.value.mend) == (local > 1)
+        assert ("to put a checkpoint together" in str(caught.value)) == (is_sharded and local > 1)
 
 
 # -- the disk
