@@ -74,7 +74,7 @@ def test_four_rules_stand_side_by_side_on_the_same_dice(pages, run_id):
     assert "At token" in words
     assert "bits of surprise a token" in words
     assert "The draw" in words
-    assert words.count("** copied") == USUAL_COLUMNS  # the text that the run learned from is in its folder
+    assert words.count("** seen in training") == USUAL_COLUMNS  # the text that the run learned from is in its folder
 
 
 def test_top_k_of_one_is_greedy(pages, run_id):
