@@ -83,15 +83,23 @@ def learned_ids(folder: RunFolder) -> tuple[Ids | TokenStream, Ids]:
             corpus that can be made again here.
         MinigptError: The run is damaged, or its text is still being prepared.
     """
-    from minigpt.data.prepared import encode_corpus, open_data
-    from minigpt.data.split import split_ids
+    from minigpt.data.prepared import open_data
 
     try:
         data = open_data(folder.data_path, check=False)
         return data.train, data.validation
     except CheckpointError:
-        corpus, settings = rebuilt(folder), folder.config.data
-    if corpus is None or corpus.sha256 != folder.meta.get("sha256"):
+        return _rebuilt_ids(folder.path, folder.meta.get("sha256"))
+
+
+@functools.lru_cache(maxsize=1)  # a page asks for its opening text, then for the whole text: seconds for a long corpus
+def _rebuilt_ids(path: Path, sha256: object) -> tuple[Ids, Ids]:
+    from minigpt.data.prepared import encode_corpus
+    from minigpt.data.split import split_ids
+
+    folder = RunFolder(path)
+    corpus, settings = rebuilt(folder), folder.config.data
+    if corpus is None or corpus.sha256 != sha256:
         raise CorpusError("The text that this run learned from is not on this machine.", mend="Train a run here.")
     ids = encode_corpus(corpus, folder.tokenizer)
     return split_ids(ids, settings.validation_fraction, settings.max_validation_tokens, settings.split)

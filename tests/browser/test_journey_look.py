@@ -23,9 +23,9 @@ PROMPT = "the cat sat"
 
 
 @pytest.fixture(scope="module")
-def trained(serve_all, train_cats):
+def trained(shared_server, train_cats):
     """A server with one tiny run of two layers of two heads."""
-    server = serve_all()
+    server = shared_server
     folder = train_cats(server.home)
     run = load_run(folder.path)
     trace = trace_forward(run.model, torch.tensor([run.tokenizer.encode(PROMPT)]))

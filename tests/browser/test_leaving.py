@@ -49,6 +49,7 @@ class Visitor:
     read: int = 0  # bytes of the server's log
 
     def __post_init__(self) -> None:
+        self.read = self.read or self.server.log.stat().st_size  # what was there before is not of this visitor
         self.page.on("pageerror", lambda error: self.faults.append(f"page error: {error}"))
         self.page.on("console", lambda message: self._note(message.text))
 
@@ -312,8 +313,8 @@ def walk(visitor: Visitor, draw: random.Random, steps: int) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def server(serve_all):
-    return serve_all()
+def server(shared_server):
+    return shared_server
 
 
 def test_a_page_that_is_opened_from_a_field_comes_whole_and_stays(server, open_page):
