@@ -365,7 +365,9 @@ def test_the_log_is_shown_as_it_is_and_only_to_the_owner(pages, monkeypatch):
     assert "asterisked" not in pages.words(at)
     at.session_state["train:log"] = True
     at.run()
-    assert [code.value.partition("  ")[2] for code in at.code if "asterisked" in code.value] == ["warning: **is** asterisked"]
+    assert [code.value.partition("  ")[2] for code in at.code if "asterisked" in code.value] == [
+        "warning: **is** asterisked"
+    ]
     monkeypatch.setattr(state, "may_control", lambda ref: False)
     assert t("train.log") not in [box.label for box in at.run().expander]
 
