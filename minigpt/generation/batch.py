@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from minigpt.model.protocols import LanguageModel
     from minigpt.tokenizers.base import TokenReader
 
+MOST_FOR_NUMPY = 1 << 13
+"""Largest number of probabilities of several texts that NumPy computes; torch is quicker with more."""
+
 
 class TextRow(GrowingText):
     """One text that is being written.
@@ -78,7 +81,8 @@ class BatchWriter:
     ) -> None:
         self._model, self._tokenizer = run.model, run.tokenizer
         self._reader = TextReader(run.model, probe, forward)
-        self.rows = [TextRow(*request, place, run.tokenizer.reader()) for place, request in enumerate(requests)]
+        texts: dict[int, str] = {}
+        self.rows = [TextRow(*request, place, run.tokenizer.reader(texts)) for place, request in enumerate(requests)]
         self._longest = max(len(row.ids) for row in self.rows)
         self._num_written = 0
         # the tokens of all texts, aligned at their newest, since rules look back from there; -1 is padding
@@ -104,7 +108,7 @@ class BatchWriter:
         with evaluation_mode(self._model):
             raw = self._reader.read(rows).to("cpu", torch.float64)  # (B, V)
             chosen = self._apply_rules(rows, raw + self._never)
-            after, before = torch.softmax(chosen, -1).numpy(), torch.softmax(raw, -1).numpy()
+        after, before = _softmax(chosen), _softmax(raw)
         dice = [uniform(row.settings.seed, row.settings.row, n) for row in rows]
         ids = draw_ids(after, dice)
         every_row = range(len(rows))
@@ -157,3 +161,18 @@ class BatchWriter:
         if token not in self._texts:
             self._texts[token] = self._tokenizer.token_text(token)
         return self._texts[token]
+
+
+def _softmax(logits: torch.Tensor) -> NDArray[np.float64]:
+    """Return the probabilities (B, V); a row without any token left becomes NaN, which `draw_ids` reports.
+
+    Torch splits even a few short rows between its threads. On a busy machine it then waits for them a hundred times as
+    long as the work takes.
+    """
+    if len(logits) == 1 or logits.numel() > MOST_FOR_NUMPY:
+        return torch.softmax(logits, -1).numpy()
+    scores = logits.numpy()
+    with np.errstate(invalid="ignore"):
+        probs: NDArray[np.float64] = np.exp(scores - np.maximum.reduce(scores, -1, keepdims=True))
+    probs /= np.add.reduce(probs, -1, keepdims=True)
+    return probs

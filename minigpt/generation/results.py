@@ -14,8 +14,7 @@ class Candidate(NamedTuple):
     probability: float
 
 
-@dataclass(frozen=True, slots=True)
-class GeneratedToken:
+class GeneratedToken(NamedTuple):
     """One token that was written, and how it was chosen."""
 
     token_id: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from minigpt.generation.results import GeneratedToken
 
@@ -70,5 +69,5 @@ class StopMatcher:
             if left:
                 index = next(index for index, token in enumerate(rest) if token.written)
                 part = rest[index].written[:left]
-                released += [*rest[:index], replace(rest[index], text=part, written=part)]
+                released += [*rest[:index], rest[index]._replace(text=part, written=part)]
         return released

@@ -146,6 +146,17 @@ class Decoder:
         if self._activation == "relu2":
             positive: Array = np.maximum(x, 0, out=x)
             return np.multiply(positive, positive, out=positive)
+        if self._activation == "gelu_tanh":  # x / 2 * (1 + tanh(slope * x + curve * x^3))
+            slope = math.sqrt(2 / math.pi)
+            y: Array = x * x
+            y *= 0.044715 * slope
+            y += slope
+            y *= x
+            np.tanh(y, out=y)
+            y += 1
+            y *= x
+            y *= 0.5
+            return y
         return activate(torch.from_numpy(x), self._activation).numpy()
 
 

@@ -50,11 +50,15 @@ class TokenReader:
 
     All texts of `push`, and that of `finish` after them, are together what `decode` returns for all ids at once.
     This one is right for every kind whose tokens are whole characters.
+
+    Args:
+        tokenizer: The tokenizer of the ids.
+        texts: See `BaseTokenizer.reader`.
     """
 
-    def __init__(self, tokenizer: BaseTokenizer) -> None:
+    def __init__(self, tokenizer: BaseTokenizer, texts: dict[int, str] | None = None) -> None:
         self._tokenizer = tokenizer
-        self._texts: dict[int, str] = {}
+        self._texts = {} if texts is None else texts
 
     def push(self, token_id: int) -> str:
         """Take one more id and return the text that is complete with it; "" if its last character is not."""
@@ -230,9 +234,13 @@ class BaseTokenizer(ABC):
         text = self.decode([token_id])
         return len(text), len(text.encode("utf-8", "surrogatepass"))
 
-    def reader(self) -> TokenReader:
-        """Return a new reader, which decodes ids one by one."""
-        return TokenReader(self)
+    def reader(self, texts: dict[int, str] | None = None) -> TokenReader:
+        """Return a new reader, which decodes ids one by one.
+
+        Args:
+            texts: Where the reader keeps what each token decodes to. Readers that share it decode a token once.
+        """
+        return TokenReader(self, texts)
 
     def token_pieces(self, text: str) -> list[str]:
         """Return the piece of `text` that each id of `encode(text)` stands for.

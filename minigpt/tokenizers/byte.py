@@ -108,7 +108,7 @@ class ByteLevelTokenizer(BaseTokenizer):
         token = self.token_bytes(token_id)
         return sum(byte & 0xC0 != 0x80 for byte in token), len(token)
 
-    def reader(self) -> TokenReader:
+    def reader(self, texts: dict[int, str] | None = None) -> TokenReader:
         """Return a reader that holds the bytes of an incomplete character back until it is complete."""
         return _ByteReader(self)
 

@@ -1,3 +1,4 @@
+import math
 import sys
 from types import SimpleNamespace
 
@@ -6,7 +7,7 @@ import torch
 
 from minigpt.config import TransformerConfig
 from minigpt.errors import ConfigError, InputError, SamplingError
-from minigpt.generation import reading
+from minigpt.generation import batch, reading
 from minigpt.generation.constraints import AllowedTokens
 from minigpt.generation.generator import TextGenerator, generate_naive
 from minigpt.generation.penalties import DRYPenalty, FrequencyPenalty
@@ -394,6 +395,22 @@ def test_several_texts_are_what_each_would_be_alone(endless, rules, use_cache):
         assert [t.probability for t in one.tokens] == pytest.approx([t.probability for t in other.tokens])
     two = generator.generate_batch(PROMPTS[:2], each[:2])
     assert [result.text for result in two] == [result.text for result in together[:2]]
+
+
+@pytest.mark.parametrize("most", [0, 1 << 13])  # torch and NumPy compute the probabilities of several texts
+@pytest.mark.parametrize("num_texts", [1, 3])
+@pytest.mark.parametrize("value", [-math.inf, math.inf, math.nan])
+def test_a_distribution_without_a_token_is_reported_for_any_number_of_texts(monkeypatch, most, num_texts, value):
+    class Broken(Sampler):
+        def process(self, logits, ids=None, state=None):
+            return torch.full_like(logits, value), state
+
+        def describe(self):
+            return "broken"
+
+    monkeypatch.setattr(batch, "MOST_FOR_NUMPY", most)
+    with pytest.raises(SamplingError, match="No token has a probability left"):
+        TextGenerator(real_run()).generate_batch(["a"] * num_texts, max_new_tokens=1, sampler=Broken())
 
 
 GENERAL = {

@@ -159,6 +159,7 @@ STYLES = [
     {"convolution": 5, "positions": "learned", "qk_norm": True, "activation": "relu"},
     {"norm_gain": False, "qk_norm": True, "activation": "relu2", "convolution": 2},
     {"activation": "swiglu", "bias": True, "norm": "layernorm"},
+    {"activation": "gelu_tanh", "bias": True},
     {"activation": "none"},
     {"positions": "sinusoidal", "tie_embeddings": False},
     {"positions": "none"},
