@@ -12,9 +12,11 @@ Source: Pope et al. 2022, "Efficiently Scaling Transformer Inference", section 2
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -47,8 +49,8 @@ class CacheMemory:
         shape = (num_rows, config.kv_heads, self.room, config.d_head)
         # A tensor created in inference mode cannot be written to outside it. These can be used in both.
         with torch.inference_mode(False):
-            self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
-            self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
+            self.keys = [_zeros(shape, device, dtype) for _ in range(config.num_layers)]
+            self.values = [_zeros(shape, device, dtype) for _ in range(config.num_layers)]
             before = (num_rows, max(config.convolution - 1, 0), config.d_model)
             slots = 2 * config.num_layers if config.convolution > 1 else 0
             self.before = [torch.zeros(before, device=device, dtype=dtype) for _ in range(slots)]
@@ -69,7 +71,7 @@ class CacheMemory:
         with torch.inference_mode(False):
             for tensors in (self.keys, self.values):
                 for layer, old in enumerate(tensors):
-                    larger = old.new_zeros((*old.shape[:2], self.room, old.shape[3]))
+                    larger = _zeros((*old.shape[:2], self.room, old.shape[3]), old.device, old.dtype)
                     larger.narrow(2, 0, old_room).copy_(old)
                     tensors[layer] = larger
 
@@ -81,6 +83,13 @@ class CacheMemory:
             for name in ("keys", "values", "before"):
                 setattr(other, name, [tensor.narrow(0, first, num_rows).clone() for tensor in getattr(self, name)])
         return other
+
+
+def _zeros(shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """Return zeros. New main memory is zero already, and NumPy leaves it so; torch would write all of it at once."""
+    if device.type != "cpu":
+        return torch.zeros(shape, device=device, dtype=dtype)
+    return torch.from_numpy(np.zeros(math.prod(shape) * dtype.itemsize, np.uint8)).view(dtype).view(shape)
 
 
 class KVCache:
