@@ -127,7 +127,7 @@ def _opened(
         folder = _resumed(out, source, overrides)
         _check_processes(folder.config, place, ranks)
         if place.local_size > 1:  # the run may have been begun with fewer
-            _check_memory(folder.config, folder.tokenizer.vocab_size, place, ranks)
+            _check_memory(folder.config, folder.tokenizer.vocab_size, place, ranks, is_resumed=True)
     else:
         folder = _created(source, overrides, out=out, resume=resume, place=place, ranks=ranks)
     settle(folder, None if is_settled(folder) else num_cores(place.local_size))
@@ -140,11 +140,16 @@ def _check_processes(config: RunConfig, place: Place, ranks: Ranks) -> None:
     check_device(config.device, place.local_size)
 
 
-def _check_memory(config: RunConfig, vocab_size: int, place: Place, ranks: Ranks) -> None:
+def _check_memory(config: RunConfig, vocab_size: int, place: Place, ranks: Ranks, *, is_resumed: bool = False) -> None:
     """Refuse a training that does not fit into the memory of this machine; a GPU has its own."""
     if resolve_device(config.device).type != "cuda":
         check_memory(
-            config, vocab_size, num_processes=ranks.size, num_local=place.local_size, is_sharded=ranks.is_sharded
+            config,
+            vocab_size,
+            num_processes=ranks.size,
+            num_local=place.local_size,
+            is_sharded=ranks.is_sharded,
+            is_resumed=is_resumed,
         )
 
 

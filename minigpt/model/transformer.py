@@ -49,6 +49,43 @@ INITIAL_STD = 0.02
 """Standard deviation of new weights in GPT-2's way; residual projections get this / sqrt(2 L)."""
 
 
+def initialise(tensor: torch.Tensor, name: str, model: Transformer, seed: int) -> None:
+    """Fill a parameter: matrices with random numbers, norms with 1, biases with 0 (torch's way: at random).
+
+    Args:
+        tensor: Filled in place; it has the shape of the whole parameter.
+        name: Of the parameter. The numbers depend on it, and not on which other parameters there are.
+        model: The model that the parameter belongs to; its weights may have no memory.
+        seed: Seed of all its weights.
+    """
+    generator = make_generator(seed, Stream.INITIALISATION, zlib.crc32(name.encode()))
+    layer = model.get_submodule(name.rpartition(".")[0])
+    if "convolution" in name:
+        tensor.zero_()[0] = 1  # the identity: each position reads only itself
+    elif model.config.initialization == "torch" and isinstance(layer, Linear):
+        bound = 1 / math.sqrt(layer.in_features)  # what torch's nn.Linear does, weights and biases alike
+        tensor.uniform_(-bound, bound, generator=generator)
+    elif tensor.ndim == 1:
+        tensor.fill_(0 if name.endswith("bias") else 1)
+    else:
+        tensor.normal_(0, _initial_std(name, model, columns=tensor.shape[1]), generator=generator)
+
+
+def _initial_std(name: str, model: Transformer, *, columns: int) -> float:
+    """Return the standard deviation of a matrix's initial weights."""
+    if model.config.initialization == "torch":  # an embedding; what torch's nn.Embedding does
+        return 1.0
+    adds_to_stream = name.endswith(("attention.out.weight", "feedforward.down.weight"))
+    if model.config.initialization == "gpt2" or name == "positions.weight":
+        # 2 L such layers add to the stream; this scale keeps the variance of their sum (GPT-2, section 2.3).
+        return INITIAL_STD / math.sqrt(2 * model.config.num_layers) if adds_to_stream else INITIAL_STD
+    if name == "embedding.weight":
+        return INITIAL_STD if model.head is None else 1.0
+    # Layers that add to the stream, and the output layer, start at zero, as in "ReZero" (Bachlechner et al. 2020).
+    # The others keep the length of their input.
+    return 0.0 if adds_to_stream or name == "head.weight" else 1 / math.sqrt(columns)
+
+
 class Transformer(nn.Module):
     """A GPT: logits = norm(block_L-1(... block_0(embedding[ids]))) output^T.
 
@@ -91,37 +128,11 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def _initialise(self, seed: int) -> None:
-        """Fill every parameter: matrices with random numbers, norms with 1, biases with 0 (torch's way: at random)."""
-        as_torch = self.config.initialization == "torch"
         for name, parameter in self.named_parameters():
-            # Keyed by the name, so that a tensor's initial weights do not depend on which other tensors exist.
-            generator = make_generator(seed, Stream.INITIALISATION, zlib.crc32(name.encode()))
             layer = self.get_submodule(name.rpartition(".")[0])
             if self._has_own and not type(layer).__module__.startswith(("torch.", "minigpt.")):
                 continue  # a class of one's own has given it its first value
-            if "convolution" in name:
-                parameter.zero_()[0] = 1  # the identity: each position reads only itself
-            elif as_torch and isinstance(layer, Linear):
-                bound = 1 / math.sqrt(layer.in_features)  # what torch's nn.Linear does, weights and biases alike
-                parameter.uniform_(-bound, bound, generator=generator)
-            elif parameter.ndim == 1:
-                parameter.fill_(0 if name.endswith("bias") else 1)
-            else:
-                parameter.normal_(0, self._initial_std(name, parameter), generator=generator)
-
-    def _initial_std(self, name: str, parameter: torch.Tensor) -> float:
-        """Return the standard deviation of a matrix's initial weights."""
-        if self.config.initialization == "torch":  # an embedding; what torch's nn.Embedding does
-            return 1.0
-        adds_to_stream = name.endswith(("attention.out.weight", "feedforward.down.weight"))
-        if self.config.initialization == "gpt2" or name == "positions.weight":
-            # 2 L such layers add to the stream; this scale keeps the variance of their sum (GPT-2, section 2.3).
-            return INITIAL_STD / math.sqrt(2 * self.config.num_layers) if adds_to_stream else INITIAL_STD
-        if name == "embedding.weight":
-            return INITIAL_STD if self.head is None else 1.0
-        # Layers that add to the stream, and the output layer, start at zero, as in "ReZero" (Bachlechner et al. 2020).
-        # The others keep the length of their input.
-        return 0.0 if adds_to_stream or name == "head.weight" else 1 / math.sqrt(parameter.shape[1])
+            initialise(parameter, name, self, seed)
 
     @property
     def device(self) -> torch.device:

@@ -71,8 +71,8 @@ def memory_megabytes(config: RunConfig, vocab_size: int, *, num_processes: int =
         vocab_size: Number of different tokens, or an estimate of it.
         num_processes: Processes that train together; the memory is that of one of them. Each has its share of the
             windows, all weights, and its gradients a second time, in the buckets in which they are sent.
-        is_sharded: Whether weights, gradients and optimizer state are divided between the processes. Each begins with
-            all weights, and later has its share and one whole block with its gradients.
+        is_sharded: Whether weights, gradients and optimizer state are divided between the processes. Each has its
+            share, and one whole block with its gradients.
     """
     model, training = config.model, config.training
     windows = -(-training.batch_size // num_processes)
@@ -90,7 +90,7 @@ def memory_megabytes(config: RunConfig, vocab_size: int, *, num_processes: int =
         shapes = tensor_shapes(model, vocab_size)
         total = sum(map(math.prod, shapes.values()))
         largest = max(_numbers_of_groups(shapes).values())
-        state = max(total, state // num_processes + 2 * largest) if is_sharded else state + total
+        state = state // num_processes + 2 * largest if is_sharded else state + total
     return BYTES_PER_NUMBER * (state + batch * model.sequence_length * position) / 1e6
 
 
@@ -128,6 +128,7 @@ def check_memory(
     num_processes: int = 1,
     num_local: int = 1,
     is_sharded: bool = False,
+    is_resumed: bool = False,
 ) -> None:
     """Refuse a training that needs too much memory.
 
@@ -139,6 +140,7 @@ def check_memory(
         num_local: How many of them are on this machine.
         is_sharded: Whether weights and optimizer state are divided between them; one process of them then puts each
             checkpoint together in its memory.
+        is_resumed: Whether they begin from a checkpoint, which each of them reads as a whole.
 
     Raises:
         LimitError: It needs more; the message has both numbers.
@@ -149,13 +151,14 @@ def check_memory(
     if is_sharded:
         gradients = sum(map(math.prod, tensor_shapes(config.model, vocab_size).values()))
         checkpoint = BYTES_PER_NUMBER * (state_numbers(config, vocab_size) - gradients) / 1e6
+        checkpoint *= num_local if is_resumed else 1
     needed = num_local * one + checkpoint
     if allowed is not None and needed > allowed:
         how, fewer = "", "Lower"
         if num_local > 1:
             how, fewer = f": {num_local} processes with {one:,.0f} MB each", "Start fewer processes, or lower"
             if is_sharded:
-                how += f", and {checkpoint:,.0f} MB for one of them to put a checkpoint together"
+                how += f", and {checkpoint:,.0f} MB for checkpoints"
         raise LimitError(
             f"The training would need about {needed:,.0f} MB of memory{how}; this machine allows {allowed:,} MB.",
             mend=f"{fewer} training.batch_size or model.sequence_length, or raise training.accumulation_steps; "

@@ -41,7 +41,7 @@ from minigpt.training.distributed import Ranks
 from minigpt.training.events import Record, TrainerView, Work
 from minigpt.training.precision import resolve_precision
 from minigpt.training.referee import Referee
-from minigpt.training.sharding import WholeView, gathered, shard
+from minigpt.training.sharding import WholeView, divided_model, gathered
 from minigpt.training.telemetry import Norms, Utilisation
 from minigpt.training.tracking import make_trackers
 from minigpt.training.trainer import Trainer
@@ -209,11 +209,12 @@ class TrainingJob:
         check_machine(config)
         tokenizer, generator = folder.tokenizer, folder.generator
         data = open_data(folder.data_path, check=ranks.is_writer)
-        model = Transformer(config.model, tokenizer.vocab_size, seed=config.seed)
+        shape = config.model, tokenizer.vocab_size
+        device = resolve_device(config.device)
         if ranks.is_sharded:
-            shard(model, resolve_device(config.device))
+            model = divided_model(*shape, config.seed, device)
         else:
-            model.to(resolve_device(config.device))
+            model = Transformer(*shape, seed=config.seed).to(device)
         self._checkpoints = Checkpoints(self._save)
         self.trainer = Trainer(
             model,

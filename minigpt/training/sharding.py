@@ -26,14 +26,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from minigpt.errors import ConfigError
-from minigpt.model.transformer import Transformer
+from minigpt.model.registry import has_own
+from minigpt.model.transformer import Transformer, initialise
 from minigpt.model.weights import load_weights
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
     from typing_extensions import TypeIs
 
-    from minigpt.config import TrainingConfig
+    from minigpt.config import TrainingConfig, TransformerConfig
     from minigpt.training.events import TrainerView
 
 WEIGHT, STATE = "weight:", "state:"
@@ -74,11 +75,39 @@ def check_shardable(settings: TrainingConfig, size: int) -> None:
             )
 
 
+def divided_model(config: TransformerConfig, vocab_size: int, seed: int, device: torch.device) -> Transformer:
+    """Make a model whose parameters are divided between all processes of torch's process group from the beginning.
+
+    Each parameter is filled as a whole and then cut, one after the other, so that a process never holds more than its
+    part and one whole parameter. The weights are those of `Transformer` with the same seed, bit for bit, for any number
+    of processes.
+
+    Args:
+        config: Shape of the model.
+        vocab_size: V, number of token ids.
+        seed: Seed of the initial weights.
+        device: Of each process.
+    """
+    if has_own(config):  # its classes have given their weights the first values, in main memory
+        model = Transformer(config, vocab_size, seed=seed)
+        shard(model, device)
+        return model
+    model = Transformer(config, vocab_size, seed=None).to("meta")  # memory that was never touched was never taken
+    shard(model, device)
+    model.to_empty(device=device)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            whole = torch.empty(parameter.shape)
+            initialise(whole, name, model, seed)
+            own_part(parameter).copy_(part_like(whole, parameter))
+    return model
+
+
 def shard(model: Transformer, device: torch.device) -> None:
     """Divide a model's parameters between all processes of torch's process group, and move them to the device.
 
     Args:
-        model: In main memory, equal in all processes.
+        model: In main memory and equal in all processes, or without memory (on the meta device).
         device: Of each process.
     """
     from torch.distributed.device_mesh import init_device_mesh

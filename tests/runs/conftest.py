@@ -60,7 +60,8 @@ def copied(trained: RunFolder, own_home: Path) -> RunFolder:
 def bucket(free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of an empty bucket of a server on this machine that speaks Amazon's S3."""
     pytest.importorskip("moto", reason="pip install 'moto[server]'")
-    pytest.importorskip("s3fs", reason="pip install 'minigpt-lab[ray]'")
+    s3fs = pytest.importorskip("s3fs", reason="pip install 'minigpt-lab[ray]'")
+    s3fs.S3FileSystem.clear_instance_cache()  # it would go on asking the server of the test before
     boto3 = pytest.importorskip("boto3", reason="pip install 'moto[server]'")
     endpoint = f"http://127.0.0.1:{(port := free_port())}"
     for name, value in {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from minigpt.model.transformer import Transformer
 from minigpt.training.callbacks import Callback
 from minigpt.training.distributed import Ranks
 from minigpt.training.events import Record, TrainerView
-from minigpt.training.sharding import num_bytes, own_part, shard, whole_of
+from minigpt.training.sharding import divided_model, num_bytes, own_part, whole_of
 from minigpt.training.trainer import Trainer
 from minigpt.training.validation import Validation
 
@@ -59,9 +59,11 @@ def train(case: str, ranks: Ranks, accumulation_steps: int = 1, batch_size: int 
     shape = {"model.num_layers": 1, "model.num_heads": 2, "model.d_model": 16, "model.sequence_length": 8}
     steps = {"training.max_steps": 50, "training.batch_size": batch_size, "training.eval_steps": 25}
     config = RunConfig().updated({**shape, **steps, "training.accumulation_steps": accumulation_steps, **CASES[case]})
-    model = Transformer(config.model, 11, seed=3)
     if ranks.is_sharded:
-        shard(model, torch.device("cpu"))
+        model = divided_model(config.model, 11, 3, torch.device("cpu"))
+    else:
+        model = Transformer(config.model, 11, seed=3)
+    begun = _whole(model.state_dict())
     curve = Curve(STOP_AT.get(case) if ranks.rank == ranks.size - 1 else None)
     trainer = Trainer(
         model.double() if case in IN_FLOAT64 else model, windows, validation, config, callbacks=[curve], ranks=ranks
@@ -69,8 +71,13 @@ def train(case: str, ranks: Ranks, accumulation_steps: int = 1, batch_size: int 
     trainer.fit()
     weights = trainer.eval_model.state_dict()
     held = num_bytes(weights), num_bytes(trainer.tensors_of_state())
-    whole = [whole_of(own_part(value), value).flatten() for value in weights.values()]
-    return {"lines": curve.lines, "weights": torch.cat(whole).tolist(), "bytes": held}
+    return {"lines": curve.lines, "begun": begun, "weights": _whole(weights), "bytes": held}
+
+
+def _whole(weights: Mapping[str, torch.Tensor]) -> list[float]:
+    """Return all numbers of a model, put together if this process has a part of them only."""
+    numbers: list[float] = torch.cat([whole_of(own_part(each), each).flatten() for each in weights.values()]).tolist()
+    return numbers
 
 
 CHILD = """

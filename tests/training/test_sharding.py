@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from minigpt.config import RunConfig, TrainingConfig
+from minigpt.config import RunConfig, TrainingConfig, TransformerConfig
 from minigpt.data.dataset import LanguageModelDataset
 from minigpt.errors import ConfigError
 from minigpt.model.transformer import Transformer
+from minigpt.training import sharding
 from minigpt.training.distributed import Ranks
-from minigpt.training.sharding import gathered, is_divided, part_like, shard
+from minigpt.training.sharding import divided_model, gathered, is_divided, own_part, part_like, shard, whole_of
 from minigpt.training.trainer import Trainer
 from tests.training.test_distributed import train, train_in_processes
 
@@ -92,6 +93,32 @@ def test_divided_weights_are_saved_whole_and_loaded_again(optimizer: str, group_
     assert again.val_loss == pytest.approx(alone.val_loss, abs=1e-6)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {},
+        {"initialization": "torch", "bias": True, "tie_embeddings": False, "positions": "learned"},
+        {"initialization": "identity", "convolution": 3, "tie_embeddings": False},
+    ],
+)
+def test_a_model_that_is_divided_from_the_beginning_has_the_same_weights(
+    shape: dict[str, Any], group_of_one: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit; and nothing is filled before it is divided."""
+    config = TransformerConfig(num_layers=2, num_heads=2, d_model=16, sequence_length=8, **shape)
+    wanted = Transformer(config, 11, seed=5).state_dict()
+    before: list[str] = []
+    real = sharding.shard
+    monkeypatch.setattr(sharding, "shard", lambda model, *rest: (before.append(model.device.type), real(model, *rest)))
+    model = divided_model(config, 11, 5, torch.device("cpu"))
+    assert before == ["meta"]
+    assert model(torch.tensor([[1, 2]])).isfinite().all()
+    found = {name: whole_of(own_part(value), value) for name, value in model.state_dict().items()}
+    assert found.keys() == wanted.keys()
+    assert all(found[name].equal(wanted[name]) for name in wanted)
+
+
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 4])
@@ -102,6 +129,7 @@ def test_processes_with_divided_weights_draw_the_curve_of_one(size: int, tmp_pat
     for case, (_, batch_size) in options.items():
         alone = train(case, Ranks(), 1 if case == "float64" else size, batch_size)
         for result in results:
+            assert result[case]["begun"] == alone["begun"]  # bit for bit
             lines = result[case]["lines"]
             wanted = [line[0] for line in alone["lines"]][: len(lines)]
             np.testing.assert_allclose([line[0] for line in lines], wanted, atol=1e-5)
