@@ -87,6 +87,7 @@ def own_sources(config: TransformerConfig) -> dict[str, bytes]:
             raise ConfigError(
                 f"The {word} {name} comes from a program and not from a file, so no other process can be given it.",
                 mend="Put the class into a Python file of its own, and give that file with --module-file.",
+                on_page="Start minigpt with a Python file that defines it.",
             )
         found[file] = content
     return found

@@ -574,7 +574,7 @@ def test_a_part_that_no_file_defines_is_refused(by_hand: ClusterEngine, corpus: 
     failed = by_hand.snapshot(run_id)
     assert failed.status == "failed"
     assert "The block own:upside comes from a program" in failed.message
-    assert "--module-file" in failed.message
+    assert "with a Python file that defines it" in failed.message
 
 
 def test_an_order_of_another_version_is_refused(serve: Serve, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
