@@ -64,7 +64,7 @@ MEASURED_ELSEWHERE = (
     *("architecture", "bounds", "bundled_tales", "compilation", "frame", "kept", "kv_cache", "resume", "rooms"),
     *("short_corpora", "streaming", "transformer", "variants"),
 )
-"""Files with much to compute, whose lines run in other tests too: without them one line in two hundred less is measured."""
+"""Files with much to compute, whose lines run in other tests too; single tests of this kind have the mark `no_cover`."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

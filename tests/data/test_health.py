@@ -50,6 +50,7 @@ def chinese(count, distinct=2500, seed=0):
     return "。\n".join("".join(chance.choices(characters, weights, k=24)) for _ in range(count // 26))
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_no_good_text_gets_an_alarm(name):
     corpus = load_corpus(name, num_chars=200_000)

@@ -99,6 +99,7 @@ def scripted(text, kind=CharacterTokenizer, end=(), **options):
 # --- the same tokens as the naive loop, past the context too ---
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("positions", ["rotary", "learned"])
 @pytest.mark.parametrize("use_cache", [True, False])
 @pytest.mark.parametrize("context", [2, 3, 8, 9])
@@ -488,6 +489,7 @@ def test_prompts_and_settings_must_be_as_many():
 # --- the compiled pass ---
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("positions", ["rotary", "alibi"])
 def test_the_compiled_pass_writes_the_same(endless, monkeypatch, positions):
     """Past the context too; with the plain operations traced as for a compiler, which saves a minute of compiling."""

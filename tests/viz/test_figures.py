@@ -223,6 +223,7 @@ def test_a_word_of_a_figures_own_is_noticed():
     assert "best: §value§" in own_words(figure)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("name", "index"), CASES)
 def test_all_figures_share_the_base_layout(name, index):
     for palette in (colours("light"), colours("dark")):
