@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from minigpt.app.sampling.side_view import USUAL_COLUMNS
+from minigpt.app.sampling.side_rules import USUAL_COLUMNS
 from minigpt.app.texts import t
 
 pytestmark = pytest.mark.browser
