@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from minigpt.app.sampling import pipeline_view, side_rules, side_texts, side_view
+from minigpt.app.sampling import pipeline_view, side, side_rules, side_texts, side_view
 from minigpt.app.sampling.side_rules import COLUMNS, DEFAULT_RULES, PRESETS, USUAL_COLUMNS, Rule
 from minigpt.app.sampling.side_texts import first_difference
 from minigpt.app.session import models, profile, runs
@@ -390,3 +390,30 @@ def test_the_copied_share_of_a_column_is_that_of_its_text_alone():
     ]
     assert side_texts.copied_shares(path, texts, Task()) == pytest.approx(alone)
     assert 0 < alone[0] < 1
+
+
+def test_new_draws_are_shown_before_the_controls_are_drawn_again(pages, run_id, monkeypatch):
+    at = pages.open(PAGE, run=run_id)
+    order: list[str] = []
+    for name in ("draw_strips", "choose_settings"):
+        drawn = getattr(side, name)
+        monkeypatch.setattr(side, name, lambda *given, name=name, drawn=drawn: order.append(name) or drawn(*given))
+    at.button(key="sampling:try_0").click().run()
+    assert not at.exception
+    assert order == ["draw_strips", "choose_settings"]
+    assert at.text_input(key="sampling:seed").value == "10"
+
+
+def test_texts_that_the_controls_do_not_ask_for_are_replaced(pages, run_id, monkeypatch):
+    at = pages.open(PAGE, run=run_id)
+    monkeypatch.setattr(side, "draw_strips", lambda slots, columns: drawn.append(columns))
+    drawn: list[tuple[side_texts.Column, ...]] = []
+    at.run()
+    (right,) = drawn
+    expected = side.request_in_session
+    monkeypatch.setattr(side, "request_in_session", lambda *given: expected(*given)._replace(seed=77))
+    at.run()
+    assert not at.exception
+    wrong, last = drawn[1:]
+    assert wrong != right
+    assert last == right

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -12,7 +13,7 @@ from minigpt.app.components.live_chart import live_chart
 from minigpt.app.components.token_strip import token_strip
 from minigpt.app.sampling import own, pipeline, pipeline_view, side_rules, side_texts, side_view
 from minigpt.app.sampling.controls import choose_prompt, prompt_field
-from minigpt.app.sampling.own_view import RuleFile
+from minigpt.app.sampling.own_view import NO_FILE, RuleFile
 from minigpt.app.sampling.pipeline_view import Range
 from minigpt.app.sampling.side_rules import (
     BASE_RANGE,
@@ -30,6 +31,7 @@ from minigpt.app.sampling.side_texts import FRONT, NUM_SEEDS, Column, Growing, N
 from minigpt.app.session import kept_controls, profile
 from minigpt.app.session.ask import ask, errors_explained
 from minigpt.app.session.runs import RunRef, token_unit
+from minigpt.app.session.subject import prompt_key
 from minigpt.app.texts import markdown, t, template
 from minigpt.app.ui import anatomy, controls, forms, theme
 from minigpt.app.ui.tunes import player
@@ -38,6 +40,15 @@ from minigpt.errors import MinigptError
 
 TALLEST = 236
 """Pixels of a text; a longer one scrolls."""
+
+SETTINGS = ("warmth", "length", "seed")
+"""Controls that belong to all columns."""
+
+CONTROLS_FIRST = "sampling:controls_first"
+"""Is in the session if the next script shall not draw the texts before the controls."""
+
+LEAD = 0.03
+"""Seconds that the texts are ahead of the rest of the page; a browser that gets both together shows both 40 ms later."""
 
 LONG_NAME = 26
 """Characters of a rule's name that stand on one line in a column."""
@@ -134,13 +145,14 @@ def kept_pipeline(number: int) -> str:
     return spec
 
 
-def shown_rule(number: int, base_temperature: float) -> Rule:
+def shown_rule(number: int, base_temperature: float, own_file: RuleFile = NO_FILE) -> Rule:
     """Return the rule that the controls of a column stand for, before they are drawn."""
     kinds = (*RULES, PIPELINE)
     kind = st.session_state.get(f"sampling:rule_{number}", first(f"sampling:rule_{number}", kinds.__contains__))
     if kind == PIPELINE:
         key = f"sampling:pipeline_{number}"
-        return Rule(pipeline_view.usable(st.session_state.get(key, kept_pipeline(number))))
+        spec = pipeline_view.usable(st.session_state.get(key, kept_pipeline(number)))
+        return Rule(spec, own_file.used_by(spec))
     if kind not in RANGES:
         return Rule.of("greedy")
     key = f"sampling:{kind}_{number}"
@@ -176,20 +188,67 @@ def rule_of(run: RunRef, own_file: RuleFile, number: int, count: int, base_tempe
         return Rule(spec, own_file.used_by(spec))
 
 
-def written(
-    run: RunRef, rules: tuple[Rule, ...], slots: Sequence[DeltaGenerator], prompt: str, length: int, seed: int
-) -> tuple[tuple[Column, ...], Sequence[DeltaGenerator]]:
-    """Return the texts that the rules write, computed through the gate, and the places where to draw them.
+class Request(NamedTuple):
+    """What the controls ask for: a text of `length` tokens for each rule."""
 
-    Unless they are quick, what is written so far is drawn there meanwhile.
+    run: RunRef
+    rules: tuple[Rule, ...]
+    prompt: str
+    length: int
+    seed: int
+
+    def texts(self, watch: Callable[[Any], None]) -> tuple[Column, ...]:
+        """Return the texts, computed through the gate.
+
+        Args:
+            watch: As for `ask`.
+
+        Raises:
+            MinigptError: See `ask`; also for a prompt that is longer than the profile allows.
+        """
+        profile.limits().check_prompt(self.prompt)
+        question = (self.rules, self.prompt, self.length, self.seed)
+        return ask(
+            self.run, "sampling", lambda loaded, task: side_texts.write(loaded, *question, task), *question, watch=watch
+        )
+
+
+def request_in_session(run: RunRef, own_file: RuleFile) -> Request | None:
+    """Return what the controls ask for, before they are drawn; None if the session does not hold all of it yet."""
+    state = st.session_state
+    prompt_name = prompt_key(run, "sampling")
+    if not all(name in state for name in (prompt_name, *(f"sampling:{name}" for name in ("columns", *SETTINGS)))):
+        return None
+    base_temperature, length, typed_seed = (state[f"sampling:{name}"] for name in SETTINGS)
+    seed = forms.read_number(typed_seed, int)
+    if not isinstance(seed, int) or not 0 <= seed <= MOST:
+        return None
+    rules = tuple(shown_rule(number, base_temperature, own_file) for number in range(state["sampling:columns"]))
+    return Request(run, rules, state[prompt_name], length, seed)
+
+
+class _TakesLongerError(Exception):
+    """The texts are not written in a moment."""
+
+
+def written_at_once(request: Request) -> tuple[Column, ...] | None:
+    """Return the texts if they can be written in a moment; None if that takes longer or fails."""
+
+    def look(_: Any) -> None:
+        raise _TakesLongerError
+
+    try:
+        return request.texts(look)
+    except (_TakesLongerError, MinigptError):
+        return None
+
+
+def written(request: Request, slots: Sequence[DeltaGenerator]) -> tuple[tuple[Column, ...], Sequence[DeltaGenerator]]:
+    """Return the texts, and the places where to draw them. What is written so far is drawn there meanwhile.
 
     Args:
-        run: The run.
-        rules: The rule of each column.
+        request: What to write.
         slots: Where to draw the text of each column.
-        prompt: The text to continue.
-        length: How many tokens each writes.
-        seed: Seed of the random numbers.
     """
     growing_texts: list[DeltaGenerator] = []
 
@@ -201,18 +260,11 @@ def written(
             growing_texts[number].code(text, language=None, wrap_lines=True, height=TALLEST)
 
     try:
-        columns = ask(
-            run,
-            "sampling",
-            lambda loaded, task: side_texts.write(loaded, rules, prompt, length, seed, task),
-            *(rules, prompt, length, seed),
-            watch=draw_growing,
-        )
+        return request.texts(draw_growing), growing_texts or slots
     except MinigptError:
         for text in growing_texts:
             text.empty()
         raise
-    return columns, growing_texts or slots
 
 
 def chosen(run: RunRef, rules: tuple[Rule, ...], prompt: str, position: int, seed: int) -> tuple[NextToken, ...]:
@@ -223,6 +275,21 @@ def chosen(run: RunRef, rules: tuple[Rule, ...], prompt: str, position: int, see
         lambda loaded, task: side_texts.choices_at(loaded, rules, prompt, position, seed, task),
         *(rules, prompt, position, seed),
     )
+
+
+def make_places(
+    below: DeltaGenerator, count: int
+) -> tuple[Sequence[DeltaGenerator], Sequence[DeltaGenerator], Sequence[DeltaGenerator]]:
+    """Return the columns, and in each the place of its rule and below that the place of its text."""
+    places = below.columns(count, gap="medium" if count <= USUAL_COLUMNS else "small")
+    return places, [place.container() for place in places], [place.container() for place in places]
+
+
+def draw_strips(slots: Sequence[DeltaGenerator], columns: Sequence[Column]) -> None:
+    """Draw the texts of all columns, and let the browser show them before it gets anything else to do."""
+    for number, slot in enumerate(slots):
+        draw_strip(slot, columns, number)
+    time.sleep(LEAD)
 
 
 def draw_strip(slot: DeltaGenerator, columns: Sequence[Column], number: int) -> None:
@@ -296,24 +363,37 @@ def position_slider(columns: Sequence[Column], question: tuple[object, ...]) -> 
 def draw(run: RunRef) -> None:
     """Draw the controls and the columns."""
     own_file = own.rule_file()
-    prompt, seed, length, count, base_temperature = choose_settings(run)
-    with st.container(key="sampling_columns"):
-        places = st.columns(count, gap="medium" if count <= 4 else "small")
+    settings, below = st.container(), st.container(key="sampling_columns")
+    expected = request_in_session(run, own_file)
+    slots: Sequence[DeltaGenerator] = []
+    columns: tuple[Column, ...] | None = None
+    with errors_explained():
+        if expected is not None and not st.session_state.pop(CONTROLS_FIRST, False):
+            columns = written_at_once(expected)
+    if columns is not None:  # the texts come first: the controls are on the page already
+        places, rule_places, slots = make_places(below, len(columns))
+        draw_strips(slots, columns)
+    with settings:
+        prompt, seed, length, count, base_temperature = choose_settings(run)
+    if columns is None:
+        places, rule_places, slots = make_places(below, count)
     chosen_rules = []
-    for number, place in enumerate(places):
+    for number, place in enumerate(rule_places):
         with place:
             chosen_rules.append(rule_of(run, own_file, number, count, base_temperature))
     rules = tuple(chosen_rules)
     kept_controls.keep("sampling", starts())
     if seed is None:  # the field says why
         st.stop()
-    slots: Sequence[DeltaGenerator] = [place.container() for place in places]
+    request = Request(run, rules, prompt, length, seed)
+    if columns is not None and request != expected:  # a control was not what the session held
+        st.session_state[CONTROLS_FIRST] = True
+        st.rerun()
     with errors_explained():
-        profile.limits().check_prompt(prompt)
-        columns, slots = written(run, rules, slots, prompt, length, seed)
+        if columns is None:
+            columns, slots = written(request, slots)
+            draw_strips(slots, columns)
         captions: list[DeltaGenerator] = []
-        for number, slot in enumerate(slots):  # all texts before anything else
-            draw_strip(slot, columns, number)
         verdicts = [side_view.verdict_on(column, run.path) for column in columns]
         for number, (place, column) in enumerate(zip(places, columns, strict=True)):
             with place:
