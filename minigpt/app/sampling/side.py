@@ -48,7 +48,7 @@ CONTROLS_FIRST = "sampling:controls_first"
 """Is in the session if the next script shall not draw the texts before the controls."""
 
 LEAD = 0.03
-"""Seconds that the texts are ahead of the rest of the page; a browser that gets both together shows both 40 ms later."""
+"""Seconds that the texts are ahead of the rest; a browser that gets both together shows both 40 ms later."""
 
 LONG_NAME = 26
 """Characters of a rule's name that stand on one line in a column."""
