@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -72,10 +72,14 @@ class Interruption:
 
     Attributes:
         signal: The first signal that came, None before.
+
+    Args:
+        tell: Called by the handler once the first signal is stored, to wake what waits.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[], object] | None = None) -> None:
         self.signal: int | None = None
+        self._tell = tell
         self._before: dict[int, Any] = {}
 
     @property
@@ -94,6 +98,8 @@ class Interruption:
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal is None:
             self.signal = number
+            if self._tell is not None:
+                self._tell()
             return
         self._restore()  # a third one ends the process at once
         _end(number, frame)

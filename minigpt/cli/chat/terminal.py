@@ -25,7 +25,7 @@ from minigpt.cli.chat.lexing import what_is_open
 from minigpt.cli.chat.session import Session, greeting
 from minigpt.cli.chat.settings import described
 from minigpt.cli.console import note
-from minigpt.cli.signals import Ended
+from minigpt.cli.signals import Ended, Interruption
 from minigpt.errors import StorageError
 from minigpt.generation.settings import OwnRules
 from minigpt.runs.loading import Run, bundled_runs
@@ -73,7 +73,7 @@ def talk(run: Run, name: str, *, device: str, rules: OwnRules) -> None:
     goes_on = True
     while goes_on:
         try:
-            line = prompt.prompt(FormattedText([("class:prompt", f"{visible(session.chat.run.name)}> ")]))
+            line = ask(prompt, FormattedText([("class:prompt", f"{visible(session.chat.run.name)}> ")]))
             goes_on = session.answer(line)
         except KeyboardInterrupt as error:
             if isinstance(error, Ended) and error.exit_code != Ended(signal.SIGINT).exit_code:
@@ -81,6 +81,38 @@ def talk(run: Run, name: str, *, device: str, rules: OwnRules) -> None:
             note("Ctrl+D ends the program.")
         except EOFError:
             return
+
+
+def ask(prompt: PromptSession[str], text: FormattedText) -> str:
+    """Return what the person enters; a signal ends the prompt.
+
+    The handler only stores the signal. If it raised `Ended`, that would be lost where Python ignores an error, as in a
+    destructor or in a callback of a weak reference, and asyncio has both.
+
+    Args:
+        prompt: Reads the line.
+        text: What stands before the line.
+
+    Raises:
+        Ended: A signal came.
+        KeyboardInterrupt: Ctrl+C was pressed.
+        EOFError: Ctrl+D was pressed.
+    """
+    app = prompt.app
+
+    def end() -> None:
+        if interruption.signal is not None and app.future is not None and not app.future.done():
+            app.exit(exception=Ended(interruption.signal))
+
+    def wake() -> None:
+        if app.loop is not None:
+            app.loop.call_soon_threadsafe(end)
+
+    with Interruption(wake) as interruption:
+        line = prompt.prompt(text, pre_run=end)  # a signal may have come before it runs
+    if interruption.signal is not None:
+        raise Ended(interruption.signal)
+    return line
 
 
 def toolbar(session: Session, prompt: PromptSession[str]) -> str:
