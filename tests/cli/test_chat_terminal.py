@@ -1,7 +1,8 @@
-"""The prompt of `minigpt chat` in a process of its own kind: signals at moments that a real terminal seldom meets."""
+"""The prompt of `minigpt chat`: signals at moments that a test in a real terminal seldom meets."""
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Callable, Iterator
 
@@ -26,8 +27,13 @@ class Dying:
 
 @pytest.fixture
 def keys() -> Iterator[PipeInput]:
-    with create_pipe_input() as keys, ending_signals():
-        yield keys
+    running = asyncio._get_running_loop()  # Playwright's, if tests in a browser have run in this process
+    asyncio._set_running_loop(None)
+    try:
+        with create_pipe_input() as keys, ending_signals():
+            yield keys
+    finally:
+        asyncio._set_running_loop(running)
 
 
 def session(keys: PipeInput, toolbar: Callable[[], str] | None = None) -> PromptSession[str]:
