@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 from minigpt.app.sampling import pipeline_view, side, side_rules, side_texts, side_view
 from minigpt.app.sampling.side_rules import COLUMNS, DEFAULT_RULES, PRESETS, USUAL_COLUMNS, Rule
 from minigpt.app.sampling.side_texts import first_difference
-from minigpt.app.session import models, profile, runs
+from minigpt.app.session import compute, models, profile, runs
 from minigpt.app.session.compute import Task
 from minigpt.errors import SamplingError
 from minigpt.evaluation.copying import copied_share, shared_spans
@@ -392,6 +393,13 @@ def test_the_copied_share_of_a_column_is_that_of_its_text_alone():
     assert 0 < alone[0] < 1
 
 
+@pytest.fixture
+def never_in_a_hurry(monkeypatch):
+    """Let the page wait for texts for as long as they take: a busy machine does not write them in a moment."""
+    monkeypatch.setattr(side, "written_at_once", lambda request: request.texts(lambda _: None))
+
+
+@pytest.mark.usefixtures("never_in_a_hurry")
 def test_new_draws_are_shown_before_the_controls_are_drawn_again(pages, run_id, monkeypatch):
     at = pages.open(PAGE, run=run_id)
     order: list[str] = []
@@ -404,6 +412,7 @@ def test_new_draws_are_shown_before_the_controls_are_drawn_again(pages, run_id, 
     assert at.text_input(key="sampling:seed").value == "10"
 
 
+@pytest.mark.usefixtures("never_in_a_hurry")
 def test_texts_that_the_controls_do_not_ask_for_are_replaced(pages, run_id, monkeypatch):
     at = pages.open(PAGE, run=run_id)
     monkeypatch.setattr(side, "draw_strips", lambda slots, columns: drawn.append(columns))
@@ -417,3 +426,24 @@ def test_texts_that_the_controls_do_not_ask_for_are_replaced(pages, run_id, monk
     wrong, last = drawn[1:]
     assert wrong != right
     assert last == right
+
+
+def test_texts_that_take_longer_come_after_the_controls(pages, run_id, monkeypatch):
+    at = pages.open(PAGE, run=run_id)
+    order: list[str] = []
+    for name in ("draw_strips", "choose_settings"):
+        drawn = getattr(side, name)
+        monkeypatch.setattr(side, name, lambda *given, name=name, drawn=drawn: order.append(name) or drawn(*given))
+    monkeypatch.setattr(compute, "FIRST_LOOK", 0.0)
+    work = side_texts.write
+
+    def slow(*given):
+        task = given[-1]
+        task.report(side_texts.Growing((), [[], [], [], []]))
+        time.sleep(0.1)
+        return work(*given)
+
+    monkeypatch.setattr(side_texts, "write", slow)
+    at.button(key="sampling:try_0").click().run()
+    assert not at.exception
+    assert order == ["choose_settings", "draw_strips"]
