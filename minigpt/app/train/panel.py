@@ -36,6 +36,8 @@ POLL_SECONDS = 1.0
 FIRST_POLL_SECONDS = 0.1
 """In the first seconds of a run: a small text is prepared and measured sooner than within a second."""
 CHART_HEIGHT = 372
+BADGE_WIDTH, BUTTON_WIDTH = 112, 112
+"""Pixels of the status and of each button beside it, whatever they say."""
 ICONS = {"pause": ":material/pause:", "resume": ":material/play_arrow:", "stop": ":material/stop:"}
 NORMS = ("ratio", "update", "gradient")
 """The measurements of each layer; the first is shown at first."""
@@ -46,13 +48,15 @@ def live_panel(ref: RunRef, snapshot: RunSnapshot) -> None:
 
     The buttons are outside the refreshed part, so that no click is lost between two refreshes.
     """
-    label = f"{status_badge(snapshot.status)} **{escape(ref.name)}**"
+    label = f"**{escape(ref.name)}**"
     if snapshot.status == "finished":  # there is no use in a full progress bar
         label += " · " + view.steps_done(snapshot)
     if snapshot.queue_position:
         label += " · " + queue_words(snapshot.queue_position)
     with st.container(horizontal=True, vertical_alignment="center", key="train_status"):
-        st.markdown(label)
+        st.markdown(label, width="content")
+        # of one width, since a press on a button is lost that moves between the finger's touching and leaving it
+        st.markdown(status_badge(snapshot.status), width=BADGE_WIDTH)
         if state.may_control(ref) and snapshot.status != "finished" and not snapshot.is_elsewhere:
             _buttons(ref, snapshot)
     error = st.session_state.pop("train:command_error", None)
@@ -113,7 +117,11 @@ def _progress(snapshot: RunSnapshot) -> None:
 
 
 def _buttons(ref: RunRef, snapshot: RunSnapshot) -> None:
-    """Draw a button for each possible command; a stopped or interrupted run resumes from its last checkpoint."""
+    """Draw a button for each possible command; a stopped or interrupted run resumes from its last checkpoint.
+
+    Stop comes first. While a page is drawn again, Streamlit shows Pause beside the Resume of before, and what comes
+    after them moves when that goes.
+    """
     if snapshot.is_diverged:
         again = t("train.do_again_calmer")
         st.button(again, key="train:calmer", icon=":material/replay:", on_click=start_with_lower_rate, args=(ref,))
@@ -121,11 +129,14 @@ def _buttons(ref: RunRef, snapshot: RunSnapshot) -> None:
     commands: dict[str, tuple[Command, ...]] = {
         "preparing": ("stop",),
         "queued": ("stop",),
-        "running": ("pause", "stop"),
-        "paused": ("resume", "stop"),
+        "running": ("stop", "pause"),
+        "paused": ("stop", "resume"),
     }
     for what in commands.get(snapshot.status, ("resume",)):
-        st.button(t(f"train.do_{what}"), key=f"train:{what}", icon=ICONS[what], on_click=command, args=(ref.id, what))
+        st.button(
+            t(f"train.do_{what}"), key=f"train:{what}", icon=ICONS[what], width=BUTTON_WIDTH,
+            on_click=command, args=(ref.id, what),
+        )  # fmt: skip
 
 
 def command(run_id: str, what: Command) -> None:
