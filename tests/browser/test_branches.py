@@ -47,6 +47,9 @@ def test_a_tree_grows_a_search_is_replayed_and_the_cache_is_timed_on_a_phone(sha
     expect(page.locator(".cell.kept")).to_have_count(4)
     page.get_by_role("button", name=t("sampling.branch_word_play")).click()
     expect(replay).not_to_have_value("1")
+    length = page.get_by_role("slider", name=t("sampling.branch_length", unit="character"))
+    length.press("Home")  # the open token is in the tree no more
+    expect(replay).to_have_attribute("max", "12")
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
     page.get_by_text(t("sampling.view_cache"), exact=True).first.click()

@@ -124,9 +124,9 @@ class Tree {
     this.grid.setAttribute("aria-label", data.words.label);
     this.legend.textContent = data.words.legend;
     this.colour();
+    if (isMoved || !data.cells[this.place]) this.place = data.place; // a shorter tree may lack it
     if (shape !== this.shape) this.build();
     this.shape = shape;
-    if (isMoved || !this.buttons[this.place]) this.place = data.place;
     this.show(isMoved);
     if (isMoved && this.isGrowing) this.buttons[this.place]?.focus({ preventScroll: true }); // its button is gone
     this.isGrowing = false;
@@ -139,6 +139,7 @@ class Tree {
   build() {
     const { cells, beams, prompt, words } = this.data;
     this.pause();
+    this.links.replaceChildren(); // they belong to the buttons of before
     this.buttons = cells.map((cell) => {
       const button = make("button", "cell", cell.text || words.end);
       button.type = "button";
