@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from minigpt.cli import training
@@ -195,3 +196,23 @@ def test_sigterm_saves_and_another_number_of_processes_goes_on(text: Path, tmp_p
     assert newest is not None
     last = [record["step"] for record in folder.metrics() if record["kind"] == "step"][-1]
     assert newest.name == f"step-{last:07d}", "the step at which it was stopped"
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", [False, True], ids=["replicas", "shards"])
+@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_curve_is_that_of_one_process(device: str, size: int, shard: bool, text: Path, tmp_path: Path) -> None:
+    """The losses of the command's whole way: gloo on processors, nccl where each process has a GPU of its own."""
+    if device == "cuda" and torch.cuda.device_count() < size:
+        pytest.skip(f"needs {size} CUDA GPUs")
+    curves = []
+    for run, options in ((tmp_path / "alone", []), (tmp_path / "run", ["--nproc", str(size), *["--shard"] * shard])):
+        arguments = train_arguments(text, run, max_steps=50, optimizer="muon", precision="float32", num_threads=1)
+        command = [sys.executable, "-m", "minigpt", *arguments, "--device", device, *options]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert ended.returncode == 0, ended.stderr
+        check_whole(run, 50)
+        curves.append([record["loss"] for record in RunFolder(run).metrics() if record["kind"] == "step"])
+    assert curves[1] == pytest.approx(curves[0], abs=1e-3)  # one process alone differs as much by accumulation

@@ -58,7 +58,8 @@ def live_panel(ref: RunRef, snapshot: RunSnapshot) -> None:
         # of one width, since a press on a button is lost that moves between the finger's touching and leaving it
         st.markdown(status_badge(snapshot.status), width=BADGE_WIDTH)
         if state.may_control(ref) and snapshot.status != "finished" and not snapshot.is_elsewhere:
-            _buttons(ref, snapshot)
+            with st.container(horizontal=True, width="content"):  # on a phone they come below, side by side
+                _buttons(ref, snapshot)
     error = st.session_state.pop("train:command_error", None)
     if error is not None:
         anatomy.explain_error(error)
