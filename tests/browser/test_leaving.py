@@ -29,7 +29,19 @@ pytestmark = pytest.mark.browser
 FIELDS = "input[type=text], input[type=number], input[type=range], textarea"
 LINKS = "[data-testid=stSidebarNavLink]"
 MAIN = "[data-testid=stMain]"
+OPENINGS = "[role=switch], [role=radio]"
+"""Switches and choices; a page may have tabs as well, also beneath them."""
+FIRST = "[role=radio]:checked, [role=radio][aria-checked=true]"
+"""The choices that are made."""
+NAME = "one => one.ariaLabel || (one.labels?.[0] ?? one).innerText.trim()"
 IS_SET = "one => one.checked || one.ariaChecked === 'true'"
+PRESS = """one => new Promise(done => {
+  const watcher = new MutationObserver(done);
+  watcher.observe(document.querySelector("[data-testid=stApp]"), {attributeFilter: ["data-test-script-state"]});
+  setTimeout(done, 5_000);
+  one.click();
+})"""
+"""Press, and wait until the script begins that the press asks for."""
 LONGEST_GAP = 5.0  # seconds
 LEAST_TEXT = 150  # characters; the shortest page has over 500, an empty one none
 WAYS = ("go back", "go forward", "reload", "second tab")
@@ -76,6 +88,13 @@ def wait_for_rest(page: Page) -> None:
     page.wait_for_function(
         "() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'", polling=50
     )
+
+
+def settle(page: Page) -> None:
+    """Wait until no script has run for a moment: a new session runs a second one, with the browser's key."""
+    for _ in range(2):
+        wait_for_rest(page)
+        page.wait_for_timeout(400)
 
 
 def wait_for_content(page: Page) -> None:
@@ -128,9 +147,7 @@ def expect_page(visitor: Visitor, name: str) -> list[str]:
     try:
         expect(page.get_by_role("heading", level=1)).to_have_text(t(f"{name}.title"), timeout=30_000)
         wait_for_content(page)
-        for _ in range(2):
-            wait_for_rest(page)
-            page.wait_for_timeout(400)
+        settle(page)
     except Exception as error:  # one bad case must not hide the others
         faults.append(f"never came: {str(error).splitlines()[0]}")
     if name_at(page) != name:
@@ -157,8 +174,10 @@ def leave(visitor: Visitor, way: str, here: str) -> list[str]:
         other.page.close()
         return faults
     if way in ("go back", "go forward"):
-        is_new_entry = page.url != visitor.address  # another run was chosen: this page is beside itself
-        page.evaluate(f"history.{way.removeprefix('go ')}()")
+        left = page.evaluate(
+            f"() => {{ const left = location.href; history.{way.removeprefix('go ')}(); return left }}"
+        )
+        is_new_entry = left != visitor.address  # another run was chosen: this page is beside itself
         return expect_page(visitor, here if is_new_entry else visitor.beside)
     menu(page)[way].click(no_wait_after=True)
     return expect_page(visitor, way)
@@ -169,8 +188,14 @@ def open_at(visitor: Visitor, name: str) -> None:
     visitor.page.goto(f"{visitor.base}/{'' if name == 'home' else name}")
     expect(visitor.page.get_by_role("heading", level=1)).to_have_text(t(f"{name}.title"))
     wait_for_content(visitor.page)
-    wait_for_rest(visitor.page)
+    settle(visitor.page)
     visitor.new_faults()
+
+
+def start_anew(visitor: Visitor, name: str) -> None:
+    """Load a page as a visitor without any choice made before."""
+    visitor.page.evaluate("localStorage.clear()")
+    open_at(visitor, name)
 
 
 def go(page: Page, name: str) -> None:
@@ -196,17 +221,22 @@ def arrive(visitor: Visitor, name: str, way: str) -> None:
     visitor.address = page.url
 
 
-def openings(page: Page) -> Locator:
-    """Return the switches and choices of a page, which bring further fields."""
-    return page.locator(MAIN).locator("[role=switch], [role=radio]")
+def openings(page: Page, roles: str = OPENINGS) -> list[str]:
+    """Return the names of the openings of a page that are shown; they bring further fields."""
+    names = f"all => all.filter(one => one.checkVisibility()).map({NAME})"
+    return [name for name in dict.fromkeys(page.locator(MAIN).locator(roles).evaluate_all(names)) if name]
 
 
 def press(page: Page, opening: str) -> None:
     """Set one of the openings, if it is not set, and wait for what it brings."""
-    one = page.get_by_role("switch", name=opening, exact=True).or_(page.get_by_role("radio", name=opening, exact=True))
+    one = page.locator(MAIN).get_by_role("tab", name=opening, exact=True)
+    if one.count():
+        one.first.click()  # what a tab brings is there already
+        return
+    for role in ("switch", "radio"):
+        one = one.or_(page.locator(MAIN).get_by_role(role, name=opening, exact=True))
     if not one.first.evaluate(IS_SET):
-        one.first.evaluate("one => one.click()")
-        page.wait_for_timeout(200)
+        one.first.evaluate(PRESS)
         wait_for_rest(page)
 
 
@@ -215,14 +245,19 @@ def found_fields(visitor: Visitor, name: str) -> list[tuple[tuple[str, ...], str
 
     Those of a page as it opens come with the choices that are made at first: a page may keep another choice.
     """
-    first = [one.inner_text() for one in openings(visitor.page).all() if one.evaluate(IS_SET)]
-    found = dict.fromkeys(fields(visitor.page), tuple(one for one in first if one))
-    for opening in [one for one in openings(visitor.page).all_inner_texts() if one] + ["Expert"] * (name == "train"):
-        open_at(visitor, name)
-        press(visitor.page, opening)
-        for label in fields(visitor.page):
-            found.setdefault(label, (opening,))
-    return [(opening, label) for label, opening in found.items()]
+    page, found = visitor.page, {}
+    first = tuple(openings(page, FIRST))
+    for pressed in [first, *[(one,) for one in openings(page)]]:
+        start_anew(visitor, name)
+        for one in pressed:
+            press(page, one)
+        for label in fields(page):
+            found.setdefault(label, pressed)
+        for tab in openings(page, "[role=tab]"):
+            press(page, tab)
+            for label in fields(page):
+                found.setdefault(label, (*pressed, tab))
+    return [(pressed, label) for label, pressed in found.items()]
 
 
 @contextlib.contextmanager
@@ -354,6 +389,24 @@ def test_a_page_comes_whole_while_a_run_trains_and_its_timers_run(serve, open_pa
 
 
 @pytest.mark.slow
+def test_back_while_the_answer_to_another_run_is_on_its_way(server, open_page):
+    """The answer makes the browser throw away what the page beside it would refer to; see `browser_cache`."""
+    wrong, name = [], "circuits"
+    with slow_line(server.url, seconds=0.4) as line:
+        visitor = Visitor(open_page(line), server, line)
+        open_at(visitor, name)
+        for case in range(12):
+            start_anew(visitor, name)
+            arrive(visitor, name, "go back")
+            pause = 0.5 + 0.05 * case
+            change(visitor.page, fields(visitor.page)[t("frame.run")], random.Random(case))
+            visitor.page.wait_for_timeout(1000 * pause)
+            if faults := leave(visitor, "go back", name):
+                wrong.append(f"{pause:.2f} s: {'; '.join(faults)}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [entry.name for entry in navigation.PAGES])
 def test_every_field_and_every_way_to_leave(name, server, open_page):
     """Every field of a page, each destination and each other way; the server or the line is slow in most cases."""
@@ -365,8 +418,7 @@ def test_every_field_and_every_way_to_leave(name, server, open_page):
         wrong, cases = [], 0
         for opening, label in found_fields(fast, name):
             for visitor in (fast, far):  # a new visitor for each field: the choices made before would stay
-                visitor.page.evaluate("localStorage.clear()")
-                open_at(visitor, name)
+                start_anew(visitor, name)
             ways = [other.name for other in navigation.PAGES if other.name != name]
             for way in [*ways, *WAYS]:
                 condition = draw.choice(["quick", "slow server", "slow line"])
@@ -377,6 +429,11 @@ def test_every_field_and_every_way_to_leave(name, server, open_page):
                     arrive(visitor, name, way)
                     for one in opening:
                         press(visitor.page, one)
+                    if label not in fields(visitor.page):  # the cases before have chosen all that it offers
+                        start_anew(visitor, name)
+                        arrive(visitor, name, way)
+                        for one in opening:
+                            press(visitor.page, one)
                     with slow_server(server.process.pid) if condition == "slow server" else contextlib.nullcontext():
                         change(visitor.page, fields(visitor.page)[label], draw)
                         visitor.page.wait_for_timeout(1000 * pause)

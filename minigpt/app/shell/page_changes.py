@@ -8,7 +8,8 @@ of the new one. If the field is in no fragment, Streamlit runs the whole old pag
 
 `PageChanges` stands between the browser and Streamlit and reads their messages. It holds a page change for a moment,
 so that values on their way come first and are not lost. Later requests of the old page's widgets are dropped: they
-cannot be answered any more. Those of the frame's widgets are answered by the new page.
+cannot be answered any more. Those of the frame's widgets are answered by the new page. What a request says of the
+browser's memory is corrected, see `browser_cache`.
 """
 
 from __future__ import annotations
@@ -24,14 +25,13 @@ from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.state.common import user_key_from_element_id
 
+from minigpt.app.shell.browser_cache import BrowserCache
+
 HOLD_SECONDS = 0.1
 """How long a page change waits for values of the old page. Measured on a busy machine: they come up to 0.07 s later."""
 
 FRAME_KEYS = "frame:"
 """What the keys of the widgets begin with that the frame draws around every page, and those of no page."""
-
-LARGEST_PAGE_MESSAGE = 1 << 17
-"""Bytes. Messages to the browser that name a page have a few thousand; the larger ones are figures and are not read."""
 
 Place = Literal["here", "elsewhere", "frame", "late"]
 """A request belongs to the page that is shown; asks for another; is the frame's, which any page can answer; is late."""
@@ -64,7 +64,7 @@ class _Connection:
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
-        self._pages = PageOrder()
+        self._pages, self._cache = PageOrder(), BrowserCache()
         self._next: asyncio.Future[Message] | None = None
         self._held: tuple[Message, ClientState, float] | None = None
 
@@ -80,8 +80,7 @@ class _Connection:
                 assert self._held is not None  # only a held page change limits the wait
                 message, rerun, _ = self._held
                 self._held = None
-                self._pages.passed(rerun)
-                return message
+                return self._passed(message, rerun)
             message, self._next = self._next.result(), None
             request = _request(message)
             if request is None or request.WhichOneof("type") != "rerun_script":
@@ -94,16 +93,22 @@ class _Connection:
                 # It takes the place of a page change that still waits: the last press counts.
                 self._held = (message, rerun, clock() + HOLD_SECONDS)
             elif place == "frame":
-                return {**message, "bytes": BackMsg(rerun_script=self._pages.turned(rerun)).SerializeToString()}
+                return self._passed(message, self._pages.turned(rerun))
             elif place == "here":
-                self._pages.passed(rerun)
-                return message
+                return self._passed(message, rerun)
+
+    def _passed(self, message: Message, rerun: ClientState) -> Message:
+        """Note a request that Streamlit receives, and return its message."""
+        self._pages.passed(rerun)
+        rerun.cached_message_hashes[:] = self._cache.lasting(rerun.cached_message_hashes)
+        return {**message, "bytes": BackMsg(rerun_script=rerun).SerializeToString()}
 
     async def send(self, message: Message) -> None:
-        """Send a message to the browser, and note which page it brings."""
-        data = message.get("bytes")
-        if data and len(data) <= LARGEST_PAGE_MESSAGE:
-            self._pages.sent(ForwardMsg.FromString(data))
+        """Send a message to the browser, and note which page it brings and what the browser keeps."""
+        if data := message.get("bytes"):
+            forward = ForwardMsg.FromString(data)
+            self._pages.sent(forward)
+            self._cache.sent(forward)
         await self._send(message)
 
     def close(self) -> None:
