@@ -111,6 +111,8 @@ def test_what_a_person_brought_is_there_after_a_reload_in_a_new_tab_and_after_a_
     page.locator(".st-key-train-preset").get_by_role("combobox").click()
     page.get_by_role("option", name=re.compile("^Small")).click()
     expect_kept(server, "settings", '"small"')
+    expect(steps_of(page).and_(page.locator("[value='1000']"))).to_be_visible()  # Small has a field of its own
+    expect(steps_of(page)).to_have_count(1)
     steps_of(page).fill("20000")
     steps_of(page).press("Enter")
     expect_kept(server, "settings", "20000")
