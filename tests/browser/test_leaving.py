@@ -44,6 +44,12 @@ PRESS = """one => new Promise(done => {
 """Press, and wait until the script begins that the press asks for."""
 LONGEST_GAP = 5.0  # seconds
 LEAST_TEXT = 150  # characters; the shortest page has over 500, an empty one none
+LAND = """by => new Promise(done => {
+  addEventListener("popstate", () => done(location.pathname), {once: true});
+  setTimeout(() => done(location.pathname), 2_000);
+  history.go(by);
+})"""
+"""Go back or forward, and return the path where that leads; forward may lead nowhere any more."""
 WAYS = ("go back", "go forward", "reload", "second tab")
 """Ways to leave a page other than the menu."""
 
@@ -55,8 +61,6 @@ class Visitor:
     page: Page
     server: SimpleNamespace
     base: str  # the address of the server, or of a line to it
-    beside: str = ""  # the page that Back or Forward leads to
-    address: str = ""  # of the page, before the field was changed
     faults: list[str] = field(default_factory=list)
     read: int = 0  # bytes of the server's log
 
@@ -176,11 +180,10 @@ def leave(visitor: Visitor, way: str, here: str) -> list[str]:
         other.page.close()
         return faults
     if way in ("go back", "go forward"):
-        left = page.evaluate(
-            f"() => {{ const left = location.href; history.{way.removeprefix('go ')}(); return left }}"
-        )
-        is_new_entry = left != visitor.address  # another run was chosen: this page is beside itself
-        return expect_page(visitor, here if is_new_entry else visitor.beside)
+        path = page.evaluate(
+            LAND, -1 if way == "go back" else 1
+        )  # that of this page, if another run was chosen here meanwhile
+        return expect_page(visitor, path.strip("/") or "home")
     menu(page)[way].click(no_wait_after=True)
     return expect_page(visitor, way)
 
@@ -209,18 +212,17 @@ def go(page: Page, name: str) -> None:
 
 def arrive(visitor: Visitor, name: str, way: str) -> None:
     """Go to a page so that Back or Forward, if they are the way to leave, lead to the page beside."""
-    page, visitor.beside = visitor.page, "runs" if name == "home" else "home"
+    page, beside = visitor.page, "runs" if name == "home" else "home"
     if way in ("go back", "go forward"):
-        for step in {"go back": [visitor.beside, name], "go forward": [name, visitor.beside]}[way]:
+        for step in {"go back": [beside, name], "go forward": [name, beside]}[way]:
             if name_at(page) != step:
                 go(page, step)
-        if way == "go forward":
+        while way == "go forward" and name_at(page) != name:  # each run that was chosen has an entry of its own
             page.go_back()
-            expect(page.get_by_role("heading", level=1)).to_have_text(t(f"{name}.title"))
-            wait_for_rest(page)
+            expect(page.get_by_role("heading", level=1)).to_have_text(t(f"{name_at(page)}.title"))
+            settle(page)
     elif name_at(page) != name:
         go(page, name)
-    visitor.address = page.url
 
 
 def openings(page: Page, roles: str = OPENINGS) -> list[str]:
