@@ -180,9 +180,7 @@ def leave(visitor: Visitor, way: str, here: str) -> list[str]:
         other.page.close()
         return faults
     if way in ("go back", "go forward"):
-        path = page.evaluate(
-            LAND, -1 if way == "go back" else 1
-        )  # that of this page, if another run was chosen here meanwhile
+        path = page.evaluate(LAND, -1 if way == "go back" else 1)  # to this page, if a run was chosen meanwhile
         return expect_page(visitor, path.strip("/") or "home")
     menu(page)[way].click(no_wait_after=True)
     return expect_page(visitor, way)
