@@ -399,13 +399,20 @@ def never_in_a_hurry(monkeypatch):
     monkeypatch.setattr(side, "written_at_once", lambda request: request.texts(lambda _: None))
 
 
-@pytest.mark.usefixtures("never_in_a_hurry")
-def test_new_draws_are_shown_before_the_controls_are_drawn_again(pages, run_id, monkeypatch):
-    at = pages.open(PAGE, run=run_id)
-    order: list[str] = []
+@pytest.fixture
+def order(monkeypatch):
+    """List what the page draws: texts and controls, in the order in which they come."""
+    names: list[str] = []
     for name in ("draw_strips", "choose_settings"):
         drawn = getattr(side, name)
-        monkeypatch.setattr(side, name, lambda *given, name=name, drawn=drawn: order.append(name) or drawn(*given))
+        monkeypatch.setattr(side, name, lambda *given, name=name, drawn=drawn: names.append(name) or drawn(*given))
+    return names
+
+
+@pytest.mark.usefixtures("never_in_a_hurry")
+def test_new_draws_are_shown_before_the_controls_are_drawn_again(pages, run_id, order):
+    at = pages.open(PAGE, run=run_id)
+    order.clear()
     at.button(key="sampling:try_0").click().run()
     assert not at.exception
     assert order == ["draw_strips", "choose_settings"]
@@ -428,12 +435,9 @@ def test_texts_that_the_controls_do_not_ask_for_are_replaced(pages, run_id, monk
     assert last == right
 
 
-def test_texts_that_take_longer_come_after_the_controls(pages, run_id, monkeypatch):
+def test_texts_that_take_longer_come_after_the_controls(pages, run_id, monkeypatch, order):
     at = pages.open(PAGE, run=run_id)
-    order: list[str] = []
-    for name in ("draw_strips", "choose_settings"):
-        drawn = getattr(side, name)
-        monkeypatch.setattr(side, name, lambda *given, name=name, drawn=drawn: order.append(name) or drawn(*given))
+    order.clear()
     monkeypatch.setattr(compute, "FIRST_LOOK", 0.0)
     work = side_texts.write
 

@@ -51,5 +51,5 @@ class BrowserCache:
 
     def lasting(self, hashes: Iterable[str]) -> list[str]:
         """Return which of the messages that a browser says it has will be there when the answer comes."""
-        oldest = self._runs - (self._max_age - PENDING)
-        return [key for key in hashes if self._last_used.get(key, -1) >= max(oldest, 0)]
+        ages = {key: self._runs - last_used for key, last_used in self._last_used.items()}
+        return [key for key in hashes if key in ages and ages[key] + PENDING <= self._max_age]
