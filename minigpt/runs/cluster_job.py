@@ -16,6 +16,7 @@ import os
 import secrets
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,12 @@ RETRY_SECONDS = 5.0
 """Time before the next attempt when the shared place cannot be reached."""
 READY_SECONDS = 60.0
 """How long a command waits for the run to be fetched."""
+PAUSE_SECONDS = 120.0
+"""How long a paused run keeps its place on the cluster; then it is stopped, which gives the place to a run that waits."""
+AFTER_PAUSE = (
+    f"It was paused for {PAUSE_SECONDS / 60:g} minutes, so its place on the cluster was given back. "
+    "Resume puts it into the queue, and it continues where it was."
+)
 WORK = ("queued", "running", "paused")
 """States of a run that has not come to its end."""
 
@@ -129,6 +136,7 @@ class ClusterJob:
         self._thread = threading.Thread(target=self._work, args=(order,), name="minigpt-job", daemon=True)
         self._wake = threading.Event()
         self._ready = threading.Event()  # the run is here
+        self._commanding = threading.Lock()  # Resume must not be followed by the stop after a long pause
         self._thread.start()
 
     # -- asked by the server
@@ -148,7 +156,7 @@ class ClusterJob:
     def command(self, command: Command) -> bytes:
         """Pause, resume or stop, and return what `look` would return then."""
         if (engine := self._ready_engine()) is not None:
-            with contextlib.suppress(RunNotFoundError):
+            with self._commanding, contextlib.suppress(RunNotFoundError):
                 self._say(f"Told to {command} at step {engine.snapshot(self._run_id).step:,}.")
                 engine.command(self._run_id, "", command)
             self._wake.set()
@@ -222,12 +230,19 @@ class ClusterJob:
             self._engine = engine
             self._ready.set()
             published: object = None
-            while engine.snapshot(self._run_id).is_active:
+            last_at_work, was_long = time.monotonic(), False
+            while (seen := engine.snapshot(self._run_id)).is_active:
                 stamp = _stamp(self._folder)
                 if stamp != published and self._publish(shared):
                     published = stamp
+                if seen.status != "paused":
+                    last_at_work = time.monotonic()
+                elif time.monotonic() - last_at_work >= PAUSE_SECONDS:
+                    was_long = self._end_pause(engine)
                 self._wake.wait(PUBLISH_SECONDS)
                 self._wake.clear()
+            if was_long:
+                self._folder.update_info(error=AFTER_PAUSE)
         except Exception as error:  # it cannot be trained here, for example for want of the device
             _log.warning("run %s failed", self._run_id, exc_info=error)
             self._folder.fail(error)
@@ -238,6 +253,14 @@ class ClusterJob:
         self._say(f"The job ends: {self._folder.info.status}.")
         while not self._publish(shared):
             self._wake.wait(RETRY_SECONDS)
+
+    def _end_pause(self, engine: ThreadEngine) -> bool:
+        """Stop the run if it is still paused, and return whether it was."""
+        with self._commanding:
+            is_paused = engine.snapshot(self._run_id).status == "paused"
+            if is_paused:
+                engine.command(self._run_id, "", "stop")
+        return is_paused
 
     def _say(self, text: str) -> None:
         """Write to the log of the run; a log that cannot be written ends no training."""

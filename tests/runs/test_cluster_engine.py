@@ -273,6 +273,27 @@ def test_a_run_waits_and_can_be_taken_back(serve: Serve, cluster: LocalCluster, 
     status(engine, fourth, "running")
 
 
+def test_a_long_pause_gives_the_place_to_a_run_that_waits(
+    serve: Serve, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = serve(max_running_per_owner=3)
+    first, second, third = (engine.submit(settings(LONG), corpus, ANN) for _ in range(3))
+    for run_id in (first, second):
+        until(lambda run_id=run_id: engine.snapshot(run_id).step >= 5)
+    engine.command(first, ANN, "pause")
+    paused = status(engine, first, "paused")
+    assert engine.snapshot(third).status == "queued"
+    monkeypatch.setattr(cluster_job, "PAUSE_SECONDS", 0.1)
+    stopped = status(engine, first, "stopped")
+    assert stopped.message == cluster_job.AFTER_PAUSE
+    assert stopped.step in (paused.step, paused.step + 1)  # a step that was begun is ended
+    status(engine, third, "running")  # and so is the second, which was never paused
+    engine.command(first, ANN, "resume")
+    assert status(engine, first, "queued").message != cluster_job.AFTER_PAUSE
+    engine.command(second, ANN, "stop")
+    until(lambda: engine.snapshot(first).step > stopped.step)
+
+
 def test_a_restarted_server_finds_its_jobs(serve: Serve, corpus: Corpus) -> None:
     before = serve()
     run_id = before.submit(settings(LONG), corpus, ANN, name="mine")

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from minigpt.cli.root import cli
 from minigpt.data.corpora import Corpus, corpus_from_text
 from minigpt.runs import manager
+from minigpt.runs.cluster_job import AFTER_PAUSE
 from minigpt.runs.loading import load_run
 from minigpt.runs.shared import SharedPlace
 from minigpt.runs.store import RunStore
@@ -92,6 +93,26 @@ def test_runs_outlive_the_server_and_a_node(nodes: Any, corpus: Corpus, tmp_path
     assert losses[0] == losses[1]  # the same settings: no step is lost or done twice, and none has another result
     for run_id in ids:
         assert load_run(elsewhere.get(run_id).path, step="last").step == 4000
+
+
+def test_a_long_pause_gives_the_place_back(nodes: Any, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the two minutes that a paused run keeps its place."""
+    monkeypatch.setenv("MINIGPT_PROFILE", "local")
+    server = manager.get_engine()
+    first, second = (server.submit(settings(1_000_000), corpus, ANN) for _ in range(2))
+    for run_id in (first, second):
+        status(server, run_id, "running")
+    server.command(first, ANN, "pause")
+    status(server, first, "paused")
+    third = server.submit(settings(20), corpus, ANN)
+    status(server, third, "finished")
+    assert server.snapshot(first).message == AFTER_PAUSE
+    assert server.snapshot(second).status == "running"
+    server.command(second, ANN, "stop")
+    server.command(first, ANN, "resume")
+    status(server, first, "running")
+    server.command(first, ANN, "stop")
+    status(server, first, "stopped")
 
 
 def test_a_sweep_is_spread_over_the_cluster(nodes: Any, tmp_path: Path) -> None:
