@@ -49,7 +49,7 @@ from minigpt.training.callbacks import Progress
 from minigpt.training.distributed import Ranks
 from minigpt.training.events import Record, TrainerView
 from minigpt.training.peak import best_peak
-from minigpt.training.processes import Place, check_device, find_place, joined
+from minigpt.training.processes import Place, check_device, end_process, find_place, joined
 from minigpt.training.telemetry import share_of_peak
 from minigpt.training.trainer import Trainer
 from minigpt.wording import visible
@@ -110,6 +110,8 @@ def run_training(
             if ranks.is_writer:
                 raise
             code = 1  # rank 0 says the same
+    if place.size > 1:
+        end_process(code)
     sys.exit(code)
 
 

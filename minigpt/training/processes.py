@@ -8,11 +8,14 @@ Reads after: distributed, the documentation of `torchrun` (`torch.distributed.ru
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 from torch.distributed.rendezvous import rendezvous
@@ -169,3 +172,20 @@ def joined(place: Place, prepare: Callable[[], tuple[str, str]]) -> Iterator[tup
     )
     yield Ranks(rank, size), path
     torch.distributed.destroy_process_group()  # not after an error: it would wait for processes that have ended
+
+
+def end_process(code: int) -> NoReturn:
+    """End a process that was `joined` to others: what is registered for the end is done, but Python is not taken apart.
+
+    Threads of gloo may still hold tensors, also after the group is destroyed. One that lets go of a tensor while Python
+    is being taken apart aborts the process (SIGABRT), and a training that went well would count as failed. Source: issue
+    190489 of pytorch/pytorch.
+
+    Args:
+        code: The exit code.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # nobody reads it any more
+            stream.flush()
+    os._exit(code)

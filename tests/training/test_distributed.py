@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from minigpt.config import RunConfig, TrainingConfig
 from minigpt.data.dataset import LanguageModelDataset
 from minigpt.errors import ConfigError, ProcessLostError
 from minigpt.model.transformer import Transformer
+from minigpt.training import distributed
 from minigpt.training.callbacks import Callback
 from minigpt.training.distributed import Ranks
 from minigpt.training.events import Record, TrainerView
@@ -29,9 +31,12 @@ CASES: dict[str, dict[str, Any]] = {
     "muon": {"training.optimizer": "muon"},
     "sgd": {"training.optimizer": "sgd"},
     "float64": {"training.optimizer": "muon", "training.max_steps": 200},
+    "quickly": {"training.optimizer": "adamw", "training.max_steps": 50},
 }
 """Settings that the cases do not share; a stop comes in the case `sgd`."""
-IN_FLOAT64 = {"float64"}
+IN_FLOAT64 = {"float64", "quickly"}
+AS_ON_GPUS = {"quickly"}
+"""Gradients are added up by `sum_quickly`, while the backward pass goes on."""
 STOP_AT = {"sgd": 7}
 
 
@@ -65,10 +70,12 @@ def train(case: str, ranks: Ranks, accumulation_steps: int = 1, batch_size: int 
         model = Transformer(config.model, 11, seed=3)
     begun = _whole(model.state_dict())
     curve = Curve(STOP_AT.get(case) if ranks.rank == ranks.size - 1 else None)
-    trainer = Trainer(
-        model.double() if case in IN_FLOAT64 else model, windows, validation, config, callbacks=[curve], ranks=ranks
-    )
-    trainer.fit()
+    add = distributed.sum_quickly if case in AS_ON_GPUS else distributed.sum_by_rank
+    with mock.patch.object(distributed, "sum_by_rank", add):
+        trainer = Trainer(
+            model.double() if case in IN_FLOAT64 else model, windows, validation, config, callbacks=[curve], ranks=ranks
+        )
+        trainer.fit()
     weights = trainer.eval_model.state_dict()
     held = num_bytes(weights), num_bytes(trainer.tensors_of_state())
     return {"lines": curve.lines, "begun": begun, "weights": _whole(weights), "bytes": held}
@@ -83,6 +90,7 @@ def _whole(weights: Mapping[str, torch.Tensor]) -> list[float]:
 CHILD = """
 import json, sys, torch
 from minigpt.training.distributed import Ranks
+from minigpt.training.processes import end_process
 from tests.training.test_distributed import train
 torch.set_num_threads(1)
 rank, size, group, cases = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])
@@ -91,6 +99,7 @@ torch.distributed.init_process_group("gloo", init_method=f"file://{group}", rank
 result = {case: train(case, ranks, *options) for case, options in cases.items()}
 torch.distributed.destroy_process_group()
 print(json.dumps(result))
+end_process(0)
 """
 
 
@@ -143,9 +152,9 @@ def check_curves(size: int, cases: dict[str, int], folder: Path) -> None:
 def test_two_processes_draw_the_curve_of_one(tmp_path: Path) -> None:
     """With AdamW and Muon the weights are equal bit for bit; in float64 the curve is that of the undivided batch.
 
-    A stop that is asked for in the last process stops both at once.
+    So it is when gradients are added up as on GPUs. A stop that is asked for in the last process stops both at once.
     """
-    check_curves(2, {"adamw": 2, "muon": 1, "sgd": 1, "float64": 1}, tmp_path)
+    check_curves(2, {"adamw": 2, "muon": 1, "sgd": 1, "float64": 1, "quickly": 2}, tmp_path)
 
 
 @pytest.mark.process
@@ -153,7 +162,7 @@ def test_two_processes_draw_the_curve_of_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [3, 4])
 def test_more_processes_draw_the_curve_of_one(size: int, tmp_path: Path) -> None:
     """Also with a number of processes that is no power of two, and with uneven shares of a batch."""
-    check_curves(size, {"adamw": size, "muon": 1, "sgd": 1, "float64": 1}, tmp_path)
+    check_curves(size, {"adamw": size, "muon": 1, "sgd": 1, "float64": 1, "quickly": 2}, tmp_path)
 
 
 class Alone(Ranks):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -73,3 +76,23 @@ def test_one_process_needs_no_group() -> None:
     with joined(Place(0, 1, 0, 1), lambda: ("runs/mine", "cpu")) as found:
         assert found == (Ranks(), "runs/mine")
     assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.process
+def test_the_end_of_a_process_does_not_take_python_apart() -> None:
+    """What is registered for the end is done, what was printed is seen, and no object is finalised after that."""
+    program = """
+import atexit
+from minigpt.training.processes import end_process
+
+class Noted:
+    def __del__(self):
+        print("finalised")
+
+noted = Noted()
+atexit.register(print, "registered")
+print("printed")
+end_process(3)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
+    assert (ended.returncode, ended.stdout.split(), ended.stderr) == (3, ["printed", "registered"], "")
