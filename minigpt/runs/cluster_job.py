@@ -46,7 +46,7 @@ RETRY_SECONDS = 5.0
 READY_SECONDS = 60.0
 """How long a command waits for the run to be fetched."""
 PAUSE_SECONDS = 120.0
-"""How long a paused run keeps its place on the cluster; then it is stopped, which gives the place to a run that waits."""
+"""How long a paused run keeps its place on the cluster; then it is stopped, which gives the place back."""
 AFTER_PAUSE = (
     f"It was paused for {PAUSE_SECONDS / 60:g} minutes, so its place on the cluster was given back. "
     "Resume puts it into the queue, and it continues where it was."

@@ -178,8 +178,8 @@ def end_process(code: int) -> NoReturn:
     """End a process that was `joined` to others: what is registered for the end is done, but Python is not taken apart.
 
     Threads of gloo may still hold tensors, also after the group is destroyed. One that lets go of a tensor while Python
-    is being taken apart aborts the process (SIGABRT), and a training that went well would count as failed. Source: issue
-    190489 of pytorch/pytorch.
+    is being taken apart aborts the process (SIGABRT), and a training that went well would count as failed.
+    Source: issue 190489 of pytorch/pytorch.
 
     Args:
         code: The exit code.

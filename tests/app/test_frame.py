@@ -39,6 +39,19 @@ def test_a_run_in_the_address_is_the_current_run_and_stays_when_the_page_changes
     assert at.sidebar.selectbox[0].value == run_id
 
 
+def test_a_page_that_is_opened_before_the_visitor_is_known_keeps_the_run_of_the_address(pages, monkeypatch):
+    """Streamlit empties the address when the page changes, and the first script run does not know the visitor."""
+    run_id = pages.trained("my cats")
+    with monkeypatch.context() as patched:
+        patched.setattr(frame.kept, "identify", lambda script: False)
+        at = pages.open("build/train", run=run_id)
+        assert not at.sidebar.selectbox
+    at.query_params.clear()
+    at.switch_page("pages/class/runs.py").run()
+    assert at.sidebar.selectbox[0].value == run_id
+    assert pages.run_of(at) == run_id
+
+
 def test_picking_a_run_in_the_sidebar_changes_the_address(pages):
     first, second = pages.trained("first"), pages.trained("second")
     at = pages.open("class/runs", run=first)

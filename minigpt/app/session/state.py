@@ -37,6 +37,8 @@ class Place:
 
     run_id: str = DEFAULT_RUN
     """The current run."""
+    asked_run_id: str = ""
+    """The run that the address named when the session began, until `sync_run` has read it."""
     new_run_id: str | None = None
     """A run that this visitor has just started; the Train page scrolls up to it once."""
     last_press: object = None
@@ -71,6 +73,17 @@ def place() -> Place:
     return found
 
 
+def note_address() -> None:
+    """Remember the run in the address of a new session; the frame calls it before anything else.
+
+    `sync_run` comes later, with the browser's key. A visitor who opens another page before that empties the address.
+    """
+    if asked := st.query_params.get("run"):
+        here = place()
+        if "app:address" not in st.session_state:
+            here.asked_run_id = asked
+
+
 def sync_run() -> str | None:
     """Read the current run from the address if that has changed, then write the current run into the address.
 
@@ -80,18 +93,20 @@ def sync_run() -> str | None:
     Returns:
         An id in the address that belongs to no run, for a message to the visitor; else None.
     """
-    asked, lost = st.query_params.get("run"), None
+    here, written = place(), st.query_params.get("run")
+    asked, lost = written or here.asked_run_id, None
     if not asked:
         _restore_run()
     elif asked != st.session_state.get("app:address"):
         if runs.find_run(asked) is None:
             lost = asked
         else:
-            place().run_id = asked
+            here.run_id = asked
+    here.asked_run_id = ""
     run_id = current_run().id
     if run_id == DEFAULT_RUN:
         st.query_params.pop("run", None)
-    elif asked != run_id:
+    elif written != run_id:
         st.query_params["run"] = run_id
     st.session_state["app:address"] = run_id
     kept.put("run", None if run_id == DEFAULT_RUN else run_id)

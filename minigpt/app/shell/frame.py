@@ -23,6 +23,7 @@ WAITING_HEIGHT = 300
 
 def run() -> None:
     """Draw the frame and, inside it, the requested page."""
+    state.note_address()
     _configure()  # before the menu: without an icon, the browser would fetch the one of the page from another host
     if not own_server.is_running():
         st.html(f"<style>{index.style()}</style>")

@@ -1,4 +1,7 @@
-"""The HTML document of every page: Streamlit's, with the app's style sheet and what a visitor reads if no page comes.
+"""The HTML document of every page: Streamlit's, with what the app adds to it.
+
+That is the app's style sheet, what a visitor reads if no page comes, and the script `history.js`, with which Back leads
+to the page before.
 
 The document is an empty shell until its websocket is open. Where something blocks websockets, it stays empty. The
 sentence is part of the document itself, so it needs neither the connection nor a script.
@@ -40,13 +43,19 @@ def document() -> str:
     shell = (Path(file_util.get_static_dir()) / "index.html").read_text("utf-8")
     sentence = f'<div id="minigpt-waiting" role="status">{html.escape(t("frame.waiting"))}</div>'
     # Behind the head, where Streamlit's scripts put their styles: of two equally specific rules the later one applies.
-    return shell.replace("</body>", f"<style>{_STYLE}{style()}</style>{sentence}</body>")
+    # Streamlit's own script is a module, so it starts after this one.
+    ours = f"<style>{_STYLE}{style()}</style>{sentence}<script>{_script()}</script>"
+    return shell.replace("</body>", f"{ours}</body>")
 
 
 @functools.cache
 def style() -> str:
     """Return the app's style sheet: rules for which the theme has no setting."""
     return resources.asset_path("css", "app.css").read_text("utf-8")
+
+
+def _script() -> str:
+    return (Path(__file__).parent / "history.js").read_text("utf-8")
 
 
 async def _answer(request: Request) -> Response:
