@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 # -- memory
 
+PROCESS_MEGABYTES = 270
+"""Memory of Python with torch that processes of one machine do not share, measured."""
+
 
 def state_numbers(config: RunConfig, vocab_size: int) -> int:
     """Return how many numbers a training holds for its parameters: weights, gradients, optimizer state and weight EMA.
@@ -138,8 +141,8 @@ def check_memory(
         allowed: Memory that it may take, in MB; None: as much as the machine has.
         num_processes: Processes that train together, on all machines.
         num_local: How many of them are on this machine.
-        is_sharded: Whether weights and optimizer state are divided between them; one process of them then puts each
-            checkpoint together in its memory.
+        is_sharded: Whether weights and optimizer state are divided between them. For each checkpoint every process
+            copies its part, and one then holds all of it, with a whole model.
         is_resumed: Whether they begin from a checkpoint, which each of them reads as a whole.
 
     Raises:
@@ -147,11 +150,15 @@ def check_memory(
     """
     allowed = machine_megabytes() if allowed is None else allowed
     one = memory_megabytes(config, vocab_size, num_processes=num_processes, is_sharded=is_sharded)
+    if num_local > 1:
+        one += PROCESS_MEGABYTES
     checkpoint = 0.0
     if is_sharded:
-        gradients = sum(map(math.prod, tensor_shapes(config.model, vocab_size).values()))
-        checkpoint = BYTES_PER_NUMBER * (state_numbers(config, vocab_size) - gradients) / 1e6
-        checkpoint *= num_local if is_resumed else 1
+        weights = BYTES_PER_NUMBER * sum(map(math.prod, tensor_shapes(config.model, vocab_size).values())) / 1e6
+        whole = BYTES_PER_NUMBER * state_numbers(config, vocab_size) / 1e6 - weights  # gradients are not saved
+        checkpoint = whole + weights + (num_local - 1) * whole / num_processes
+        if is_resumed:
+            checkpoint = max(checkpoint, num_local * whole)
     needed = num_local * one + checkpoint
     if allowed is not None and needed > allowed:
         how, fewer = "", "Lower"

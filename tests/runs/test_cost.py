@@ -135,9 +135,14 @@ def test_the_memory_of_several_processes_is_counted_for_each(size: int, is_shard
         assert whole / size < state < whole / size + 2 * total
     else:
         assert state == pytest.approx(whole + total)  # the buckets of DistributedDataParallel
-    gathered = BYTES_PER_NUMBER * (whole - total) / 1e6 if is_sharded else 0
+    saved, weights = BYTES_PER_NUMBER * (whole - total) / 1e6, BYTES_PER_NUMBER * total / 1e6
+    alone = one
     for local, is_resumed in ((1, False), (size, False), (size, True)):
-        needed = local * one + (local if is_resumed else 1) * gathered
+        one = alone + (cost.PROCESS_MEGABYTES if local > 1 else 0)
+        needed = local * one
+        if is_sharded:
+            gathered = saved + weights + (local - 1) * saved / size
+            needed += max(gathered, local * saved) if is_resumed else gathered
         told = {"num_processes": size, "num_local": local, "is_sharded": is_sharded, "is_resumed": is_resumed}
         check_memory(config, 20, int(needed) + 1, **told)
         with pytest.raises(LimitError, match=rf"about {needed:,.0f} MB of memory") as caught:
