@@ -193,7 +193,6 @@ def test_every_control_of_every_view_changes_something(pages, run_id, entry):
 # --- links ---
 
 
-@pytest.mark.no_cover
 def test_every_link_of_every_page_leads_to_a_page(pages, run_id):
     files = {str(entry.path) for entry in PAGES}
     addresses = {"" if entry.name == "home" else entry.name for entry in PAGES}
@@ -256,7 +255,6 @@ def downloads(monkeypatch):
     return fetch
 
 
-@pytest.mark.no_cover
 def test_every_download_packs_what_its_name_says_outside_the_script(pages, run_id, downloads):
     for entry in PAGES:
         opened(pages, run_id, entry.file)

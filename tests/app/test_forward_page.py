@@ -94,7 +94,6 @@ def test_the_shape_says_letters_and_numbers(trained, pages):
     assert "GELU" in " ".join(item.value for item in at.header)
 
 
-@pytest.mark.no_cover
 def test_steps_are_numbered_through_all_blocks(trained):
     _, at = trained
     names = [box["name"] for box in picture(at)[0]["boxes"]]
