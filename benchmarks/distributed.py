@@ -24,10 +24,10 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
+from prepare_speed import Memory
 
 from minigpt.config import RunConfig
 from minigpt.data.dataset import LanguageModelDataset
@@ -50,8 +50,7 @@ def held_mb(device: str) -> float:
     """Return the memory of this process in MB (10^6 bytes)."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e6
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) * 1024 / 1e6
+    return Memory.now()
 
 
 def measure(place: Place, shape: str, windows: int, steps: int, device: str, is_sharded: bool) -> None:

@@ -154,7 +154,7 @@ def check_memory(
         one += PROCESS_MEGABYTES
     checkpoint = 0.0
     if is_sharded:
-        weights = BYTES_PER_NUMBER * sum(map(math.prod, tensor_shapes(config.model, vocab_size).values())) / 1e6
+        weights = BYTES_PER_NUMBER * count_parameters(config.model, vocab_size).total / 1e6
         whole = BYTES_PER_NUMBER * state_numbers(config, vocab_size) / 1e6 - weights  # gradients are not saved
         checkpoint = whole + weights + (num_local - 1) * whole / num_processes
         if is_resumed:

@@ -180,7 +180,7 @@ def leave(visitor: Visitor, way: str, here: str) -> list[str]:
         other.page.close()
         return faults
     if way in ("go back", "go forward"):
-        path = page.evaluate(LAND, -1 if way == "go back" else 1)  # to this page, if a run was chosen meanwhile
+        path = page.evaluate(LAND, -1 if way == "go back" else 1)
         return expect_page(visitor, path.strip("/") or "home")
     menu(page)[way].click(no_wait_after=True)
     return expect_page(visitor, way)
@@ -215,7 +215,7 @@ def arrive(visitor: Visitor, name: str, way: str) -> None:
         for step in {"go back": [beside, name], "go forward": [name, beside]}[way]:
             if name_at(page) != step:
                 go(page, step)
-        while way == "go forward" and name_at(page) != name:  # each run that was chosen has an entry of its own
+        while way == "go forward" and name_at(page) != name:
             page.go_back()
             expect(page.get_by_role("heading", level=1)).to_have_text(t(f"{name_at(page)}.title"))
             settle(page)
